@@ -1,0 +1,119 @@
+package engine
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/engine/plan"
+)
+
+// Action is what an Effect says.
+type Action uint8
+
+// The actions.
+const (
+	Entered Action = iota + 1
+	Exited
+	Erased // the receipt of an erasure: Segment is empty
+	Fired  // a trigger
+)
+
+// String returns the action as it stands in outputs.
+func (a Action) String() string {
+	return [...]string{"unknown", "entered", "exited", "erased", "fired"}[a]
+}
+
+// Cause is why a membership changed.
+type Cause uint8
+
+// The causes.
+const (
+	CauseEvent Cause = iota + 1
+	CauseTimer
+	CauseRuleChange
+	CauseBackfill
+	CauseMerge
+	CauseErasure
+)
+
+// String returns the cause as it stands in outputs.
+func (c Cause) String() string {
+	return [...]string{"unknown", "event", "timer", "rule_change", "backfill", "merge", "erasure"}[c]
+}
+
+// Pair is a name and a value as text.
+type Pair struct{ Name, Value string }
+
+// Item is one line of a cart.
+type Item struct {
+	Product  string
+	Quantity int64
+	Price    expr.Value // Decimal, or Absent
+}
+
+// Effect is one thing that the outside must hear. Effects of one customer are
+// in order of At; (customer, Name, Sequence) identifies one.
+type Effect struct {
+	Action   Action
+	Customer string
+	// Name is the id of the segment ("<lifecycle>/<stage>" for a stage) or of
+	// the trigger.
+	Name string
+	// Version is the content hash of the rule that decided.
+	Version string
+	// At is the instant of the step: effective_at of a change, fired_at of a
+	// trigger. For one customer it never goes back.
+	At Millis
+	// Sequence counts 1, 2, 3 … per customer and segment (odd entered, even
+	// exited) or trigger. It is 0 for Erased.
+	Sequence uint64
+	Cause    Cause
+	// CauseEvent is the id of the event when Cause is CauseEvent, else "".
+	CauseEvent string
+
+	// Of membership changes.
+	Group     string // the lifecycle, "" for a plain segment
+	From      string // the stage left in the same step, "" if none
+	MemberFor Millis // on an exit: how long the customer was a member
+	Evidence  []Pair // the values that decided, sorted by name
+
+	// Of triggers.
+	Kind     plan.TriggerKind
+	Due      Millis     // when it was due: at or before At
+	AnchorID string     // the event that the delay counts from, "" if none
+	AnchorAt Millis     // its time; Never if there is none
+	Items    []Item     // abandoned_cart: what is left in the cart, by product
+	Value    expr.Value // abandoned_cart: Decimal, or Absent if no item has a price
+	Currency string     // abandoned_cart, "" if unknown
+	LastAt   Millis     // inactivity: last_event_at; Never if it does not apply
+	Silent   int64      // inactivity: whole days silent; -1 if it does not apply
+	Segments []string   // inactivity: the customer's segments, sorted; nil if it does not apply
+	Date     expr.Value // anniversary: Date, or Absent
+	Years    int64      // anniversary; 0 if it does not apply
+	Context  []Pair     // rule: the chosen fields, sorted by name
+}
+
+// ID returns the effect's deterministic id (change_id, trigger_id): the same
+// change computed again has the same one. It is 128 bits of SHA-256 over app,
+// customer, name, sequence, instant and causing event (of a trigger: due instant
+// and anchor event), each with its length, in hexadecimal.
+func (e *Effect) ID(app string) string {
+	b := make([]byte, 0, 128)
+	str := func(s string) { b = append(binary.AppendUvarint(b, uint64(len(s))), s...) }
+	str(app)
+	str(e.Customer)
+	str(e.Name)
+	b = append(b, byte(e.Action))
+	b = binary.AppendUvarint(b, e.Sequence)
+	if e.Action == Fired {
+		b = binary.AppendVarint(b, int64(e.Due))
+		str(e.AnchorID)
+	} else {
+		b = binary.AppendVarint(b, int64(e.At))
+		str(e.CauseEvent)
+	}
+	h := sha256.Sum256(b)
+	return hex.EncodeToString(h[:16])
+}

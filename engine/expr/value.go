@@ -1,0 +1,208 @@
+// Package expr holds the values that rules work on and the typed expression
+// tree that rules are compiled to. It is pure: no I/O, no clock, no goroutine,
+// and nothing of CEL, YAML, Kafka or Pebble.
+package expr
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Millis is an instant (milliseconds since 1970-01-01T00:00:00Z, UTC) or a
+// length of time in milliseconds, whichever the name of the variable says.
+type Millis int64
+
+// Never is an instant later than every real one: "no wake-up".
+const Never Millis = math.MaxInt64
+
+// Time returns the instant as a UTC time.
+func (m Millis) Time() time.Time { return time.UnixMilli(int64(m)).UTC() }
+
+// String returns the instant in RFC 3339 with milliseconds, UTC.
+func (m Millis) String() string { return m.Time().Format("2006-01-02T15:04:05.000Z07:00") }
+
+// MillisOf returns t cut down to milliseconds.
+func MillisOf(t time.Time) Millis { return Millis(t.UnixMilli()) }
+
+// Kind says what a Value holds.
+type Kind uint8
+
+// The kinds of values. The numbers are part of the customer format and do not
+// change.
+const (
+	Absent   Kind = 0  // no value; a comparison with it is unknown
+	Bool     Kind = 1  // N is 0 or 1
+	Int      Kind = 2  // N
+	Double   Kind = 3  // math.Float64frombits(uint64(N))
+	Decimal  Kind = 4  // N / 10^4: money
+	String   Kind = 5  // S
+	Time     Kind = 6  // N is Millis
+	Duration Kind = 7  // N is a length in milliseconds
+	Date     Kind = 8  // N is days since 1970-01-01: a civil date without a zone
+	List     Kind = 9  // L
+	Record   Kind = 10 // L, in the order of the schema's fields
+)
+
+// DecimalScale is the number of decimal digits after the point in a Decimal.
+const DecimalScale = 4
+
+// DecimalOne is the Decimal 1.
+const DecimalOne = 10_000
+
+// Value is one value. The zero Value is Absent.
+type Value struct {
+	K Kind
+	N int64
+	S string
+	L []Value
+}
+
+// Constructors, one per kind.
+
+// BoolValue returns b as a Value.
+func BoolValue(b bool) Value {
+	if b {
+		return Value{K: Bool, N: 1}
+	}
+	return Value{K: Bool}
+}
+
+// IntValue returns n as a Value.
+func IntValue(n int64) Value { return Value{K: Int, N: n} }
+
+// DoubleValue returns f as a Value. NaN becomes Absent: no comparison with it
+// could make anybody a member.
+func DoubleValue(f float64) Value {
+	if f != f {
+		return Value{}
+	}
+	return Value{K: Double, N: int64(math.Float64bits(f))}
+}
+
+// DecimalValue returns the decimal n / 10^4.
+func DecimalValue(n int64) Value { return Value{K: Decimal, N: n} }
+
+// StringValue returns s as a Value.
+func StringValue(s string) Value { return Value{K: String, S: s} }
+
+// TimeValue returns the instant t as a Value.
+func TimeValue(t Millis) Value { return Value{K: Time, N: int64(t)} }
+
+// DurationValue returns the length d as a Value.
+func DurationValue(d Millis) Value { return Value{K: Duration, N: int64(d)} }
+
+// DateValue returns the civil date that is the given number of days after
+// 1970-01-01.
+func DateValue(days int64) Value { return Value{K: Date, N: days} }
+
+// ListValue returns a list.
+func ListValue(l []Value) Value { return Value{K: List, L: l} }
+
+// RecordValue returns a record; its fields stand in the order of the schema.
+func RecordValue(l []Value) Value { return Value{K: Record, L: l} }
+
+// Present reports whether v holds a value.
+func (v Value) Present() bool { return v.K != Absent }
+
+// Float returns a numeric or time value as a double. Decimals are divided once,
+// so that a decimal text and the same literal in a rule give the same double.
+func (v Value) Float() float64 {
+	switch v.K {
+	case Double:
+		return math.Float64frombits(uint64(v.N))
+	case Decimal:
+		return float64(v.N) / DecimalOne
+	case Date:
+		return float64(v.N) * 86_400_000
+	default:
+		return float64(v.N)
+	}
+}
+
+// String returns the value as text, as it stands in evidence and in payloads.
+// Absent is the empty string.
+func (v Value) String() string {
+	switch v.K {
+	case Absent:
+		return ""
+	case Bool:
+		return strconv.FormatBool(v.N != 0)
+	case Int:
+		return strconv.FormatInt(v.N, 10)
+	case Double:
+		return strconv.FormatFloat(v.Float(), 'g', -1, 64)
+	case Decimal:
+		return FormatDecimal(v.N)
+	case String:
+		return v.S
+	case Time:
+		return Millis(v.N).String()
+	case Duration:
+		return FormatDuration(Millis(v.N))
+	case Date:
+		return time.Unix(v.N*86_400, 0).UTC().Format(time.DateOnly)
+	}
+	var b strings.Builder
+	b.WriteByte('[')
+	for i, e := range v.L {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(e.String())
+	}
+	b.WriteByte(']')
+	return b.String()
+}
+
+// FormatDecimal returns n / 10^4 as text with no trailing zeros after the
+// second digit: 12.5 is "12.50", 12.3456 is "12.3456".
+func FormatDecimal(n int64) string {
+	neg := n < 0
+	u := uint64(n)
+	if neg {
+		u = -u
+	}
+	s := strconv.FormatUint(u/DecimalOne, 10)
+	f := strconv.FormatUint(DecimalOne+u%DecimalOne, 10)[1:]
+	for len(f) > 2 && f[len(f)-1] == '0' {
+		f = f[:len(f)-1]
+	}
+	s += "." + f
+	if neg {
+		s = "-" + s
+	}
+	return s
+}
+
+// FormatDuration returns a length of time in the largest units that give it
+// exactly, as "45d" or "1d12h30m" or "1.5s".
+func FormatDuration(d Millis) string {
+	if d == 0 {
+		return "0s"
+	}
+	var b strings.Builder
+	if d < 0 {
+		b.WriteByte('-')
+		if d == math.MinInt64 {
+			d++
+		}
+		d = -d
+	}
+	for _, u := range [...]struct {
+		n    Millis
+		name string
+	}{{86_400_000, "d"}, {3_600_000, "h"}, {60_000, "m"}} {
+		if d >= u.n {
+			b.WriteString(strconv.FormatInt(int64(d/u.n), 10))
+			b.WriteString(u.name)
+			d %= u.n
+		}
+	}
+	if d > 0 {
+		b.WriteString(strconv.FormatFloat(float64(d)/1000, 'f', -1, 64))
+		b.WriteByte('s')
+	}
+	return b.String()
+}

@@ -1,0 +1,175 @@
+package plan
+
+import "github.com/segmill/segmill/engine/expr"
+
+// Spec is a checked set of rules: what engine/rule makes of the files and what
+// Compile turns into a Plan. Defines are already expanded into the rules that
+// use them.
+type Spec struct {
+	// Zone is the IANA time zone of customers whose profile has none.
+	Zone string
+	// Activity is what counts as the customer being active.
+	Activity []Source
+	// Inputs are what conditions read, without two of equal Text. OpInput nodes
+	// refer to them by index. An input that refers to another one (Of) stands
+	// after it.
+	Inputs     []Input
+	Segments   []Segment
+	Lifecycles []Lifecycle
+	Triggers   []Trigger
+}
+
+// Source is one stream of an aggregate with the condition that its events must
+// meet. Purchases are already narrowed to completed ones where the rule says
+// nothing of purchase.kind.
+type Source struct {
+	Stream Stream
+	Cond   *expr.Node // nil: every event of the stream
+	Negate *expr.Node // of a sum of money: where it holds, the value is subtracted; nil: never
+}
+
+// InputKind says where an input's value comes from.
+type InputKind uint8
+
+// The kinds of inputs.
+const (
+	InAggregate InputKind = iota // Agg, Sources, Field, Window
+	InProfile                    // Field: a profile attribute; absent if never set or set to ""
+	InSince                      // Of: duration from a time-valued input to now
+	InYears                      // Of: whole calendar years from a date or time to now, in the customer's zone
+	InSegment                    // Segment: membership, never unknown
+	InConsent                    // Channel, Purpose: the latest decision is "granted", never unknown
+)
+
+// Agg is what an aggregate computes.
+type Agg uint8
+
+// The aggregates. Over no event Count, Sum and Distinct are 0, the others absent.
+const (
+	AggCount     Agg = iota // how many events
+	AggSum                  // sum of Field
+	AggAvg                  // mean of Field
+	AggMin                  // least Field
+	AggMax                  // greatest Field
+	AggDistinct             // how many different values of Field
+	AggFirst                // Field in the earliest event that has it
+	AggLast                 // Field in the latest event that has it
+	AggFirstTime            // event time of the earliest event
+	AggLastTime             // event time of the latest event
+)
+
+// Input is one value that conditions read.
+type Input struct {
+	// Text is the canonical form in the rule language: unique in a Spec, the key
+	// in evidence, and what stored summaries are hashed by. Two inputs of equal
+	// meaning have equal Text whatever their layout in the file.
+	Text string
+	Kind InputKind
+	// Type is the kind of the value as rules see it (money is Double).
+	Type    expr.Kind
+	Agg     Agg
+	Sources []Source // sorted by Stream
+	Field   string   // path of the field, "" where none is read
+	// Stored is the kind of the field's values in events: Decimal for money.
+	Stored  expr.Kind
+	Window  expr.Millis // 0: lifetime
+	Of      int
+	Segment string
+	Channel string
+	Purpose string
+}
+
+// Pos is a place in a rule file. Lines and columns count from 1.
+type Pos struct {
+	File         string
+	Line, Column int
+}
+
+// Meta is what people write about a rule; nothing in it decides a result.
+type Meta struct {
+	Name         string
+	Objective    string
+	Owner        string
+	ReviewBy     string // a date, YYYY-MM-DD
+	Channel      string // preferred channel, "" if none
+	ExpectedSize string // "5%..25%", "" if none
+	Pos          Pos
+}
+
+// Segment is a named condition.
+type Segment struct {
+	ID   string
+	Meta Meta
+	When *expr.Node
+}
+
+// Lifecycle is a list of stages of which a customer is in the first whose
+// condition is true, or in none.
+type Lifecycle struct {
+	ID     string
+	Meta   Meta
+	Stages []Stage
+}
+
+// Stage is one stage of a lifecycle; the segment's id is "<lifecycle>/<ID>".
+type Stage struct {
+	ID   string
+	When *expr.Node
+	Pos  Pos
+}
+
+// TriggerKind is the kind of a trigger.
+type TriggerKind uint8
+
+// The kinds of triggers that this version has.
+const (
+	AbandonedCart TriggerKind = iota
+	Inactivity
+	Anniversary
+	Rule
+)
+
+// String returns the name of the kind in rule files and in outputs.
+func (k TriggerKind) String() string {
+	return [...]string{"abandoned_cart", "inactivity", "anniversary", "rule"}[k]
+}
+
+// Reentry says how often a trigger may fire for one customer.
+type Reentry uint8
+
+// The re-entry policies that this version has.
+const (
+	EveryTime Reentry = iota
+	Once
+)
+
+// Trigger is a rule that sends a message.
+type Trigger struct {
+	ID      string
+	Kind    TriggerKind
+	Pos     Pos
+	Reentry Reentry
+	// After is the delay of AbandonedCart (default 30 min, at most 30 days) and
+	// Inactivity.
+	After expr.Millis
+	// Sources are what ends a silence (Inactivity): Spec.Activity unless the
+	// rule names streams.
+	Sources []Source
+	// Anniversary: Date is the input whose day comes round, At the local time of
+	// day, Offset the whole days before (negative) or after it.
+	Date   int
+	At     expr.Millis
+	Offset int
+	// MarFirst: born on 29 February means 1 March in common years, else 28
+	// February.
+	MarFirst bool
+	// Rule: the condition, and the values that go into the message.
+	When   *expr.Node
+	Fields []NamedNode
+}
+
+// NamedNode is an expression with the name under which its value is sent.
+type NamedNode struct {
+	Name string
+	Node *expr.Node
+}
