@@ -1,0 +1,71 @@
+package schemas
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/linkedin/goavro/v2"
+)
+
+// The limits of the gate. A schema of a real event is far below each; each is
+// what keeps one known attack on Avro readers out.
+const (
+	maxSchemaBytes     = 64 << 10
+	maxSchemaDepth     = 32  // types within types: recursion in every library
+	maxSchemaJSONDepth = 128 // a level of types takes up to four of JSON
+	maxFixed           = 64 << 10
+	maxScale           = 76
+	maxCost            = 4096 // values in one record with empty arrays: shared types grow as 2^depth
+)
+
+// gate decides whether a schema that somebody else wrote may be used. goavro is
+// asked last, as the checker of everything that the parser here is not strict
+// about; the limits before it keep goavro from running out of stack or memory.
+func gate(text string) (*schema, error) {
+	s, err := parseSchema([]byte(text))
+	if err != nil {
+		return nil, err
+	}
+	if _, err := goavro.NewCodec(text); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// sized sets minBytes and cost of a type whose parts are complete. It refuses an
+// array or a map whose items can take no bytes, since six bytes could then stand
+// for 2^62 items, and a type that takes too many steps.
+func sized(s *schema) (*schema, error) {
+	s.cost = 1
+	switch s.wire {
+	case wireNull:
+	case wireFloat:
+		s.minBytes = 4
+	case wireDouble:
+		s.minBytes = 8
+	case wireFixed:
+		s.minBytes = s.size
+	case wireUnion:
+		least, most := math.MaxInt, 0
+		for _, b := range s.union {
+			least, most = min(least, b.minBytes), max(most, b.cost)
+		}
+		s.minBytes, s.cost = 1+least, 1+most
+	case wireRecord:
+		for _, f := range s.fields {
+			s.minBytes += f.typ.minBytes
+			s.cost += f.typ.cost
+		}
+	case wireArray:
+		s.minBytes = 1
+		if s.items.minBytes == 0 {
+			return nil, fmt.Errorf("the items of an array (%v) can take no bytes", s.items.wire)
+		}
+	default: // bool, int, long, bytes, string, enum; a map's key takes a byte
+		s.minBytes = 1
+	}
+	if s.cost > maxCost {
+		return nil, fmt.Errorf("type %s holds more than %d values", s.name, maxCost)
+	}
+	return s, nil
+}

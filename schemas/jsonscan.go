@@ -1,0 +1,376 @@
+package schemas
+
+import (
+	"fmt"
+	"slices"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/zeebo/xxh3"
+)
+
+// scanner reads JSON text (RFC 8259) front to back without allocating. It is
+// stricter than encoding/json: a key that stands twice in an object, half of a
+// surrogate pair, and invalid UTF-8 are errors. encoding/json takes the last of
+// two equal keys and folds their case, which would let two readers of one record
+// see two different customers.
+type scanner struct {
+	b        []byte
+	i        int // the next byte
+	depth    int
+	maxDepth int
+	keys     []uint64 // hashes of the keys of all open objects
+	text     []byte   // the last string that had escapes
+}
+
+// errAt returns a syntax error at the next byte.
+func (s *scanner) errAt(format string, args ...any) error {
+	return fmt.Errorf("byte %d: "+format, append([]any{s.i}, args...)...)
+}
+
+// document checks that the text is one JSON value and nothing else.
+func (s *scanner) document() error {
+	if !utf8.Valid(s.b) {
+		return fmt.Errorf("byte %d: not UTF-8", invalidUTF8(s.b))
+	}
+	if err := s.skip(); err != nil {
+		return err
+	}
+	return s.end()
+}
+
+// invalidUTF8 returns the offset of the first byte that is not UTF-8.
+func invalidUTF8(b []byte) int {
+	for i := 0; i < len(b); {
+		r, n := utf8.DecodeRune(b[i:])
+		if r == utf8.RuneError && n == 1 {
+			return i
+		}
+		i += n
+	}
+	return len(b)
+}
+
+// end checks that only white space is left.
+func (s *scanner) end() error {
+	if s.peek() != 0 || s.i < len(s.b) {
+		return s.errAt("text after the end of the value")
+	}
+	return nil
+}
+
+// peek steps over white space and returns the next byte, 0 at the end.
+func (s *scanner) peek() byte {
+	for s.i < len(s.b) {
+		switch c := s.b[s.i]; c {
+		case ' ', '\t', '\n', '\r':
+			s.i++
+		default:
+			return c
+		}
+	}
+	return 0
+}
+
+// skip steps over one value and checks it.
+func (s *scanner) skip() error {
+	switch c := s.peek(); c {
+	case '{':
+		return s.skipObject()
+	case '[':
+		return s.skipArray()
+	case '"':
+		_, err := s.str()
+		return err
+	case 't':
+		return s.word("true")
+	case 'f':
+		return s.word("false")
+	case 'n':
+		return s.word("null")
+	default:
+		_, err := s.num()
+		return err
+	}
+}
+
+func (s *scanner) word(w string) error {
+	if len(s.b)-s.i < len(w) || string(s.b[s.i:s.i+len(w)]) != w {
+		return s.errAt("not a JSON value")
+	}
+	s.i += len(w)
+	return nil
+}
+
+func (s *scanner) skipObject() error {
+	o, err := s.object()
+	if err != nil {
+		return err
+	}
+	for {
+		_, ok, err := s.key(&o)
+		if err != nil || !ok {
+			return err
+		}
+		if err := s.skip(); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *scanner) skipArray() error {
+	a, err := s.array()
+	if err != nil {
+		return err
+	}
+	for {
+		ok, err := s.elem(&a)
+		if err != nil || !ok {
+			return err
+		}
+		if err := s.skip(); err != nil {
+			return err
+		}
+	}
+}
+
+// open is an object or array being read.
+type open struct {
+	started bool
+	keys    int // where its keys begin in scanner.keys
+}
+
+func (s *scanner) enter(c byte) (open, error) {
+	if s.peek() != c {
+		return open{}, s.errAt("%q expected", c)
+	}
+	if s.depth == s.maxDepth {
+		return open{}, s.errAt("nested more than %d deep", s.maxDepth)
+	}
+	s.i++
+	s.depth++
+	return open{keys: len(s.keys)}, nil
+}
+
+// object enters the object that comes next.
+func (s *scanner) object() (open, error) { return s.enter('{') }
+
+// array enters the array that comes next.
+func (s *scanner) array() (open, error) { return s.enter('[') }
+
+// elem moves to the next element; false is the end of the array.
+func (s *scanner) elem(a *open) (bool, error) {
+	c := s.peek()
+	if c == ']' {
+		s.i++
+		s.depth--
+		return false, nil
+	}
+	if a.started {
+		if c != ',' {
+			return false, s.errAt("',' or ']' expected")
+		}
+		s.i++
+		if s.peek() == ']' {
+			return false, s.errAt("a value expected")
+		}
+	}
+	a.started = true
+	return true, nil
+}
+
+// key moves to the value of the next member and returns its key, which is valid
+// until the next call; false is the end of the object.
+func (s *scanner) key(o *open) ([]byte, bool, error) {
+	c := s.peek()
+	if c == '}' {
+		if err := s.distinct(o.keys); err != nil {
+			return nil, false, err
+		}
+		s.i++
+		s.depth--
+		return nil, false, nil
+	}
+	if o.started {
+		if c != ',' {
+			return nil, false, s.errAt("',' or '}' expected")
+		}
+		s.i++
+		c = s.peek()
+	}
+	o.started = true
+	if c != '"' {
+		return nil, false, s.errAt("a key expected")
+	}
+	k, err := s.str()
+	if err != nil {
+		return nil, false, err
+	}
+	s.keys = append(s.keys, xxh3.Hash(k))
+	if s.peek() != ':' {
+		return nil, false, s.errAt("':' expected")
+	}
+	s.i++
+	return k, true, nil
+}
+
+// distinct checks the keys of the object that ends here and forgets them. Equal
+// hashes count as equal keys: a producer who finds two keys of one 64-bit hash
+// gets that record refused.
+func (s *scanner) distinct(from int) error {
+	l := s.keys[from:]
+	slices.Sort(l)
+	s.keys = s.keys[:from]
+	for i := 1; i < len(l); i++ {
+		if l[i] == l[i-1] {
+			return s.errAt("a key stands twice in the object that ends here")
+		}
+	}
+	return nil
+}
+
+// str reads a string. What it returns is valid until the next call: a part of the
+// text, or the scanner's own memory if there were escapes.
+func (s *scanner) str() ([]byte, error) {
+	s.i++
+	start := s.i
+	for ; s.i < len(s.b); s.i++ {
+		switch c := s.b[s.i]; {
+		case c == '"':
+			s.i++
+			return s.b[start : s.i-1], nil
+		case c == '\\':
+			return s.escaped(start)
+		case c < ' ':
+			return nil, s.errAt("control character in a string")
+		}
+	}
+	return nil, s.errAt("a string does not end")
+}
+
+// escaped goes on with a string that began at start, from its first backslash.
+func (s *scanner) escaped(start int) ([]byte, error) {
+	s.text = append(s.text[:0], s.b[start:s.i]...)
+	for s.i < len(s.b) {
+		switch c := s.b[s.i]; {
+		case c == '"':
+			s.i++
+			return s.text, nil
+		case c == '\\':
+			if err := s.escape(); err != nil {
+				return nil, err
+			}
+		case c < ' ':
+			return nil, s.errAt("control character in a string")
+		default:
+			s.text = append(s.text, c)
+			s.i++
+		}
+	}
+	return nil, s.errAt("a string does not end")
+}
+
+const (
+	escapes   = `"\/bfnrt`
+	unescaped = "\"\\/\b\f\n\r\t"
+)
+
+func (s *scanner) escape() error {
+	if s.i+1 == len(s.b) {
+		return s.errAt("a string does not end")
+	}
+	c := s.b[s.i+1]
+	if c == 'u' {
+		return s.unicode()
+	}
+	for k := range len(escapes) {
+		if escapes[k] == c {
+			s.text = append(s.text, unescaped[k])
+			s.i += 2
+			return nil
+		}
+	}
+	return s.errAt("unknown escape")
+}
+
+func (s *scanner) unicode() error {
+	r, err := s.hex4()
+	if err != nil {
+		return err
+	}
+	if utf16.IsSurrogate(r) {
+		low, err := s.hex4()
+		if err != nil {
+			return err
+		}
+		if r = utf16.DecodeRune(r, low); r == utf8.RuneError {
+			return s.errAt("half of a surrogate pair")
+		}
+	}
+	s.text = utf8.AppendRune(s.text, r)
+	return nil
+}
+
+// hex4 reads \uXXXX.
+func (s *scanner) hex4() (rune, error) {
+	if len(s.b)-s.i < 6 || s.b[s.i] != '\\' || s.b[s.i+1] != 'u' {
+		return 0, s.errAt("half of a surrogate pair or of an escape")
+	}
+	var r rune
+	for _, c := range s.b[s.i+2 : s.i+6] {
+		switch {
+		case '0' <= c && c <= '9':
+			c -= '0'
+		case 'a' <= c && c <= 'f':
+			c -= 'a' - 10
+		case 'A' <= c && c <= 'F':
+			c -= 'A' - 10
+		default:
+			return 0, s.errAt("four hexadecimal digits expected")
+		}
+		r = r<<4 | rune(c)
+	}
+	s.i += 6
+	return r, nil
+}
+
+// num reads a number and returns its text.
+func (s *scanner) num() ([]byte, error) {
+	start := s.i
+	if s.at('-') {
+		s.i++
+	}
+	switch {
+	case s.at('0'):
+		s.i++
+	case s.digits() == 0:
+		return nil, s.errAt("not a JSON value")
+	}
+	if s.at('.') {
+		s.i++
+		if s.digits() == 0 {
+			return nil, s.errAt("a digit expected")
+		}
+	}
+	if s.at('e') || s.at('E') {
+		s.i++
+		if s.at('+') || s.at('-') {
+			s.i++
+		}
+		if s.digits() == 0 {
+			return nil, s.errAt("a digit expected")
+		}
+	}
+	return s.b[start:s.i], nil
+}
+
+func (s *scanner) at(c byte) bool { return s.i < len(s.b) && s.b[s.i] == c }
+
+// digits steps over digits and returns how many there were.
+func (s *scanner) digits() int {
+	start := s.i
+	for s.i < len(s.b) && s.b[s.i]-'0' <= 9 {
+		s.i++
+	}
+	return s.i - start
+}
