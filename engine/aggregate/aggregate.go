@@ -1,0 +1,182 @@
+// Package aggregate holds the mergeable summaries of a customer's events: counts,
+// sums, extremes, first and last values, windowed lists, distinct values and the
+// cart.
+//
+// The one rule: every summary is a commutative, associative fold of the set of
+// events. Folding events in any order, or folding two halves and merging, gives
+// the same summary (compared after Prune to one instant, and below the caps).
+package aggregate
+
+import (
+	"errors"
+	"math"
+	"strings"
+
+	"github.com/segmill/segmill/engine/expr"
+)
+
+// Millis is an instant or a length of time in milliseconds.
+type Millis = expr.Millis
+
+// None is an instant earlier than every real one: "not yet" or "complete since
+// ever".
+const None Millis = math.MinInt64
+
+// ErrFormat is returned for bytes that are not a summary of the asked family.
+var ErrFormat = errors.New("aggregate: malformed summary")
+
+// Family is a kind of summary. The letters are part of the canonical text that
+// stored summaries are hashed by, and do not change.
+type Family string
+
+// The families.
+const (
+	FamCount     Family = "count"     // Count: how many events
+	FamSum       Family = "sum"       // Sum: sum and number of values
+	FamMin       Family = "min"       // Extreme
+	FamMax       Family = "max"       // Extreme
+	FamFirstTime Family = "firsttime" // Moment
+	FamLastTime  Family = "lasttime"  // Moment
+	FamFirst     Family = "first"     // Register
+	FamLast      Family = "last"      // Register
+	FamAnchor    Family = "anchor"    // Register without a value: the latest event itself
+	FamList      Family = "list"      // List: times and values newer than a reach
+	FamDistinct  Family = "distinct"  // Distinct, lifetime
+	FamRecent    Family = "recent"    // Distinct, newer than a reach
+	FamCart      Family = "cart"      // Cart
+)
+
+// Stamp places an event in the total order that first and last go by: event
+// time, then event id, source and stream.
+type Stamp struct {
+	At     Millis
+	ID     string
+	Source string
+	Stream uint8
+}
+
+// Compare orders two stamps: -1, 0 or 1.
+func (s *Stamp) Compare(o *Stamp) int {
+	switch {
+	case s.At < o.At:
+		return -1
+	case s.At > o.At:
+		return 1
+	}
+	if c := strings.Compare(s.ID, o.ID); c != 0 {
+		return c
+	}
+	if c := strings.Compare(s.Source, o.Source); c != 0 {
+		return c
+	}
+	return int(s.Stream) - int(o.Stream)
+}
+
+// Sample is what one event gives to one summary.
+type Sample struct {
+	Stamp
+	// Value is the field's value as stored (Decimal for money), Absent if the
+	// summary reads no field.
+	Value expr.Value
+	// Num is Value as a scaled integer (see Scaled), negated where the rule says
+	// so; 0 if the summary reads no number.
+	Num int64
+	// Clear marks a completed purchase, for a cart.
+	Clear bool
+	// Remove marks a removal from the cart.
+	Remove bool
+	// Lines are the cart lines of the event.
+	Lines []Line
+}
+
+// Shared is an event that both sides of a merge remember.
+type Shared struct {
+	At   Millis
+	Hash uint64
+}
+
+// Cell is one summary of one customer.
+type Cell interface {
+	// Fold adds one event.
+	Fold(s *Sample)
+	// Merge adds a summary of the same family over a disjoint set of events,
+	// disjoint but for the shared ones, which are counted once where entries
+	// allow it. It reports whether they did.
+	Merge(o Cell, shared []Shared) (exact bool)
+	// Prune drops what no window of length reach can see at now or later.
+	Prune(now, reach Millis)
+	// Append appends the summary's bytes.
+	Append(b []byte) []byte
+	// decode reads them.
+	decode(r *reader)
+}
+
+// New returns an empty summary.
+func New(f Family) Cell {
+	switch f {
+	case FamCount:
+		return new(Count)
+	case FamSum:
+		return new(Sum)
+	case FamMin:
+		return &Extreme{}
+	case FamMax:
+		return &Extreme{greatest: true}
+	case FamFirstTime:
+		return &Moment{}
+	case FamLastTime:
+		return &Moment{latest: true}
+	case FamFirst:
+		return &Register{}
+	case FamLast, FamAnchor:
+		return &Register{latest: true}
+	case FamList:
+		return &List{From: None}
+	case FamDistinct:
+		return &Distinct{From: None}
+	case FamRecent:
+		return &Distinct{From: None, timed: true}
+	case FamCart:
+		return &Cart{Cleared: None, Last: Stamp{At: None}}
+	}
+	return nil
+}
+
+// Decode reads a summary of family f that takes all of b.
+func Decode(f Family, b []byte) (Cell, error) {
+	c := New(f)
+	r := reader{b: b}
+	c.decode(&r)
+	if r.bad || len(r.b) != 0 {
+		return nil, ErrFormat
+	}
+	return c, nil
+}
+
+// Scale returns what a field's values are multiplied by to be summed as
+// integers: 10^4 for money, 10^9 for doubles (rounded once per value), 1 for
+// integers.
+func Scale(k expr.Kind) float64 {
+	switch k {
+	case expr.Decimal:
+		return expr.DecimalOne
+	case expr.Double:
+		return 1e9
+	}
+	return 1
+}
+
+// Scaled returns v as an integer of its kind's Scale; ok is false if v is no
+// number or out of range (a double of 9.2e9 or more).
+func Scaled(v expr.Value) (n int64, ok bool) {
+	switch v.K {
+	case expr.Int, expr.Decimal:
+		return v.N, true
+	case expr.Double:
+		f := math.RoundToEven(v.Float() * 1e9)
+		if f > -0x1p63 && f < 0x1p63 {
+			return int64(f), true
+		}
+	}
+	return 0, false
+}

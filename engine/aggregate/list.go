@@ -1,0 +1,467 @@
+package aggregate
+
+import (
+	"encoding/binary"
+	"slices"
+	"sort"
+
+	"github.com/segmill/segmill/engine/expr"
+)
+
+// MaxEntries is how many exact entries a List keeps before it coarsens.
+const MaxEntries = 4096
+
+// panesPerReach is how many panes a coarsened list's reach is divided into.
+const panesPerReach = 1024
+
+// Entry is one event in a List: its time, and the field's scaled value (0 if the
+// list reads no field).
+type Entry struct {
+	At  Millis
+	Num int64
+}
+
+// Pane stands for all events of a list with End-width < t <= End: it counts as
+// one event at End, or at the list's coarse boundary if that is earlier.
+type Pane struct {
+	End      Millis
+	N        uint64
+	Sum      Int128
+	Min, Max int64
+}
+
+// List holds the times and values of all events newer than From. Its entries are
+// exact until there are more than MaxEntries; then the older half becomes panes,
+// and a window may count up to one pane of events too many, never too few.
+type List struct {
+	// From is the reach: the list is complete for t > From.
+	From    Millis
+	Entries []Entry // sorted by At, then Num
+	Panes   []Pane  // sorted by End; all at or before coarse
+	coarse  Millis  // if there are panes: events at or before it are in them
+	width   Millis  // of a pane; 0 as long as the list is exact
+	reach   Millis  // the reach of the last Prune
+}
+
+// Fold inserts one event.
+func (l *List) Fold(s *Sample) { l.insert(Entry{At: s.At, Num: s.Num}) }
+
+func (l *List) insert(e Entry) {
+	switch {
+	case e.At <= l.From:
+	case l.width > 0 && e.At <= l.coarse:
+		l.addPane(paneOf(e, l.width))
+	default:
+		i := len(l.Entries)
+		if i > 0 && less(e, l.Entries[i-1]) {
+			i = sort.Search(i, func(i int) bool { return less(e, l.Entries[i]) })
+		}
+		l.Entries = slices.Insert(l.Entries, i, e)
+		if len(l.Entries) > MaxEntries {
+			l.coarsen()
+		}
+	}
+}
+
+func less(a, b Entry) bool { return a.At < b.At || a.At == b.At && a.Num < b.Num }
+
+func paneOf(e Entry, width Millis) Pane {
+	return Pane{End: paneEnd(e.At, width), N: 1, Sum: Int128{}.Add(e.Num), Min: e.Num, Max: e.Num}
+}
+
+// paneEnd returns the end of the pane that holds t: the least multiple of width
+// at or after t.
+func paneEnd(t, width Millis) Millis {
+	q := t / width
+	if t%width > 0 {
+		q++
+	}
+	return q * width
+}
+
+func (l *List) addPane(p Pane) {
+	i := sort.Search(len(l.Panes), func(i int) bool { return l.Panes[i].End >= p.End })
+	if i == len(l.Panes) || l.Panes[i].End != p.End {
+		l.Panes = slices.Insert(l.Panes, i, p)
+		return
+	}
+	q := &l.Panes[i]
+	q.N += p.N
+	q.Sum = q.Sum.Plus(p.Sum)
+	q.Min, q.Max = min(q.Min, p.Min), max(q.Max, p.Max)
+}
+
+// coarsen turns the older half of the entries into panes.
+func (l *List) coarsen() {
+	if l.width == 0 {
+		l.width = max(1, l.reach/panesPerReach)
+	}
+	h := len(l.Entries) / 2
+	for h < len(l.Entries) && l.Entries[h].At == l.Entries[h-1].At {
+		h++
+	}
+	l.coarse = l.Entries[h-1].At
+	for _, e := range l.Entries[:h] {
+		l.addPane(paneOf(e, l.width))
+	}
+	l.Entries = slices.Delete(l.Entries, 0, h)
+}
+
+// Squeeze makes the list smaller and less exact. It returns false if it is as
+// small as it gets.
+func (l *List) Squeeze() bool {
+	switch {
+	case len(l.Entries) > 1:
+		l.coarsen()
+	case len(l.Panes) > 1:
+		l.width *= 2
+		old := l.Panes
+		l.Panes = nil
+		for _, p := range old {
+			p.End = paneEnd(p.End, l.width)
+			l.addPane(p)
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+// Coarse reports whether some of the list is panes.
+func (l *List) Coarse() bool { return len(l.Panes) > 0 }
+
+// Merge adds the entries of a disjoint list. For each shared event, one of two
+// equal entries at its time is dropped.
+func (l *List) Merge(o Cell, shared []Shared) bool {
+	x := o.(*List)
+	l.reach = max(l.reach, x.reach)
+	l.prune(max(l.From, x.From))
+	if x.width > l.width {
+		l.width = x.width
+	}
+	left := make(map[Millis]int, len(shared))
+	for _, s := range shared {
+		left[s.At]++
+	}
+	exact := len(shared) == 0 || len(l.Panes)+len(x.Panes) == 0
+	if len(x.Panes) > 0 {
+		l.coarse = max(l.coarse, x.coarse)
+		for _, p := range x.Panes {
+			l.addPane(Pane{End: paneEnd(p.End, l.width), N: p.N, Sum: p.Sum, Min: p.Min, Max: p.Max})
+		}
+	}
+	mine := slices.Clone(l.Entries)
+	for _, e := range x.Entries {
+		if left[e.At] > 0 {
+			if i, ok := slices.BinarySearchFunc(mine, e, compareEntries); ok {
+				left[e.At]--
+				mine = slices.Delete(mine, i, i+1)
+				continue
+			}
+		}
+		l.insert(e)
+	}
+	return exact
+}
+
+func compareEntries(a, b Entry) int {
+	switch {
+	case less(a, b):
+		return -1
+	case less(b, a):
+		return 1
+	}
+	return 0
+}
+
+// Prune drops what is not newer than now - reach.
+func (l *List) Prune(now, reach Millis) {
+	l.reach = reach
+	l.prune(max(l.From, now-reach))
+}
+
+func (l *List) prune(from Millis) {
+	l.From = from
+	i := 0
+	for i < len(l.Entries) && l.Entries[i].At <= from {
+		i++
+	}
+	if i > 0 {
+		l.Entries = slices.Delete(l.Entries, 0, i)
+	}
+	i = 0
+	for i < len(l.Panes) && l.paneAt(i) <= from {
+		i++
+	}
+	if i > 0 {
+		l.Panes = slices.Delete(l.Panes, 0, i)
+	}
+	if len(l.Panes) == 0 {
+		l.width, l.coarse, l.Panes = 0, 0, nil
+	}
+}
+
+// paneAt is the instant that pane i counts as: never later than an entry.
+func (l *List) paneAt(i int) Millis { return min(l.Panes[i].End, l.coarse) }
+
+func (l *List) size() int { return len(l.Panes) + len(l.Entries) }
+
+func (l *List) at(i int) Millis {
+	if i < len(l.Panes) {
+		return l.paneAt(i)
+	}
+	return l.Entries[i-len(l.Panes)].At
+}
+
+// pane returns element i as a pane.
+func (l *List) pane(i int) Pane {
+	if i < len(l.Panes) {
+		return l.Panes[i]
+	}
+	e := l.Entries[i-len(l.Panes)]
+	return Pane{End: e.At, N: 1, Sum: Int128{}.Add(e.Num), Min: e.Num, Max: e.Num}
+}
+
+// span returns the elements with now - w < t <= now as [i, j).
+func (l *List) span(now, w Millis) (i, j int) {
+	j = l.size()
+	for j > 0 && l.at(j-1) > now {
+		j--
+	}
+	return sort.Search(j, func(i int) bool { return l.at(i) > now-w }), j
+}
+
+// Append appends reach, panes and entries; times as differences.
+func (l *List) Append(b []byte) []byte {
+	b = appendInstant(b, l.From)
+	b = binary.AppendUvarint(b, uint64(len(l.Panes)))
+	if len(l.Panes) > 0 {
+		b = binary.AppendUvarint(b, uint64(l.width))
+		b = binary.AppendVarint(b, int64(l.coarse))
+		for _, p := range l.Panes {
+			b = binary.AppendVarint(b, int64(p.End/l.width))
+			b = binary.AppendUvarint(b, p.N)
+			b = p.Sum.append(b)
+			b = binary.AppendVarint(b, p.Min)
+			b = binary.AppendVarint(b, p.Max)
+		}
+	}
+	valued := byte(0)
+	for _, e := range l.Entries {
+		if e.Num != 0 {
+			valued = 1
+		}
+	}
+	b = append(b, valued)
+	b = binary.AppendUvarint(b, uint64(len(l.Entries)))
+	var last Millis
+	for i, e := range l.Entries {
+		if i == 0 {
+			b = binary.AppendVarint(b, int64(e.At))
+		} else {
+			b = binary.AppendUvarint(b, uint64(e.At-last))
+		}
+		last = e.At
+		if valued == 1 {
+			b = binary.AppendVarint(b, e.Num)
+		}
+	}
+	return b
+}
+
+// maxWidth bounds a stored pane width: longer than any window.
+const maxWidth = Millis(1) << 45
+
+func (l *List) decode(r *reader) {
+	l.From = r.instant()
+	if n := r.count(6); n > 0 {
+		l.width = Millis(r.uvarint())
+		if l.width <= 0 || l.width > maxWidth {
+			r.bad = true
+			return
+		}
+		l.coarse = r.millis()
+		l.Panes = make([]Pane, n)
+		for i := range l.Panes {
+			l.Panes[i] = Pane{
+				End: r.millis() * l.width, N: r.uvarint(), Sum: r.int128(), Min: r.varint(), Max: r.varint(),
+			}
+			r.bad = r.bad || i > 0 && l.Panes[i].End <= l.Panes[i-1].End
+		}
+	}
+	valued := r.byte()
+	n := r.count(1 + int(valued&1))
+	r.bad = r.bad || valued > 1
+	if n > 0 {
+		l.Entries = make([]Entry, n)
+	}
+	var last Millis
+	for i := range l.Entries {
+		if i == 0 {
+			last = r.millis()
+		} else {
+			last += Millis(r.uvarint())
+		}
+		l.Entries[i].At = last
+		if valued == 1 {
+			l.Entries[i].Num = r.varint()
+		}
+		r.bad = r.bad || i > 0 && less(l.Entries[i], l.Entries[i-1])
+	}
+}
+
+// appendInstant appends an instant that may be None, in one byte.
+func appendInstant(b []byte, t Millis) []byte {
+	if t == None {
+		return append(b, 0)
+	}
+	return binary.AppendVarint(append(b, 1), int64(t))
+}
+
+func (r *reader) instant() Millis {
+	switch r.byte() {
+	case 0:
+		return None
+	case 1:
+		return r.millis()
+	}
+	r.bad = true
+	return 0
+}
+
+// Op is what is computed over a window of a List.
+type Op uint8
+
+// The operations.
+const (
+	OpCount Op = iota
+	OpSum
+	OpAvg
+	OpMin
+	OpMax
+)
+
+// running is a total over some elements of a list.
+type running struct {
+	n        uint64
+	sum      Int128
+	min, max int64
+}
+
+func (t *running) add(p *Pane) {
+	if t.n == 0 {
+		t.min, t.max = p.Min, p.Max
+	}
+	t.min, t.max = min(t.min, p.Min), max(t.max, p.Max)
+	t.n += p.N
+	t.sum = t.sum.Plus(p.Sum)
+}
+
+func (t *running) value(op Op, k expr.Kind) expr.Value {
+	switch {
+	case op == OpCount:
+		return expr.IntValue(int64(t.n))
+	case op == OpSum:
+		return SumValue(t.sum, k)
+	case t.n == 0:
+		return expr.Value{}
+	case op == OpAvg:
+		return expr.DoubleValue(t.sum.Float(Scale(k)) / float64(t.n))
+	case op == OpMin:
+		return number(k, t.min)
+	default:
+		return number(k, t.max)
+	}
+}
+
+// SumValue returns a sum of values of kind k as rules compare it: an int for
+// ints (absent beyond 64 bits), else a double.
+func SumValue(s Int128, k expr.Kind) expr.Value {
+	if k != expr.Int {
+		return expr.DoubleValue(s.Float(Scale(k)))
+	}
+	if s.hi != int64(s.lo)>>63 {
+		return expr.Value{}
+	}
+	return expr.IntValue(int64(s.lo))
+}
+
+// Value returns op over the events with now - w < t <= now; k is the kind of
+// the field's values.
+func (l *List) Value(op Op, k expr.Kind, now, w Millis) expr.Value {
+	i, j := l.span(now, w)
+	if op == OpCount && i >= len(l.Panes) {
+		return expr.IntValue(int64(j - i))
+	}
+	var t running
+	for ; i < j; i++ {
+		p := l.pane(i)
+		t.add(&p)
+	}
+	return t.value(op, k)
+}
+
+// Next returns the first instant after now at which, with no further event, the
+// value over window w is no longer one that same accepts; Never if that does not
+// come. same must be true of the value now, and of min, max and count accept an
+// interval.
+func (l *List) Next(op Op, k expr.Kind, now, w Millis, same func(expr.Value) bool) Millis {
+	i, j := l.span(now, w)
+	if i == j {
+		return expr.Never
+	}
+	switch {
+	case op == OpCount && i >= len(l.Panes):
+		return l.nextCount(i, j, w, same)
+	case op == OpMin || op == OpMax:
+		return l.nextExtreme(op, k, i, j, w, same)
+	}
+	var t running
+	for x := i; x < j; x++ {
+		p := l.pane(x)
+		t.add(&p)
+	}
+	for i < j {
+		out := l.at(i)
+		for ; i < j && l.at(i) == out; i++ {
+			p := l.pane(i)
+			t.n -= p.N
+			t.sum = t.sum.Minus(p.Sum)
+		}
+		if !same(t.value(op, k)) {
+			return out + w
+		}
+	}
+	return expr.Never
+}
+
+// nextCount uses that a count only falls: if it is not accepted after some
+// events have left, it is not accepted after more have.
+func (l *List) nextCount(i, j int, w Millis, same func(expr.Value) bool) Millis {
+	k := sort.Search(j-i, func(k int) bool {
+		gone := l.at(i + k)
+		left := j - sort.Search(j, func(x int) bool { return l.at(x) > gone })
+		return !same(expr.IntValue(int64(left)))
+	})
+	if k == j-i {
+		return expr.Never
+	}
+	return l.at(i+k) + w
+}
+
+// nextExtreme uses that a least value stays in an accepted interval as long as
+// any value of that interval is in the window: smaller ones would be outside
+// already.
+func (l *List) nextExtreme(op Op, k expr.Kind, i, j int, w Millis, same func(expr.Value) bool) Millis {
+	for x := j - 1; x >= i; x-- {
+		p := l.pane(x)
+		v := p.Min
+		if op == OpMax {
+			v = p.Max
+		}
+		if same(number(k, v)) {
+			return l.at(x) + w
+		}
+	}
+	return l.at(i) + w
+}
