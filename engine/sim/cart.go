@@ -1,0 +1,124 @@
+package sim
+
+import (
+	"math/big"
+	"slices"
+	"strings"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/engine/plan"
+)
+
+// Places of the fields that the cart reads in a record of the schema's LineItem.
+const (
+	itemProduct  = 0
+	itemQuantity = 5
+	itemPrice    = 6
+	itemFields   = 7
+)
+
+// cartMonth is how long an entry stays in a cart.
+const cartMonth = 30 * Day
+
+// change is one entry of a cart: so many units more or fewer of a product.
+type change struct {
+	record   *Record
+	product  string
+	quantity int64
+	price    expr.Value
+}
+
+// changes returns the entries of the cart at m in the order in which they count:
+// by time, additions first.
+func (m moment) changes() []change {
+	bought := Millis(-1 << 62)
+	for i := range m.p.events {
+		if r := &m.p.events[i]; completed(r) {
+			bought = max(bought, r.At)
+		}
+	}
+	var l []change
+	for i := range m.p.events {
+		r := &m.p.events[i]
+		if r.Stream == plan.Web && r.At > bought && r.At > m.now-cartMonth {
+			l = append(l, changesOf(r)...)
+		}
+	}
+	slices.SortStableFunc(l, func(a, b change) int {
+		switch {
+		case a.record.At != b.record.At:
+			return int(a.record.At - b.record.At)
+		}
+		return int(b.quantity - a.quantity)
+	})
+	return l
+}
+
+func completed(r *Record) bool {
+	return r.Stream == plan.Purchase && r.Fields["kind"].S == "completed"
+}
+
+// changesOf returns what one web event does to the cart.
+func changesOf(r *Record) []change {
+	var direction int64
+	switch r.Fields["name"].S {
+	case "product_added":
+		direction = 1
+	case "product_removed":
+		direction = -1
+	default:
+		return nil
+	}
+	items := r.Fields["items"].L
+	if len(items) == 0 {
+		return []change{{record: r, quantity: direction}}
+	}
+	var l []change
+	for _, it := range items {
+		l = append(l, change{r, it.L[itemProduct].S, direction * it.L[itemQuantity].N, it.L[itemPrice]})
+	}
+	return l
+}
+
+// cart is what is in a cart and since when nothing has changed in it.
+type cart struct {
+	last     *Record // the latest change
+	items    []engine.Item
+	value    expr.Value
+	currency string
+}
+
+// cart replays the entries: no product ever goes below zero.
+func (m moment) cart() cart {
+	var c cart
+	units, price := map[string]int64{}, map[string]expr.Value{}
+	for _, e := range m.changes() {
+		units[e.product] = max(0, units[e.product]+e.quantity)
+		if e.price.Present() {
+			price[e.product] = e.price
+		}
+		if v := e.record.Fields["currency"]; v.S != "" {
+			c.currency = v.S
+		}
+		if c.last == nil || c.last.Before(e.record) {
+			c.last = e.record
+		}
+	}
+	value, priced := new(big.Int), false
+	for product, n := range units {
+		if n == 0 {
+			continue
+		}
+		c.items = append(c.items, engine.Item{Product: product, Quantity: n, Price: price[product]})
+		if v := price[product]; v.Present() {
+			priced = true
+			value.Add(value, new(big.Int).Mul(big.NewInt(n), big.NewInt(v.N)))
+		}
+	}
+	slices.SortFunc(c.items, func(a, b engine.Item) int { return strings.Compare(a.Product, b.Product) })
+	if priced {
+		c.value = expr.DecimalValue(value.Int64())
+	}
+	return c
+}

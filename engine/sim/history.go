@@ -1,0 +1,310 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/engine/plan"
+)
+
+// Do is what a Call does.
+type Do uint8
+
+// The calls. Each has a customer and the instant of the task clock, which never
+// goes back.
+const (
+	DoApply   Do = iota // fold Record
+	DoAdvance           // fire what is due up to Clock
+	DoErase             // forget the customer
+)
+
+// Call is one call on an engine or an oracle.
+type Call struct {
+	Do       Do
+	Customer string
+	Clock    Millis
+	Record   Record
+}
+
+// String returns c on one line.
+func (c *Call) String() string {
+	switch c.Do {
+	case DoApply:
+		return fmt.Sprintf("apply   clock=%s %s", c.Clock, &c.Record)
+	case DoErase:
+		return fmt.Sprintf("erase   clock=%s %s", c.Clock, c.Customer)
+	}
+	return fmt.Sprintf("advance clock=%s %s", c.Clock, c.Customer)
+}
+
+// Zones resolves the names of time zones from Go's database.
+func Zones(name string) (*time.Location, bool) {
+	if name == "" || name == "Local" {
+		return nil, false
+	}
+	zone, err := time.LoadLocation(name)
+	return zone, err == nil
+}
+
+// starts are instants at which histories begin: before changes of the clocks in
+// several parts of the world, before a 29 February, and an ordinary one.
+var starts = []string{
+	"2024-02-27T20:00:00Z", "2024-03-30T10:00:00Z", "2024-10-26T12:00:00Z", "2025-03-08T12:00:00Z",
+	"2025-04-24T12:00:00Z", "2025-02-27T08:00:00Z", "2026-01-01T00:00:00Z",
+}
+
+// zoneNames are the zones that customers live in; the last does not exist.
+var zoneNames = []string{
+	"Europe/Paris", "America/New_York", "Asia/Tokyo", "Pacific/Kiritimati", "America/Sao_Paulo",
+	"Australia/Lord_Howe", "Africa/Cairo", "Asia/Beirut", "America/Havana", "Mars/Olympus",
+}
+
+// history makes random calls that are likely to meet the edges of one rule set.
+type history struct {
+	r      *rand.Rand
+	rules  *plan.Spec
+	delays []Millis // lengths of time that the rules speak of
+	past   []Record
+	cursor Millis // the latest event time so far
+	clock  Millis
+	serial int
+	calls  []Call
+	people []string
+}
+
+// RandomHistory makes n calls, and a few more at the end in which time passes
+// with no event.
+func RandomHistory(r *rand.Rand, s *plan.Spec, n int) []Call {
+	start, err := time.Parse(time.RFC3339, pick(r, starts...))
+	if err != nil {
+		panic(err)
+	}
+	h := &history{r: r, rules: s, delays: delaysOf(s), cursor: Millis(start.UnixMilli())}
+	h.clock = h.cursor
+	for i := range 1 + r.IntN(3) {
+		h.people = append(h.people, fmt.Sprintf("c%d", i+1))
+	}
+	for len(h.calls) < n {
+		switch k := r.IntN(100); {
+		case k < 75:
+			h.apply()
+		case k < 99:
+			h.turn()
+		default:
+			h.add(Call{Do: DoErase, Customer: pick(r, h.people...)})
+		}
+	}
+	for range 4 {
+		h.clock = max(h.clock, h.cursor) + h.gap() + Millis(r.IntN(40))*Day
+		h.turnAll()
+	}
+	return h.calls
+}
+
+// delaysOf returns the lengths of time after an event at which rules can change.
+func delaysOf(s *plan.Spec) []Millis {
+	o := &Oracle{spec: s, units: unitsOf(s)}
+	l := append(o.delays(), 24*Hour)
+	for i := range s.Inputs {
+		if s.Inputs[i].Kind == plan.InSince {
+			for _, v := range o.constants(i) {
+				l = append(l, Millis(v.N))
+			}
+		}
+	}
+	slices.Sort(l)
+	return slices.Compact(l)
+}
+
+func (h *history) add(c Call) {
+	c.Clock = h.clock
+	h.calls = append(h.calls, c)
+}
+
+// gap returns a random length of time, of any order of magnitude.
+func (h *history) gap() Millis {
+	switch h.r.IntN(12) {
+	case 0:
+		return 0
+	case 1:
+		return 1
+	case 2, 3:
+		return Millis(h.r.IntN(int(10 * Minute)))
+	case 4, 5, 6:
+		return Millis(h.r.IntN(int(5 * Hour)))
+	case 7, 8:
+		return Millis(h.r.IntN(int(2 * Day)))
+	case 9:
+		return Millis(h.r.IntN(int(20 * Day)))
+	case 10:
+		return Millis(h.r.IntN(int(60 * Day)))
+	}
+	return pick(h.r, h.delays...)
+}
+
+// edge returns an instant at or a millisecond from one at which a rule can
+// change because of an earlier event.
+func (h *history) edge() Millis {
+	if len(h.past) == 0 {
+		return h.cursor
+	}
+	recent := h.past[max(0, len(h.past)-8):]
+	return pick(h.r, recent...).At + pick(h.r, h.delays...) + Millis(h.r.IntN(3)-1)
+}
+
+// apply adds an event: a new one or one sent again.
+func (h *history) apply() {
+	if len(h.past) > 0 && chance(h.r, 8) {
+		r := h.past[len(h.past)-1-h.r.IntN(min(len(h.past), 10))]
+		h.tick(r.At)
+		h.add(Call{Do: DoApply, Customer: r.Customer, Record: r})
+		return
+	}
+	at := h.cursor + h.gap()
+	switch k := h.r.IntN(100); {
+	case k < 25:
+		at = h.edge()
+	case k < 40:
+		at = h.cursor - h.gap()
+	}
+	at = min(at, h.cursor+100*Day)
+	h.cursor = max(h.cursor, at)
+	h.tick(at)
+	r := h.record(at)
+	h.past = append(h.past, r)
+	h.add(Call{Do: DoApply, Customer: r.Customer, Record: r})
+}
+
+// tick moves the clock before an event at an instant is folded. Sometimes the
+// timers that this makes due fire first, as in a task, sometimes they do not.
+func (h *history) tick(at Millis) {
+	switch h.r.IntN(6) {
+	case 0, 1:
+		h.clock = max(h.clock, at-2*Second)
+	case 2:
+		h.clock = max(h.clock, at)
+	case 3:
+		h.clock = max(h.clock, at+h.gap())
+	case 4:
+		h.clock = max(h.clock, min(h.edge(), h.cursor+Day))
+	}
+	if chance(h.r, 30) {
+		h.turnAll()
+	}
+}
+
+// turn lets time pass.
+func (h *history) turn() {
+	to := h.clock + h.gap()
+	if chance(h.r, 50) {
+		to = h.edge()
+	}
+	h.clock = max(h.clock, min(to, h.cursor+50*Day))
+	h.turnAll()
+}
+
+func (h *history) turnAll() {
+	for _, c := range h.people {
+		h.add(Call{Do: DoAdvance, Customer: c})
+	}
+}
+
+// record makes an event of a random stream.
+func (h *history) record(at Millis) Record {
+	h.serial++
+	r := Record{
+		Stream:   pick(h.r, plan.Web, plan.Web, plan.Web, plan.Web, plan.Email, plan.Email, plan.Purchase, plan.Purchase, plan.Profile, plan.Consent),
+		Customer: pick(h.r, h.people...),
+		ID:       fmt.Sprintf("%c%d", 'a'+h.r.IntN(26), h.serial),
+		Source:   pick(h.r, "/unknown", "/unknown", "/shop"),
+		At:       at,
+	}
+	f := map[string]expr.Value{}
+	switch r.Stream {
+	case plan.Web:
+		h.web(f, at)
+	case plan.Email:
+		word(h.r, f, "action", 100, emailActions)
+		word(h.r, f, "campaign_id", 100, campaigns)
+		f["machine_open"] = expr.BoolValue(chance(h.r, 30))
+	case plan.Purchase:
+		word(h.r, f, "kind", 100, []string{"completed", "completed", "completed", "completed", "refunded", "cancelled", "unknown"})
+		f["order_id"], f["currency"] = expr.StringValue("o"+r.ID), expr.StringValue("EUR")
+		f["revenue"] = h.amount()
+		if chance(h.r, 50) {
+			f["total"] = h.amount()
+		}
+		word(h.r, f, "channel", 60, channels)
+	case plan.Profile:
+		h.profile(f, at)
+	case plan.Consent:
+		word(h.r, f, "channel", 100, []string{"email", "sms"})
+		word(h.r, f, "purpose", 100, []string{"marketing", "marketing", "analytics"})
+		word(h.r, f, "state", 100, []string{"granted", "granted", "denied", "withdrawn"})
+	}
+	r.Fields = f
+	return r
+}
+
+// word sets a field to one of the words, or leaves it out.
+func word(r *rand.Rand, f map[string]expr.Value, path string, percent int, words []string) {
+	if chance(r, percent) {
+		f[path] = expr.StringValue(pick(r, words...))
+	}
+}
+
+// amount returns money, now and then with more digits than a cent has.
+func (h *history) amount() expr.Value {
+	return expr.DecimalValue(pick(h.r, 500_000, 1_000_000, 999_900, 250_000, 1_234_567, 0, int64(h.r.IntN(2_000_000))))
+}
+
+func (h *history) web(f map[string]expr.Value, at Millis) {
+	word(h.r, f, "name", 100, webNames)
+	word(h.r, f, "session_id", 80, sessions)
+	word(h.r, f, "utm_source", 40, utmSources)
+	word(h.r, f, "attributes.plan", 40, plans)
+	if chance(h.r, 50) {
+		f["value"] = h.amount()
+	}
+	if at%2 == 0 {
+		f["currency"] = expr.StringValue([]string{"EUR", "USD"}[at/2%2])
+	}
+	var items []expr.Value
+	for range h.r.IntN(3) {
+		items = append(items, item(pick(h.r, "p1", "p2", "p3"), int64(1+h.r.IntN(3)), at))
+	}
+	f["items"] = expr.ListValue(items)
+}
+
+// item returns a line of a cart. Its price depends on product and time alone,
+// because two prices at one instant have no order that rules could tell.
+func item(product string, quantity int64, at Millis) expr.Value {
+	l := make([]expr.Value, itemFields)
+	l[itemProduct], l[itemQuantity] = expr.StringValue(product), expr.IntValue(quantity)
+	if at%3 != 0 {
+		l[itemPrice] = expr.DecimalValue(int64(product[1]-'0')*100_000 + int64(at%7)*2500)
+	}
+	return expr.RecordValue(l)
+}
+
+// profile sets some attributes and clears others.
+func (h *history) profile(f map[string]expr.Value, at Millis) {
+	word(h.r, f, "country", 40, append(countries, ""))
+	word(h.r, f, "traits.tier", 40, append(tiers, ""))
+	word(h.r, f, "time_zone", 50, append(zoneNames, ""))
+	year, month, day := at.Time().Date()
+	if chance(h.r, 40) {
+		born := civil{year - pick(h.r, 18, 30, 31, 40), int(month), day + h.r.IntN(9) - 4}
+		if chance(h.r, 35) {
+			born = civil{2000 - 4*h.r.IntN(3), 2, 29}
+		}
+		f["birth_date"] = expr.DateValue(born.days())
+	}
+	if chance(h.r, 40) {
+		signed := time.Date(year-h.r.IntN(3), month, day-h.r.IntN(20), h.r.IntN(24), 0, 0, 0, time.UTC)
+		f["signed_up_at"] = expr.TimeValue(min(at, Millis(signed.UnixMilli())))
+	}
+}

@@ -1,0 +1,178 @@
+package sim
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/engine/plan"
+)
+
+// Oracle says what the engine must say. It takes the same calls, for any number
+// of customers, and answers them from the full list of their events.
+//
+// Effects leave two things open, which a comparison must leave out: Version is
+// empty, and Evidence holds every input that the rule reads.
+type Oracle struct {
+	spec    *plan.Spec
+	zones   func(name string) (*time.Location, bool)
+	horizon Millis
+	units   []*unit // segments and lifecycles, each after those it reads; then rule triggers
+	people  map[string]*person
+}
+
+// person is one customer.
+type person struct {
+	id      string
+	instant Millis
+	events  []Record // accepted, in order of arrival; none: not known
+
+	// What was told.
+	since    map[string]Millis // of memberships that stand
+	sequence map[string]uint64 // of segments and triggers; "trigger:" before the latter's id
+	on       map[string]bool   // rule triggers whose condition was true
+	done     map[string]bool   // occasions of triggers that are over, see occasion
+}
+
+// NewOracle returns an oracle for a rule set. opt means what it means for the
+// engine.
+func NewOracle(s *plan.Spec, opt engine.Options) *Oracle {
+	o := &Oracle{spec: s, zones: opt.Zones, horizon: opt.DedupHorizon, people: map[string]*person{}}
+	if o.horizon == 0 {
+		o.horizon = 24 * Hour
+	}
+	o.units = unitsOf(s)
+	return o
+}
+
+func (o *Oracle) person(id string) *person {
+	p := o.people[id]
+	if p == nil {
+		p = &person{
+			id: id, instant: math.MinInt64,
+			since: map[string]Millis{}, sequence: map[string]uint64{},
+			on: map[string]bool{}, done: map[string]bool{},
+		}
+		o.people[id] = p
+	}
+	return p
+}
+
+// Apply folds one event. It returns false, and no effects, if it is a repeat.
+func (o *Oracle) Apply(r Record, clock Millis) ([]engine.Effect, bool) {
+	p := o.person(r.Customer)
+	for i := range p.events {
+		if e := &p.events[i]; e.same(&r) && e.At > p.instant-o.horizon {
+			return nil, false
+		}
+	}
+	out := o.fire(p, r.At, nil)
+	p.instant = max(p.instant, r.At)
+	now := max(p.instant, clock)
+	dates := o.dates(p)
+	p.events = append(p.events, r)
+	o.meetDates(p, dates, now)
+	out = o.fire(p, now, out)
+	p.instant = now
+	return o.step(p, reason{cause: engine.CauseEvent, event: r.ID}, out), true
+}
+
+// Advance fires what is due at or before an instant.
+func (o *Oracle) Advance(customer string, to Millis) []engine.Effect {
+	return o.fire(o.person(customer), to, nil)
+}
+
+// Erase forgets a customer.
+func (o *Oracle) Erase(customer string, clock Millis) []engine.Effect {
+	p := o.person(customer)
+	at := max(p.instant, clock)
+	var out []engine.Effect
+	for name := range p.since {
+		out = append(out, o.exit(p, name, at, engine.CauseErasure, ""))
+	}
+	sortStep(out)
+	delete(o.people, customer)
+	return append(out, engine.Effect{Action: engine.Erased, Customer: customer, At: at, Cause: engine.CauseErasure})
+}
+
+// Members returns the names of the segments that a customer must be a member of
+// at an instant, computed from the events alone, sorted.
+func (o *Oracle) Members(customer string, at Millis) []string {
+	p := *o.person(customer)
+	if len(p.events) == 0 {
+		return nil
+	}
+	p.since = map[string]Millis{}
+	m := moment{o, &p, at}
+	for _, u := range o.units {
+		if name := u.choose(m); name != "" && u.trigger == nil {
+			p.since[name] = at
+		}
+	}
+	return p.members()
+}
+
+// Told returns the names of the segments that a customer is a member of
+// according to what was told, sorted.
+func (o *Oracle) Told(customer string) []string { return o.person(customer).members() }
+
+// Instant returns the customer's instant; very small for one not known.
+func (o *Oracle) Instant(customer string) Millis { return o.person(customer).instant }
+
+func (p *person) members() []string {
+	var l []string
+	for name := range p.since {
+		l = append(l, name)
+	}
+	slices.Sort(l)
+	return l
+}
+
+// exit ends a membership and returns what is told of it.
+func (o *Oracle) exit(p *person, name string, at Millis, cause engine.Cause, event string) engine.Effect {
+	p.sequence[name]++
+	e := engine.Effect{
+		Action: engine.Exited, Customer: p.id, Name: name, At: at, Sequence: p.sequence[name],
+		Cause: cause, CauseEvent: event, Group: o.group(name), MemberFor: at - p.since[name],
+	}
+	delete(p.since, name)
+	return e
+}
+
+// enter begins a membership and returns what is told of it. from is the stage of
+// the same lifecycle left in the same step.
+func (o *Oracle) enter(p *person, name, from string, at Millis, cause engine.Cause, event string) engine.Effect {
+	p.sequence[name]++
+	p.since[name] = at
+	return engine.Effect{
+		Action: engine.Entered, Customer: p.id, Name: name, At: at, Sequence: p.sequence[name],
+		Cause: cause, CauseEvent: event, Group: o.group(name), From: from,
+	}
+}
+
+// group returns the lifecycle that a segment is a stage of, "" for none.
+func (o *Oracle) group(name string) string {
+	for i := range o.spec.Lifecycles {
+		l := &o.spec.Lifecycles[i]
+		for _, s := range l.Stages {
+			if name == l.ID+"/"+s.ID {
+				return l.ID
+			}
+		}
+	}
+	return ""
+}
+
+// evidence returns the inputs that expressions read, with their values at m.
+func (m moment) evidence(nodes []*expr.Node) []engine.Pair {
+	var l []engine.Pair
+	for _, n := range nodes {
+		for _, ref := range inputsOf(n) {
+			l = append(l, engine.Pair{Name: m.o.spec.Inputs[ref].Text, Value: m.input(ref).String()})
+		}
+	}
+	slices.SortFunc(l, byName)
+	return slices.Compact(l)
+}

@@ -1,0 +1,176 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/engine/plan"
+)
+
+// occasion is one thing that a trigger can fire for, at most once: a state of the
+// cart, a silence, a year of an anniversary.
+type occasion struct {
+	key    string
+	due    Millis
+	effect engine.Effect // what is particular to the kind
+}
+
+// fired returns the effect of a trigger at m with nothing particular in it.
+func (o *Oracle) fired(m moment, t *plan.Trigger, why reason) engine.Effect {
+	m.p.sequence["trigger:"+t.ID]++
+	return engine.Effect{
+		Action: engine.Fired, Customer: m.p.id, Name: t.ID, At: m.now, Kind: t.Kind,
+		Sequence: m.p.sequence["trigger:"+t.ID], Cause: why.cause, CauseEvent: why.event,
+	}
+}
+
+// spent reports whether a trigger that fires once has.
+func (p *person) spent(t *plan.Trigger) bool {
+	return t.Reentry == plan.Once && p.sequence["trigger:"+t.ID] > 0
+}
+
+// blank is an effect in which nothing that only some kinds of triggers have
+// applies.
+func blank() engine.Effect {
+	return engine.Effect{AnchorAt: engine.Never, LastAt: engine.Never, Silent: -1}
+}
+
+// ruleTrigger fires a trigger of kind rule when its condition becomes true.
+func (o *Oracle) ruleTrigger(m moment, u *unit, why reason) []engine.Effect {
+	on := u.choose(m) != ""
+	was := m.p.on[u.id]
+	m.p.on[u.id] = on
+	if !on || was || m.p.spent(u.trigger) {
+		return nil
+	}
+	e := o.fired(m, u.trigger, why)
+	particular(&e, blank())
+	e.Due = m.now
+	for _, f := range u.trigger.Fields {
+		e.Context = append(e.Context, engine.Pair{Name: f.Name, Value: m.scope().eval(f.Node).String()})
+	}
+	slices.SortFunc(e.Context, byName)
+	return []engine.Effect{e}
+}
+
+// timed fires the triggers whose time has come: in a step made by a timer those
+// due exactly then, in any other also those that the event has made overdue.
+func (o *Oracle) timed(m moment, why reason) []engine.Effect {
+	var l []engine.Effect
+	for i := range o.spec.Triggers {
+		t := &o.spec.Triggers[i]
+		for _, c := range o.occasions(m, t) {
+			if c.due > m.now || why.due != nil && c.due != m.now || m.p.done[c.key] {
+				continue
+			}
+			m.p.done[c.key] = true
+			if m.p.spent(t) {
+				continue
+			}
+			e := o.fired(m, t, why)
+			particular(&e, c.effect)
+			e.Due = c.due
+			l = append(l, e)
+		}
+	}
+	return l
+}
+
+// particular copies what only some kinds of triggers have.
+func particular(e *engine.Effect, of engine.Effect) {
+	e.AnchorID, e.AnchorAt = of.AnchorID, of.AnchorAt
+	e.Items, e.Value, e.Currency = of.Items, of.Value, of.Currency
+	e.LastAt, e.Silent, e.Segments = of.LastAt, of.Silent, of.Segments
+	e.Date, e.Years = of.Date, of.Years
+}
+
+// occasions returns what a trigger can fire for according to the events, as seen
+// at m, whether or not its time has come.
+func (o *Oracle) occasions(m moment, t *plan.Trigger) []occasion {
+	switch t.Kind {
+	case plan.AbandonedCart:
+		return abandoned(m, t)
+	case plan.Inactivity:
+		return silence(m, t)
+	case plan.Anniversary:
+		return anniversaries(m, t)
+	}
+	return nil
+}
+
+func abandoned(m moment, t *plan.Trigger) []occasion {
+	c := m.cart()
+	if len(c.items) == 0 {
+		return nil
+	}
+	e := blank()
+	e.AnchorID, e.AnchorAt = c.last.ID, c.last.At
+	e.Items, e.Value, e.Currency = c.items, c.value, c.currency
+	return []occasion{{fmt.Sprint(t.ID, " cart ", c.last.At), c.last.At + t.After, e}}
+}
+
+func silence(m moment, t *plan.Trigger) []occasion {
+	l := m.matching(t.Sources, 0)
+	if len(l) == 0 {
+		return nil
+	}
+	last := l[len(l)-1]
+	e := blank()
+	e.AnchorID, e.AnchorAt, e.LastAt = last.ID, last.At, last.At
+	e.Silent = int64((m.now - last.At) / Day)
+	e.Segments = m.p.members()
+	return []occasion{{fmt.Sprint(t.ID, " silence ", last.At), last.At + t.After, e}}
+}
+
+// anniversaries returns the years of a date that come round within two years of
+// m; earlier ones have long been fired or been met as past.
+func anniversaries(m moment, t *plan.Trigger) []occasion {
+	v := m.input(t.Date)
+	if !v.Present() {
+		return nil
+	}
+	zone := m.zone()
+	date := civilOf(v, zone)
+	var l []occasion
+	for year := today(m.now, zone).year - 2; year <= today(m.now, zone).year+2; year++ {
+		if year <= date.year {
+			continue
+		}
+		day := date.inYear(year, t.MarFirst).days() + int64(t.Offset)
+		e := blank()
+		e.Date, e.Years = expr.DateValue(date.days()), int64(year-date.year)
+		key := fmt.Sprint(t.ID, " date ", v.K, v.N, " ", e.Years)
+		l = append(l, occasion{key, clockAt(day, t.At, zone), e})
+	}
+	return l
+}
+
+// dates returns the values of the dates that anniversaries are counted from.
+func (o *Oracle) dates(p *person) map[string]expr.Value {
+	l := map[string]expr.Value{}
+	for i := range o.spec.Triggers {
+		if t := &o.spec.Triggers[i]; t.Kind == plan.Anniversary {
+			l[t.ID] = moment{o, p, p.instant}.input(t.Date)
+		}
+	}
+	return l
+}
+
+// meetDates marks as over the anniversaries of every date that an event has made
+// known or changed, as far as they are not still to come.
+func (o *Oracle) meetDates(p *person, before map[string]expr.Value, now Millis) {
+	after := o.dates(p)
+	for i := range o.spec.Triggers {
+		t := &o.spec.Triggers[i]
+		if v := after[t.ID]; t.Kind != plan.Anniversary || v.K == before[t.ID].K && v.N == before[t.ID].N {
+			continue
+		}
+		for _, c := range anniversaries(moment{o, p, now}, t) {
+			if c.due <= now {
+				p.done[c.key] = true
+			}
+		}
+	}
+}
