@@ -1,0 +1,48 @@
+package state
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"math/bits"
+
+	"github.com/zeebo/xxh3"
+)
+
+// Digest stands for a set of customers: the sum modulo 2^128 of a hash of each
+// customer's id and bytes. A sum can be kept up to date by subtracting the old
+// bytes' hash and adding the new one's; unlike with XOR, the same error made
+// twice does not cancel out. The zero Digest is that of no customers.
+type Digest struct{ Hi, Lo uint64 }
+
+// digestSeed keys the hash: part of the changelog format.
+const digestSeed = 0x7365676d696c6c01
+
+// DigestOf returns the digest of one customer. buf is scratch space, which it
+// returns grown.
+func DigestOf(customer string, value, buf []byte) (Digest, []byte) {
+	buf = binary.AppendUvarint(buf[:0], uint64(len(customer)))
+	buf = append(buf, customer...)
+	buf = append(buf, value...)
+	h := xxh3.Hash128Seed(buf, digestSeed)
+	return Digest{h.Hi, h.Lo}, buf
+}
+
+// Add returns the digest of d's customers and o's.
+func (d Digest) Add(o Digest) Digest {
+	lo, carry := bits.Add64(d.Lo, o.Lo, 0)
+	hi, _ := bits.Add64(d.Hi, o.Hi, carry)
+	return Digest{hi, lo}
+}
+
+// Sub returns the digest of d's customers without o's.
+func (d Digest) Sub(o Digest) Digest {
+	lo, borrow := bits.Sub64(d.Lo, o.Lo, 0)
+	hi, _ := bits.Sub64(d.Hi, o.Hi, borrow)
+	return Digest{hi, lo}
+}
+
+// String returns d in hexadecimal.
+func (d Digest) String() string {
+	b := binary.BigEndian.AppendUint64(nil, d.Hi)
+	return hex.EncodeToString(binary.BigEndian.AppendUint64(b, d.Lo))
+}

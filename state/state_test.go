@@ -1,0 +1,556 @@
+package state
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+// Customers of these tests are eight bytes of wake-up instant and then anything.
+func wakeOf(b []byte) (Millis, error) {
+	if len(b) < 8 {
+		return 0, errors.New("too short")
+	}
+	return Millis(binary.BigEndian.Uint64(b)), nil
+}
+
+func bytesOf(wake Millis, rest string) []byte {
+	return append(binary.BigEndian.AppendUint64(nil, uint64(wake)), rest...)
+}
+
+func options(files vfs.FS) Options {
+	return Options{FS: files, Wake: wakeOf, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), CacheBytes: 1 << 20}
+}
+
+func open(t testing.TB, files vfs.FS) *Store {
+	t.Helper()
+	s, err := Open("db", options(files))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func closeStore(t testing.TB, s *Store) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func contents(t interface{ Fatal(...any) }, task *Task) map[string]string {
+	m := map[string]string{}
+	if err := task.Scan("", func(id string, v []byte) error { m[id] = string(v); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func digestOf(m map[string]string) Digest {
+	var d Digest
+	for id, v := range m {
+		h, _ := DigestOf(id, []byte(v), nil)
+		d = d.Add(h)
+	}
+	return d
+}
+
+func TestTasksDoNotSeeEachOther(t *testing.T) {
+	s := open(t, vfs.NewMem())
+	defer closeStore(t, s)
+	a, b, scratch := s.Task(1), s.Task(2), s.Scratch(1)
+	put := func(task *Task, v string) {
+		t.Helper()
+		c := []Change{{Customer: "anna", Value: bytesOf(5, v), Old: Never, New: 5}}
+		if err := task.Apply(c, &Meta{Next: 7, Position: []byte(v), Versions: []byte("v" + v)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(a, "a")
+	put(b, "b")
+	put(scratch, "scratch")
+	if err := a.Drop(); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok, err := a.Meta(); ok || err != nil {
+		t.Errorf("meta of a dropped task: %v %v", ok, err)
+	}
+	if got := contents(t, a); len(got) != 0 {
+		t.Errorf("customers of a dropped task: %v", got)
+	}
+	if due, err := a.Due(nil, 0, Never, 10); len(due) != 0 || err != nil {
+		t.Errorf("due index of a dropped task: %v %v", due, err)
+	}
+	for task, want := range map[*Task]string{b: "b", scratch: "scratch"} {
+		v, ok, err := task.Customer(nil, "anna")
+		if string(v) != string(bytesOf(5, want)) || !ok || err != nil {
+			t.Errorf("customer of task %s: %q %v %v", want, v, ok, err)
+		}
+		m, ok, err := task.Meta()
+		if diff := cmp.Diff(m, Meta{Next: 7, Position: []byte(want), Versions: []byte("v" + want)}); diff != "" || !ok || err != nil {
+			t.Errorf("meta of task %s: %v %v %s", want, ok, err, diff)
+		}
+	}
+}
+
+// The due index gives (due, customer) order, also before 1970, and takes both
+// ends of the range in.
+func TestDueOrder(t *testing.T) {
+	s := open(t, vfs.NewMem())
+	defer closeStore(t, s)
+	task := s.Task(0)
+	for _, d := range []Due{{5, "b"}, {-3, "x"}, {5, "a"}, {1 << 40, "z"}, {6, "a0"}} {
+		if err := task.Apply([]Change{{Customer: d.Customer, Value: bytesOf(d.At, ""), Old: Never, New: d.At}}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		from, upto Millis
+		limit      int
+		want       []Due
+	}{
+		{-10, 6, 10, []Due{{-3, "x"}, {5, "a"}, {5, "b"}, {6, "a0"}}},
+		{5, 5, 10, []Due{{5, "a"}, {5, "b"}}},
+		{5, Never, 3, []Due{{5, "a"}, {5, "b"}, {6, "a0"}}},
+		{7, 100, 3, nil},
+	} {
+		got, err := task.Due(nil, c.from, c.upto, c.limit)
+		if err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("Due(%d, %d, %d) = %v, %v; want %v", c.from, c.upto, c.limit, got, err, c.want)
+		}
+	}
+}
+
+// A store behaves like a map, through restarts, drops, and both ways to restore.
+func TestModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		files := vfs.NewMem()
+		s, err := Open("db", options(files))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = s.Close() }()
+		task, model, digest := s.Task(3), map[string]string{}, Digest{}
+		wake := func(v string) Millis {
+			if v == "" {
+				return Never
+			}
+			w, _ := wakeOf([]byte(v))
+			return w
+		}
+		changes := func() []Change {
+			ids := rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "c", "d/1", "é"}), 0, 6).Draw(t, "customers")
+			var cs []Change
+			for _, id := range ids {
+				c := Change{Customer: id}
+				if rapid.IntRange(0, 3).Draw(t, "delete") > 0 {
+					w := rapid.SampledFrom([]Millis{1, 2, 300, Never}).Draw(t, "wake")
+					c.Value = bytesOf(w, rapid.StringN(0, 3, 9).Draw(t, "rest"))
+				}
+				cs = append(cs, c)
+			}
+			return cs
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"apply": func(t *rapid.T) {
+				seen := map[string]bool{}
+				var cs []Change
+				for _, c := range changes() {
+					if seen[c.Customer] {
+						continue
+					}
+					seen[c.Customer] = true
+					c.Old, c.New = wake(model[c.Customer]), wake(string(c.Value))
+					update(model, c)
+					cs = append(cs, c)
+				}
+				digest = digestOf(model)
+				if err := task.Apply(cs, &Meta{}); err != nil {
+					t.Fatal(err)
+				}
+			},
+			"replay": func(t *rapid.T) {
+				cs := changes()
+				for _, c := range cs {
+					update(model, c)
+				}
+				if digest, err = task.Replay(cs, &Meta{}, digest); err != nil {
+					t.Fatal(err)
+				}
+			},
+			"restore": func(t *rapid.T) {
+				if err := task.Drop(); err != nil {
+					t.Fatal(err)
+				}
+				clear(model)
+				for range 2 {
+					cs := changes()
+					for _, c := range cs {
+						update(model, c)
+					}
+					if err := task.Load(cs); err != nil {
+						t.Fatal(err)
+					}
+				}
+				var n int
+				if digest, n, err = task.Index(); err != nil || n != len(model) {
+					t.Fatal(n, err)
+				}
+				if err := task.Apply(nil, &Meta{}); err != nil {
+					t.Fatal(err)
+				}
+			},
+			"reopen": func(t *rapid.T) {
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+				if s, err = Open("db", options(files)); err != nil || s.WasReset() != nil {
+					t.Fatal(err, s.WasReset())
+				}
+				task = s.Task(3)
+			},
+			"": func(t *rapid.T) {
+				if diff := cmp.Diff(model, contents(t, task)); diff != "" {
+					t.Fatal(diff)
+				}
+				if want := digestOf(model); digest != want {
+					t.Fatalf("digest %v, want %v", digest, want)
+				}
+				var want []Due
+				for _, id := range slices.Sorted(maps.Keys(model)) {
+					if w := wake(model[id]); w != Never {
+						want = append(want, Due{w, id})
+					}
+				}
+				slices.SortStableFunc(want, func(a, b Due) int { return int(a.At - b.At) })
+				got, err := task.Due(nil, 0, Never, 100)
+				if err != nil || !slices.Equal(got, want) {
+					t.Fatalf("due %v %v, want %v", got, err, want)
+				}
+				if _, ok, err := task.Meta(); !ok || err != nil {
+					return // nothing written yet
+				}
+				v, err := task.Verify(context.Background())
+				if err != nil || v.Digest != digest || v.Customers != len(model) || v.Misplaced != 0 {
+					t.Fatalf("verified %+v %v", v, err)
+				}
+			},
+		})
+	})
+}
+
+func update(model map[string]string, c Change) {
+	if c.Value == nil {
+		delete(model, c.Customer)
+	} else {
+		model[c.Customer] = string(c.Value)
+	}
+}
+
+// writeSteps applies numbered steps until one fails or n are done. Step i leaves
+// customer c<i%7> with value i, and the position i.
+func writeSteps(task *Task, from, n int) (done int, err error) {
+	wakes := map[int]Millis{}
+	for i := range from {
+		wakes[i%7] = Millis(i + 1)
+	}
+	for i := from; i < n; i++ {
+		old, ok := wakes[i%7]
+		if !ok {
+			old = Never
+		}
+		c := Change{Customer: fmt.Sprintf("c%d", i%7), Value: bytesOf(Millis(i+1), fmt.Sprint(i)), Old: old, New: Millis(i + 1)}
+		if err := task.Apply([]Change{c}, &Meta{Next: int64(i), Position: fmt.Append(nil, i)}); err != nil {
+			return i, err
+		}
+		wakes[i%7] = Millis(i + 1)
+	}
+	return n, nil
+}
+
+// checkPrefix fails the test unless the task holds exactly what the first k
+// steps wrote, for the k that its meta names. It returns k.
+func checkPrefix(t *testing.T, task *Task) int {
+	t.Helper()
+	m, ok, err := task.Meta()
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := 0
+	if ok {
+		k = int(m.Next) + 1
+	}
+	want := map[string]string{}
+	for i := range k {
+		want[fmt.Sprintf("c%d", i%7)] = string(bytesOf(Millis(i+1), fmt.Sprint(i)))
+	}
+	if diff := cmp.Diff(want, contents(t, task)); diff != "" {
+		t.Fatalf("after step %d: %s", k, diff)
+	}
+	due, err := task.Due(nil, 0, Never, 100)
+	if err != nil || len(due) != len(want) {
+		t.Fatalf("after step %d: due %v %v", k, due, err)
+	}
+	return k
+}
+
+// After a crash a task is what it was at the position that its meta names.
+func TestCrashLeavesAPrefix(t *testing.T) {
+	for _, percent := range []int{0, 50, 100} {
+		for seed := range uint64(10) {
+			rng := rand.New(rand.NewPCG(seed, uint64(percent)))
+			files := vfs.NewCrashableMem()
+			s := open(t, files)
+			done, err := writeSteps(s.Task(1), 0, 1+rng.IntN(300))
+			if err != nil {
+				t.Fatal(err)
+			}
+			crashed := files.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rng})
+			closeStore(t, s)
+			s = open(t, crashed)
+			if k := checkPrefix(t, s.Task(1)); k > done {
+				t.Errorf("seed %d: %d of %d steps are there", seed, k, done)
+			}
+			closeStore(t, s)
+		}
+	}
+}
+
+// An error of any file operation ends in an error of ours, never in a process
+// that ends or hangs, and what is on the disk stays a prefix.
+func TestDiskErrors(t *testing.T) {
+	const operations = 300
+	for i := range int32(operations) {
+		files := vfs.NewCrashableMem()
+		injector := errorfs.OnIndex(i)
+		steps := func() (done int, err error) {
+			s, err := Open("db", options(errorfs.Wrap(files, injector)))
+			if err != nil {
+				return 0, err
+			}
+			task := s.Task(1)
+			if done, err = writeSteps(task, 0, 40); err != nil {
+				_ = s.Close()
+				return done, err
+			}
+			if err := s.guard(s.db.Flush); err != nil {
+				_ = s.Close()
+				return done, err
+			}
+			done, err = writeSteps(task, 40, 60)
+			return done, errors.Join(err, s.Close())
+		}
+		done, err := steps()
+		if strings.Contains(fmt.Sprint(err), "lock held") {
+			t.Fatalf("operation %d: %v", i, err)
+		}
+		crashed := files.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(uint64(i), 0))})
+		s := open(t, crashed)
+		if k := checkPrefix(t, s.Task(1)); k > done+1 {
+			t.Errorf("operation %d: %d steps on disk, %d were done (%v)", i, k, done, err)
+		}
+		closeStore(t, s)
+	}
+}
+
+// A flipped bit in any file is found by Open, or by a read, or does not matter:
+// what is read is never anything else than what was written.
+func TestFlippedBits(t *testing.T) {
+	files := vfs.NewMem()
+	s := open(t, files)
+	if _, err := writeSteps(s.Task(1), 0, 50); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.db.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := writeSteps(s.Task(1), 50, 60); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, s)
+	names, err := files.List("db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	found := 0
+	for _, name := range names {
+		original := readFile(t, files, "db/"+name)
+		for range 12 {
+			if len(original) == 0 {
+				break
+			}
+			flipped := slices.Clone(original)
+			bit := rng.IntN(8 * len(flipped))
+			flipped[bit/8] ^= 1 << (bit % 8)
+			if !flippedBit(t, files, name, flipped) {
+				found++
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no flip was found")
+	}
+}
+
+// flippedBit opens a copy of the files with one file replaced. It returns false
+// if the damage was found.
+func flippedBit(t *testing.T, files *vfs.MemFS, name string, b []byte) bool {
+	t.Helper()
+	mem := vfs.NewMem()
+	if ok, err := vfs.Clone(files, mem, "db", "db"); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	f, err := mem.Create("db/"+name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, mem)
+	defer func() { _ = s.Close() }()
+	if s.WasReset() != nil {
+		if n := checkPrefix(t, s.Task(1)); n != 0 {
+			t.Errorf("%s: %d steps in an empty store", name, n)
+		}
+		return false
+	}
+	_, _, metaErr := s.Task(1).Meta()
+	scanErr := s.Task(1).Scan("", func(string, []byte) error { return nil })
+	if err := errors.Join(metaErr, scanErr); err != nil {
+		if !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: %v is not ErrDamaged", name, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Errorf("%s: close: %v", name, err)
+		}
+		if s = open(t, mem); s.WasReset() == nil {
+			t.Errorf("%s: not set aside after %v", name, err)
+		}
+		return false
+	}
+	checkPrefix(t, s.Task(1))
+	return true
+}
+
+func readFile(t *testing.T, files vfs.FS, name string) []byte {
+	t.Helper()
+	f, err := files.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close() //nolint:errcheck // read only
+	b, err := io.ReadAll(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestModes(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	opt := options(nil)
+	opt.FS = nil
+	s, err := Open(dir, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := writeSteps(s.Task(0), 0, 20); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, opt); err == nil {
+		t.Error("a second Open of the same directory")
+	}
+	closeStore(t, s)
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		want := fs.FileMode(0o600)
+		if d.IsDir() {
+			want = 0o700
+		}
+		if info.Mode().Perm() != want && filepath.Base(path) != "LOCK" {
+			t.Errorf("%s: mode %v, want %v", path, info.Mode().Perm(), want)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDamagedIsSetAside(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	opt := options(nil)
+	opt.FS = nil
+	for range 2 { // the second time replaces what was set aside the first time
+		s, err := Open(dir, opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := writeSteps(s.Task(0), 0, 20); err != nil {
+			t.Fatal(err)
+		}
+		closeStore(t, s)
+		manifests, err := filepath.Glob(filepath.Join(dir, "MANIFEST-*"))
+		if err != nil || len(manifests) == 0 {
+			t.Fatal(manifests, err)
+		}
+		for _, m := range manifests {
+			if err := os.WriteFile(m, []byte("nonsense"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if s, err = Open(dir, opt); err != nil || s.WasReset() == nil {
+			t.Fatalf("open: %v, reset: %v", err, s.WasReset())
+		}
+		if got := contents(t, s.Task(0)); len(got) != 0 {
+			t.Errorf("customers of an empty store: %v", got)
+		}
+		if _, err := os.Stat(dir + asideSuffix); err != nil {
+			t.Error(err)
+		}
+		closeStore(t, s)
+	}
+}
+
+func FuzzMeta(f *testing.F) {
+	m := Meta{Next: 1 << 40, AppliedAt: 77, Position: []byte("p"), TopicID: [16]byte{1, 15: 2}}
+	f.Add(m.append(nil))
+	f.Add([]byte{metaFormat})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var m Meta
+		if m.decode(b) != nil {
+			return
+		}
+		var again Meta
+		if err := again.decode(m.append(nil)); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(m, again); diff != "" {
+			t.Error(diff)
+		}
+	})
+}

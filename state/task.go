@@ -1,0 +1,184 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Task is the part of a store that belongs to one task. It is used by one
+// goroutine.
+type Task struct {
+	s   *Store
+	id  uint32
+	buf []byte // the key being made
+}
+
+// Task returns the part of task n.
+func (s *Store) Task(n int32) *Task { return &Task{s: s, id: uint32(n)} }
+
+// Scratch returns a second part of task n, for data that only lives until the
+// task is done with something. It is not empty after a crash: Drop it first.
+func (s *Store) Scratch(n int32) *Task { return &Task{s: s, id: uint32(n) | scratchBit} }
+
+// Change is a new value of one customer.
+type Change struct {
+	Customer string
+	Value    []byte // nil: the customer is deleted
+	// Old and New are the wake-up instants before and after, Never for none.
+	Old, New Millis
+}
+
+// Customer appends the bytes of a customer to dst. It returns false if the
+// customer is not there.
+func (t *Task) Customer(dst []byte, id string) ([]byte, bool, error) {
+	return t.get(dst, t.customerKey(id))
+}
+
+func (t *Task) get(dst, key []byte) ([]byte, bool, error) {
+	v, closer, err := t.s.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return dst, false, nil
+	}
+	if err != nil {
+		return dst, false, t.s.judge(err)
+	}
+	dst = append(dst, v...)
+	return dst, true, closer.Close()
+}
+
+// Meta returns what the copy is a copy of; false if there is no complete copy.
+func (t *Task) Meta() (Meta, bool, error) {
+	var m Meta
+	b, ok, err := t.get(nil, t.key(kindMeta))
+	if err != nil || !ok {
+		return m, false, err
+	}
+	if err := m.decode(b); err != nil {
+		return m, false, fmt.Errorf("%w: task %d: %w", ErrDamaged, t.id, err)
+	}
+	m.Versions, _, err = t.get(nil, t.key(kindVersions))
+	return m, true, err
+}
+
+// Apply writes the changes, the due index and meta in one batch, unsynced: after
+// a crash either all of it is there or none. A nil meta leaves the stored one.
+func (t *Task) Apply(changes []Change, meta *Meta) error {
+	b := t.s.db.NewBatch()
+	defer b.Close() //nolint:errcheck // closing a batch only returns its memory
+	for i := range changes {
+		if err := t.put(b, &changes[i]); err != nil {
+			return err
+		}
+	}
+	if meta != nil {
+		if err := t.putMeta(b, meta); err != nil {
+			return err
+		}
+	}
+	return t.commit(b)
+}
+
+func (t *Task) commit(b *pebble.Batch) error {
+	return t.s.guard(func() error { return b.Commit(pebble.NoSync) })
+}
+
+func (t *Task) putMeta(b *pebble.Batch, m *Meta) error {
+	if m.Versions != nil {
+		if err := b.Set(t.key(kindVersions), m.Versions, nil); err != nil {
+			return err
+		}
+	}
+	return b.Set(t.key(kindMeta), m.append(nil), nil)
+}
+
+func (t *Task) put(b *pebble.Batch, c *Change) error {
+	if c.Old != c.New || c.Value == nil {
+		if c.Old != Never {
+			if err := b.Delete(t.dueKey(c.Old, c.Customer), nil); err != nil {
+				return err
+			}
+		}
+		if c.New != Never && c.Value != nil {
+			if err := b.Set(t.dueKey(c.New, c.Customer), nil, nil); err != nil {
+				return err
+			}
+		}
+	}
+	if c.Value == nil {
+		return b.Delete(t.customerKey(c.Customer), nil)
+	}
+	return b.Set(t.customerKey(c.Customer), c.Value, nil)
+}
+
+// Drop deletes everything of the task.
+func (t *Task) Drop() error {
+	b := t.s.db.NewBatch()
+	defer b.Close() //nolint:errcheck // closing a batch only returns its memory
+	for _, kind := range []byte{kindCustomer, kindDue, kindMeta, kindVersions} {
+		lower, upper := t.bounds(kind)
+		if err := b.DeleteRange(lower, upper, nil); err != nil {
+			return err
+		}
+	}
+	return t.commit(b)
+}
+
+// Due is an entry of the due index.
+type Due struct {
+	At       Millis
+	Customer string
+}
+
+// Due appends to dst the entries due from from up to and including upto, in
+// order of (due, customer), at most limit.
+func (t *Task) Due(dst []Due, from, upto Millis, limit int) ([]Due, error) {
+	lower := append([]byte(nil), t.dueKey(from, "")...)
+	_, upper := t.bounds(kindDue)
+	if upto < Never {
+		upper = append([]byte(nil), t.dueKey(upto+1, "")...)
+	}
+	it, err := t.s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return dst, t.s.judge(err)
+	}
+	for ok := it.First(); ok && limit > 0; ok = it.Next() {
+		at, id, ok := parseDue(it.Key())
+		if !ok {
+			return dst, errors.Join(t.s.fail(ErrDamaged, "task %d: a key of the due index", t.id), it.Close())
+		}
+		dst = append(dst, Due{at, id})
+		limit--
+	}
+	if err := errors.Join(it.Error(), it.Close()); err != nil {
+		return dst, t.s.judge(err)
+	}
+	return dst, nil
+}
+
+// Scan calls visit for every customer after the given id, in order of id, until
+// it returns an error. The bytes are good until visit returns.
+func (t *Task) Scan(after string, visit func(customer string, value []byte) error) error {
+	return t.scan(t.s.db, after, visit)
+}
+
+func (t *Task) scan(r pebble.Reader, after string, visit func(customer string, value []byte) error) error {
+	lower, upper := t.bounds(kindCustomer)
+	if after != "" {
+		lower = append(append(lower, after...), 0)
+	}
+	it, err := r.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return t.s.judge(err)
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		if err := visit(string(it.Key()[prefixLen:]), it.Value()); err != nil {
+			return errors.Join(err, it.Close())
+		}
+	}
+	if err := errors.Join(it.Error(), it.Close()); err != nil {
+		return t.s.judge(err)
+	}
+	return nil
+}
