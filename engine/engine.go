@@ -1,10 +1,19 @@
 package engine
 
 import (
+	"fmt"
 	"time"
 
+	"github.com/segmill/segmill/engine/aggregate"
 	"github.com/segmill/segmill/engine/plan"
 )
+
+// DefaultDedupHorizon is how far behind a customer's instant event ids are
+// remembered unless Options say otherwise.
+const DefaultDedupHorizon Millis = 24 * 3_600_000
+
+// MaxSeen is how many event ids a customer remembers at most, the newest.
+const MaxSeen = 4096
 
 // Options are the settings of an Engine that decide results besides the rules.
 type Options struct {
@@ -12,93 +21,143 @@ type Options struct {
 	// name. It must give the same answer whenever it is asked.
 	Zones func(name string) (*time.Location, bool)
 	// DedupHorizon is how far behind a customer's instant event ids are
-	// remembered. 0 means 24 h.
+	// remembered. 0 means DefaultDedupHorizon.
 	DedupHorizon Millis
 }
 
 // Engine is a compiled rule set. It is immutable and shared by all tasks.
 type Engine struct {
-	p *plan.Plan
+	p        *plan.Plan
+	opt      Options
+	zone     *time.Location
+	triggers []Trigger
+	// initial are the units that are true of a customer of whom nothing but one
+	// event without consequence is known.
+	initial []int
 }
 
-// Output collects what calls on an Engine give, and holds their scratch space.
-// It belongs to one goroutine; reuse it after Reset.
-type Output struct {
-	Effects []Effect
-	Stats   Stats
+// New returns an engine for a compiled plan. triggers has one for each trigger
+// of the plan, in its order (package triggers makes them).
+func New(p *plan.Plan, triggers []Trigger, opt Options) (*Engine, error) {
+	if opt.DedupHorizon == 0 {
+		opt.DedupHorizon = DefaultDedupHorizon
+	}
+	zone, ok := opt.Zones(p.Spec.Zone)
+	if !ok {
+		return nil, fmt.Errorf("unknown time zone %q", p.Spec.Zone)
+	}
+	if len(triggers) != len(p.Triggers) {
+		return nil, fmt.Errorf("%d triggers for a plan of %d", len(triggers), len(p.Triggers))
+	}
+	e := &Engine{p: p, opt: opt, zone: zone, triggers: triggers}
+	e.initial = e.trueOfNothing()
+	return e, nil
 }
-
-// Stats counts what happened since Reset.
-type Stats struct {
-	Duplicates int // events that were already folded
-	EarlyWakes int // timer steps that changed nothing
-	Evaluated  int // rules evaluated
-}
-
-// Reset empties o for reuse.
-func (o *Output) Reset() { o.Effects, o.Stats = o.Effects[:0], Stats{} }
-
-// New returns an engine for a compiled plan.
-func New(p *plan.Plan, triggers []Trigger, opt Options) (*Engine, error) { panic("stub") }
-
-// Trigger is what one trigger of the rule set means; package triggers has one
-// implementation for each kind.
-type Trigger interface{ stub() }
 
 // Layout returns which fields of a stream events must carry, in which slots.
-func (e *Engine) Layout(s plan.Stream) *plan.Layout { panic("stub") }
+func (e *Engine) Layout(s plan.Stream) *plan.Layout { return &e.p.Streams[s].Layout }
+
+// Plan returns what the engine runs.
+func (e *Engine) Plan() *plan.Plan { return e.p }
 
 // Versions returns the content hash of every segment, stage and trigger by id
 // (triggers as "trigger:<id>"), and of the settings that decide results.
-func (e *Engine) Versions() map[string]string { panic("stub") }
+func (e *Engine) Versions() map[string]string { return e.p.Versions() }
 
-// Customer is everything known about one customer.
-type Customer struct{ ID string }
-
-// NewCustomer returns a customer of whom nothing is known yet.
-func (e *Engine) NewCustomer(id string) *Customer { panic("stub") }
-
-// Decode reads a customer from its bytes.
-func (e *Engine) Decode(id string, b []byte) (*Customer, error) { panic("stub") }
-
-// Append appends the customer's bytes to b and returns it.
-func (e *Engine) Append(b []byte, c *Customer) []byte { panic("stub") }
-
-// WakeOf reads the wake-up instant from the head of a customer's bytes.
-func WakeOf(b []byte) (Millis, error) { panic("stub") }
-
-// Wake returns the earliest instant at which something about the customer can
-// change with no further event, Never if there is none.
-func (c *Customer) Wake() Millis { panic("stub") }
-
-// Known reports whether anything is known of the customer: false for a new one
-// and after an erasure. A customer that is not known must not be stored.
-func (c *Customer) Known() bool { panic("stub") }
-
-// Apply folds one event (semantics: one fold). clock is the task clock. It
-// returns false if the event was already folded: then nothing changed.
-func (e *Engine) Apply(c *Customer, ev *Event, clock Millis, out *Output) bool { panic("stub") }
+// Apply folds one event into c. clock is the task clock.
+//
+// In order: what is due at or before the event's time fires, each as of its own
+// instant; the event is folded; what is due after that and up to the customer's
+// new instant (the latest of its last one, the event time and the clock) fires;
+// rules that the event touched are evaluated at the new instant, and triggers
+// that it made overdue are judged there.
+//
+// It returns false if the event was already folded: then nothing changed.
+func (e *Engine) Apply(c *Customer, ev *Event, clock Millis, out *Output) bool {
+	x := out.begin(e, c)
+	hash := identity(ev)
+	if e.remembers(c, hash) {
+		out.Stats.Duplicates++
+		return false
+	}
+	if ev.At > c.instant {
+		e.fire(x, ev.At)
+	}
+	base := max(c.instant, ev.At)
+	now := max(base, clock)
+	if !c.Known() {
+		x.pending.addAll(e.initial)
+	}
+	e.fold(x, ev, base, now)
+	e.remember(c, aggregate.Shared{At: ev.At, Hash: hash}, base)
+	c.events++
+	c.instant = base
+	x.takeOverdue()
+	e.fire(x, now)
+	x.touched, x.pending = x.pending, x.touched
+	e.step(x, now, CauseEvent, ev.ID)
+	e.schedule(c)
+	return true
+}
 
 // Advance fires everything that is due at or before to, in order, each as of its
-// own instant.
-func (e *Engine) Advance(c *Customer, to Millis, out *Output) { panic("stub") }
+// own instant. The customer's instant becomes that of the last one that fired,
+// so that big and small steps leave the same customer.
+func (e *Engine) Advance(c *Customer, to Millis, out *Output) {
+	x := out.begin(e, c)
+	e.fire(x, to)
+}
+
+// fire takes the steps that are due at or before to.
+func (e *Engine) fire(x *exec, to Millis) {
+	c := x.c
+	for c.wake <= to {
+		at := c.wake
+		for i := range c.cells {
+			if c.cells[i].next <= at {
+				e.expire(x, &c.cells[i], at)
+			}
+		}
+		for i, due := range c.dues {
+			if due <= at {
+				x.overdue = append(x.overdue, overdue{i, due})
+			}
+		}
+		n := len(x.out.Effects)
+		// The pending units belong to the event, not to this instant.
+		e.step(x, at, CauseTimer, "")
+		if len(x.out.Effects) == n {
+			x.out.Stats.EarlyWakes++
+		}
+		e.schedule(c)
+	}
+}
+
+// schedule sets the wake-up from the cells and the triggers.
+func (e *Engine) schedule(c *Customer) {
+	c.wake = Never
+	for i := range c.cells {
+		c.wake = min(c.wake, c.cells[i].next)
+	}
+	for _, d := range c.dues {
+		c.wake = min(c.wake, d)
+	}
+}
 
 // Erase exits every membership, deletes everything known, and appends the
 // receipt (an Erased effect). The effects' instant is the later of the
 // customer's and clock.
-func (e *Engine) Erase(c *Customer, clock Millis, out *Output) { panic("stub") }
-
-// Merge folds src's facts into dst and tells the differences with CauseMerge.
-func (e *Engine) Merge(dst, src *Customer, clock Millis, out *Output) { panic("stub") }
-
-// FoldFacts folds one event into the facts and tells nothing.
-func (e *Engine) FoldFacts(c *Customer, ev *Event) bool { panic("stub") }
-
-// Rebuild gives old the facts of fresh, keeps what old was told (instant,
-// memberships, sequences, trigger memory), and tells the differences with
-// CauseRuleChange. known are the ids (keys of Versions) of the rule set that old
-// was told under, so that members of removed segments can be exited by name. Triggers
-// that are overdue by then do not fire.
-func (e *Engine) Rebuild(old, fresh *Customer, known []string, clock Millis, out *Output) {
-	panic("stub")
+func (e *Engine) Erase(c *Customer, clock Millis, out *Output) {
+	now := max(c.instant, clock)
+	for i := range e.p.Segments {
+		s := &e.p.Segments[i]
+		if m := c.member(s.Key); m != nil && m.in() {
+			out.Effects = append(out.Effects, Effect{
+				Action: Exited, Customer: c.ID, Name: s.ID, Version: s.Version, At: now, Sequence: m.seq + 1,
+				Cause: CauseErasure, Group: s.Group, MemberFor: now - m.since,
+			})
+		}
+	}
+	out.Effects = append(out.Effects, Effect{Action: Erased, Customer: c.ID, At: now, Cause: CauseErasure})
+	*c = *e.NewCustomer(c.ID)
 }

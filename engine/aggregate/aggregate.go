@@ -108,7 +108,7 @@ type Cell interface {
 	// Append appends the summary's bytes.
 	Append(b []byte) []byte
 	// decode reads them.
-	decode(r *reader)
+	decode(r *Reader)
 }
 
 // New returns an empty summary.
@@ -145,7 +145,7 @@ func New(f Family) Cell {
 // Decode reads a summary of family f that takes all of b.
 func Decode(f Family, b []byte) (Cell, error) {
 	c := New(f)
-	r := reader{b: b}
+	r := Reader{b: b}
 	c.decode(&r)
 	if r.bad || len(r.b) != 0 {
 		return nil, ErrFormat

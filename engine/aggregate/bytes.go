@@ -6,14 +6,15 @@ import (
 	"github.com/segmill/segmill/engine/expr"
 )
 
-// reader reads varints and strings. The first error sticks: after it everything
+// Reader reads varints and strings. The first error sticks: after it everything
 // reads as zero and bad is true. No length is believed beyond the bytes left.
-type reader struct {
+type Reader struct {
 	b   []byte
 	bad bool
 }
 
-func (r *reader) uvarint() uint64 {
+// Uvarint reads an unsigned varint.
+func (r *Reader) Uvarint() uint64 {
 	v, n := binary.Uvarint(r.b)
 	if n <= 0 {
 		r.bad, r.b = true, nil
@@ -23,16 +24,18 @@ func (r *reader) uvarint() uint64 {
 	return v
 }
 
-func (r *reader) varint() int64 {
-	u := r.uvarint()
+// Varint reads a signed varint.
+func (r *Reader) Varint() int64 {
+	u := r.Uvarint()
 	return int64(u>>1) ^ -int64(u&1)
 }
 
-func (r *reader) millis() Millis { return Millis(r.varint()) }
+// Millis reads an instant or length of time.
+func (r *Reader) Millis() Millis { return Millis(r.Varint()) }
 
-// count reads the number of items of at least size bytes each that follow.
-func (r *reader) count(size int) int {
-	n := r.uvarint()
+// Count reads the number of items of at least size bytes each that follow.
+func (r *Reader) Count(size int) int {
+	n := r.Uvarint()
 	if n > uint64(len(r.b)/size) {
 		r.bad, r.b = true, nil
 		return 0
@@ -40,14 +43,16 @@ func (r *reader) count(size int) int {
 	return int(n)
 }
 
-func (r *reader) string() string {
-	n := r.count(1)
+// String reads what appendString wrote.
+func (r *Reader) String() string {
+	n := r.Count(1)
 	s := string(r.b[:n])
 	r.b = r.b[n:]
 	return s
 }
 
-func (r *reader) byte() byte {
+// Byte reads one byte.
+func (r *Reader) Byte() byte {
 	if len(r.b) == 0 {
 		r.bad = true
 		return 0
@@ -70,14 +75,15 @@ func AppendValue(b []byte, v expr.Value) []byte {
 	return binary.AppendVarint(b, v.N)
 }
 
-func (r *reader) value() expr.Value {
-	v := expr.Value{K: expr.Kind(r.byte())}
+// Value reads what AppendValue wrote.
+func (r *Reader) Value() expr.Value {
+	v := expr.Value{K: expr.Kind(r.Byte())}
 	switch {
 	case v.K == expr.Absent:
 	case v.K == expr.String:
-		v.S = r.string()
+		v.S = r.String()
 	case v.K < expr.List:
-		v.N = r.varint()
+		v.N = r.Varint()
 	default:
 		r.bad = true
 	}
@@ -87,3 +93,37 @@ func (r *reader) value() expr.Value {
 func appendString(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
+
+// NewReader returns a reader of b.
+func NewReader(b []byte) *Reader { return &Reader{b: b} }
+
+// Bytes reads a length and that many bytes, which it does not copy.
+func (r *Reader) Bytes() []byte {
+	n := r.Count(1)
+	p := r.b[:n]
+	r.b = r.b[n:]
+	return p
+}
+
+// Uint32 reads four bytes, little-endian.
+func (r *Reader) Uint32() uint32 {
+	if len(r.b) < 4 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	v := binary.LittleEndian.Uint32(r.b)
+	r.b = r.b[4:]
+	return v
+}
+
+// Uint64 reads eight bytes, little-endian.
+func (r *Reader) Uint64() uint64 {
+	lo := r.Uint32()
+	return uint64(lo) | uint64(r.Uint32())<<32
+}
+
+// Check marks the bytes as malformed unless ok.
+func (r *Reader) Check(ok bool) { r.bad = r.bad || !ok }
+
+// Done reports whether all was read and was well formed.
+func (r *Reader) Done() bool { return !r.bad && len(r.b) == 0 }

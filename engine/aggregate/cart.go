@@ -170,22 +170,22 @@ func (c *Cart) Append(b []byte) []byte {
 	return b
 }
 
-func (c *Cart) decode(r *reader) {
+func (c *Cart) decode(r *Reader) {
 	c.Cleared = r.instant()
 	c.Last.At = r.instant()
 	if c.Last.At != None {
-		c.Last.Stream = r.byte()
-		c.Last.Source = r.string()
-		c.Last.ID = r.string()
+		c.Last.Stream = r.Byte()
+		c.Last.Source = r.String()
+		c.Last.ID = r.String()
 	}
-	n := r.count(5)
+	n := r.Count(5)
 	if n > 0 {
 		c.Entries = make([]CartEntry, n)
 	}
 	for i := range c.Entries {
 		e := &c.Entries[i]
-		e.At, e.Quantity = r.millis(), r.varint()
-		e.Product, e.Price, e.Currency = r.string(), r.value(), r.string()
+		e.At, e.Quantity = r.Millis(), r.Varint()
+		e.Product, e.Price, e.Currency = r.String(), r.Value(), r.String()
 		r.bad = r.bad || i > 0 && compareCart(*e, c.Entries[i-1]) < 0
 	}
 }

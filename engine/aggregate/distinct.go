@@ -166,10 +166,10 @@ func (d *Distinct) Append(b []byte) []byte {
 	return b
 }
 
-func (d *Distinct) decode(r *reader) {
+func (d *Distinct) decode(r *Reader) {
 	d.From = r.instant()
-	d.Level = r.byte()
-	n := r.count(8)
+	d.Level = r.Byte()
+	n := r.Count(8)
 	r.bad = r.bad || d.Level > 63
 	if n > 0 {
 		d.Seen = make([]Seen, n)
@@ -179,9 +179,9 @@ func (d *Distinct) decode(r *reader) {
 		switch {
 		case !d.timed:
 		case i == 0:
-			last = r.millis()
+			last = r.Millis()
 		default:
-			last += Millis(r.uvarint())
+			last += Millis(r.Uvarint())
 		}
 		if len(r.b) < 8 {
 			r.bad = true

@@ -272,25 +272,25 @@ func (l *List) Append(b []byte) []byte {
 // maxWidth bounds a stored pane width: longer than any window.
 const maxWidth = Millis(1) << 45
 
-func (l *List) decode(r *reader) {
+func (l *List) decode(r *Reader) {
 	l.From = r.instant()
-	if n := r.count(6); n > 0 {
-		l.width = Millis(r.uvarint())
+	if n := r.Count(6); n > 0 {
+		l.width = Millis(r.Uvarint())
 		if l.width <= 0 || l.width > maxWidth {
 			r.bad = true
 			return
 		}
-		l.coarse = r.millis()
+		l.coarse = r.Millis()
 		l.Panes = make([]Pane, n)
 		for i := range l.Panes {
 			l.Panes[i] = Pane{
-				End: r.millis() * l.width, N: r.uvarint(), Sum: r.int128(), Min: r.varint(), Max: r.varint(),
+				End: r.Millis() * l.width, N: r.Uvarint(), Sum: r.int128(), Min: r.Varint(), Max: r.Varint(),
 			}
 			r.bad = r.bad || i > 0 && l.Panes[i].End <= l.Panes[i-1].End
 		}
 	}
-	valued := r.byte()
-	n := r.count(1 + int(valued&1))
+	valued := r.Byte()
+	n := r.Count(1 + int(valued&1))
 	r.bad = r.bad || valued > 1
 	if n > 0 {
 		l.Entries = make([]Entry, n)
@@ -298,13 +298,13 @@ func (l *List) decode(r *reader) {
 	var last Millis
 	for i := range l.Entries {
 		if i == 0 {
-			last = r.millis()
+			last = r.Millis()
 		} else {
-			last += Millis(r.uvarint())
+			last += Millis(r.Uvarint())
 		}
 		l.Entries[i].At = last
 		if valued == 1 {
-			l.Entries[i].Num = r.varint()
+			l.Entries[i].Num = r.Varint()
 		}
 		r.bad = r.bad || i > 0 && less(l.Entries[i], l.Entries[i-1])
 	}
@@ -318,12 +318,12 @@ func appendInstant(b []byte, t Millis) []byte {
 	return binary.AppendVarint(append(b, 1), int64(t))
 }
 
-func (r *reader) instant() Millis {
-	switch r.byte() {
+func (r *Reader) instant() Millis {
+	switch r.Byte() {
 	case 0:
 		return None
 	case 1:
-		return r.millis()
+		return r.Millis()
 	}
 	r.bad = true
 	return 0
@@ -368,9 +368,9 @@ func (t *running) value(op Op, k expr.Kind) expr.Value {
 	case op == OpAvg:
 		return expr.DoubleValue(t.sum.Float(Scale(k)) / float64(t.n))
 	case op == OpMin:
-		return number(k, t.min)
+		return Number(k, t.min)
 	default:
-		return number(k, t.max)
+		return Number(k, t.max)
 	}
 }
 
@@ -459,7 +459,7 @@ func (l *List) nextExtreme(op Op, k expr.Kind, i, j int, w Millis, same func(exp
 		if op == OpMax {
 			v = p.Max
 		}
-		if same(number(k, v)) {
+		if same(Number(k, v)) {
 			return l.at(x) + w
 		}
 	}

@@ -41,9 +41,9 @@ func (c *Moment) Append(b []byte) []byte {
 	return binary.AppendVarint(b, int64(c.At))
 }
 
-func (c *Moment) decode(r *reader) {
+func (c *Moment) decode(r *Reader) {
 	if len(r.b) > 0 {
-		c.Set, c.At = true, r.millis()
+		c.Set, c.At = true, r.Millis()
 	}
 }
 
@@ -97,19 +97,19 @@ func (c *Register) Append(b []byte) []byte {
 	return AppendValue(b, c.Value)
 }
 
-func (c *Register) decode(r *reader) {
+func (c *Register) decode(r *Reader) {
 	if len(r.b) == 0 {
 		return
 	}
 	c.Set = true
-	c.At = r.millis()
-	c.Stream = r.byte()
-	switch c.Source = r.string(); c.Source {
+	c.At = r.Millis()
+	c.Stream = r.Byte()
+	switch c.Source = r.String(); c.Source {
 	case "":
 		c.Source = unknownSource
 	case "\x00":
 		c.Source = ""
 	}
-	c.ID = r.string()
-	c.Value = r.value()
+	c.ID = r.String()
+	c.Value = r.Value()
 }

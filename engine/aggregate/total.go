@@ -26,7 +26,7 @@ func (c *Count) Prune(_, _ Millis) {}
 // Append appends the count as a uvarint.
 func (c *Count) Append(b []byte) []byte { return binary.AppendUvarint(b, c.N) }
 
-func (c *Count) decode(r *reader) { c.N = r.uvarint() }
+func (c *Count) decode(r *Reader) { c.N = r.Uvarint() }
 
 // Sum is the sum of scaled integers and their number.
 type Sum struct {
@@ -54,7 +54,7 @@ func (c *Sum) Prune(_, _ Millis) {}
 // Append appends number and sum.
 func (c *Sum) Append(b []byte) []byte { return c.S.append(binary.AppendUvarint(b, c.N)) }
 
-func (c *Sum) decode(r *reader) { c.N, c.S = r.uvarint(), r.int128() }
+func (c *Sum) decode(r *Reader) { c.N, c.S = r.Uvarint(), r.int128() }
 
 // Extreme is the least or greatest scaled integer.
 type Extreme struct {
@@ -91,9 +91,9 @@ func (c *Extreme) Append(b []byte) []byte {
 	return binary.AppendVarint(b, c.V)
 }
 
-func (c *Extreme) decode(r *reader) {
+func (c *Extreme) decode(r *Reader) {
 	if len(r.b) > 0 {
-		c.Set, c.V = true, r.varint()
+		c.Set, c.V = true, r.Varint()
 	}
 }
 
@@ -148,17 +148,17 @@ func (x Int128) append(b []byte) []byte {
 	return binary.AppendUvarint(binary.AppendUvarint(b, h), x.lo)
 }
 
-func (r *reader) int128() Int128 {
-	h := r.uvarint()
-	x := Int128{hi: int64(h >> 1), lo: r.uvarint()}
+func (r *Reader) int128() Int128 {
+	h := r.Uvarint()
+	x := Int128{hi: int64(h >> 1), lo: r.Uvarint()}
 	if h&1 != 0 {
 		x = x.Neg()
 	}
 	return x
 }
 
-// number returns a scaled integer as the value that rules compare.
-func number(k expr.Kind, n int64) expr.Value {
+// Number returns a scaled integer as the value that rules compare.
+func Number(k expr.Kind, n int64) expr.Value {
 	if k == expr.Int {
 		return expr.IntValue(n)
 	}

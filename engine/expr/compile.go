@@ -515,10 +515,10 @@ func toString(v Value) Value {
 	switch v.K {
 	case String:
 		return v
-	case Bool, Int, Double:
+	case Bool, Int:
 		return StringValue(v.String())
-	case Decimal:
-		return StringValue(DoubleValue(v.Float()).String())
+	case Double, Decimal:
+		return StringValue(strconv.FormatFloat(v.Float(), 'g', -1, 64))
 	case Time, Date:
 		return StringValue(Millis(v.millis()).Time().Format(time.RFC3339Nano))
 	case Duration:

@@ -103,6 +103,9 @@ func ListValue(l []Value) Value { return Value{K: List, L: l} }
 // RecordValue returns a record; its fields stand in the order of the schema.
 func RecordValue(l []Value) Value { return Value{K: Record, L: l} }
 
+// True reports whether v is the boolean true: not false, not unknown.
+func (v Value) True() bool { return v.K == Bool && v.N != 0 }
+
 // Present reports whether v holds a value.
 func (v Value) Present() bool { return v.K != Absent }
 
@@ -132,6 +135,9 @@ func (v Value) String() string {
 	case Int:
 		return strconv.FormatInt(v.N, 10)
 	case Double:
+		if f := math.Abs(v.Float()); f >= 1e-6 && f < 1e15 || f == 0 {
+			return strconv.FormatFloat(v.Float(), 'f', -1, 64)
+		}
 		return strconv.FormatFloat(v.Float(), 'g', -1, 64)
 	case Decimal:
 		return FormatDecimal(v.N)

@@ -1,7 +1,344 @@
+// Package plan turns checked rules into what the engine runs: summaries that
+// equal aggregates share, the fields that events must carry, an index from
+// thresholds to rules, and an order of evaluation. It is pure.
 package plan
 
-// Plan is a compiled Spec.
-type Plan struct{}
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
 
-// Compile turns a checked Spec into a Plan.
-func Compile(s *Spec) (*Plan, error) { panic("stub") }
+	"github.com/segmill/segmill/engine/aggregate"
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/zeebo/xxh3"
+)
+
+// Plan is a compiled Spec. It is immutable.
+type Plan struct {
+	Spec      *Spec
+	Summaries []Summary // sorted by Key
+	Streams   [NumStreams]StreamPlan
+	Inputs    []InputPlan // same numbers as Spec.Inputs
+	Units     []Unit      // in order of evaluation: a unit reads only memberships of earlier ones
+	Segments  []SegmentPlan
+	Triggers  []TriggerPlan // same numbers as Spec.Triggers, which are sorted by ID
+	// ZoneSummary is the profile's time zone, -1 if no rule depends on it.
+	ZoneSummary int
+	// ZoneInputs are the inputs that change with it.
+	ZoneInputs []int
+}
+
+// Summary is something stored per customer, shared by every input that can be
+// computed from it.
+type Summary struct {
+	// Key is a 32-bit hash of Text; summaries are stored under it, so that rules
+	// can be reordered and renamed freely.
+	Key    uint32
+	Text   string
+	Family aggregate.Family
+	Reach  expr.Millis // the longest window over it, of a list or recent set
+	Stored expr.Kind   // kind of the field's values
+	// Inputs are what is computed from it, directly or through since and years.
+	Inputs []int
+	// Triggers are those that read it.
+	Triggers []int
+
+	sources []Source
+	field   string
+}
+
+// StreamPlan is what to do with an event of one stream.
+type StreamPlan struct {
+	Layout Layout
+	// Conds are the different conditions on the stream's events, as predicates.
+	Conds []expr.Fn
+	// Always are the conditions to test on every event; Equal those to test only
+	// if the field in a slot equals a text.
+	Always []int
+	Equal  []Dispatch
+	// Every are the folds without a condition, ByCond those of a condition.
+	Every  []Fold
+	ByCond [][]Fold
+	nodes  []*expr.Node // while compiling
+}
+
+// Dispatch finds the conditions that need a field to equal a constant.
+type Dispatch struct {
+	Slot  int
+	Conds map[string][]int
+}
+
+// Fold gives an event to one summary.
+type Fold struct {
+	Summary int
+	Slot    int // of the field, -1 if none
+	Negate  int // the condition under which the value is subtracted, -1 if none
+	// Cart: what the event is to a cart.
+	Cart CartRole
+}
+
+// CartRole is what an event is to a cart.
+type CartRole uint8
+
+// The roles.
+const (
+	NoCart CartRole = iota
+	CartAdd
+	CartRemove
+	CartClear
+)
+
+// SegmentPlan is one segment or stage.
+type SegmentPlan struct {
+	ID      string
+	Key     uint32 // 32-bit hash of ID
+	Version string
+	Group   string // the lifecycle, or ""
+	Unit    int
+	// Dependents are the units that read this membership.
+	Dependents []int
+}
+
+// TriggerPlan is one trigger.
+type TriggerPlan struct {
+	*Trigger
+	Key     uint32
+	Version string
+	// Summary is the cart, the anchor of a silence, or the base of the date; -1
+	// for rule triggers.
+	Summary int
+	// Unit is that of a rule trigger's condition, else -1.
+	Unit   int
+	Fields []expr.Fn
+}
+
+// UnitKind says what evaluating a unit decides.
+type UnitKind uint8
+
+// The kinds of units.
+const (
+	UnitSegment UnitKind = iota
+	UnitLifecycle
+	UnitTrigger
+)
+
+// Unit is what is evaluated as one: a segment, a lifecycle with all its stages,
+// or the condition of a rule trigger.
+type Unit struct {
+	Kind    UnitKind
+	Conds   []Cond
+	Trigger int // of a UnitTrigger
+}
+
+// Cond is one condition of a unit.
+type Cond struct {
+	Segment int // index into Plan.Segments, -1 for a trigger
+	Fn      expr.Fn
+	Inputs  []int // what it reads, each once
+	node    *expr.Node
+}
+
+// Key32 is the stable 32-bit hash under which summaries, segments and triggers
+// are stored.
+func Key32(text string) uint32 { return uint32(xxh3.HashString(text)) }
+
+// ZonePath is the profile attribute that holds the customer's time zone.
+const ZonePath = "time_zone"
+
+// Compile turns a checked Spec into a Plan. zones resolves time zone names that
+// stand in conditions. An error means that two texts share a hash (then one of
+// them must be written differently) or that the spec did not come from the rule
+// compiler.
+func Compile(s *Spec, zones expr.Zones) (*Plan, error) {
+	c := compiler{
+		Plan:  &Plan{Spec: s, ZoneSummary: -1},
+		zones: zones,
+		byKey: map[uint32]string{},
+		sums:  map[string]int{},
+		conds: map[string]int{},
+	}
+	sort.Slice(s.Triggers, func(i, j int) bool { return s.Triggers[i].ID < s.Triggers[j].ID })
+	for _, step := range []func() error{c.inputs, c.triggerFacts, c.sortSummaries, c.layouts, c.folds, c.units} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	c.index()
+	return c.Plan, nil
+}
+
+type compiler struct {
+	*Plan
+	zones expr.Zones
+	byKey map[uint32]string
+	sums  map[string]int // by text
+	conds map[string]int // by stream and text
+	paths [NumStreams]map[string]bool
+}
+
+func (c *compiler) key(text string) (uint32, error) {
+	k := Key32(text)
+	if old, ok := c.byKey[k]; ok && old != text {
+		return 0, fmt.Errorf("%q and %q have the same 32-bit hash: rename one of them, or write its condition in another way", old, text)
+	}
+	c.byKey[k] = text
+	return k, nil
+}
+
+// summary returns the number of the summary that is described, adding it.
+func (c *compiler) summary(f aggregate.Family, src []Source, field string, stored expr.Kind, reach expr.Millis) (int, error) {
+	src = unite(src)
+	var b strings.Builder
+	b.WriteString(string(f))
+	for _, s := range src {
+		fmt.Fprintf(&b, "|%s[%s][%s]", s.Stream, text(s.Cond), text(s.Negate))
+	}
+	b.WriteString("|" + field)
+	t := b.String()
+	i, ok := c.sums[t]
+	if !ok {
+		k, err := c.key("summary " + t)
+		if err != nil {
+			return 0, err
+		}
+		i = len(c.Summaries)
+		c.sums[t] = i
+		c.Summaries = append(c.Summaries, Summary{Key: k, Text: t, Family: f, Stored: stored, sources: src, field: field})
+	}
+	c.Summaries[i].Reach = max(c.Summaries[i].Reach, reach)
+	return i, nil
+}
+
+func text(n *expr.Node) string {
+	if n == nil {
+		return ""
+	}
+	return n.Text(nil)
+}
+
+// unite merges the sources of one stream: an event that meets several of their
+// conditions is one event.
+func unite(src []Source) []Source {
+	var out []Source
+	for _, s := range src {
+		i := slices.IndexFunc(out, func(o Source) bool { return o.Stream == s.Stream })
+		switch {
+		case i < 0:
+			out = append(out, s)
+		case out[i].Cond == nil || s.Cond == nil:
+			out[i].Cond = nil
+		default:
+			out[i].Cond = &expr.Node{Op: expr.OpOr, Type: expr.Bool, Args: []*expr.Node{out[i].Cond, s.Cond}}
+		}
+	}
+	slices.SortFunc(out, func(a, b Source) int { return int(a.Stream) - int(b.Stream) })
+	return out
+}
+
+// layouts gives every field that is read a slot.
+func (c *compiler) layouts() error {
+	for i := range c.paths {
+		c.paths[i] = map[string]bool{}
+	}
+	for i := range c.Summaries {
+		s := &c.Summaries[i]
+		for _, src := range s.sources {
+			if s.field != "" {
+				c.paths[src.Stream][s.field] = true
+			}
+			for _, n := range []*expr.Node{src.Cond, src.Negate} {
+				walk(n, func(n *expr.Node) {
+					if n.Op == expr.OpField {
+						c.paths[src.Stream][n.Path] = true
+					}
+				})
+			}
+		}
+		if s.Family == aggregate.FamCart {
+			for _, p := range []string{"name", "items", "currency"} {
+				c.paths[Web][p] = true
+			}
+			c.paths[Purchase]["kind"] = true
+		}
+	}
+	for st := range c.Streams {
+		l := &c.Streams[st].Layout
+		l.Stream = Stream(st)
+		for p := range c.paths[st] {
+			l.Paths = append(l.Paths, p)
+		}
+		sort.Strings(l.Paths)
+	}
+	return nil
+}
+
+func walk(n *expr.Node, f func(*expr.Node)) {
+	if n == nil {
+		return
+	}
+	f(n)
+	for _, a := range n.Args {
+		walk(a, f)
+	}
+	if d := n.Fold; d != nil {
+		for _, a := range []*expr.Node{d.Range, d.Init, d.While, d.Step, d.Result} {
+			walk(a, f)
+		}
+	}
+}
+
+func (c *compiler) sortSummaries() error {
+	order := make([]int, len(c.Summaries))
+	for i := range order {
+		order[i] = i
+	}
+	sort.Slice(order, func(i, j int) bool { return c.Summaries[order[i]].Key < c.Summaries[order[j]].Key })
+	to := make([]int, len(order))
+	sorted := make([]Summary, len(order))
+	for i, old := range order {
+		to[old], sorted[i] = i, c.Summaries[old]
+	}
+	c.Summaries = sorted
+	for i := range c.Inputs {
+		if in := &c.Inputs[i]; in.Summary >= 0 {
+			in.Summary = to[in.Summary]
+			c.Summaries[in.Summary].Inputs = append(c.Summaries[in.Summary].Inputs, i)
+		}
+	}
+	for i := range c.Triggers {
+		if t := &c.Triggers[i]; t.Summary >= 0 {
+			t.Summary = to[t.Summary]
+			c.Summaries[t.Summary].Triggers = append(c.Summaries[t.Summary].Triggers, i)
+		}
+	}
+	if c.ZoneSummary >= 0 {
+		c.ZoneSummary = to[c.ZoneSummary]
+	}
+	return nil
+}
+
+// version is the content hash of what decides a rule's result.
+func version(parts ...string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		fmt.Fprintf(h, "%d:%s", len(p), p)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// Versions returns the content hash of every segment and stage by id, of every
+// trigger as "trigger:<id>", and of the default zone as "defaults:timezone".
+// Names, order and layout of the files do not enter.
+func (p *Plan) Versions() map[string]string {
+	m := map[string]string{"defaults:timezone": p.Spec.Zone}
+	for _, s := range p.Segments {
+		m[s.ID] = s.Version
+	}
+	for _, t := range p.Triggers {
+		m["trigger:"+t.ID] = t.Version
+	}
+	return m
+}

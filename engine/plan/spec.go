@@ -8,6 +8,9 @@ import "github.com/segmill/segmill/engine/expr"
 type Spec struct {
 	// Zone is the IANA time zone of customers whose profile has none.
 	Zone string
+	// MarFirst: for whole years, born on 29 February means 1 March in common
+	// years, else 28 February.
+	MarFirst bool
 	// Activity is what counts as the customer being active.
 	Activity []Source
 	// Inputs are what conditions read, without two of equal Text. OpInput nodes

@@ -1,0 +1,228 @@
+package engine
+
+import (
+	"github.com/segmill/segmill/engine/aggregate"
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/engine/plan"
+)
+
+// match is a fold that an event meets, with the value it gives.
+type match struct {
+	*plan.Fold
+	value expr.Value
+	num   int64
+	neg   bool
+}
+
+// before is an input's value before the fold.
+type before struct {
+	input   int
+	trigger int // -1, or the anniversary whose date the input is
+	value   expr.Value
+}
+
+// sampleScratch is what is given to Cell.Fold.
+type sampleScratch struct {
+	aggregate.Sample
+	lines []aggregate.Line
+}
+
+// fold folds ev, touches the units that it concerns (in x.pending), and
+// schedules anew what was computed from the summaries that changed. Thresholds
+// are compared at base, the later of the customer's last instant and the event's
+// time; anniversaries become known at now.
+func (e *Engine) fold(x *exec, ev *Event, base, now Millis) {
+	e.match(x, ev)
+	zoned := false
+	x.before = x.before[:0]
+	for i := range x.matched {
+		s := x.matched[i].Summary
+		x.remember(s, base)
+		zoned = zoned || s == e.p.ZoneSummary
+	}
+	if zoned {
+		for _, i := range e.p.ZoneInputs {
+			x.before = append(x.before, before{i, -1, e.value(x.c, i, base)})
+		}
+	}
+	e.foldMatched(x, ev, base)
+	add := x.pending.add
+	for i := range x.before {
+		if b := &x.before[i]; b.trigger < 0 {
+			e.p.Inputs[b.input].Index.Touch(b.value, e.value(x.c, b.input, base), add)
+		}
+	}
+	e.rescheduleCells(x, zoned, base)
+	e.rescheduleTriggers(x, zoned, base, now)
+}
+
+// remember notes the values of the inputs over a summary.
+func (x *exec) remember(summary int, at Millis) {
+	s := &x.e.p.Summaries[summary]
+	for _, i := range s.Inputs {
+		if len(x.e.p.Inputs[i].Index.All) > 0 {
+			x.before = append(x.before, before{i, -1, x.e.value(x.c, i, at)})
+		}
+	}
+	for _, t := range s.Triggers {
+		if tp := &x.e.p.Triggers[t]; tp.Kind == plan.Anniversary {
+			x.before = append(x.before, before{tp.Date, t, x.e.value(x.c, tp.Date, at)})
+		}
+	}
+}
+
+// match finds the folds whose condition the event meets and whose field it has.
+func (e *Engine) match(x *exec, ev *Event) {
+	sp := &e.p.Streams[ev.Stream]
+	x.env.Fields = ev.Fields
+	x.matched = x.matched[:0]
+	x.matchAll(sp, sp.Every)
+	for _, c := range sp.Always {
+		x.test(sp, c)
+	}
+	for i := range sp.Equal {
+		if d := &sp.Equal[i]; d.Slot < len(ev.Fields) {
+			for _, c := range d.Conds[ev.Fields[d.Slot].S] {
+				x.test(sp, c)
+			}
+		}
+	}
+}
+
+func (x *exec) test(sp *plan.StreamPlan, cond int) {
+	if v := sp.Conds[cond](&x.env); v.K == expr.Bool && v.N != 0 {
+		x.matchAll(sp, sp.ByCond[cond])
+	}
+}
+
+func (x *exec) matchAll(sp *plan.StreamPlan, folds []plan.Fold) {
+	for i := range folds {
+		f := &folds[i]
+		m := match{Fold: f}
+		if f.Slot >= 0 {
+			if f.Slot < len(x.env.Fields) {
+				m.value = x.env.Fields[f.Slot]
+			}
+			if !m.value.Present() {
+				continue
+			}
+			m.num, _ = aggregate.Scaled(m.value)
+		}
+		if f.Negate >= 0 {
+			v := sp.Conds[f.Negate](&x.env)
+			m.neg = v.K == expr.Bool && v.N != 0
+		}
+		x.matched = append(x.matched, m)
+	}
+}
+
+// foldMatched gives the event to the summaries in x.matched.
+func (e *Engine) foldMatched(x *exec, ev *Event, base Millis) {
+	s := &x.sample
+	s.Stamp = aggregate.Stamp{At: ev.At, ID: ev.ID, Source: ev.Source, Stream: uint8(ev.Stream)}
+	for i := range x.matched {
+		m := &x.matched[i]
+		s.Value, s.Num = m.value, m.num
+		s.Clear, s.Remove, s.Lines = false, false, nil
+		switch {
+		case m.Cart == plan.CartClear:
+			s.Clear = true
+		case m.Cart == plan.CartAdd:
+			s.Remove = m.neg
+			x.lines(ev)
+		case m.neg:
+			s.Num = -s.Num
+		}
+		c := e.cell(x.c, m.Summary)
+		c.Prune(base, e.p.Summaries[m.Summary].Reach)
+		c.Fold(&s.Sample)
+	}
+}
+
+// The fields of a line item, in the order of the schema.
+const (
+	itemProduct  = 0
+	itemQuantity = 5
+	itemPrice    = 6
+	itemFields   = 7
+)
+
+// maxQuantity bounds the quantity of one line.
+const maxQuantity = 1 << 31
+
+// lines reads the cart lines of a web event. An event without items is about one
+// unit of a product without a name.
+func (x *exec) lines(ev *Event) {
+	l := &x.e.p.Streams[plan.Web].Layout
+	field := func(path string) expr.Value {
+		if i := l.Slot(path); i >= 0 && i < len(ev.Fields) {
+			return ev.Fields[i]
+		}
+		return expr.Value{}
+	}
+	currency := field("currency").S
+	x.sample.lines = x.sample.lines[:0]
+	for _, it := range field("items").L {
+		if len(it.L) != itemFields {
+			continue
+		}
+		line := aggregate.Line{Product: it.L[itemProduct].S, Quantity: 1, Price: it.L[itemPrice], Currency: currency}
+		if q := it.L[itemQuantity]; q.K == expr.Int {
+			line.Quantity = max(0, min(q.N, maxQuantity))
+		}
+		if line.Quantity > 0 {
+			x.sample.lines = append(x.sample.lines, line)
+		}
+	}
+	if len(field("items").L) == 0 {
+		x.sample.lines = append(x.sample.lines, aggregate.Line{Quantity: 1, Currency: currency})
+	}
+	x.sample.Lines = x.sample.lines
+}
+
+// rescheduleCells computes the next crossing of the cells that the fold changed,
+// and after a change of zone of those whose years depend on it.
+func (e *Engine) rescheduleCells(x *exec, zoned bool, base Millis) {
+	for i := range x.matched {
+		if c := x.c.find(x.matched[i].Summary); c != nil {
+			c.next = e.next(x, c, base)
+		}
+	}
+	if !zoned {
+		return
+	}
+	for _, i := range e.p.ZoneInputs {
+		if c := x.c.find(e.p.Inputs[i].Summary); c != nil {
+			c.next = e.next(x, c, base)
+		}
+	}
+}
+
+// rescheduleTriggers asks the triggers over the changed summaries when they are
+// due; an anniversary only if its date or the zone changed.
+func (e *Engine) rescheduleTriggers(x *exec, zoned bool, base, now Millis) {
+	x.now = now
+	for i := range x.matched {
+		for _, t := range e.p.Summaries[x.matched[i].Summary].Triggers {
+			if e.p.Triggers[t].Kind != plan.Anniversary {
+				x.c.dues[t] = e.due(x, t)
+			}
+		}
+	}
+	for i := range x.before {
+		b := &x.before[i]
+		if b.trigger >= 0 && !same(b.value, e.value(x.c, b.input, base)) {
+			x.c.dues[b.trigger] = e.due(x, b.trigger)
+		}
+	}
+	if !zoned {
+		return
+	}
+	for t := range e.p.Triggers {
+		if e.p.Triggers[t].Kind == plan.Anniversary {
+			x.c.dues[t] = e.due(x, t)
+		}
+	}
+}
+
+func same(a, b expr.Value) bool { return a.K == b.K && a.N == b.N && a.S == b.S }

@@ -1,0 +1,151 @@
+package engine
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/segmill/segmill/engine/aggregate"
+	"github.com/segmill/segmill/engine/plan"
+)
+
+// Merge folds src's facts into dst, which is then advanced to the latest of both
+// instants and the clock, and tells the differences with CauseMerge. The sets of
+// events are taken to be disjoint; those that both remember are counted once
+// where entries allow it, and counted in Stats.Unmerged where not. What src was
+// told is not merged, and triggers that its facts make overdue do not fire: they
+// were src's.
+func (e *Engine) Merge(dst, src *Customer, clock Millis, out *Output) {
+	x := out.begin(e, dst)
+	now := max(dst.instant, src.instant, clock)
+	e.fire(x, now)
+	exact := e.mergeFacts(dst, src, now)
+	if !exact {
+		out.Stats.Unmerged++
+	}
+	e.retell(x, now, CauseMerge, false)
+}
+
+// mergeFacts adds src's facts to dst's, cut to instant at. It reports whether
+// every shared event was counted once.
+func (e *Engine) mergeFacts(dst, src *Customer, at Millis) bool {
+	e.forget(dst, at)
+	e.forget(src, at)
+	var shared []aggregate.Shared
+	for _, s := range src.seen {
+		if slices.ContainsFunc(dst.seen, func(o aggregate.Shared) bool { return o.Hash == s.Hash }) {
+			shared = append(shared, s)
+			continue
+		}
+		i, _ := slices.BinarySearchFunc(dst.seen, s, compareShared)
+		dst.seen = slices.Insert(dst.seen, i, s)
+	}
+	e.forget(dst, at)
+	dst.events += src.events - uint64(len(shared))
+	exact := true
+	for i := range src.cells {
+		from := &src.cells[i]
+		reach := e.p.Summaries[from.summary].Reach
+		to := e.cell(dst, from.summary)
+		to.Prune(at, reach)
+		from.Prune(at, reach)
+		exact = to.Merge(from.Cell, shared) && exact
+	}
+	return exact
+}
+
+// retell evaluates every rule at now and tells the differences. With silent set,
+// rule triggers take their condition as it is without firing.
+func (e *Engine) retell(x *exec, now Millis, cause Cause, silent bool) {
+	c := x.c
+	x.now, c.instant = now, now
+	for i := range c.cells {
+		c.cells[i].next = e.next(x, &c.cells[i], now)
+	}
+	x.late = x.late[:0]
+	for u := range e.p.Units {
+		if silent && e.p.Units[u].Kind == plan.UnitTrigger {
+			continue
+		}
+		x.touched.add(u)
+	}
+	e.step(x, now, cause, "")
+	for u := range e.p.Units {
+		if unit := &e.p.Units[u]; silent && unit.Kind == plan.UnitTrigger {
+			c.memoryOf(e.p.Triggers[unit.Trigger].Key).Was = unit.Conds[0].Fn(&x.env).True()
+		}
+	}
+	for i := range e.triggers {
+		t := &e.p.Triggers[i]
+		e.triggers[i].Settle(&View{x, t}, c.memoryOf(t.Key))
+		if c.dues[i] = e.due(x, i); c.dues[i] <= now {
+			c.dues[i] = Never
+		}
+	}
+	e.schedule(c)
+}
+
+// FoldFacts folds one event into the facts and tells nothing. It returns false
+// if the event was already folded.
+func (e *Engine) FoldFacts(c *Customer, ev *Event, out *Output) bool {
+	x := out.begin(e, c)
+	hash := identity(ev)
+	if e.remembers(c, hash) {
+		out.Stats.Duplicates++
+		return false
+	}
+	c.instant = max(c.instant, ev.At)
+	e.match(x, ev)
+	e.foldMatched(x, ev, c.instant)
+	e.remember(c, aggregate.Shared{At: ev.At, Hash: hash}, c.instant)
+	c.events++
+	return true
+}
+
+// Rebuild gives old the facts of fresh (folded by FoldFacts), keeps what old was
+// told (instant, memberships, sequences, trigger memory), and tells the
+// differences with CauseRuleChange. known are the versions by id of the rule set
+// that old was told under, so that members of removed segments can be exited by
+// name. Triggers that are overdue by then do not fire.
+func (e *Engine) Rebuild(old, fresh *Customer, known map[string]string, clock Millis, out *Output) {
+	now := max(old.instant, fresh.instant, clock)
+	n := len(out.Effects)
+	for id, v := range known {
+		if m := old.member(plan.Key32("segment " + id)); m != nil && m.in() && !e.hasSegment(id) {
+			m.seq++
+			out.Effects = append(out.Effects, Effect{
+				Action: Exited, Customer: old.ID, Name: id, Version: v, At: now, Sequence: m.seq,
+				Cause: CauseRuleChange, MemberFor: now - m.since,
+			})
+			m.since = 0
+		}
+	}
+	old.cells = fresh.cells
+	old.events = max(old.events, fresh.events)
+	for _, s := range fresh.seen {
+		if !slices.Contains(old.seen, s) {
+			i, _ := slices.BinarySearchFunc(old.seen, s, compareShared)
+			old.seen = slices.Insert(old.seen, i, s)
+		}
+	}
+	e.forget(old, now)
+	e.retell(out.begin(e, old), now, CauseRuleChange, true)
+	slices.SortStableFunc(out.Effects[n:], func(a, b Effect) int {
+		return cmp.Or(cmp.Compare(rank(a.Action), rank(b.Action)), cmp.Compare(a.Name, b.Name))
+	})
+}
+
+// rank orders the effects of one step.
+func rank(a Action) int {
+	switch a {
+	case Exited:
+		return 0
+	case Entered:
+		return 1
+	}
+	return 2
+}
+
+func (e *Engine) hasSegment(id string) bool {
+	_, ok := slices.BinarySearchFunc(e.p.Segments, id, func(s plan.SegmentPlan, id string) int { return cmp.Compare(s.ID, id) })
+	return ok
+}

@@ -1,0 +1,238 @@
+package plan
+
+import (
+	"slices"
+	"sort"
+
+	"github.com/segmill/segmill/engine/expr"
+)
+
+// Index finds, for a move of one input from one value to another, the units
+// whose comparisons with that input change their truth. Its cost is with the
+// thresholds crossed, not with the number of rules.
+type Index struct {
+	// Cuts are the places between values where a comparison with a number, an
+	// instant or a length of time changes, sorted.
+	Cuts []Cut
+	// Equal are the units that compare the input with a text.
+	Equal map[string][]int
+	// Always are the units that read the input in any other way.
+	Always []int
+	// All are all units that read the input.
+	All []int
+}
+
+// Cut is a place between two neighbouring values: just below At (>= and < change
+// there), or just above it (> and <= change there). == and != change at both.
+type Cut struct {
+	At    float64
+	Above bool
+	Units []int // their truth differs below and above
+	Equal []int // compared with == or !=: to be judged at both ends of a move
+}
+
+// passed reports whether v lies above the cut.
+func (c *Cut) passed(v float64) bool { return v > c.At || v == c.At && !c.Above }
+
+// Pos returns how many cuts v lies above.
+func (x *Index) Pos(v expr.Value) int {
+	f := v.Float()
+	return sort.Search(len(x.Cuts), func(i int) bool { return !x.Cuts[i].passed(f) })
+}
+
+// Same reports whether a move from a to b touches no unit.
+func (x *Index) Same(a, b expr.Value) bool {
+	switch {
+	case a.Present() != b.Present():
+		return len(x.All) == 0
+	case !a.Present():
+		return true
+	case len(x.Always) > 0 && !identical(a, b):
+		return false
+	case a.K == expr.String:
+		return a.S == b.S || len(x.Equal[a.S])+len(x.Equal[b.S]) == 0
+	}
+	return len(x.Cuts) == 0 || x.Pos(a) == x.Pos(b)
+}
+
+// Touch calls add with every unit that a move from a to b touches; some may come
+// more than once.
+func (x *Index) Touch(a, b expr.Value, add func(unit int)) {
+	switch {
+	case identical(a, b):
+		return
+	case a.Present() != b.Present():
+		each(x.All, add)
+		return
+	}
+	each(x.Always, add)
+	if a.K == expr.String {
+		each(x.Equal[a.S], add)
+		each(x.Equal[b.S], add)
+		return
+	}
+	if len(x.Cuts) == 0 {
+		return
+	}
+	i, j := x.Pos(a), x.Pos(b)
+	if i > j {
+		i, j = j, i
+	}
+	for _, c := range x.Cuts[i:j] {
+		each(c.Units, add)
+		if len(c.Equal) > 0 && (a.Float() == c.At) != (b.Float() == c.At) {
+			each(c.Equal, add)
+		}
+	}
+}
+
+func each(units []int, add func(int)) {
+	for _, u := range units {
+		add(u)
+	}
+}
+
+func identical(a, b expr.Value) bool { return a.K == b.K && a.N == b.N && a.S == b.S }
+
+// index fills the Index of every input from the conditions of the units.
+func (c *compiler) index() {
+	for u := range c.Units {
+		for _, cond := range c.Units[u].Conds {
+			c.indexNode(u, cond.node)
+		}
+	}
+	for i := range c.Inputs {
+		x := &c.Inputs[i].Index
+		x.All, x.Always = tidy(x.All), tidy(x.Always)
+		for k := range x.Cuts {
+			x.Cuts[k].Units, x.Cuts[k].Equal = tidy(x.Cuts[k].Units), tidy(x.Cuts[k].Equal)
+		}
+		for k, v := range x.Equal {
+			x.Equal[k] = tidy(v)
+		}
+	}
+}
+
+func tidy(l []int) []int {
+	slices.Sort(l)
+	return slices.Compact(l)
+}
+
+func (c *compiler) indexNode(u int, n *expr.Node) {
+	if in, op, v, ok := comparison(n); ok && c.Inputs[in].Index.compare(op, v, u) {
+		return
+	}
+	if n.Op == expr.OpInput {
+		x := &c.Inputs[n.Ref].Index
+		x.All, x.Always = append(x.All, u), append(x.Always, u)
+	}
+	for _, a := range n.Args {
+		c.indexNode(u, a)
+	}
+	if d := n.Fold; d != nil {
+		for _, a := range []*expr.Node{d.Range, d.Init, d.While, d.Step, d.Result} {
+			c.indexNode(u, a)
+		}
+	}
+}
+
+var mirrored = map[expr.Op]expr.Op{
+	expr.OpEq: expr.OpEq, expr.OpNe: expr.OpNe,
+	expr.OpLt: expr.OpGt, expr.OpGt: expr.OpLt, expr.OpLe: expr.OpGe, expr.OpGe: expr.OpLe,
+}
+
+// comparison takes `input op constant`, in either order, and `input in [texts]`
+// apart.
+func comparison(n *expr.Node) (input int, op expr.Op, v expr.Value, ok bool) {
+	if len(n.Args) != 2 {
+		return 0, 0, v, false
+	}
+	a, b := n.Args[0], n.Args[1]
+	if n.Op == expr.OpIn {
+		if a.Op != expr.OpInput {
+			return 0, 0, v, false
+		}
+		v, ok = constantList(b)
+		return a.Ref, expr.OpIn, v, ok
+	}
+	back, ok := mirrored[n.Op]
+	switch {
+	case !ok:
+	case a.Op == expr.OpInput && b.Op == expr.OpConst:
+		return a.Ref, n.Op, b.Const, true
+	case a.Op == expr.OpConst && b.Op == expr.OpInput:
+		return b.Ref, back, a.Const, true
+	}
+	return 0, 0, v, false
+}
+
+func constantList(n *expr.Node) (expr.Value, bool) {
+	if n.Op == expr.OpConst && n.Const.K == expr.List {
+		return n.Const, true
+	}
+	if n.Op != expr.OpList {
+		return expr.Value{}, false
+	}
+	var l []expr.Value
+	for _, a := range n.Args {
+		if a.Op != expr.OpConst {
+			return expr.Value{}, false
+		}
+		l = append(l, a.Const)
+	}
+	return expr.ListValue(l), true
+}
+
+// compare enters a comparison; false if it is not one that the index knows.
+func (x *Index) compare(op expr.Op, v expr.Value, u int) bool {
+	texts := []expr.Value{v}
+	if op == expr.OpIn {
+		texts = v.L
+	}
+	switch {
+	case v.K == expr.String && (op == expr.OpEq || op == expr.OpNe), op == expr.OpIn && allTexts(texts):
+		if x.Equal == nil {
+			x.Equal = map[string][]int{}
+		}
+		for _, t := range texts {
+			x.Equal[t.S] = append(x.Equal[t.S], u)
+		}
+	case op == expr.OpIn:
+		return false
+	case v.K == expr.Int || v.K == expr.Double || v.K == expr.Duration || v.K == expr.Time:
+		f := v.Float()
+		switch op {
+		case expr.OpGe, expr.OpLt:
+			x.cut(f, false).add(u)
+		case expr.OpGt, expr.OpLe:
+			x.cut(f, true).add(u)
+		default:
+			for _, above := range []bool{false, true} {
+				c := x.cut(f, above)
+				c.Equal = append(c.Equal, u)
+			}
+		}
+	default:
+		return false
+	}
+	x.All = append(x.All, u)
+	return true
+}
+
+func (c *Cut) add(u int) { c.Units = append(c.Units, u) }
+
+func allTexts(l []expr.Value) bool {
+	return !slices.ContainsFunc(l, func(v expr.Value) bool { return v.K != expr.String })
+}
+
+// cut returns the cut at a place, adding it.
+func (x *Index) cut(at float64, above bool) *Cut {
+	i := sort.Search(len(x.Cuts), func(i int) bool {
+		c := &x.Cuts[i]
+		return c.At > at || c.At == at && (c.Above || !above)
+	})
+	if i == len(x.Cuts) || x.Cuts[i].At != at || x.Cuts[i].Above != above {
+		x.Cuts = slices.Insert(x.Cuts, i, Cut{At: at, Above: above})
+	}
+	return &x.Cuts[i]
+}

@@ -1,0 +1,262 @@
+package plan
+
+import (
+	"fmt"
+
+	"github.com/segmill/segmill/engine/aggregate"
+	"github.com/segmill/segmill/engine/expr"
+)
+
+// InputPlan is an input with where it is computed from and what depends on it.
+type InputPlan struct {
+	*Input
+	// Summary is what it is computed from, through Of if it is derived; -1 for
+	// memberships.
+	Summary int
+	Op      aggregate.Op // over a window
+	Index   Index
+	// Segment is the number of the segment of an InSegment.
+	SegmentIndex int
+}
+
+// Timed reports whether the value can change by time alone.
+func (in *InputPlan) Timed() bool { return in.Window > 0 || in.Kind == InSince || in.Kind == InYears }
+
+var families = map[Agg]aggregate.Family{
+	AggCount: aggregate.FamCount, AggSum: aggregate.FamSum, AggAvg: aggregate.FamSum,
+	AggMin: aggregate.FamMin, AggMax: aggregate.FamMax, AggDistinct: aggregate.FamDistinct,
+	AggFirst: aggregate.FamFirst, AggLast: aggregate.FamLast,
+	AggFirstTime: aggregate.FamFirstTime, AggLastTime: aggregate.FamLastTime,
+}
+
+var ops = map[Agg]aggregate.Op{
+	AggCount: aggregate.OpCount, AggSum: aggregate.OpSum, AggAvg: aggregate.OpAvg,
+	AggMin: aggregate.OpMin, AggMax: aggregate.OpMax,
+}
+
+// inputs finds or makes the summary of every input.
+func (c *compiler) inputs() error {
+	c.Inputs = make([]InputPlan, len(c.Spec.Inputs))
+	for i := range c.Spec.Inputs {
+		in := &c.Spec.Inputs[i]
+		p := &c.Inputs[i]
+		p.Input, p.Summary, p.SegmentIndex, p.Op = in, -1, -1, ops[in.Agg]
+		var err error
+		switch in.Kind {
+		case InAggregate:
+			f := families[in.Agg]
+			if in.Window > 0 {
+				if f = aggregate.FamList; in.Agg == AggDistinct {
+					f = aggregate.FamRecent
+				}
+			}
+			p.Summary, err = c.summary(f, in.Sources, in.Field, in.Stored, in.Window)
+		case InProfile:
+			p.Summary, err = c.attribute(in.Field)
+		case InConsent:
+			p.Summary, err = c.consent(in)
+		case InSince, InYears:
+			if in.Of < 0 || in.Of >= i {
+				return fmt.Errorf("input %s: its base stands after it", in.Text)
+			}
+			p.Summary = c.Inputs[in.Of].Summary
+			if in.Kind == InYears {
+				c.ZoneInputs = append(c.ZoneInputs, i)
+				c.ZoneSummary, err = c.attribute(ZonePath)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *compiler) attribute(path string) (int, error) {
+	return c.summary(aggregate.FamLast, []Source{{Stream: Profile}}, path, expr.Absent, 0)
+}
+
+func (c *compiler) consent(in *Input) (int, error) {
+	is := func(path, v string) *expr.Node {
+		return &expr.Node{Op: expr.OpEq, Type: expr.Bool, Args: []*expr.Node{
+			{Op: expr.OpField, Type: expr.String, Path: path},
+			{Op: expr.OpConst, Type: expr.String, Const: expr.StringValue(v)},
+		}}
+	}
+	cond := &expr.Node{Op: expr.OpAnd, Type: expr.Bool, Args: []*expr.Node{is("channel", in.Channel), is("purpose", in.Purpose)}}
+	return c.summary(aggregate.FamLast, []Source{{Stream: Consent, Cond: cond}}, "state", expr.String, 0)
+}
+
+// triggerFacts finds or makes the summaries that triggers read.
+func (c *compiler) triggerFacts() error {
+	c.Triggers = make([]TriggerPlan, len(c.Spec.Triggers))
+	for i := range c.Spec.Triggers {
+		t := &c.Spec.Triggers[i]
+		p := &c.Triggers[i]
+		p.Trigger, p.Summary, p.Unit = t, -1, -1
+		key, err := c.key("trigger " + t.ID)
+		if err != nil {
+			return err
+		}
+		p.Key = key
+		switch t.Kind {
+		case AbandonedCart:
+			p.Summary, err = c.summary(aggregate.FamCart, cartSources(), "", expr.Absent, aggregate.CartReach)
+		case Inactivity:
+			p.Summary, err = c.summary(aggregate.FamAnchor, t.Sources, "", expr.Absent, 0)
+		case Anniversary:
+			p.Summary = c.Inputs[t.Date].Summary
+			c.ZoneSummary, err = c.attribute(ZonePath)
+		}
+		if err != nil {
+			return err
+		}
+		p.Version = c.triggerVersion(t)
+	}
+	return nil
+}
+
+func (c *compiler) triggerVersion(t *Trigger) string {
+	parts := []string{t.Kind.String(), fmt.Sprint(t.Reentry, int64(t.After))}
+	for _, s := range unite(t.Sources) {
+		parts = append(parts, s.Stream.String(), text(s.Cond))
+	}
+	if t.Kind == Anniversary {
+		parts = append(parts, c.inputText(t.Date), fmt.Sprint(int64(t.At), t.Offset, t.MarFirst))
+	}
+	if t.When != nil {
+		parts = append(parts, t.When.Text(c.inputText))
+	}
+	for _, f := range t.Fields {
+		parts = append(parts, f.Name, f.Node.Text(c.inputText))
+	}
+	return version(parts...)
+}
+
+func (c *compiler) inputText(i int) string { return c.Inputs[i].Text }
+
+// cartSources are what a cart is made of; the conditions are tested in this
+// order and at most one holds for an event.
+func cartSources() []Source {
+	is := func(path, v string) *expr.Node {
+		return &expr.Node{Op: expr.OpEq, Type: expr.Bool, Args: []*expr.Node{
+			{Op: expr.OpField, Type: expr.String, Path: path},
+			{Op: expr.OpConst, Type: expr.String, Const: expr.StringValue(v)},
+		}}
+	}
+	either := &expr.Node{Op: expr.OpOr, Type: expr.Bool, Args: []*expr.Node{is("name", "product_added"), is("name", "product_removed")}}
+	return []Source{
+		{Stream: Web, Cond: either, Negate: is("name", "product_removed")},
+		{Stream: Purchase, Cond: is("kind", "completed")},
+	}
+}
+
+// folds compiles, for every stream, the conditions and what they feed.
+func (c *compiler) folds() error {
+	for si := range c.Summaries {
+		s := &c.Summaries[si]
+		for _, src := range s.sources {
+			sp := &c.Streams[src.Stream]
+			f := Fold{Summary: si, Slot: -1, Negate: -1}
+			if s.field != "" {
+				f.Slot = sp.Layout.Slot(s.field)
+			}
+			if s.Family == aggregate.FamCart {
+				f.Cart = CartAdd
+				if src.Stream == Purchase {
+					f.Cart = CartClear
+				}
+			}
+			if src.Negate != nil {
+				i, err := c.cond(src.Stream, src.Negate)
+				if err != nil {
+					return err
+				}
+				f.Negate = i
+			}
+			if src.Cond == nil {
+				sp.Every = append(sp.Every, f)
+				continue
+			}
+			i, err := c.cond(src.Stream, src.Cond)
+			if err != nil {
+				return err
+			}
+			sp.ByCond[i] = append(sp.ByCond[i], f)
+		}
+	}
+	c.dispatch()
+	return nil
+}
+
+// cond returns the number of a condition on a stream, compiling it once.
+func (c *compiler) cond(st Stream, n *expr.Node) (int, error) {
+	t := st.String() + " " + text(n)
+	if i, ok := c.conds[t]; ok {
+		return i, nil
+	}
+	sp := &c.Streams[st]
+	ec := expr.Compiler{Slot: sp.Layout.Slot, Zones: c.zones}
+	fn, err := ec.Compile(n)
+	if err != nil {
+		return 0, fmt.Errorf("condition %s: %w", text(n), err)
+	}
+	i := len(sp.Conds)
+	c.conds[t] = i
+	sp.Conds = append(sp.Conds, fn)
+	sp.ByCond = append(sp.ByCond, nil)
+	sp.nodes = append(sp.nodes, n)
+	return i, nil
+}
+
+// dispatch sorts the conditions of each stream into those that are tested on
+// every event and those that can hold only if some field equals a text. Ten
+// thousand rules on page names then cost one look-up.
+func (c *compiler) dispatch() {
+	for st := range c.Streams {
+		sp := &c.Streams[st]
+		for i, n := range sp.nodes {
+			if len(sp.ByCond[i]) == 0 {
+				continue // only a Negate
+			}
+			slot, v, ok := needsEqual(n, &sp.Layout)
+			if !ok {
+				sp.Always = append(sp.Always, i)
+				continue
+			}
+			d := -1
+			for k := range sp.Equal {
+				if sp.Equal[k].Slot == slot {
+					d = k
+				}
+			}
+			if d < 0 {
+				d = len(sp.Equal)
+				sp.Equal = append(sp.Equal, Dispatch{Slot: slot, Conds: map[string][]int{}})
+			}
+			sp.Equal[d].Conds[v] = append(sp.Equal[d].Conds[v], i)
+		}
+		sp.nodes = nil
+	}
+}
+
+// needsEqual finds a conjunct `field == "text"` of a condition.
+func needsEqual(n *expr.Node, l *Layout) (slot int, v string, ok bool) {
+	switch n.Op {
+	case expr.OpEq:
+		a, b := n.Args[0], n.Args[1]
+		if a.Op == expr.OpConst {
+			a, b = b, a
+		}
+		if a.Op == expr.OpField && b.Op == expr.OpConst && b.Const.K == expr.String {
+			return l.Slot(a.Path), b.Const.S, true
+		}
+	case expr.OpAnd:
+		for _, a := range n.Args {
+			if slot, v, ok = needsEqual(a, l); ok {
+				return slot, v, true
+			}
+		}
+	}
+	return 0, "", false
+}

@@ -1,0 +1,110 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/segmill/segmill/engine/aggregate"
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/engine/plan"
+)
+
+// Trigger is what one trigger of the rule set means; package triggers has one
+// implementation for each kind.
+type Trigger interface {
+	// Due returns the earliest instant at which the trigger is due with no
+	// further event, which may lie in the past (then it is overdue); Never if
+	// none.
+	Due(v *View, m *Memory) Millis
+	// Fire judges the trigger, due at due, at the view's instant. It fills the
+	// payload of f and returns true if it fires. Either way it leaves m so that
+	// Due no longer returns this due instant.
+	Fire(v *View, m *Memory, due Millis, f *Effect) bool
+	// Settle marks what is due at or before the view's instant as told, without
+	// firing: the rule is new, and its past is not news.
+	Settle(v *View, m *Memory)
+}
+
+// View is what a trigger may look at: the customer as of one instant.
+type View struct {
+	x *exec
+	t *plan.TriggerPlan
+}
+
+// Now returns the instant.
+func (v *View) Now() Millis { return v.x.now }
+
+// Plan returns the trigger's settings.
+func (v *View) Plan() *plan.TriggerPlan { return v.t }
+
+// Cart returns the customer's cart, nil if there never was one.
+func (v *View) Cart() *aggregate.Cart {
+	if c := v.x.c.find(v.t.Summary); c != nil {
+		return c.Cell.(*aggregate.Cart)
+	}
+	return nil
+}
+
+// Anchor returns the latest event that ends a silence, nil if there is none.
+func (v *View) Anchor() *aggregate.Register {
+	if c := v.x.c.find(v.t.Summary); c != nil {
+		return c.Cell.(*aggregate.Register)
+	}
+	return nil
+}
+
+// Date returns the date of an anniversary, Absent if it is not known.
+func (v *View) Date() expr.Value { return v.x.e.value(v.x.c, v.t.Date, v.x.now) }
+
+// Zone returns the customer's time zone, or the default.
+func (v *View) Zone() *time.Location { return v.x.e.zoneOf(v.x.c) }
+
+// Segments returns the ids of the segments that the customer is in, sorted.
+func (v *View) Segments() []string { return v.x.e.Memberships(v.x.c) }
+
+// Fields returns the chosen fields of a rule trigger that have a value.
+func (v *View) Fields() []Pair {
+	var ps []Pair
+	for i, f := range v.t.Fields {
+		if val := f(&v.x.env); val.Present() {
+			ps = append(ps, Pair{Name: v.t.Trigger.Fields[i].Name, Value: val.String()})
+		}
+	}
+	return ps
+}
+
+// due asks trigger i when it is next due.
+func (e *Engine) due(x *exec, i int) Millis {
+	t := &e.p.Triggers[i]
+	m := x.c.memoryOf(t.Key)
+	if t.Reentry == plan.Once && m.Seq > 0 {
+		return Never
+	}
+	return e.triggers[i].Due(&View{x, t}, m)
+}
+
+// judge lets trigger i, due at due, fire at the current instant, and schedules
+// it again.
+func (e *Engine) judge(x *exec, i int, due Millis) {
+	e.shoot(x, i, due)
+	if x.c.dues[i] = e.due(x, i); x.c.dues[i] <= x.now {
+		x.c.dues[i] = Never // judged: it waits for the next event
+	}
+}
+
+// shoot fires trigger i if its kind says so.
+func (e *Engine) shoot(x *exec, i int, due Millis) {
+	t := &e.p.Triggers[i]
+	m := x.c.memoryOf(t.Key)
+	if t.Reentry == plan.Once && m.Seq > 0 {
+		return
+	}
+	f := Effect{
+		Action: Fired, Customer: x.c.ID, Name: t.ID, Version: t.Version, At: x.now, Due: due, Kind: t.Kind,
+		AnchorAt: Never, LastAt: Never, Silent: -1,
+	}
+	if e.triggers[i].Fire(&View{x, t}, m, due, &f) {
+		m.Seq++
+		f.Sequence = m.Seq
+		x.fired = append(x.fired, f)
+	}
+}

@@ -1,0 +1,87 @@
+package triggers
+
+import (
+	"slices"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/calendar"
+	"github.com/segmill/segmill/engine/expr"
+)
+
+// anniversary is the kind anniversary.
+//
+//   - The n-th anniversary (n counts from 1) of a date is due at a local time of
+//     day, some days before or after it, in the customer's zone.
+//   - An occurrence, the date and n, fires at most once, whatever the zone or the
+//     profile does later. One that is already past when it becomes known does not
+//     fire.
+//   - The message carries the date and n.
+type anniversary struct {
+	at       engine.Millis
+	offset   int
+	marFirst bool
+}
+
+// maxPast bounds how many occurrences are remembered.
+const maxPast = 8
+
+// maxYears ends the search: no date lies further back.
+const maxYears = 10_000
+
+// occurrence returns when the n-th anniversary is due.
+func (t anniversary) occurrence(v *engine.View, d calendar.Date, n int) engine.Millis {
+	return d.Anniversary(n, t.marFirst).AddDays(t.offset).At(v.Zone(), t.at)
+}
+
+// date returns the civil date in the customer's zone, and the value as stored,
+// which identifies it whatever the zone does.
+func date(v *engine.View) (calendar.Date, expr.Value, bool) {
+	id := v.Date()
+	d, ok := calendar.Of(id, v.Zone())
+	return d, id, ok
+}
+
+// Due returns the first occurrence after the view's instant that has not fired.
+func (t anniversary) Due(v *engine.View, m *engine.Memory) engine.Millis {
+	d, id, ok := date(v)
+	if !ok {
+		return engine.Never
+	}
+	// Start two years early: an offset may move an occurrence by a year.
+	now, _ := calendar.Of(expr.TimeValue(v.Now()), v.Zone())
+	for n := max(1, now.Year-d.Year-2); n < maxYears; n++ {
+		due := t.occurrence(v, d, n)
+		if due > v.Now() && !fired(m, id, int64(n)) {
+			return due
+		}
+	}
+	return engine.Never
+}
+
+func fired(m *engine.Memory, date expr.Value, years int64) bool {
+	return slices.ContainsFunc(m.Past, func(o engine.Occurrence) bool { return o.Date.K == date.K && o.Date.N == date.N && o.Years == years })
+}
+
+// Fire fires the occurrence that is due at due.
+func (t anniversary) Fire(v *engine.View, m *engine.Memory, due engine.Millis, f *engine.Effect) bool {
+	d, id, ok := date(v)
+	if !ok {
+		return false
+	}
+	on, _ := calendar.Of(expr.TimeValue(due), v.Zone())
+	for n := max(1, on.Year-d.Year-2); n <= on.Year-d.Year+2; n++ {
+		if t.occurrence(v, d, n) != due || fired(m, id, int64(n)) {
+			continue
+		}
+		m.Past = append(m.Past, engine.Occurrence{Date: id, Years: int64(n)})
+		if len(m.Past) > maxPast {
+			m.Past = slices.Delete(m.Past, 0, 1)
+		}
+		f.Date, f.Years = expr.DateValue(d.Days()), int64(n)
+		return true
+	}
+	return false
+}
+
+// Settle does nothing: an occurrence that is past is not due again.
+func (t anniversary) Settle(*engine.View, *engine.Memory) {}
