@@ -1,0 +1,262 @@
+package aggregate
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/segmill/segmill/engine/expr"
+	"pgregory.net/rapid"
+)
+
+var allFamilies = []Family{
+	FamCount, FamSum, FamMin, FamMax, FamFirstTime, FamLastTime, FamFirst, FamLast, FamAnchor,
+	FamList, FamDistinct, FamRecent, FamCart,
+}
+
+const testReach Millis = 1000
+
+// sampleGen draws an event near the window's edges, with values and ids that
+// often tie.
+func sampleGen(f Family) *rapid.Generator[Sample] {
+	return rapid.Custom(func(t *rapid.T) Sample {
+		at := Millis(rapid.IntRange(0, 2000).Draw(t, "at"))
+		s := Sample{Stamp: Stamp{
+			At: at, ID: fmt.Sprint("e", rapid.IntRange(0, 5).Draw(t, "id")),
+			Source: rapid.SampledFrom([]string{"/unknown", "", "/shop"}).Draw(t, "source"),
+		}}
+		s.Num = rapid.Int64Range(-3, 3).Draw(t, "num")
+		s.Value = expr.DecimalValue(s.Num)
+		if f == FamAnchor {
+			s.Value = expr.Value{}
+		}
+		if f == FamCart {
+			s.Clear = rapid.IntRange(0, 9).Draw(t, "clear") == 0
+			s.Remove = rapid.IntRange(0, 2).Draw(t, "remove") == 0
+			for range rapid.IntRange(1, 2).Draw(t, "lines") {
+				s.Lines = append(s.Lines, Line{
+					Product: rapid.SampledFrom([]string{"", "p", "q"}).Draw(t, "product"), Quantity: rapid.Int64Range(1, 3).Draw(t, "quantity"),
+					Currency: rapid.SampledFrom([]string{"", "EUR"}).Draw(t, "currency"),
+				})
+			}
+		}
+		return s
+	})
+}
+
+func foldAll(f Family, l []Sample) Cell {
+	c := New(f)
+	for i := range l {
+		s := l[i]
+		s.Lines = slices.Clone(s.Lines)
+		c.Fold(&s)
+	}
+	return c
+}
+
+// Semantics 1: folding in any order, or folding two halves and merging, gives
+// the same bytes after pruning to one instant.
+func TestFoldsCommuteAndMerge(t *testing.T) {
+	for _, f := range allFamilies {
+		t.Run(string(f), func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) {
+				l := rapid.SliceOfN(sampleGen(f), 0, 30).Draw(t, "events")
+				cut := rapid.IntRange(0, len(l)).Draw(t, "cut")
+				shuffled := rapid.Permutation(l).Draw(t, "shuffled")
+				want := foldAll(f, l)
+				want.Prune(2000, testReach)
+				got := foldAll(f, shuffled)
+				got.Prune(2000, testReach)
+				if !bytes.Equal(got.Append(nil), want.Append(nil)) {
+					t.Fatalf("shuffled: %+v\nin order: %+v", got, want)
+				}
+				a, b := foldAll(f, l[:cut]), foldAll(f, l[cut:])
+				a.Prune(1500, testReach)
+				b.Prune(900, testReach)
+				b.Merge(a, nil)
+				b.Prune(2000, testReach)
+				if !bytes.Equal(b.Append(nil), want.Append(nil)) {
+					t.Fatalf("merged: %+v\nin order: %+v", b, want)
+				}
+			})
+		})
+	}
+}
+
+func TestBytesRoundTrip(t *testing.T) {
+	for _, f := range allFamilies {
+		rapid.Check(t, func(t *rapid.T) {
+			c := foldAll(f, rapid.SliceOfN(sampleGen(f), 0, 20).Draw(t, "events"))
+			if rapid.Bool().Draw(t, "prune") {
+				c.Prune(1500, testReach)
+			}
+			b := c.Append(nil)
+			d, err := Decode(f, b)
+			if err != nil {
+				t.Fatalf("%s: %v", f, err)
+			}
+			if again := d.Append(nil); !bytes.Equal(again, b) {
+				t.Fatalf("%s: %x became %x", f, b, again)
+			}
+		})
+	}
+}
+
+// naive computes op over now - w < t <= now.
+func naive(l []Sample, op Op, now, w Millis) expr.Value {
+	var t running
+	for _, s := range l {
+		if s.At > now-w && s.At <= now {
+			t.add(&Pane{N: 1, Sum: Int128{}.Add(s.Num), Min: s.Num, Max: s.Num})
+		}
+	}
+	return t.value(op, expr.Decimal)
+}
+
+// Semantics 2: a window holds now - W < t <= now; 5: the next change is exact.
+func TestWindowsAgainstNaive(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := rapid.SliceOfN(sampleGen(FamList), 0, 20).Draw(t, "events")
+		c := foldAll(FamList, l).(*List)
+		op := Op(rapid.IntRange(0, 4).Draw(t, "op"))
+		w := Millis(rapid.IntRange(1, 1000).Draw(t, "w"))
+		now := Millis(rapid.IntRange(2000, 2600).Draw(t, "now"))
+		cur := c.Value(op, expr.Decimal, now, w)
+		if want := naive(l, op, now, w); !sameValue(cur, want) {
+			t.Fatalf("op %d over %d at %d: %v, naive %v", op, w, now, cur, want)
+		}
+		next := c.Next(op, expr.Decimal, now, w, func(v expr.Value) bool { return sameValue(v, cur) })
+		for at := now + 1; at <= now+1001; at++ {
+			if changed := !sameValue(naive(l, op, at, w), cur); changed != (at == next) {
+				if changed || at == next {
+					t.Fatalf("op %d over %d from %d: next is %d, naive changes=%v at %d", op, w, now, next, changed, at)
+				}
+			} else if changed {
+				return
+			}
+		}
+		if next != expr.Never {
+			t.Fatalf("next is %d, naive never changes", next)
+		}
+	})
+}
+
+func sameValue(a, b expr.Value) bool { return a.K == b.K && a.N == b.N }
+
+// A coarsened list counts up to one pane too many, never too few.
+func TestCoarseListErrsByOnePaneAtMost(t *testing.T) {
+	const reach = 90 * 86_400_000
+	seed := rand.Uint64()
+	t.Log("seed", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	c := New(FamList).(*List)
+	var all []Millis
+	now := Millis(0)
+	for range 3 * MaxEntries {
+		now += Millis(r.Int64N(20 * 60_000))
+		at := now - Millis(r.Int64N(3_600_000))
+		c.Prune(now, reach)
+		c.Fold(&Sample{Stamp: Stamp{At: at}, Num: 1})
+		all = append(all, at)
+	}
+	if !c.Coarse() || len(c.Entries) > MaxEntries || len(c.Panes) > panesPerReach+2 {
+		t.Fatalf("coarse %v, %d entries, %d panes", c.Coarse(), len(c.Entries), len(c.Panes))
+	}
+	for _, w := range []Millis{reach, reach / 2, reach / 7} {
+		exact, slack := int64(0), int64(0)
+		for _, at := range all {
+			if at > now-w {
+				exact++
+			} else if at > now-w-reach/panesPerReach {
+				slack++
+			}
+		}
+		if got := c.Value(OpCount, expr.Absent, now, w).N; got < exact || got > exact+slack {
+			t.Errorf("window %d: %d, exact %d, one pane %d", w, got, exact, slack)
+		}
+	}
+	b := c.Append(nil)
+	d, err := Decode(FamList, b)
+	if err != nil || !bytes.Equal(d.Append(nil), b) {
+		t.Fatalf("coarse list does not survive its bytes: %v", err)
+	}
+}
+
+func TestDistinctSamplesPastItsCap(t *testing.T) {
+	c := New(FamDistinct).(*Distinct)
+	const n = 50_000
+	for i := range n {
+		for range 2 {
+			c.Fold(&Sample{Value: expr.IntValue(int64(i))})
+		}
+		if i < MaxDistinct && (c.Value(0, 0).N != int64(i+1) || c.Coarse()) {
+			t.Fatalf("%d values: %d, coarse %v", i+1, c.Value(0, 0).N, c.Coarse())
+		}
+	}
+	if got := c.Value(0, 0).N; !c.Coarse() || got < n*9/10 || got > n*11/10 {
+		t.Fatalf("%d values estimated as %d, coarse %v", n, got, c.Coarse())
+	}
+}
+
+// Semantics 1: ids remembered on both sides are counted once where entries allow.
+func TestMergeCountsSharedEventsOnce(t *testing.T) {
+	ev := Sample{Stamp: Stamp{At: 10, ID: "e"}, Num: 5, Value: expr.DecimalValue(5)}
+	for _, f := range []Family{FamList, FamLast, FamMax, FamRecent} {
+		a, b := foldAll(f, []Sample{ev}), foldAll(f, []Sample{ev})
+		if exact := a.Merge(b, []Shared{{At: 10, Hash: 1}}); !exact {
+			t.Errorf("%s: not exact", f)
+		}
+		if want := foldAll(f, []Sample{ev}); !bytes.Equal(a.Append(nil), want.Append(nil)) {
+			t.Errorf("%s: %+v", f, a)
+		}
+	}
+	a, b := foldAll(FamCount, []Sample{ev}), foldAll(FamCount, []Sample{ev})
+	if a.Merge(b, []Shared{{At: 10, Hash: 1}}) {
+		t.Error("a count cannot undo a shared event, and says it did")
+	}
+}
+
+func TestInt128(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var x Int128
+		var want float64
+		for _, v := range rapid.SliceOfN(rapid.Int64Range(-1<<40, 1<<40), 0, 50).Draw(t, "v") {
+			x = x.Add(v)
+			want += float64(v)
+		}
+		if got := x.Float(1); got != want {
+			t.Fatalf("%v, want %v", got, want)
+		}
+		r := Reader{b: x.append(nil)}
+		if y := r.int128(); y != x || !r.Done() {
+			t.Fatalf("%v became %v", x, y)
+		}
+	})
+	x := Int128{}.Add(1<<62).Plus(Int128{}.Add(1 << 62)).Plus(Int128{}.Add(1 << 62))
+	if got := x.Float(1); got != 3*float64(1<<62) {
+		t.Errorf("%v", got)
+	}
+	if got := x.Neg().Float(1); got != -3*float64(1<<62) {
+		t.Errorf("%v", got)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for i, fam := range allFamilies {
+		f.Add(uint8(i), foldAll(fam, []Sample{{Stamp: Stamp{At: 5, ID: "a"}, Num: 2, Value: expr.DecimalValue(2), Lines: []Line{{Product: "p", Quantity: 1}}}}).Append(nil))
+	}
+	f.Fuzz(func(t *testing.T, i uint8, b []byte) {
+		fam := allFamilies[int(i)%len(allFamilies)]
+		c, err := Decode(fam, b)
+		if err != nil {
+			return
+		}
+		// What was read can be used and written.
+		c.Prune(1<<40, testReach)
+		if d, err := Decode(fam, c.Append(nil)); err != nil {
+			t.Fatalf("%s: %v cannot be read back: %v", fam, d, err)
+		}
+	})
+}
