@@ -7,7 +7,7 @@ import (
 	"github.com/segmill/segmill/engine/plan"
 )
 
-func field(t *testing.T, s plan.Stream, name string) expr.Field {
+func catalogField(t *testing.T, s plan.Stream, name string) expr.Field {
 	t.Helper()
 	for _, f := range Catalog().Streams[s] {
 		if f.Name == name {
@@ -37,7 +37,7 @@ func TestCatalogKinds(t *testing.T) {
 		{plan.Profile, "birth_date", expr.Date, true},
 		{plan.Consent, "state", expr.String, false},
 	} {
-		f := field(t, tt.stream, tt.field)
+		f := catalogField(t, tt.stream, tt.field)
 		if f.Type.Kind != tt.kind || f.Type.Optional != tt.optional {
 			t.Errorf("%v.%s: kind %v optional %v, want %v %v",
 				tt.stream, tt.field, f.Type.Kind, f.Type.Optional, tt.kind, tt.optional)
@@ -46,16 +46,16 @@ func TestCatalogKinds(t *testing.T) {
 }
 
 func TestCatalogDetails(t *testing.T) {
-	if f := field(t, plan.Email, "action"); len(f.Type.Symbols) != 8 || f.Type.Symbols[3] != "opened" {
+	if f := catalogField(t, plan.Email, "action"); len(f.Type.Symbols) != 8 || f.Type.Symbols[3] != "opened" {
 		t.Errorf("symbols of email.action: %q", f.Type.Symbols)
 	}
-	if f := field(t, plan.Web, "name"); len(f.Type.Words) < 10 || len(f.Type.Symbols) != 0 {
+	if f := catalogField(t, plan.Web, "name"); len(f.Type.Words) < 10 || len(f.Type.Symbols) != 0 {
 		t.Errorf("words of web.name: %q", f.Type.Words)
 	}
-	if f := field(t, plan.Profile, "traits"); !f.Type.Map {
+	if f := catalogField(t, plan.Profile, "traits"); !f.Type.Map {
 		t.Error("profile.traits is not a map")
 	}
-	items := field(t, plan.Purchase, "items").Type.Elem
+	items := catalogField(t, plan.Purchase, "items").Type.Elem
 	if items.Kind != expr.Record || len(items.Fields) != 7 {
 		t.Fatalf("items of purchase.items: %+v", items)
 	}

@@ -19,8 +19,10 @@ type scanner struct {
 	i        int // the next byte
 	depth    int
 	maxDepth int
+	checked  bool     // the text was read before: its keys are distinct
 	keys     []uint64 // hashes of the keys of all open objects
 	text     []byte   // the last string that had escapes
+	inText   bool     // the last string read is in text
 }
 
 // errAt returns a syntax error at the next byte.
@@ -206,7 +208,9 @@ func (s *scanner) key(o *open) ([]byte, bool, error) {
 	if err != nil {
 		return nil, false, err
 	}
-	s.keys = append(s.keys, xxh3.Hash(k))
+	if !s.checked {
+		s.keys = append(s.keys, xxh3.Hash(k))
+	}
 	if s.peek() != ':' {
 		return nil, false, s.errAt("':' expected")
 	}
@@ -234,6 +238,7 @@ func (s *scanner) distinct(from int) error {
 func (s *scanner) str() ([]byte, error) {
 	s.i++
 	start := s.i
+	s.inText = false
 	for ; s.i < len(s.b); s.i++ {
 		switch c := s.b[s.i]; {
 		case c == '"':
@@ -250,7 +255,7 @@ func (s *scanner) str() ([]byte, error) {
 
 // escaped goes on with a string that began at start, from its first backslash.
 func (s *scanner) escaped(start int) ([]byte, error) {
-	s.text = append(s.text[:0], s.b[start:s.i]...)
+	s.text, s.inText = append(s.text[:0], s.b[start:s.i]...), true
 	for s.i < len(s.b) {
 		switch c := s.b[s.i]; {
 		case c == '"':

@@ -1,0 +1,197 @@
+package schemas
+
+import (
+	"strings"
+
+	"github.com/segmill/segmill/engine/expr"
+)
+
+// op is one step of a program that reads Avro bytes: how the value stands in the
+// bytes, and where it goes. A program is compiled once per writer's schema; fields
+// are matched by name, so the writer may have them in any order, more of them,
+// fewer of them, or of narrower types.
+//
+// An op without a field steps over the value. Such ops are shared by all uses of a
+// type, and so the program is no larger than the schema.
+type op struct {
+	wire    wire
+	path    string // where the value stands, for errors
+	f       *field // what it is for; nil: nothing
+	dst     int    // its place, relative to the record it is in
+	unit    unit   // of an int or long for an instant or a date
+	size    int    // of a fixed
+	scale   int    // of a decimal
+	decimal bool
+	symbols []expr.Value // of an enum: what each becomes
+	kids    []*op        // a record's fields, a union's branches, the items of an array or map
+	refuse  string       // not "": the value cannot be what the field is, whatever it holds
+}
+
+// compiler makes the ops of one program.
+type compiler struct {
+	skips map[*schema]*op
+}
+
+// compile returns the program that reads records of the writer's schema into t.
+func compile(writer *schema, t *target) (*op, *BadInput) {
+	if writer.wire != wireRecord {
+		return nil, bad(CauseSchema, "", "the schema is a %v and not a record", writer.wire)
+	}
+	if strings.HasPrefix(writer.name, "segmill.") && writer.name != t.name {
+		return nil, bad(CauseSchema, "", "the record is a %s, but the topic carries %s", writer.name, t.name)
+	}
+	c := compiler{skips: map[*schema]*op{}}
+	return c.record(writer, &t.fieldSet, ""), nil
+}
+
+// record compiles a record whose fields go to the fields of s.
+func (c *compiler) record(w *schema, s *fieldSet, prefix string) *op {
+	o := &op{wire: wireRecord, path: strings.TrimSuffix(prefix, ".")}
+	for i := range w.fields {
+		wf := &w.fields[i]
+		fd := s.find([]byte(wf.name))
+		if fd != nil && fd.used() {
+			o.kids = append(o.kids, c.value(wf.typ, fd))
+		} else {
+			o.kids = append(o.kids, c.skip(wf.typ, prefix+wf.name))
+		}
+	}
+	return o
+}
+
+// skip compiles stepping over a value.
+func (c *compiler) skip(w *schema, path string) *op {
+	if o := c.skips[w]; o != nil {
+		return o
+	}
+	o := &op{wire: w.wire, path: path, size: w.size, dst: -1, symbols: make([]expr.Value, len(w.symbols))}
+	c.skips[w] = o
+	for i := range w.fields {
+		o.kids = append(o.kids, c.skip(w.fields[i].typ, path+"."+w.fields[i].name))
+	}
+	for _, b := range w.union {
+		o.kids = append(o.kids, c.skip(b, path))
+	}
+	if w.items != nil {
+		o.kids = []*op{c.skip(w.items, path)}
+	}
+	return o
+}
+
+// value compiles a value that goes to the field fd.
+func (c *compiler) value(w *schema, fd *field) *op {
+	if w.wire == wireUnion {
+		o := &op{wire: wireUnion, path: fd.path}
+		for _, b := range w.union {
+			o.kids = append(o.kids, c.value(b, fd))
+		}
+		return o
+	}
+	o := &op{wire: w.wire, path: fd.path, f: fd, dst: fd.dst, size: w.size, scale: w.scale, decimal: w.logical == "decimal"}
+	ok := false
+	switch {
+	case w.wire == wireNull:
+		ok = true
+	case len(fd.keys) > 0:
+		ok = w.wire == wireMap
+		if ok {
+			o.kids = []*op{c.skip(w.items, fd.path)}
+			for i := range fd.keys {
+				o.kids = append(o.kids, c.value(w.items, &fd.keys[i]))
+			}
+		}
+	case fd.elem != nil:
+		ok = w.wire == wireArray
+		if ok {
+			o.kids = []*op{c.element(w.items, fd)}
+		}
+	default:
+		ok = c.scalar(w, fd, o)
+	}
+	if !ok {
+		o.refuse = refusal(w, fd)
+	}
+	return o
+}
+
+func refusal(w *schema, fd *field) string {
+	s := w.wire.String()
+	if w.logical != "" {
+		s += " (" + w.logical + ")"
+	}
+	return "the writer's type is " + s + ", where " + fd.wants() + " is needed"
+}
+
+// element compiles an element of a list of records.
+func (c *compiler) element(w *schema, fd *field) *op {
+	switch w.wire {
+	case wireRecord:
+		return c.record(w, fd.elem, fd.path+".")
+	case wireUnion:
+		o := &op{wire: wireUnion, path: fd.path}
+		for _, b := range w.union {
+			o.kids = append(o.kids, c.element(b, fd))
+		}
+		return o
+	}
+	return &op{wire: w.wire, path: fd.path, refuse: "an element of the list is " + w.wire.String() + " and not a record"}
+}
+
+// scalar completes o for a field that is no list and no map. It is false if the
+// writer's type cannot become the field's.
+func (c *compiler) scalar(w *schema, fd *field, o *op) bool {
+	switch w.wire {
+	case wireString:
+		return fd.kind != expr.Bool && fd.kind != expr.Int && fd.kind != expr.Double
+	case wireBytes, wireFixed:
+		if o.decimal {
+			return fd.kind == expr.Decimal
+		}
+		return w.wire == wireBytes && fd.kind == expr.String
+	case wireEnum:
+		if fd.kind != expr.String {
+			return false
+		}
+		for _, s := range w.symbols {
+			if fd.symbols != nil {
+				o.symbols = append(o.symbols, fd.symbol([]byte(s)))
+			} else {
+				o.symbols = append(o.symbols, expr.StringValue(s))
+			}
+		}
+		return true
+	case wireBool:
+		return fd.kind == expr.Bool || fd.loose
+	case wireInt, wireLong:
+		return c.integer(w, fd, o)
+	case wireFloat, wireDouble:
+		return fd.kind == expr.Decimal || fd.kind == expr.Double || fd.loose
+	}
+	return false
+}
+
+func (c *compiler) integer(w *schema, fd *field, o *op) bool {
+	switch w.logical {
+	case "":
+		o.unit = unitGuess
+	case "date":
+		o.unit = unitDays
+	case "timestamp-millis":
+		o.unit = unitMillis
+	case "timestamp-micros":
+		o.unit = unitMicros
+	case "timestamp-nanos":
+		o.unit = unitNanos
+	default: // local-timestamp-…: no instant without a zone
+		return fd.loose
+	}
+	switch fd.kind {
+	case expr.Time:
+		return o.unit != unitDays
+	case expr.Date:
+		return o.unit != unitGuess || w.wire == wireInt
+	case expr.Decimal, expr.Int, expr.Double:
+		return w.logical == ""
+	}
+	return fd.loose
+}

@@ -1,0 +1,78 @@
+package schemas
+
+import "unicode/utf8"
+
+// cloudEvent is the attributes of a CloudEvents envelope. They fill in what the
+// payload does not say itself: a payload is nearer to its source.
+type cloudEvent struct {
+	attrs [numHead][]byte // by the head field that each can stand for
+}
+
+// ceAttributes are the attributes that are read, with the field that each fills.
+var ceAttributes = [...]struct {
+	name string
+	head int
+}{{"id", headEventID}, {"source", headSource}, {"time", headAt}, {"subject", headCustomer}}
+
+// fromHeaders takes the attributes of the binary mode.
+func (c *cloudEvent) fromHeaders(l []Header) {
+	for i := range l {
+		for _, a := range ceAttributes {
+			if k := l[i].Key; len(k) == 3+len(a.name) && k[:3] == "ce_" && k[3:] == a.name {
+				c.attrs[a.head] = l[i].Value
+			}
+		}
+	}
+}
+
+// fill gives the frame what its record lacks.
+func (c *cloudEvent) fill(f *frame) *BadInput {
+	for h, b := range c.attrs {
+		if len(b) == 0 {
+			continue
+		}
+		v := &f.vals[h]
+		lacks := v.N == 0
+		switch h {
+		case headAt:
+			lacks = !v.Present()
+		case headCustomer:
+			lacks = lacks && f.vals[headAnonymous].N == 0
+		}
+		if !lacks {
+			continue
+		}
+		fd := f.t.head[h]
+		if !utf8.Valid(b) {
+			return bad(CauseFormat, fd.path, "byte %d of the CloudEvents attribute is not UTF-8", invalidUTF8(b))
+		}
+		if e := f.text(fd, v, b); e != nil {
+			return e
+		}
+	}
+	return nil
+}
+
+// readCloudEvent reads the structured mode: an object with the attributes, and the
+// payload in "data".
+func (d *decoder) readCloudEvent(t *target, l []member) *BadInput {
+	for _, a := range ceAttributes {
+		m := find(l, a.name)
+		if m.from < 0 || d.json.b[m.from] != '"' {
+			continue
+		}
+		from := len(d.names)
+		d.names = append(d.names, d.string(m)...)
+		d.ce.attrs[a.head] = d.names[from:]
+	}
+	m := find(l, "data")
+	if m.from < 0 || d.json.b[m.from] != '{' {
+		return bad(CauseFormat, "data", "a CloudEvent must carry its payload as a JSON object in data")
+	}
+	d.json.i = m.from
+	inner, err := d.index()
+	if err != nil {
+		return bad(CauseFormat, "data", "%v", err)
+	}
+	return d.readObject(t, inner)
+}

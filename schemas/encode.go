@@ -1,0 +1,183 @@
+package schemas
+
+import (
+	"encoding/binary"
+	"math"
+	"time"
+	"unicode/utf8"
+
+	"github.com/segmill/segmill/engine/expr"
+)
+
+// A value that is to be encoded is an expr.Value with one addition: a map is a
+// List of its keys and values in turn. An absent value stands as null where the
+// schema has null, else as the zero of its type.
+
+// appendAvro appends v in Avro as a value of schema s (the formats are drawn at
+// avroReader).
+func appendAvro(b []byte, s *schema, v expr.Value) []byte {
+	switch s.wire {
+	case wireUnion: // null first, see optionalOf
+		if !v.Present() {
+			return append(b, 0)
+		}
+		return appendAvro(append(b, 2), s.union[1], v)
+	case wireBool:
+		return append(b, byte(v.N))
+	case wireInt, wireLong:
+		return binary.AppendVarint(b, v.N)
+	case wireFloat:
+		return binary.LittleEndian.AppendUint32(b, math.Float32bits(float32(v.Float())))
+	case wireDouble:
+		return binary.LittleEndian.AppendUint64(b, math.Float64bits(v.Float()))
+	case wireBytes:
+		return appendDecimal(b, v.N)
+	case wireString:
+		return appendText(b, v.S)
+	case wireEnum:
+		return binary.AppendVarint(b, int64(s.symbol(v.S)))
+	case wireRecord:
+		for i := range s.fields {
+			b = appendAvro(b, s.fields[i].typ, v.L[i])
+		}
+		return b
+	}
+	return appendBlock(b, s, v.L)
+}
+
+func appendText(b []byte, t string) []byte {
+	return append(binary.AppendVarint(b, int64(len(t))), t...)
+}
+
+// appendBlock appends the items of an array, or the keys and values of a map, as
+// one block.
+func appendBlock(b []byte, s *schema, l []expr.Value) []byte {
+	n := len(l)
+	if s.wire == wireMap {
+		n /= 2
+	}
+	if n == 0 {
+		return append(b, 0)
+	}
+	b = binary.AppendVarint(b, int64(n))
+	for i, v := range l {
+		if s.wire == wireMap && i%2 == 0 {
+			b = appendText(b, v.S)
+		} else {
+			b = appendAvro(b, s.items, v)
+		}
+	}
+	return append(b, 0)
+}
+
+// appendDecimal appends the length and the fewest bytes of n in big-endian two's
+// complement.
+func appendDecimal(b []byte, n int64) []byte {
+	k := 1
+	for x := n; x > math.MaxInt8 || x < math.MinInt8; x >>= 8 {
+		k++
+	}
+	b = binary.AppendVarint(b, int64(k))
+	for i := k - 1; i >= 0; i-- {
+		b = append(b, byte(n>>(8*i)))
+	}
+	return b
+}
+
+// symbol returns the index of a symbol, 0 ("unknown") if the enum does not have it.
+func (s *schema) symbol(name string) int {
+	for i, sym := range s.symbols {
+		if sym == name {
+			return i
+		}
+	}
+	return 0
+}
+
+// appendJSON appends v in JSON as a value of schema s: instants in RFC 3339 with
+// milliseconds, dates as YYYY-MM-DD, amounts as strings such as "12.50" (a JSON
+// number would pass through a float at many readers), null where v is absent.
+func appendJSON(b []byte, s *schema, v expr.Value) []byte {
+	switch s.wire {
+	case wireUnion:
+		if !v.Present() {
+			return append(b, "null"...)
+		}
+		return appendJSON(b, s.union[1], v)
+	case wireRecord:
+		for i := range s.fields {
+			b = appendKey(b, i, '{', s.fields[i].name)
+			b = appendJSON(b, s.fields[i].typ, v.L[i])
+		}
+		return append(b, '}')
+	case wireArray:
+		b = append(b, '[')
+		for i := range v.L {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = appendJSON(b, s.items, v.L[i])
+		}
+		return append(b, ']')
+	case wireMap:
+		if len(v.L) == 0 {
+			return append(b, '{', '}')
+		}
+		for i := 0; i < len(v.L); i += 2 {
+			b = appendKey(b, i, '{', v.L[i].S)
+			b = appendJSON(b, s.items, v.L[i+1])
+		}
+		return append(b, '}')
+	case wireEnum:
+		return appendQuoted(b, s.symbols[s.symbol(v.S)])
+	case wireString:
+		return appendQuoted(b, v.S)
+	}
+	return appendScalar(b, s, v)
+}
+
+func appendScalar(b []byte, s *schema, v expr.Value) []byte {
+	switch {
+	case s.wire == wireBytes:
+		return appendQuoted(b, expr.FormatDecimal(v.N))
+	case s.logical == "timestamp-millis":
+		b = append(b, '"')
+		b = expr.Millis(v.N).Time().AppendFormat(b, "2006-01-02T15:04:05.000Z07:00")
+		return append(b, '"')
+	case s.logical == "date":
+		b = append(b, '"')
+		b = time.Unix(v.N*86_400, 0).UTC().AppendFormat(b, time.DateOnly)
+		return append(b, '"')
+	case s.wire == wireBool:
+		return append(b, expr.BoolValue(v.N != 0).String()...)
+	}
+	if v.K == expr.Absent {
+		return append(b, '0')
+	}
+	return append(b, v.String()...)
+}
+
+// appendKey appends what stands before the value of member number i.
+func appendKey(b []byte, i int, first byte, key string) []byte {
+	if i > 0 {
+		first = ','
+	}
+	return append(appendQuoted(append(b, first), key), ':')
+}
+
+// appendQuoted appends t as a JSON string. Bytes that are not UTF-8 become U+FFFD.
+func appendQuoted(b []byte, t string) []byte {
+	const hex = "0123456789abcdef"
+	b = append(b, '"')
+	for _, r := range t {
+		switch {
+		case r == '"' || r == '\\':
+			b = append(b, '\\', byte(r))
+		case r < ' ' || r == 0x7f:
+			b = append(b, '\\', 'u', '0', '0', hex[r>>4], hex[r&15])
+		default:
+			b = utf8.AppendRune(b, r)
+		}
+	}
+	return append(b, '"')
+}

@@ -1,0 +1,60 @@
+package schemas
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Cause says in one word why a record was refused. The set is small and fixed, so
+// that it can be a label of a metric.
+type Cause string
+
+// The causes.
+const (
+	CauseSize     Cause = "size"     // the record, or a part of it, is larger than allowed
+	CauseFormat   Cause = "format"   // neither Avro nor JSON, or JSON that is not well-formed
+	CauseSchema   Cause = "schema"   // the Avro schema is unknown, refused, or of another stream
+	CauseDecode   Cause = "decode"   // the Avro bytes do not follow their schema
+	CauseMissing  Cause = "missing"  // a field that is needed is not there
+	CauseType     Cause = "type"     // a field has a value of the wrong type
+	CauseRange    Cause = "range"    // a field has a value that is out of range
+	CauseIdentity Cause = "identity" // there is no usable customer or event id
+)
+
+// BadInput is a record that can never be read: it belongs in the dead letters.
+type BadInput struct {
+	Cause Cause
+	// Field is the field that is at fault, such as "items.price"; "" if it is the
+	// record as a whole.
+	Field string
+	// Detail says what is wrong with it, where, and what to do about it.
+	Detail string
+}
+
+// Error returns the field and what is wrong with it.
+func (e *BadInput) Error() string {
+	var b strings.Builder
+	b.WriteString("bad input (")
+	b.WriteString(string(e.Cause))
+	b.WriteString("): ")
+	if e.Field != "" {
+		b.WriteString(e.Field)
+		b.WriteString(": ")
+	}
+	b.WriteString(e.Detail)
+	return b.String()
+}
+
+// bad returns a BadInput whose detail is formatted.
+func bad(c Cause, field, format string, args ...any) *BadInput {
+	return &BadInput{Cause: c, Field: field, Detail: fmt.Sprintf(format, args...)}
+}
+
+// ErrRegistry is wrapped by errors of [Reader.Read] that say nothing about the
+// record: the schema registry did not answer. Read the record again later; it is
+// not a dead letter.
+var ErrRegistry = errors.New("schema registry does not answer")
+
+// ErrUnknownSchema is what a [Registry] returns for an id that it does not have.
+var ErrUnknownSchema = errors.New("no schema has this id")

@@ -1,0 +1,155 @@
+package schemas
+
+import (
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/engine/plan"
+)
+
+// EventEncoder makes the bytes of input events: for the demonstration, for tools
+// and for tests. It is safe for use by several goroutines.
+type EventEncoder struct {
+	format  Format
+	schemas [plan.NumStreams]*schema
+	ids     [plan.NumStreams]int
+}
+
+// NewEventEncoder returns an encoder that writes the given format. ids are the
+// schema ids of the streams; JSON has no use for them.
+func NewEventEncoder(f Format, ids [plan.NumStreams]int) *EventEncoder {
+	e := &EventEncoder{format: f, ids: ids}
+	for s, name := range inputNames {
+		e.schemas[s] = mustSchema(name)
+	}
+	return e
+}
+
+// Append appends an event to b. fields are named as in the schema; values are
+// string, bool, int, int64, time.Time (for instants and dates), string or float64
+// for amounts, []map[string]any for items, map[string]string for maps. A field
+// that is left out has its default. It is an error if a field is unknown, required
+// and left out, or of another type.
+func (e *EventEncoder) Append(b []byte, stream plan.Stream, fields map[string]any) ([]byte, error) {
+	s := e.schemas[stream]
+	v, err := recordOf(s, fields)
+	if err != nil {
+		return nil, err
+	}
+	if e.format == JSON {
+		return appendJSON(b, s, v), nil
+	}
+	b = binary.BigEndian.AppendUint32(append(b, 0), uint32(e.ids[stream]))
+	return appendAvro(b, s, v), nil
+}
+
+func recordOf(s *schema, fields map[string]any) (expr.Value, error) {
+	l := make([]expr.Value, len(s.fields))
+	used := 0
+	for i := range s.fields {
+		f := &s.fields[i]
+		x, ok := fields[f.name]
+		if ok {
+			used++
+		}
+		if x == nil {
+			if !f.hasDef {
+				return expr.Value{}, fmt.Errorf("field %q is required", f.name)
+			}
+			l[i] = defaultOf(f)
+			continue
+		}
+		v, err := valueOf(f.typ, x)
+		if err != nil {
+			return v, fmt.Errorf("field %q: %w", f.name, err)
+		}
+		l[i] = v
+	}
+	if used < len(fields) {
+		for _, name := range slices.Sorted(maps.Keys(fields)) {
+			if !slices.ContainsFunc(s.fields, func(f schemaField) bool { return f.name == name }) {
+				return expr.Value{}, fmt.Errorf("%s has no field %q", s.name, name)
+			}
+		}
+	}
+	return expr.RecordValue(l), nil
+}
+
+// valueOf returns x as a value of schema s.
+func valueOf(s *schema, x any) (expr.Value, error) {
+	if s.wire == wireUnion {
+		return valueOf(s.union[1], x)
+	}
+	t, err := typeOf(s)
+	if err != nil {
+		return expr.Value{}, err
+	}
+	switch x := x.(type) {
+	case string:
+		if t.Kind == expr.Decimal {
+			if n, ok, err := parseNumber([]byte(x)); ok && err == nil {
+				d, err := n.scaled(expr.DecimalScale)
+				return expr.DecimalValue(d), err
+			}
+		}
+		if t.Kind == expr.String && !t.Map {
+			return expr.StringValue(x), nil
+		}
+	case bool:
+		if t.Kind == expr.Bool {
+			return expr.BoolValue(x), nil
+		}
+	case int:
+		return valueOf(s, int64(x))
+	case int64:
+		if t.Kind == expr.Int {
+			return expr.IntValue(x), nil
+		}
+	case float64:
+		if t.Kind == expr.Decimal {
+			d, err := decimalOfFloat(x)
+			return expr.DecimalValue(d), err
+		}
+	case time.Time:
+		switch t.Kind {
+		case expr.Time:
+			return expr.TimeValue(expr.MillisOf(x)), nil
+		case expr.Date:
+			y, m, d := x.Date()
+			return expr.DateValue(floorDiv(time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Unix(), 86_400)), nil
+		}
+	case map[string]string:
+		if t.Map {
+			return mapOf(x), nil
+		}
+	case []map[string]any:
+		if t.Kind == expr.List {
+			return listOf(s.items, x)
+		}
+	}
+	return expr.Value{}, fmt.Errorf("a %T does not fit", x)
+}
+
+func mapOf(m map[string]string) expr.Value {
+	var l []expr.Value
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		l = append(l, expr.StringValue(k), expr.StringValue(m[k]))
+	}
+	return expr.ListValue(l)
+}
+
+func listOf(item *schema, records []map[string]any) (expr.Value, error) {
+	var l []expr.Value
+	for i, r := range records {
+		v, err := recordOf(item, r)
+		if err != nil {
+			return v, fmt.Errorf("element %d: %w", i, err)
+		}
+		l = append(l, v)
+	}
+	return expr.ListValue(l), nil
+}

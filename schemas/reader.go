@@ -1,0 +1,253 @@
+package schemas
+
+import (
+	"encoding/binary"
+	"errors"
+	"sync"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/engine/plan"
+)
+
+// Header is a header of a Kafka record.
+type Header struct {
+	Key   string
+	Value []byte
+}
+
+// Record is a Kafka record as far as a Reader needs it.
+type Record struct {
+	Topic      string
+	Key, Value []byte
+	Headers    []Header
+	Time       expr.Millis // the record's timestamp
+}
+
+// Result says what a record is.
+type Result uint8
+
+// The results.
+const (
+	IsEvent     Result = iota + 1 // an event
+	IsTombstone                   // the erasure of Event.Customer, asked for at Event.At
+)
+
+// Config is what a Reader needs to know.
+type Config struct {
+	// Layouts gives the fields of each stream that rules read. Required.
+	Layouts func(plan.Stream) *plan.Layout
+	// Topics are the input topics with the stream that each carries.
+	Topics map[string]plan.Stream
+	// Registry resolves the schema ids in records; nil if there is none, then
+	// records that name one are bad input.
+	Registry Registry
+	// Subjects are those that a schema must be registered under, if the registry
+	// can tell. Empty means "<topic>-value" of each topic; name others here if
+	// producers use another naming strategy.
+	Subjects []string
+	// Zones reports whether a name is an IANA time zone. nil accepts every name.
+	Zones func(name string) bool
+	// MaxBytes is the longest value that is read. 0 means 1 MiB.
+	MaxBytes int
+	// MaxID is the longest id of a customer, event or source in bytes. 0 means
+	// 1024.
+	MaxID int
+}
+
+// Reader makes events of records. It is safe for use by several goroutines.
+type Reader struct {
+	cfg     Config
+	targets [plan.NumStreams]*target
+	writers *writers
+	decoder sync.Pool // of *decoder
+}
+
+// NewReader returns a Reader. It is an error if a layout names a field that the
+// schemas do not have.
+func NewReader(cfg Config) (*Reader, error) {
+	if cfg.MaxBytes == 0 {
+		cfg.MaxBytes = 1 << 20
+	}
+	if cfg.MaxID == 0 {
+		cfg.MaxID = 1024
+	}
+	if len(cfg.Subjects) == 0 {
+		for topic := range cfg.Topics {
+			cfg.Subjects = append(cfg.Subjects, topic+"-value")
+		}
+	}
+	r := &Reader{cfg: cfg, writers: newWriters(cfg.Registry, cfg.Subjects)}
+	for s := range plan.NumStreams {
+		t, err := newTarget(s, cfg.Layouts(s))
+		if err != nil {
+			return nil, err
+		}
+		r.targets[s] = t
+	}
+	return r, nil
+}
+
+// decoder is the memory that reading one record needs.
+type decoder struct {
+	*Reader
+	frame frame
+	avro  avroReader
+	json  scanner
+	rec   *Record
+	ce    cloudEvent
+	names []byte // keys that had escapes, and CloudEvents attributes
+	// members are those of the objects that are looked into, each object's
+	// together.
+	members []member
+}
+
+// Read makes an event of a record. ev is overwritten, its Fields reused; nothing
+// of ev refers to the record's memory. On error ev is undefined, and the error is
+// a *BadInput, or wraps ErrRegistry if the record should be read again later.
+func (r *Reader) Read(rec *Record, ev *engine.Event) (Result, error) {
+	stream, ok := r.cfg.Topics[rec.Topic]
+	if !ok {
+		return 0, bad(CauseFormat, "", "topic %q is not an input", rec.Topic)
+	}
+	if len(rec.Value) > r.cfg.MaxBytes {
+		return 0, bad(CauseSize, "", "%d bytes long, more than %d", len(rec.Value), r.cfg.MaxBytes)
+	}
+	d := r.take(rec)
+	defer r.give(d)
+	if len(rec.Value) == 0 {
+		return d.tombstone(stream, ev)
+	}
+	d.ce.fromHeaders(rec.Headers)
+	if err := d.value(r.targets[stream], rec.Value); err != nil {
+		return 0, err
+	}
+	if e := d.finish(ev); e != nil {
+		return 0, e
+	}
+	return IsEvent, nil
+}
+
+// take returns memory for reading a record.
+func (r *Reader) take(rec *Record) *decoder {
+	d, _ := r.decoder.Get().(*decoder)
+	if d == nil {
+		d = &decoder{Reader: r}
+		d.frame.maxID = r.cfg.MaxID
+	}
+	d.rec, d.ce = rec, cloudEvent{}
+	return d
+}
+
+// maxKept is the memory of one kind that is kept between records. What a giant
+// record needed is given back.
+const maxKept = 64 << 10
+
+// give takes the memory back.
+func (r *Reader) give(d *decoder) {
+	d.rec, d.ce, d.avro.b, d.json.b = nil, cloudEvent{}, nil, nil
+	if cap(d.frame.buf)+cap(d.json.text)+cap(d.names) > maxKept ||
+		cap(d.frame.cells)+cap(d.json.keys)+cap(d.members) > maxKept/8 {
+		return
+	}
+	r.decoder.Put(d)
+}
+
+// finish completes the event in the frame from what stands around the value.
+func (d *decoder) finish(ev *engine.Event) *BadInput {
+	if e := d.ce.fill(&d.frame); e != nil {
+		return e
+	}
+	return d.frame.finish(d.rec.Key, d.cfg.Zones, ev)
+}
+
+// tombstone reads a record without a value.
+func (d *decoder) tombstone(stream plan.Stream, ev *engine.Event) (Result, error) {
+	if stream != plan.Profile {
+		return 0, bad(CauseFormat, "", "the value is empty; only on the topic of profiles that means something: erase the customer")
+	}
+	if len(d.rec.Key) == 0 {
+		return 0, bad(CauseIdentity, "key", "neither key nor value, so nobody knows whom to erase")
+	}
+	if e := d.frame.checkKey(d.rec.Key); e != nil {
+		return 0, e
+	}
+	*ev = engine.Event{Stream: stream, Customer: string(d.rec.Key), At: d.rec.Time, Fields: ev.Fields[:0]}
+	return IsTombstone, nil
+}
+
+// value reads a value into the frame. What it is, is told by its first bytes:
+//
+//	00 | id uint32 | Avro              Confluent
+//	C3 01 | fingerprint uint64 | Avro  Avro single object, of a schema of ours
+//	{ "specversion" …                  CloudEvents
+//	{ "messageId", "type" …            Segment
+//	{ …                                JSON with the names of our schema
+func (d *decoder) value(t *target, b []byte) error {
+	switch {
+	case b[0] == 0x00:
+		if len(b) < 5 {
+			return bad(CauseFormat, "", "%d bytes are too few for a schema id", len(b))
+		}
+		w, err := d.writers.get(binary.BigEndian.Uint32(b[1:]))
+		if err != nil {
+			return err
+		}
+		return d.readAvro(w, t, b, 5)
+	case len(b) >= 2 && b[0] == 0xC3 && b[1] == 0x01:
+		if len(b) < 10 {
+			return bad(CauseFormat, "", "%d bytes are too few for a schema's fingerprint", len(b))
+		}
+		fp := binary.LittleEndian.Uint64(b[2:])
+		w := d.writers.own[fp]
+		if w == nil {
+			return bad(CauseSchema, "", "fingerprint %016x is of no schema of ours", fp)
+		}
+		return d.readAvro(w, t, b, 10)
+	}
+	if e := d.readJSON(t, b); e != nil {
+		return e
+	}
+	return nil
+}
+
+// readAvro reads Avro bytes that begin at from.
+func (d *decoder) readAvro(w *writer, t *target, b []byte, from int) error {
+	o, e := w.program(t)
+	if e != nil {
+		return e
+	}
+	d.frame.reset(t)
+	d.avro = avroReader{f: &d.frame, b: b[from:], base: from}
+	if e := d.avro.record(o); e != nil {
+		return e
+	}
+	return nil
+}
+
+// ReadJSONLine makes an event of a line of a file: JSON with the names of our
+// schemas and one more key, "stream", such as "web". A Segment message needs no
+// "stream". Errors and ev are as in [Reader.Read].
+func (r *Reader) ReadJSONLine(line []byte, ev *engine.Event) (Result, error) {
+	if len(line) > r.cfg.MaxBytes {
+		return 0, bad(CauseSize, "", "%d bytes long, more than %d", len(line), r.cfg.MaxBytes)
+	}
+	d := r.take(&Record{})
+	defer r.give(d)
+	if e := d.readJSON(nil, line); e != nil {
+		return 0, e
+	}
+	if e := d.finish(ev); e != nil {
+		return 0, e
+	}
+	return IsEvent, nil
+}
+
+// CauseOf returns the cause of bad input, "" if err is none.
+func CauseOf(err error) Cause {
+	var e *BadInput
+	if errors.As(err, &e) {
+		return e.Cause
+	}
+	return ""
+}

@@ -1,0 +1,195 @@
+package schemas
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/linkedin/goavro/v2"
+	"github.com/twmb/franz-go/pkg/sr"
+
+	"github.com/segmill/segmill/engine/plan"
+)
+
+// Registry knows the schemas that records name by number. It is called from
+// several goroutines.
+type Registry interface {
+	// Schema returns the Avro schema with an id and the subjects that it is
+	// registered under, none if the registry cannot tell. The error is
+	// ErrUnknownSchema if there is no schema with that id; any other error means
+	// that the registry could not be asked.
+	Schema(id int) (text string, subjects []string, err error)
+}
+
+// SchemaRegistry returns the registry behind a Confluent client. How long an
+// answer is waited for is the client's setting.
+func SchemaRegistry(cl *sr.Client) Registry { return remote{cl} }
+
+type remote struct{ cl *sr.Client }
+
+// Schema asks the registry over HTTP.
+func (r remote) Schema(id int) (string, []string, error) {
+	ctx := context.Background()
+	s, err := r.cl.SchemaByID(ctx, id)
+	if err != nil {
+		if isNotFound(err) {
+			return "", nil, ErrUnknownSchema
+		}
+		return "", nil, err
+	}
+	if s.Type != sr.TypeAvro {
+		return "", nil, fmt.Errorf("%w: it is %v and not Avro", ErrUnknownSchema, s.Type)
+	}
+	subjects, err := r.cl.SubjectsByID(ctx, id)
+	if err != nil && !isNotFound(err) {
+		return "", nil, err
+	}
+	return s.Schema, subjects, nil
+}
+
+func isNotFound(err error) bool {
+	var re *sr.ResponseError
+	return errors.As(err, &re) && (re.StatusCode == http.StatusNotFound || re.StatusCode == http.StatusMethodNotAllowed)
+}
+
+// Limits on what is remembered of schemas.
+const (
+	maxSchemas   = 1000  // schemas of other writers
+	maxUnknown   = 1000  // ids that the registry did not have
+	unknownReads = 1_000 // records with such an id before it is asked for again
+)
+
+// writer is a schema that records are written with, and the programs for it.
+type writer struct {
+	schema   *schema
+	refused  *BadInput // not nil: the gate refused it
+	programs [plan.NumStreams]atomic.Pointer[program]
+}
+
+type program struct {
+	op      *op
+	refused *BadInput
+}
+
+// program returns the program that reads the writer's records into t. Two
+// goroutines may compile the same one; they come to the same.
+func (w *writer) program(t *target) (*op, *BadInput) {
+	if w.refused != nil {
+		return nil, w.refused
+	}
+	p := w.programs[t.stream].Load()
+	if p == nil {
+		p = &program{}
+		p.op, p.refused = compile(w.schema, t)
+		w.programs[t.stream].Store(p)
+	}
+	return p.op, p.refused
+}
+
+// writers are the schemas met so far: those of the registry by id, our own by
+// fingerprint.
+type writers struct {
+	registry Registry
+	subjects []string
+	own      map[uint64]*writer
+
+	mu      sync.RWMutex
+	byID    map[uint32]*writer
+	unknown map[uint32]*atomic.Int64 // reads left before the registry is asked again
+}
+
+func newWriters(registry Registry, subjects []string) *writers {
+	w := &writers{registry: registry, subjects: subjects, own: map[uint64]*writer{},
+		byID: map[uint32]*writer{}, unknown: map[uint32]*atomic.Int64{}}
+	for _, name := range inputNames {
+		for _, path := range historyFiles(name) {
+			text, err := files.ReadFile(path)
+			if err != nil {
+				panic(err)
+			}
+			codec, err := goavro.NewCodec(string(text))
+			if err != nil {
+				panic(fmt.Sprintf("schema %s: %v", path, err))
+			}
+			s, err := parseSchema(text)
+			if err != nil {
+				panic(fmt.Sprintf("schema %s: %v", path, err))
+			}
+			w.own[codec.Rabin] = &writer{schema: s}
+		}
+	}
+	return w
+}
+
+// get returns the writer with an id of the registry. The error is a *BadInput or
+// wraps ErrRegistry.
+func (w *writers) get(id uint32) (*writer, error) {
+	w.mu.RLock()
+	known, unknown, n := w.byID[id], w.unknown[id], len(w.byID)
+	w.mu.RUnlock()
+	switch {
+	case known != nil:
+		return known, nil
+	case w.registry == nil:
+		return nil, bad(CauseSchema, "", "the record names schema %d of a registry, and none is configured", id)
+	case unknown != nil && unknown.Add(-1) > 0:
+		return nil, unknownSchema(id, ErrUnknownSchema)
+	case n >= maxSchemas:
+		return nil, bad(CauseSchema, "", "schema %d is one more than the %d that are kept", id, maxSchemas)
+	}
+	text, subjects, err := w.registry.Schema(int(id))
+	if errors.Is(err, ErrUnknownSchema) {
+		w.remember(id)
+		return nil, unknownSchema(id, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("schema %d: %w: %w", id, ErrRegistry, err)
+	}
+	return w.add(id, text, subjects), nil
+}
+
+func unknownSchema(id uint32, err error) *BadInput {
+	return bad(CauseSchema, "", "schema %d: %v; was the record written for another registry?", id, err)
+}
+
+// remember keeps in mind that the registry does not have an id.
+func (w *writers) remember(id uint32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.unknown) >= maxUnknown {
+		clear(w.unknown)
+	}
+	n := new(atomic.Int64)
+	n.Store(unknownReads)
+	w.unknown[id] = n
+}
+
+// add puts a schema through the gate and keeps it, or that it was refused.
+func (w *writers) add(id uint32, text string, subjects []string) *writer {
+	n := &writer{}
+	if !w.allowed(subjects) {
+		n.refused = bad(CauseSchema, "", "schema %d belongs to %q, none of them an input subject", id, subjects)
+	} else if s, err := gate(text); err != nil {
+		n.refused = bad(CauseSchema, "", "schema %d is refused: %v", id, err)
+	} else {
+		n.schema = s
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.byID[id] == nil {
+		w.byID[id] = n
+	}
+	delete(w.unknown, id)
+	return w.byID[id]
+}
+
+// allowed reports whether one of the subjects is an input. A registry that cannot
+// tell is trusted.
+func (w *writers) allowed(subjects []string) bool {
+	return len(subjects) == 0 || len(w.subjects) == 0 ||
+		slices.ContainsFunc(subjects, func(s string) bool { return slices.Contains(w.subjects, s) })
+}

@@ -1,0 +1,303 @@
+package schemas
+
+import "github.com/segmill/segmill/engine/plan"
+
+// A Segment (and RudderStack) message becomes one of our events:
+//
+//	track     by its event name: a purchase, an email event, else a web event whose
+//	          name is the event's in snake_case
+//	page      web, page_viewed
+//	screen    web, screen_viewed
+//	identify  profile, with traits
+//	alias     profile, merge_from is previousId
+//	group     profile, traits.group_id is groupId
+//
+// Properties (traits) go to the fields of the same name; what has none goes to
+// attributes (traits). The message decides the stream, not the topic, since
+// producers send all types to one topic.
+
+// segmentType is the type of a message.
+type segmentType uint8
+
+const (
+	segmentTrack segmentType = iota + 1
+	segmentPage
+	segmentScreen
+	segmentIdentify
+	segmentAlias
+	segmentGroup
+)
+
+var segmentTypes = map[string]segmentType{"track": segmentTrack, "page": segmentPage, "screen": segmentScreen,
+	"identify": segmentIdentify, "alias": segmentAlias, "group": segmentGroup}
+
+// segmentEvent is what the name of a track event, or a type, stands for: a stream,
+// and the value of the field that says what happened.
+type segmentEvent struct {
+	stream       plan.Stream
+	field, value string
+}
+
+var segmentEvents = map[string]segmentEvent{
+	"Order Completed":      {plan.Purchase, "kind", "completed"},
+	"Order Refunded":       {plan.Purchase, "kind", "refunded"},
+	"Order Cancelled":      {plan.Purchase, "kind", "cancelled"},
+	"Email Sent":           {plan.Email, "action", "sent"},
+	"Email Delivered":      {plan.Email, "action", "delivered"},
+	"Email Opened":         {plan.Email, "action", "opened"},
+	"Email Link Clicked":   {plan.Email, "action", "clicked"},
+	"Email Bounced":        {plan.Email, "action", "bounced"},
+	"Email Marked as Spam": {plan.Email, "action", "complained"},
+	"Unsubscribed":         {plan.Email, "action", "unsubscribed"},
+}
+
+// segmentAliases are the names of properties and traits that differ from ours.
+var segmentAliases = [plan.NumStreams]map[string]string{
+	plan.Web:      {"products": "items"},
+	plan.Purchase: {"products": "items"},
+	plan.Profile: {"createdAt": "signed_up_at", "created_at": "signed_up_at", "birthday": "birth_date",
+		"timezone": "time_zone", "locale": "language"},
+}
+
+// segmentHead are the members of a message that fill the head of the event, the
+// better one first.
+var segmentHead = [...]struct {
+	head int
+	key  string
+}{
+	{headEventID, "messageId"}, {headCustomer, "userId"}, {headAnonymous, "anonymousId"},
+	{headAt, "timestamp"}, {headAt, "originalTimestamp"}, {headAt, "sentAt"},
+}
+
+// segmentContext are the parts of the context that fill fields which the
+// properties leave empty.
+var segmentContext = [...]struct{ object, key, field string }{
+	{"campaign", "source", "utm_source"}, {"campaign", "medium", "utm_medium"}, {"campaign", "name", "utm_campaign"},
+	{"page", "url", "url"}, {"page", "referrer", "referrer"},
+	{"", "timezone", "time_zone"}, {"", "locale", "language"},
+}
+
+// readSegment reads a message whose members are l.
+func (d *decoder) readSegment(typ segmentType, l []member) *BadInput {
+	what, e := d.segmentEvent(typ, l)
+	if e != nil {
+		return e
+	}
+	t := d.targets[what.stream]
+	d.frame.reset(t)
+	for _, h := range segmentHead {
+		if m := find(l, h.key); m.from >= 0 && !d.frame.vals[h.head].Present() {
+			if e := d.member(t.head[h.head], m); e != nil {
+				return e
+			}
+		}
+	}
+	if e := d.fillText("received_at", l, "receivedAt"); e != nil {
+		return e
+	}
+	if fd := t.find([]byte(what.field)); fd != nil && fd.used() {
+		if e := d.frame.text(fd, &d.frame.vals[fd.dst], []byte(what.value)); e != nil {
+			return e
+		}
+	}
+	return d.segmentBody(typ, what, l)
+}
+
+// segmentEvent returns what a message stands for.
+func (d *decoder) segmentEvent(typ segmentType, l []member) (segmentEvent, *BadInput) {
+	switch typ {
+	case segmentPage:
+		return segmentEvent{plan.Web, "name", "page_viewed"}, nil
+	case segmentScreen:
+		return segmentEvent{plan.Web, "name", "screen_viewed"}, nil
+	case segmentIdentify, segmentAlias, segmentGroup:
+		return segmentEvent{stream: plan.Profile}, nil
+	}
+	m := find(l, "event")
+	if m.from < 0 || d.json.b[m.from] != '"' {
+		return segmentEvent{}, bad(CauseMissing, "event", "a track message names its event, as a text")
+	}
+	name := d.string(m)
+	if e, ok := segmentEvents[string(name)]; ok {
+		return e, nil
+	}
+	if len(name) > maxText {
+		return segmentEvent{}, bad(CauseSize, "event", "%d bytes long, more than %d", len(name), maxText)
+	}
+	return segmentEvent{plan.Web, "name", snake(name)}, nil
+}
+
+// segmentBody reads everything but the head.
+func (d *decoder) segmentBody(typ segmentType, what segmentEvent, l []member) *BadInput {
+	switch typ {
+	case segmentAlias:
+		return d.fillText("merge_from", l, "previousId")
+	case segmentGroup:
+		if k := d.frame.t.extraKey("group_id"); k != nil {
+			if m := find(l, "groupId"); m.from >= 0 {
+				return d.member(k, m)
+			}
+		}
+		return nil
+	}
+	body := "properties"
+	if typ == segmentIdentify {
+		body = "traits"
+	}
+	if m := find(l, body); m.from >= 0 && d.json.b[m.from] == '{' {
+		d.json.i = m.from
+		inner, err := d.index()
+		if err != nil {
+			return bad(CauseFormat, body, "%v", err)
+		}
+		for _, m := range inner {
+			if e := d.segmentProperty(what, m); e != nil {
+				return e
+			}
+		}
+		if e := d.segmentProduct(inner); e != nil {
+			return e
+		}
+	}
+	return d.segmentContext(l)
+}
+
+// extraKey returns the field for a key of the stream's free-form map, nil if
+// nobody reads it.
+func (t *target) extraKey(name string) *field {
+	if t.extra == nil {
+		return nil
+	}
+	return t.extra.key([]byte(name))
+}
+
+// segmentProperty reads one property or trait.
+func (d *decoder) segmentProperty(what segmentEvent, m member) *BadInput {
+	t := d.frame.t
+	name := m.key
+	if a, ok := segmentAliases[t.stream][string(m.key)]; ok {
+		name = []byte(a)
+	}
+	fd := t.find(name)
+	if fd != nil && string(name) != what.field && !fd.inHead() {
+		return d.member(fd, m)
+	}
+	if t.extra != nil {
+		return d.extra(t.extra, m)
+	}
+	return nil
+}
+
+// inHead reports whether the field is one that the message itself fills.
+func (f *field) inHead() bool { return f.name == "received_at" || f.dst >= 0 && f.dst < headZone }
+
+// segmentProduct makes the product of a "Product …" event, whose properties are
+// the product's, the only item.
+func (d *decoder) segmentProduct(props []member) *BadInput {
+	t := d.frame.t
+	fd := t.find([]byte("items"))
+	if t.stream != plan.Web || fd == nil || !fd.used() || d.frame.vals[fd.dst].N != 0 ||
+		find(props, "product_id").from < 0 {
+		return nil
+	}
+	from := len(d.frame.cells)
+	cells := d.frame.addRecord(fd.elem)
+	for _, m := range props {
+		if p := fd.elem.find(m.key); p != nil {
+			d.json.i = m.from
+			if e := d.field(p, cells); e != nil {
+				return e
+			}
+		}
+	}
+	if e := fd.elem.missing(cells); e != nil {
+		return e
+	}
+	d.frame.endList(&d.frame.vals[fd.dst], fd.elem, from)
+	return nil
+}
+
+// segmentContext fills fields from the context of the message.
+func (d *decoder) segmentContext(l []member) *BadInput {
+	m := find(l, "context")
+	if m.from < 0 || d.json.b[m.from] != '{' {
+		return nil
+	}
+	sc := &d.json
+	sc.i = m.from
+	for o, _ := sc.object(); ; {
+		key, ok, _ := sc.key(&o)
+		if !ok {
+			return nil
+		}
+		if sc.peek() != '{' {
+			if e := d.contextValue(nil, key); e != nil {
+				return e
+			}
+			continue
+		}
+		if e := d.contextObject(d.keep(key)); e != nil {
+			return e
+		}
+	}
+}
+
+// contextObject reads an object in the context.
+func (d *decoder) contextObject(object []byte) *BadInput {
+	sc := &d.json
+	for o, _ := sc.object(); ; {
+		key, ok, _ := sc.key(&o)
+		if !ok {
+			return nil
+		}
+		if e := d.contextValue(object, key); e != nil {
+			return e
+		}
+	}
+}
+
+// contextValue reads or skips the next value.
+func (d *decoder) contextValue(object, key []byte) *BadInput {
+	for _, c := range segmentContext {
+		if c.object != string(object) || c.key != string(key) {
+			continue
+		}
+		fd := d.frame.t.find([]byte(c.field))
+		if fd == nil || !fd.used() || d.frame.vals[fd.dst].Present() || d.json.peek() != '"' {
+			break
+		}
+		return d.field(fd, d.frame.vals)
+	}
+	_ = d.json.skip()
+	return nil
+}
+
+// fillText reads the member key into the field, if somebody reads that.
+func (d *decoder) fillText(name string, l []member, key string) *BadInput {
+	fd, m := d.frame.t.find([]byte(name)), find(l, key)
+	if fd == nil || m.from < 0 {
+		return nil
+	}
+	return d.member(fd, m)
+}
+
+// snake returns a name such as "Product Added" or "productAdded" as product_added.
+func snake(name []byte) string {
+	b := make([]byte, 0, len(name)+4)
+	for i, c := range name {
+		switch {
+		case c == ' ' || c == '-' || c == '_':
+			if len(b) > 0 && b[len(b)-1] != '_' {
+				b = append(b, '_')
+			}
+			continue
+		case 'A' <= c && c <= 'Z':
+			if i > 0 && 'a' <= name[i-1] && name[i-1] <= 'z' {
+				b = append(b, '_')
+			}
+			c += 'a' - 'A'
+		}
+		b = append(b, c)
+	}
+	return string(b)
+}
