@@ -199,9 +199,11 @@ func (e *Engine) rescheduleCells(x *exec, zoned bool, base Millis) {
 }
 
 // rescheduleTriggers asks the triggers over the changed summaries when they are
-// due; an anniversary only if its date or the zone changed.
+// due as seen at base, because what is due between base and now fires as of its
+// own instant: a cart that will have lapsed by now still counts then. An
+// anniversary is asked at now, and only if its date or the zone changed.
 func (e *Engine) rescheduleTriggers(x *exec, zoned bool, base, now Millis) {
-	x.now = now
+	x.now = base
 	for i := range x.matched {
 		for _, t := range e.p.Summaries[x.matched[i].Summary].Triggers {
 			if e.p.Triggers[t].Kind != plan.Anniversary {
@@ -209,6 +211,7 @@ func (e *Engine) rescheduleTriggers(x *exec, zoned bool, base, now Millis) {
 			}
 		}
 	}
+	x.now = now
 	for i := range x.before {
 		b := &x.before[i]
 		if b.trigger >= 0 && !same(b.value, e.value(x.c, b.input, base)) {

@@ -65,7 +65,8 @@ func aggregateValue(in *plan.InputPlan, c *cell, now Millis) expr.Value {
 			return aggregate.SumValue(s.S, in.Stored)
 		}
 		if s.N > 0 {
-			return expr.DoubleValue(s.S.Float(aggregate.Scale(in.Stored)) / float64(s.N))
+			// One division, as in a window: see the average there.
+			return expr.DoubleValue(s.S.Float(aggregate.Scale(in.Stored) * float64(s.N)))
 		}
 	case *aggregate.Extreme:
 		if s.Set {

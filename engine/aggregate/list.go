@@ -366,7 +366,9 @@ func (t *running) value(op Op, k expr.Kind) expr.Value {
 	case t.n == 0:
 		return expr.Value{}
 	case op == OpAvg:
-		return expr.DoubleValue(t.sum.Float(Scale(k)) / float64(t.n))
+		// One division rounds once: dividing by the scale first would make an
+		// average of 115.6378 compare unequal to that literal.
+		return expr.DoubleValue(t.sum.Float(Scale(k) * float64(t.n)))
 	case op == OpMin:
 		return Number(k, t.min)
 	default:
