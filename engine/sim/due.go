@@ -33,7 +33,11 @@ func (o *Oracle) fire(p *person, to Millis, out []engine.Effect) []engine.Effect
 // occasion reports whether some trigger's time comes at an instant.
 func (o *Oracle) occasion(p *person, at Millis) bool {
 	for i := range o.spec.Triggers {
-		for _, c := range o.occasions(moment{o, p, at}, &o.spec.Triggers[i]) {
+		t := &o.spec.Triggers[i]
+		if p.spent(t) {
+			continue
+		}
+		for _, c := range o.occasions(moment{o, p, at}, t) {
 			if c.due == at && !p.done[c.key] {
 				return true
 			}

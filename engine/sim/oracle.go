@@ -39,11 +39,13 @@ type person struct {
 // NewOracle returns an oracle for a rule set. opt means what it means for the
 // engine.
 func NewOracle(s *plan.Spec, opt engine.Options) *Oracle {
-	o := &Oracle{spec: s, zones: opt.Zones, horizon: opt.DedupHorizon, people: map[string]*person{}}
+	own := *s
+	own.Triggers = slices.Clone(s.Triggers)
+	o := &Oracle{spec: &own, zones: opt.Zones, horizon: opt.DedupHorizon, people: map[string]*person{}}
 	if o.horizon == 0 {
 		o.horizon = 24 * Hour
 	}
-	o.units = unitsOf(s)
+	o.units = unitsOf(&own)
 	return o
 }
 
