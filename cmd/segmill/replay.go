@@ -1,0 +1,253 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/app"
+	"github.com/segmill/segmill/internal/replay"
+	"github.com/segmill/segmill/schemas"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+type replayFlags struct {
+	rules             []string
+	events            string
+	until, now        string
+	app, output       string
+	untilAt, latestAt engine.Millis
+}
+
+func replayCommand() *cobra.Command {
+	var f replayFlags
+	c := &cobra.Command{
+		Use:   "replay --rules PATH --events FILE.jsonl",
+		Short: "Run rules over a file of events, without Kafka",
+		Long: `replay folds the events of a file, one JSON object a line in the order of
+arrival, and prints every membership change and every trigger as one JSON object
+a line. The clock follows the events and at the end is turned to --until, or to
+the time of the latest event.
+
+A line is an event of one stream (web, email, purchase, profile, consent):
+
+  {"stream":"purchase","event_id":"e1","customer_id":"c1",
+   "occurred_at":"2026-01-01T00:00:00Z","revenue":"19.90"}
+
+Bad lines are reported with their number on standard error; then the exit code
+is 1.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.check(); err != nil {
+				return &exitError{exitUsage, err}
+			}
+			return f.run(cmd)
+		},
+	}
+	fl := c.Flags()
+	fl.StringArrayVar(&f.rules, "rules", nil, "rule file or directory (may be repeated)")
+	fl.StringVar(&f.events, "events", "", "file of events, - for standard input")
+	fl.StringVar(&f.until, "until", "", "skip later events, and turn the clock to this instant at the end (RFC 3339)")
+	fl.StringVar(&f.now, "now", "", "take this instant for the present: events more than 5 minutes after it are bad (default: the wall clock)")
+	fl.StringVar(&f.app, "app", "replay", "application name, part of the ids of changes and triggers")
+	fl.StringVarP(&f.output, "output", "o", "jsonl", "jsonl or table")
+	return c
+}
+
+func (f *replayFlags) check() error {
+	switch {
+	case len(f.rules) == 0:
+		return fmt.Errorf("no rules: give --rules PATH")
+	case f.events == "":
+		return fmt.Errorf("no events: give --events FILE.jsonl, or - for standard input")
+	case f.output != "jsonl" && f.output != "table":
+		return fmt.Errorf("-o %s: it is jsonl or table", f.output)
+	}
+	now := expr.MillisOf(time.Now())
+	f.untilAt = engine.Never
+	for _, x := range []struct {
+		flag, text string
+		to         *engine.Millis
+	}{{"--until", f.until, &f.untilAt}, {"--now", f.now, &now}} {
+		if x.text == "" {
+			continue
+		}
+		t, err := time.Parse(time.RFC3339Nano, x.text)
+		if err != nil {
+			return fmt.Errorf("%s %s: not an instant such as 2026-01-31T09:00:00Z", x.flag, x.text)
+		}
+		*x.to = expr.MillisOf(t)
+	}
+	f.latestAt = now + app.DefaultFutureSkew
+	return nil
+}
+
+func (f *replayFlags) run(cmd *cobra.Command) error {
+	rules, err := app.LoadRules(f.rules)
+	if err != nil {
+		return badConfig(err)
+	}
+	for _, w := range rules.Warnings {
+		fmt.Fprintln(cmd.ErrOrStderr(), w)
+	}
+	in := cmd.InOrStdin()
+	if f.events != "-" {
+		file, err := os.Open(f.events)
+		if err != nil {
+			return failed(err)
+		}
+		defer file.Close()
+		in = file
+	}
+	zones := app.Zones()
+	reader, err := schemas.NewReader(schemas.Config{
+		Layouts: rules.Engine.Layout,
+		Zones:   func(name string) bool { _, ok := zones(name); return ok },
+	})
+	if err != nil {
+		return failed(err)
+	}
+	out := bufio.NewWriterSize(cmd.OutOrStdout(), 1<<16)
+	print, err := f.printer(out)
+	if err != nil {
+		return failed(err)
+	}
+	progress := newProgress(os.Stderr)
+	file := replay.File{
+		Runner:   &replay.Runner{Engine: rules.Engine, Grace: app.DefaultGrace, Emit: print},
+		Reader:   reader,
+		Until:    f.untilAt,
+		Latest:   f.latestAt,
+		Progress: progress.show,
+		Bad: func(line int, err error) {
+			progress.clear()
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s:%d: %v\n", f.events, line, err)
+		},
+	}
+	counts, err := file.Run(in)
+	progress.clear()
+	if err == nil {
+		err = out.Flush()
+	}
+	if err != nil {
+		return failed(err)
+	}
+	fmt.Fprintln(cmd.ErrOrStderr(), summary(counts, file.Runner.Customers()))
+	if counts.Bad > 0 {
+		return failed(nil)
+	}
+	return nil
+}
+
+func summary(c replay.Counts, customers int) string {
+	s := fmt.Sprintf("%s, %s", plural(c.Lines, "line"), plural(customers, "customer"))
+	for _, x := range []struct {
+		n    int
+		what string
+	}{{c.Duplicates, "seen before"}, {c.Skipped, "after --until"}, {c.Bad, "bad"}} {
+		if x.n > 0 {
+			s += fmt.Sprintf(", %d %s", x.n, x.what)
+		}
+	}
+	return s
+}
+
+// printer returns what writes effects to w in the chosen format.
+func (f *replayFlags) printer(w io.Writer) (func([]engine.Effect), error) {
+	if f.output == "table" {
+		fmt.Fprintf(w, "%-24s  %-16s  %-8s  %-28s  %s\n", "AT", "CUSTOMER", "", "SEGMENT OR TRIGGER", "WHY")
+		return func(effects []engine.Effect) {
+			for i := range effects {
+				fmt.Fprintln(w, tableLine(&effects[i]))
+			}
+		}, nil
+	}
+	enc, err := schemas.NewEncoder(schemas.JSON, f.app, schemas.IDs{})
+	if err != nil {
+		return nil, err
+	}
+	var b []byte
+	return func(effects []engine.Effect) {
+		now := expr.MillisOf(time.Now())
+		for i := range effects {
+			if e := &effects[i]; e.Action == engine.Fired {
+				b = enc.AppendTrigger(b[:0], e, now)
+			} else {
+				b = enc.AppendChange(b[:0], e, now)
+			}
+			b = append(b, '\n')
+			w.Write(b) // a bufio.Writer keeps its first error for Flush
+		}
+	}, nil
+}
+
+func tableLine(e *engine.Effect) string {
+	return strings.TrimRight(fmt.Sprintf("%-24s  %-16s  %-8s  %-28s  %s", e.At, e.Customer, e.Action, e.Name, why(e)), " ")
+}
+
+// why says in a few words what an effect came from.
+func why(e *engine.Effect) string {
+	if e.Action != engine.Fired {
+		var parts []string
+		for _, p := range e.Evidence {
+			parts = append(parts, p.Name+" = "+p.Value)
+		}
+		return fmt.Sprintf("%s  %s", e.Cause, strings.Join(parts, ", "))
+	}
+	switch e.Kind {
+	case plan.AbandonedCart:
+		return fmt.Sprintf("%s left, worth %s %s", plural(len(e.Items), "product"), e.Value, e.Currency)
+	case plan.Inactivity:
+		return fmt.Sprintf("silent for %s since %s", plural(int(e.Silent), "day"), e.LastAt)
+	case plan.Anniversary:
+		return fmt.Sprintf("%s after %s", plural(int(e.Years), "year"), e.Date)
+	}
+	var parts []string
+	for _, p := range e.Context {
+		parts = append(parts, p.Name+" = "+p.Value)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// progressLine shows on a terminal how far a replay is, about five times a
+// second; on anything else it shows nothing.
+type progressLine struct {
+	w     *os.File
+	start time.Time
+	last  time.Time
+	shown bool
+}
+
+func newProgress(w *os.File) *progressLine {
+	p := &progressLine{start: time.Now()}
+	if term.IsTerminal(int(w.Fd())) {
+		p.w = w
+	}
+	return p
+}
+
+func (p *progressLine) show(c replay.Counts) {
+	if p.w == nil || c.Lines%256 != 0 {
+		return
+	}
+	now := time.Now()
+	if now.Sub(p.last) < 200*time.Millisecond {
+		return
+	}
+	p.last, p.shown = now, true
+	fmt.Fprintf(p.w, "\r\x1b[K%d lines, %.0f a second", c.Lines, float64(c.Lines)/now.Sub(p.start).Seconds())
+}
+
+func (p *progressLine) clear() {
+	if p.shown {
+		fmt.Fprint(p.w, "\r\x1b[K")
+		p.shown = false
+	}
+}

@@ -1,0 +1,129 @@
+// Package app puts the parts together: it reads configuration and rule files,
+// builds the engine, and runs it with its HTTP endpoints until it is told to
+// stop. It is the only package below cmd that reads the wall clock.
+package app
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+	_ "time/tzdata" // zones are the same on every machine
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/engine/rule"
+	"github.com/segmill/segmill/schemas"
+	"github.com/segmill/segmill/triggers"
+)
+
+// Rules is a rule set ready to run.
+type Rules struct {
+	Engine   *engine.Engine
+	Set      *rule.Set
+	Files    []string
+	Warnings rule.Problems
+}
+
+// LoadRules reads rule files and directories (in them, every *.yaml and *.yml
+// file at any depth except *_test.yaml), checks them as one set and compiles
+// them. A rule.Problems error holds everything that is wrong in the files.
+func LoadRules(paths []string) (*Rules, error) {
+	files, err := readRules(paths)
+	if err != nil {
+		return nil, err
+	}
+	set, err := rule.Parse(files, schemas.Catalog())
+	if err != nil {
+		return nil, err
+	}
+	zones := Zones()
+	p, err := plan.Compile(set.Spec, zones)
+	if err != nil {
+		return nil, err
+	}
+	e, err := engine.New(p, triggers.New(p), engine.Options{Zones: zones})
+	if err != nil {
+		return nil, err
+	}
+	r := &Rules{Engine: e, Set: set, Warnings: set.Warnings}
+	for _, f := range files {
+		r.Files = append(r.Files, f.Name)
+	}
+	return r, nil
+}
+
+func readRules(paths []string) ([]rule.File, error) {
+	var files []rule.File
+	seen := map[string]bool{}
+	add := func(path string) error {
+		if path = filepath.Clean(path); seen[path] {
+			return nil
+		}
+		seen[path] = true
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		if info.Size() > rule.MaxFileSize {
+			return fmt.Errorf("%s: %d bytes long, more than %d: split it", path, info.Size(), rule.MaxFileSize)
+		}
+		b, err := os.ReadFile(path)
+		files = append(files, rule.File{Name: path, Data: b})
+		return err
+	}
+	for _, p := range paths {
+		info, err := os.Stat(p)
+		if err != nil {
+			return nil, err
+		}
+		if !info.IsDir() {
+			if err := add(p); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		err = filepath.WalkDir(p, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !isRuleFile(path) {
+				return err
+			}
+			return add(path)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if len(files) == 0 {
+		return nil, errors.New("no rule files: name files, or a directory that holds *.yaml files")
+	}
+	return files, nil
+}
+
+func isRuleFile(path string) bool {
+	ext := filepath.Ext(path)
+	return (ext == ".yaml" || ext == ".yml") && !strings.HasSuffix(strings.TrimSuffix(path, ext), "_test")
+}
+
+// Zones returns a resolver of IANA time zone names, safe for several goroutines.
+func Zones() func(name string) (*time.Location, bool) {
+	var known sync.Map
+	return func(name string) (*time.Location, bool) {
+		if l, ok := known.Load(name); ok {
+			loc, _ := l.(*time.Location)
+			return loc, loc != nil
+		}
+		if name == "" || name == "Local" {
+			return nil, false // the zone of this machine decides nothing
+		}
+		loc, err := time.LoadLocation(name)
+		if err != nil {
+			return nil, false // not kept: names come from events
+		}
+		known.Store(name, loc)
+		return loc, true
+	}
+}

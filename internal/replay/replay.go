@@ -1,0 +1,117 @@
+// Package replay runs the engine over a sequence of events without Kafka: one
+// task whose clock follows the events.
+package replay
+
+import (
+	"container/heap"
+
+	"github.com/segmill/segmill/engine"
+)
+
+// Runner folds events in the order in which they are given. The effects of each
+// step go to Emit at once.
+type Runner struct {
+	Engine *engine.Engine
+	// Grace is how far the clock stays behind the greatest event time, in ms.
+	Grace engine.Millis
+	// Emit receives effects; the slice is reused after it returns.
+	Emit func([]engine.Effect)
+
+	customers map[string]*engine.Customer
+	due       wakes
+	queued    map[*engine.Customer]engine.Millis // the wake-up last put into due
+	started   bool
+	latest    engine.Millis // the greatest event time
+	clock     engine.Millis
+	out       engine.Output
+}
+
+// wake is an entry of the due index. One whose instant is no longer the
+// customer's is stale.
+type wake struct {
+	at engine.Millis
+	c  *engine.Customer
+}
+
+type wakes []wake
+
+func (w wakes) Len() int { return len(w) }
+func (w wakes) Less(i, j int) bool {
+	return w[i].at < w[j].at || w[i].at == w[j].at && w[i].c.ID < w[j].c.ID
+}
+func (w wakes) Swap(i, j int) { w[i], w[j] = w[j], w[i] }
+
+// Push and Pop serve container/heap.
+func (w *wakes) Push(x any) { *w = append(*w, x.(wake)) }
+
+// Pop removes the last entry.
+func (w *wakes) Pop() any {
+	old := *w
+	x := old[len(old)-1]
+	*w = old[:len(old)-1]
+	return x
+}
+
+// Feed folds one event, moves the clock, and fires what that makes due. It
+// returns false for an event that was folded before.
+func (r *Runner) Feed(ev *engine.Event) bool {
+	if r.customers == nil {
+		r.customers = map[string]*engine.Customer{}
+		r.queued = map[*engine.Customer]engine.Millis{}
+	}
+	if !r.started {
+		r.started, r.latest, r.clock = true, ev.At, ev.At-r.Grace
+	}
+	c := r.customers[ev.Customer]
+	if c == nil {
+		c = r.Engine.NewCustomer(ev.Customer)
+		r.customers[ev.Customer] = c
+	}
+	fresh := r.Engine.Apply(c, ev, r.clock, &r.out)
+	r.told(c)
+	r.latest = max(r.latest, ev.At)
+	r.Turn(r.latest - r.Grace)
+	return fresh
+}
+
+// Turn turns the clock to an instant, unless it is past it, and fires what is
+// due by then in the order of due instant and customer.
+func (r *Runner) Turn(to engine.Millis) {
+	if !r.started {
+		return
+	}
+	r.clock = max(r.clock, to)
+	for len(r.due) > 0 && r.due[0].at <= r.clock {
+		w := heap.Pop(&r.due).(wake)
+		if r.queued[w.c] == w.at {
+			delete(r.queued, w.c)
+		}
+		if w.c.Wake() != w.at {
+			continue
+		}
+		r.Engine.Advance(w.c, w.at, &r.out)
+		r.told(w.c)
+	}
+}
+
+// told hands out the effects of a step and notes when c wakes next.
+func (r *Runner) told(c *engine.Customer) {
+	if len(r.out.Effects) > 0 {
+		r.Emit(r.out.Effects)
+	}
+	r.out.Reset()
+	if at := c.Wake(); at != engine.Never && r.queued[c] != at {
+		r.queued[c] = at
+		heap.Push(&r.due, wake{at, c})
+	}
+}
+
+// Latest returns the greatest event time that was fed; ok is false if there was
+// none.
+func (r *Runner) Latest() (t engine.Millis, ok bool) { return r.latest, r.started }
+
+// Customers returns how many customers are known.
+func (r *Runner) Customers() int { return len(r.customers) }
+
+// Customer returns a customer, nil if it is not known.
+func (r *Runner) Customer(id string) *engine.Customer { return r.customers[id] }
