@@ -123,10 +123,11 @@ func (e *Engine) fire(x *exec, to Millis) {
 				x.overdue = append(x.overdue, overdue{i, due})
 			}
 		}
-		n := len(x.out.Effects)
-		// The pending units belong to the event, not to this instant.
+		last, evaluated, told := c.instant, x.out.Stats.Evaluated, len(x.out.Effects)
 		e.step(x, at, CauseTimer, "")
-		if len(x.out.Effects) == n {
+		if x.out.Stats.Evaluated == evaluated && len(x.out.Effects) == told {
+			// Nothing was due: the wake-up was early, and leaves no trace.
+			c.instant = last
 			x.out.Stats.EarlyWakes++
 		}
 		e.schedule(c)

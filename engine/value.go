@@ -190,12 +190,13 @@ func (e *Engine) nextYears(c *Customer, in *plan.InputPlan, cur expr.Value) Mill
 const maxYears = 10_000
 
 // expire is called when a cell's next instant has come: it touches the units
-// whose comparisons changed since the customer's last instant.
+// whose comparisons change then. Nothing crossed a threshold before, so that the
+// values a millisecond earlier are those that the units were judged by.
 func (e *Engine) expire(x *exec, cl *cell, at Millis) {
 	add := x.touched.add
 	for _, i := range e.p.Summaries[cl.summary].Inputs {
 		if in := &e.p.Inputs[i]; in.Timed() && len(in.Index.All) > 0 {
-			in.Index.Touch(e.value(x.c, i, x.c.instant), e.value(x.c, i, at), add)
+			in.Index.Touch(e.value(x.c, i, at-1), e.value(x.c, i, at), add)
 		}
 	}
 	cl.next = e.next(x, cl, at)
