@@ -1,0 +1,140 @@
+package rule
+
+import (
+	"slices"
+	"strings"
+
+	"cel.dev/cel-go/common/types"
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/engine/plan"
+)
+
+// defaultActivity is what counts as the customer being active unless the rules
+// say otherwise: anything on the site, an order that went through, and of
+// messages only what a person did with them.
+func defaultActivity() []plan.Source {
+	field := func(name string, k expr.Kind) *expr.Node {
+		return &expr.Node{Op: expr.OpField, Type: k, Name: plan.Email.String(), Path: name}
+	}
+	action := func(is string) *expr.Node {
+		val := &expr.Node{Op: expr.OpConst, Type: expr.String, Const: expr.StringValue(is)}
+		return &expr.Node{Op: expr.OpEq, Type: expr.Bool, Args: []*expr.Node{field("action", expr.String), val}}
+	}
+	byHand := &expr.Node{Op: expr.OpNot, Type: expr.Bool, Args: []*expr.Node{field("machine_open", expr.Bool)}}
+	email := join(expr.OpOr, nil, action("clicked"), join(expr.OpAnd, nil, action("opened"), byHand))
+	return []plan.Source{{Stream: plan.Web}, {Stream: plan.Email, Cond: email}, narrowed(plan.Purchase, nil, false)}
+}
+
+// setActivity reads what the files say of it. Several lines about one stream
+// add up.
+func (c *compiler) setActivity(lines []*passage) {
+	c.spec.Activity = defaultActivity()
+	if len(lines) == 0 {
+		return
+	}
+	var sources []plan.Source
+	for _, p := range lines {
+		if s, ok := c.activitySource(p); ok {
+			sources = addSource(sources, s)
+		}
+	}
+	sortSources(sources)
+	c.spec.Activity = sources
+	c.ownActivity = sourcesText(sources) != sourcesText(defaultActivity())
+}
+
+func (c *compiler) activitySource(p *passage) (plan.Source, bool) {
+	name := strings.TrimSpace(p.text)
+	if s, ok := plan.StreamByName(name); ok {
+		switch s {
+		case plan.Profile:
+			c.fail(p, "a change of the profile is no activity of the customer")
+			return plan.Source{}, false
+		case plan.Email:
+			c.warn(p, `such as email.action == "clicked"`, "this counts messages that were only sent as activity")
+		}
+		return narrowed(s, nil, false), true
+	}
+	r := c.read(p, event, false)
+	switch {
+	case r == nil:
+	case len(r.streams) != 1:
+		c.failHint(p, `such as web, or email.action == "clicked"`, "activity is a list of streams and of conditions on one stream each")
+	case r.typ.Kind() != types.BoolKind:
+		c.fail(p, "a condition must be true or false, this one is %s", inWords(r.typ))
+	case r.node.Op == expr.OpConst:
+		c.fail(p, "this condition is always %s", r.node.Text(nil))
+	default:
+		return narrowed(r.streams[0], r.node, false), true
+	}
+	return plan.Source{}, false
+}
+
+// addSource adds s, joined with what is already there of its stream.
+func addSource(sources []plan.Source, s plan.Source) []plan.Source {
+	i := slices.IndexFunc(sources, func(o plan.Source) bool { return o.Stream == s.Stream })
+	switch {
+	case i < 0:
+		return append(sources, s)
+	case sources[i].Cond == nil || s.Cond == nil:
+		sources[i].Cond = nil
+	default:
+		sources[i].Cond = join(expr.OpOr, nil, sources[i].Cond, s.Cond)
+	}
+	return sources
+}
+
+func sortSources(sources []plan.Source) {
+	slices.SortFunc(sources, func(a, b plan.Source) int { return int(a.Stream) - int(b.Stream) })
+}
+
+// silence returns what ends a silence: the named streams as activity has them,
+// or all of it.
+func (c *compiler) silence(streams []*passage) []plan.Source {
+	if streams == nil {
+		return c.spec.Activity
+	}
+	var sources []plan.Source
+	for _, p := range streams {
+		if p.text == "activity" {
+			for _, s := range c.spec.Activity {
+				sources = addSource(sources, s)
+			}
+			continue
+		}
+		s, ok := plan.StreamByName(p.text)
+		if !ok || s == plan.Profile {
+			names := []string{"web", "email", "purchase", "consent", "activity"}
+			c.failHint(p, didYouMean(p.text, names), "no stream of events %q", p.text)
+			continue
+		}
+		if i := slices.IndexFunc(c.spec.Activity, func(a plan.Source) bool { return a.Stream == s }); i >= 0 {
+			sources = addSource(sources, c.spec.Activity[i])
+			continue
+		}
+		sources = addSource(sources, narrowed(s, nil, false))
+	}
+	sortSources(sources)
+	return sources
+}
+
+// activityText stands for the activity in the text of an input. One that the
+// files define themselves is spelt out: with another definition it is another
+// input.
+func (c *compiler) activityText() string {
+	if !c.ownActivity {
+		return "activity"
+	}
+	return "activity[" + sourcesText(c.spec.Activity) + "]"
+}
+
+func sourcesText(sources []plan.Source) string {
+	parts := make([]string, len(sources))
+	for i, s := range sources {
+		parts[i] = s.Stream.String()
+		if s.Cond != nil {
+			parts[i] = nodeText(s.Cond)
+		}
+	}
+	return strings.Join(parts, ", ")
+}

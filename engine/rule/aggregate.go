@@ -1,0 +1,262 @@
+package rule
+
+import (
+	"slices"
+
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/types"
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/engine/plan"
+)
+
+// aggregation is a call of an aggregate while its arguments are read.
+type aggregation struct {
+	x    *expression
+	at   ast.Expr
+	name string
+	args []argument
+	// What the arguments say: a field or none, the events that count, how far
+	// back.
+	stream   plan.Stream
+	activity bool
+	field    *expr.Node
+	cond     *expr.Node
+	window   expr.Millis
+}
+
+// argument is one argument of an aggregate, read as an expression on an event.
+type argument struct {
+	at ast.Expr
+	result
+	bare bool // the name of a stream, or activity
+}
+
+// aggs maps the aggregates that read a field, or may.
+var aggs = map[string]plan.Agg{
+	"sum": plan.AggSum, "avg": plan.AggAvg, "min": plan.AggMin, "max": plan.AggMax,
+	"distinct": plan.AggDistinct, "first": plan.AggFirst, "last": plan.AggLast,
+}
+
+// aggregate replaces a call of an aggregate by its value.
+func (x *expression) aggregate(e ast.Expr, name string) {
+	a := aggregation{x: x, at: e, name: name}
+	if !a.read() {
+		x.failed = true
+		x.wrong[e.ID()] = true
+		x.fill(e, nil)
+		return
+	}
+	node := a.node()
+	x.fill(e, &result{node: node, typ: typeOf(node.Type)})
+}
+
+func typeOf(k expr.Kind) *types.Type {
+	switch k {
+	case expr.Date:
+		return types.TimestampType
+	default:
+		return celType(&expr.Type{Kind: k}, "")
+	}
+}
+
+func (a *aggregation) read() bool {
+	if a.at.AsCall().IsMemberFunction() || len(a.at.AsCall().Args()) == 0 {
+		a.x.failAt(a.at, "such as "+a.example(), "%s needs to know of which events", a.name)
+		return false
+	}
+	good := true
+	for i, e := range a.at.AsCall().Args() {
+		arg, ok := a.argument(e, i == 0)
+		good = good && ok
+		a.args = append(a.args, arg)
+	}
+	return good && a.readWindow() && a.readFirst() && a.readCondition() && a.oneStream()
+}
+
+// example is a call that would be right.
+func (a *aggregation) example() string {
+	switch {
+	case a.numeric():
+		return a.name + "(purchase.revenue, days(90))"
+	case a.name == "distinct":
+		return "distinct(web.url, days(7))"
+	case a.windowed():
+		return a.name + "(purchase, days(90))"
+	}
+	return a.name + "(purchase)"
+}
+
+func (a *aggregation) numeric() bool {
+	return slices.Contains([]string{"sum", "avg", "min", "max"}, a.name)
+}
+
+// windowed reports whether the aggregate can look at a window of time.
+func (a *aggregation) windowed() bool {
+	return !slices.Contains([]string{"first", "last", "since_first", "since_last"}, a.name)
+}
+
+// argument reads one argument in the world of a single event.
+func (a *aggregation) argument(e ast.Expr, first bool) (argument, bool) {
+	if e.Kind() == ast.IdentKind {
+		s, isStream := plan.StreamByName(e.AsIdent())
+		switch {
+		case isStream && s != plan.Profile:
+			return argument{at: e, bare: true, result: result{streams: []plan.Stream{s}}}, true
+		case first && e.AsIdent() == "activity":
+			a.activity = true
+			return argument{at: e, bare: true}, true
+		}
+	}
+	sub := *a.x
+	sub.level, sub.isDefine, sub.failed, sub.result = event, false, false, result{}
+	sub.scope(e)
+	sub.check(e)
+	if sub.failed {
+		return argument{}, false
+	}
+	tr := translator{expression: &sub}
+	node := tr.node(e)
+	if sub.failed || node == nil {
+		return argument{}, false
+	}
+	sub.result.node, sub.typ, sub.folds = node, sub.types[e.ID()], tr.deepest
+	tr.lintAbsent()
+	return argument{at: e, result: sub.result}, true
+}
+
+// readWindow takes the window off the end of the arguments.
+func (a *aggregation) readWindow() bool {
+	if len(a.args) < 2 {
+		return true
+	}
+	last := a.args[len(a.args)-1]
+	if last.bare {
+		return true
+	}
+	switch last.typ.Kind() {
+	case types.IntKind, types.DoubleKind:
+		hint := "such as days(90)"
+		if last.node.Op == expr.OpConst && a.windowed() {
+			hint = "days(" + a.x.text(last.node) + ")"
+		}
+		a.x.failAt(last.at, hint, "a window needs a unit")
+		return false
+	case types.DurationKind:
+	default:
+		return true
+	}
+	switch n := last.node; {
+	case !a.windowed():
+		a.x.failAt(last.at, "such as since_last(purchase) < days(30)", "%s looks at all time and takes no window; compare it", a.name)
+	case n.Op != expr.OpConst:
+		a.x.failAt(last.at, "", "a window must be a constant such as days(90)")
+	case n.Const.N <= 0:
+		a.x.failAt(last.at, "", "a window must be longer than zero")
+	case expr.Millis(n.Const.N) > maxWindow:
+		a.x.failAt(last.at, "leave it out for all time", "a window is at most 20 years long")
+	default:
+		a.window = expr.Millis(n.Const.N)
+		a.args = a.args[:len(a.args)-1]
+		return true
+	}
+	return false
+}
+
+// readFirst finds out whether the first argument is a stream, a condition or a
+// field.
+func (a *aggregation) readFirst() bool {
+	first := a.args[0]
+	_, takesField := aggs[a.name]
+	isField := !first.bare && first.node.Op == expr.OpField
+	mustField := takesField && a.name != "first" && a.name != "last"
+	switch {
+	case first.bare && mustField:
+		a.x.failAt(first.at, "such as "+a.example(), "%s needs a field, %s is a stream", a.name, first.at.AsIdent())
+	case first.bare:
+		return true
+	case takesField && isField:
+		return a.setField(first)
+	case mustField:
+		a.x.failAt(first.at, "such as "+a.example(), "%s reads one field of a stream, this is %s", a.name, a.describe(first))
+	case first.typ.Kind() == types.BoolKind:
+		return a.setCondition(first)
+	default:
+		a.x.failAt(first.at, "such as "+a.example(), "%s takes a stream or a condition, this is %s", a.name, inWords(first.typ))
+	}
+	return false
+}
+
+func (a *aggregation) describe(arg argument) string {
+	if arg.node.Op == expr.OpConst || arg.typ.Kind() == types.BoolKind {
+		return inWords(arg.typ)
+	}
+	return "worked out of it"
+}
+
+func (a *aggregation) setField(arg argument) bool {
+	stored := a.x.fields[arg.node].Kind
+	switch {
+	case stored == expr.List || stored == expr.Record:
+		a.x.failAt(arg.at, "", "%s reads single values, %s is %s", a.name, a.x.text(arg.node), inWords(arg.typ))
+		return false
+	case a.numeric() && stored != expr.Int && stored != expr.Double && stored != expr.Decimal:
+		a.x.failAt(arg.at, "", "%s needs a field with numbers, %s is %s", a.name, a.x.text(arg.node), inWords(arg.typ))
+		return false
+	}
+	a.field = arg.node
+	return true
+}
+
+func (a *aggregation) setCondition(arg argument) bool {
+	if arg.node.Op == expr.OpConst {
+		a.x.failAt(arg.at, "name the stream instead: count(purchase)", "this condition is always %s", a.x.text(arg.node))
+		return false
+	}
+	a.cond = arg.node
+	return true
+}
+
+// readCondition reads the condition behind a field.
+func (a *aggregation) readCondition() bool {
+	rest := a.args[1:]
+	switch {
+	case len(rest) == 0:
+		return true
+	case len(rest) > 1:
+		a.x.failAt(rest[1].at, "such as "+a.example(), "%s has too many arguments", a.name)
+	case rest[0].bare:
+		a.x.failAt(rest[0].at, "use two aggregates and combine them", "an aggregate reads one stream, %s is given another one", a.name)
+	case rest[0].typ.Kind() != types.BoolKind:
+		a.x.failAt(rest[0].at, "such as "+a.example(), "this must be a condition or a window")
+	case a.field == nil:
+		a.x.failAt(rest[0].at, "join conditions with &&: "+a.name+"(purchase.revenue > 100.0 && …)", "%s takes a stream or a condition, not both", a.name)
+	default:
+		return a.setCondition(rest[0])
+	}
+	return false
+}
+
+// oneStream checks that all arguments are about events of one stream.
+func (a *aggregation) oneStream() bool {
+	var streams []plan.Stream
+	for _, arg := range a.args {
+		for _, s := range arg.streams {
+			if !slices.Contains(streams, s) {
+				streams = append(streams, s)
+			}
+		}
+	}
+	switch {
+	case a.activity:
+		return true
+	case len(streams) == 0:
+		a.x.failAt(a.at, "such as "+a.example(), "%s names no stream", a.name)
+		return false
+	case len(streams) > 1:
+		slices.Sort(streams)
+		a.x.failAt(a.at, "use two aggregates and combine them", "an aggregate reads one stream, %s reads %s", a.name, streamNames(streams))
+		return false
+	}
+	a.stream = streams[0]
+	return true
+}

@@ -1,0 +1,277 @@
+package rule
+
+import (
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/segmill/segmill/engine/plan"
+	"go.yaml.in/yaml/v4"
+)
+
+// document is what all files say, before any expression is looked at.
+type document struct {
+	zone       *passage
+	activity   []*passage
+	activityAt *passage
+	defines    []declaration
+	segments   []segment
+	lifecycles []lifecycle
+	triggers   []trigger
+}
+
+// declaration is a name with an expression.
+type declaration struct{ name, text *passage }
+
+// segment is a segment as written.
+type segment struct {
+	id   *passage
+	meta plan.Meta
+	when *passage
+}
+
+// lifecycle is a lifecycle as written.
+type lifecycle struct {
+	id     *passage
+	meta   plan.Meta
+	stages []stage
+}
+
+// stage is a stage of a lifecycle as written.
+type stage struct{ id, when *passage }
+
+var (
+	topWords     = words{known: []string{"version", "defaults", "activity", "define", "segments", "lifecycles", "triggers"}, later: []string{"streams", "traits"}}
+	defaultWords = words{known: []string{"timezone"}, later: []string{"quiet_hours", "consent", "clock"}}
+	segmentWords = words{
+		known: []string{"id", "name", "description", "objective", "owner", "review_by", "channel", "expected_size", "when"},
+		later: []string{"min_stay", "refresh", "sticky", "only_if", "not_if", "until", "enter", "exit"},
+	}
+	lifecycleWords = words{
+		known: []string{"id", "name", "description", "objective", "owner", "review_by", "channel", "stages"},
+		later: []string{"min_stay", "refresh", "sticky"},
+	}
+	stageWords = words{known: []string{"id", "when"}, later: []string{"min_stay", "name", "sticky"}}
+)
+
+func (r *reader) top(root *yaml.Node) {
+	s, ok := r.section(root, "a rule file", topWords)
+	if !ok {
+		return
+	}
+	if v := r.required(s, "version", "start the file with version: 1"); v != nil && v.text != "1" {
+		r.failHint(v, "write version: 1", "this version of segmill does not have version %s of the rule language", strconv.Quote(v.text))
+	}
+	if n := s.vals["defaults"]; n != nil {
+		r.defaults(n)
+	}
+	if n := s.vals["activity"]; n != nil {
+		r.activity(n)
+	}
+	if n := s.vals["define"]; n != nil {
+		r.defines(n)
+	}
+	for _, n := range r.list(s.vals["segments"], "segments") {
+		r.segment(n)
+	}
+	for _, n := range r.list(s.vals["lifecycles"], "lifecycles") {
+		r.lifecycle(n)
+	}
+	for _, n := range r.list(s.vals["triggers"], "triggers") {
+		r.trigger(n)
+	}
+}
+
+func (r *reader) defaults(n *yaml.Node) {
+	s, ok := r.section(n, "defaults", defaultWords)
+	if !ok {
+		return
+	}
+	zone := r.scalar(s, "timezone")
+	switch prev := r.doc.zone; {
+	case zone == nil:
+	case prev != nil && prev.text != zone.text:
+		r.fail(zone, "the default time zone is %s here and %s in %s", zone.text, prev.text, where(prev))
+	case !isZone(zone.text):
+		r.failHint(zone, "write an IANA name such as Europe/Paris", "no time zone %s", strconv.Quote(zone.text))
+	default:
+		r.doc.zone = zone
+	}
+}
+
+// isZone reports whether Go's time zone database knows the name.
+func isZone(name string) bool {
+	_, ok := zone(name)
+	return ok
+}
+
+func zone(name string) (*time.Location, bool) {
+	if name == "" || name == "Local" {
+		return nil, false
+	}
+	loc, err := time.LoadLocation(name)
+	return loc, err == nil
+}
+
+func (r *reader) activity(n *yaml.Node) {
+	list := r.texts(n, "activity")
+	if len(list) == 0 {
+		if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
+			r.failHint(offset{r.file, r.file.offset(n.Line, n.Column)}, "take the key out to get the default", "activity names no stream")
+		}
+		return
+	}
+	at := newPassage(r.file, n)
+	if r.doc.activityAt != nil {
+		if !sameTexts(r.doc.activity, list) {
+			r.fail(offset{r.file, r.file.offset(n.Line, n.Column)}, "activity is also given in %s, with another value", where(r.doc.activityAt.start()))
+		}
+		return
+	}
+	r.doc.activity, r.doc.activityAt = list, at
+}
+
+func sameTexts(a, b []*passage) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i].text != b[i].text {
+			return false
+		}
+	}
+	return true
+}
+
+// where names a place in the middle of a sentence.
+func where(p place) string {
+	pos := posOf(p)
+	return pos.File + ":" + strconv.Itoa(pos.Line)
+}
+
+var nameForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,99}$`)
+
+func (r *reader) defines(n *yaml.Node) {
+	s, ok := r.section(n, "define", words{any: true})
+	if !ok {
+		return
+	}
+	for _, name := range s.order {
+		if !nameForm.MatchString(name.text) {
+			r.failHint(name, "use letters, digits and _", "%s cannot be a name", strconv.Quote(name.text))
+			continue
+		}
+		text := r.scalar(s, name.text)
+		if text != nil {
+			r.doc.defines = append(r.doc.defines, declaration{name, text})
+		}
+	}
+}
+
+func (r *reader) segment(n *yaml.Node) {
+	s, ok := r.section(n, "a segment", segmentWords)
+	if !ok {
+		return
+	}
+	id := r.identify(s, "segment", "a segment")
+	meta := r.meta(s)
+	when := r.required(s, "when", "add when: the condition of its members")
+	if id == nil {
+		return
+	}
+	meta.Pos = posOf(id)
+	r.doc.segments = append(r.doc.segments, segment{id, meta, when})
+}
+
+// identify reads the id and puts it into the name by which errors call s.
+func (r *reader) identify(s *section, short, what string) *passage {
+	id := r.required(s, "id", "add id: a short name that never changes")
+	if !r.id(id, what) {
+		return nil
+	}
+	s.what = short + " " + strconv.Quote(id.text)
+	return id
+}
+
+var sizeForm = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)%\.\.([0-9]+(?:\.[0-9]+)?)%$`)
+
+func (r *reader) meta(s *section) plan.Meta {
+	var m plan.Meta
+	for _, f := range []struct {
+		key, hint string
+		to        *string
+	}{
+		{"objective", "add objective: what it is for", &m.Objective},
+		{"owner", "add owner: who answers for it", &m.Owner},
+		{"review_by", "add review_by: the day by which somebody looks at it again", &m.ReviewBy},
+	} {
+		if p := r.required(s, f.key, f.hint); p != nil {
+			*f.to = p.text
+			if f.key == "review_by" {
+				r.date(p)
+			}
+		}
+	}
+	r.optional(s, "name", &m.Name)
+	r.optional(s, "channel", &m.Channel)
+	r.scalar(s, "description")
+	if p := r.optional(s, "expected_size", &m.ExpectedSize); p != nil {
+		r.size(p)
+	}
+	return m
+}
+
+func (r *reader) optional(s *section, key string, to *string) *passage {
+	p := r.scalar(s, key)
+	if p != nil {
+		*to = p.text
+	}
+	return p
+}
+
+func (r *reader) date(p *passage) {
+	if _, err := time.Parse(time.DateOnly, p.text); err != nil {
+		r.failHint(p, "write a date as 2027-06-01", "%s is not a date", strconv.Quote(p.text))
+	}
+}
+
+func (r *reader) size(p *passage) {
+	m := sizeForm.FindStringSubmatch(p.text)
+	if m == nil {
+		r.failHint(p, "write it as 5%..25%", "%s is not a range of percentages", strconv.Quote(p.text))
+		return
+	}
+	low, _ := strconv.ParseFloat(m[1], 64)
+	high, _ := strconv.ParseFloat(m[2], 64)
+	if low > high || high > 100 {
+		r.fail(p, "a range of percentages goes from the smaller to the larger, at most 100%%")
+	}
+}
+
+func (r *reader) lifecycle(n *yaml.Node) {
+	s, ok := r.section(n, "a lifecycle", lifecycleWords)
+	if !ok {
+		return
+	}
+	id := r.identify(s, "lifecycle", "a lifecycle")
+	l := lifecycle{id: id, meta: r.meta(s)}
+	nodes := r.list(s.vals["stages"], "stages")
+	if s.vals["stages"] == nil || len(nodes) == 0 && s.vals["stages"].Kind == yaml.SequenceNode {
+		r.failHint(s.at, "add stages: a list of id and when", "%s has no stages", s.what)
+	}
+	for _, node := range nodes {
+		st, ok := r.section(node, "a stage", stageWords)
+		if !ok {
+			continue
+		}
+		sid := r.identify(st, "stage", "a stage")
+		when := r.required(st, "when", `add when: its condition, or when: "true" for whoever is left`)
+		if sid != nil {
+			l.stages = append(l.stages, stage{sid, when})
+		}
+	}
+	if id != nil {
+		l.meta.Pos = posOf(id)
+		r.doc.lifecycles = append(r.doc.lifecycles, l)
+	}
+}

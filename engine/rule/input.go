@@ -1,0 +1,169 @@
+package rule
+
+import (
+	"strings"
+
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/engine/plan"
+)
+
+// node makes the value of the aggregate: an input, or an expression on one.
+func (a *aggregation) node() *expr.Node {
+	c := a.x.compiler
+	in := a.input()
+	switch a.name {
+	case "did":
+		zero := expr.IntValue(0)
+		return &expr.Node{Op: expr.OpGt, Type: expr.Bool, Args: []*expr.Node{c.inputNode(in), {Op: expr.OpConst, Type: expr.Int, Const: zero}}}
+	case "since_first", "since_last":
+		return c.sinceNode(c.input(in))
+	}
+	n := c.inputNode(in)
+	if a.field != nil {
+		c.fields[n] = c.fields[a.field]
+	}
+	return n
+}
+
+// input makes the plan's form of the aggregate.
+func (a *aggregation) input() plan.Input {
+	in := plan.Input{Kind: plan.InAggregate, Window: a.window, Agg: plan.AggCount, Type: expr.Int}
+	name := "count"
+	switch a.name {
+	case "first", "since_first":
+		name, in.Agg, in.Type = "first", plan.AggFirstTime, expr.Time
+	case "last", "since_last":
+		name, in.Agg, in.Type = "last", plan.AggLastTime, expr.Time
+	}
+	if a.field != nil {
+		name, in.Agg = a.name, aggs[a.name]
+		in.Field, in.Stored = a.field.Path, a.x.fields[a.field].Kind
+		in.Type = resultKind(in.Agg, in.Stored)
+	}
+	in.Sources = a.x.spec.Activity
+	if !a.activity {
+		in.Sources = []plan.Source{a.source(in.Agg == plan.AggSum && in.Stored == expr.Decimal)}
+	}
+	in.Text = name + "(" + strings.Join(a.texts(in), ", ") + ")"
+	return in
+}
+
+func resultKind(agg plan.Agg, stored expr.Kind) expr.Kind {
+	switch {
+	case agg == plan.AggDistinct:
+		return expr.Int
+	case agg == plan.AggAvg || stored == expr.Decimal:
+		return expr.Double
+	}
+	return stored
+}
+
+// source is the stream with the condition that counts: of purchases the
+// completed ones, unless the rule speaks of their kind.
+func (a *aggregation) source(signed bool) plan.Source {
+	s := narrowed(a.stream, a.cond, signed)
+	if a.stream == plan.Purchase && signed {
+		s.Negate = kindIn("cancelled", "refunded")
+	}
+	return s
+}
+
+// narrowed adds to a condition on purchases which kinds are meant where it does
+// not say. Sums of money see refunds and cancellations too, to subtract them.
+func narrowed(s plan.Stream, cond *expr.Node, signed bool) plan.Source {
+	out := plan.Source{Stream: s, Cond: cond}
+	if s != plan.Purchase || namesKind(cond) {
+		return out
+	}
+	out.Cond = kindIn("completed")
+	if signed {
+		out.Cond = kindIn("cancelled", "completed", "refunded")
+	}
+	if cond != nil {
+		out.Cond = join(expr.OpAnd, nil, out.Cond, cond)
+	}
+	return out
+}
+
+// namesKind reports whether the condition speaks of purchase.kind.
+func namesKind(cond *expr.Node) bool {
+	found := false
+	if cond != nil {
+		walk(cond, func(n *expr.Node) { found = found || n.Op == expr.OpField && n.Path == "kind" })
+	}
+	return found
+}
+
+// kindIn is purchase.kind in [kinds], which must be sorted.
+func kindIn(kinds ...string) *expr.Node {
+	field := &expr.Node{Op: expr.OpField, Type: expr.String, Name: plan.Purchase.String(), Path: "kind"}
+	vals := make([]expr.Value, len(kinds))
+	for i, k := range kinds {
+		vals[i] = expr.StringValue(k)
+	}
+	op, list := expr.OpIn, &expr.Node{Op: expr.OpConst, Type: expr.List, Const: expr.ListValue(vals)}
+	if len(vals) == 1 {
+		op, list = expr.OpEq, &expr.Node{Op: expr.OpConst, Type: expr.String, Const: vals[0]}
+	}
+	return &expr.Node{Op: op, Type: expr.Bool, Args: []*expr.Node{field, list}}
+}
+
+// texts prints the arguments with everything that is left out by default made
+// explicit, except the condition that the bare form stands for.
+func (a *aggregation) texts(in plan.Input) []string {
+	var parts []string
+	if a.activity {
+		parts = append(parts, a.x.activityText())
+	} else {
+		source := in.Sources[0]
+		plain := narrowed(a.stream, nil, source.Negate != nil)
+		cond := nodeText(source.Cond)
+		isPlain := cond == nodeText(plain.Cond)
+		switch {
+		case a.field != nil && isPlain:
+			parts = append(parts, a.field.Text(nil))
+		case a.field != nil:
+			parts = append(parts, a.field.Text(nil), cond)
+		case isPlain:
+			parts = append(parts, a.stream.String())
+		default:
+			parts = append(parts, cond)
+		}
+	}
+	if in.Window > 0 {
+		parts = append(parts, expr.DurationText(in.Window))
+	}
+	return parts
+}
+
+// nodeText prints a tree that reads no input.
+func nodeText(n *expr.Node) string {
+	if n == nil {
+		return ""
+	}
+	return n.Text(nil)
+}
+
+// sinceNode is the time from a time-valued input to now.
+func (c *compiler) sinceNode(of int) *expr.Node {
+	return c.inputNode(plan.Input{
+		Text: "since(" + c.spec.Inputs[of].Text + ")", Kind: plan.InSince, Type: expr.Duration, Of: of,
+	})
+}
+
+// profileNode is an attribute of the profile.
+func (c *compiler) profileNode(path string, t *expr.Type) *expr.Node {
+	n := c.inputNode(plan.Input{
+		Text: expr.FieldText(plan.Profile.String(), path), Kind: plan.InProfile, Type: ruleKind(t.Kind), Field: path, Stored: t.Kind,
+	})
+	c.fields[n] = t
+	return n
+}
+
+// ruleKind is the kind by which rules see values that are stored as k.
+func ruleKind(k expr.Kind) expr.Kind {
+	if k == expr.Decimal {
+		return expr.Double
+	}
+	return k
+}

@@ -1,0 +1,70 @@
+// Package rule reads rule files: YAML that holds conditions in CEL. It checks
+// them against a plan.Catalog and turns them into a plan.Spec, which knows
+// nothing of either language.
+//
+// It does no I/O: the caller reads the files. Every error names its place in
+// the file that a person edited, and all errors of all files come at once.
+package rule
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/engine/plan"
+)
+
+// Bounds on what Parse takes. They are far above any real rule file and keep
+// the time and memory that a file can cost in proportion to its size.
+const (
+	// MaxFileSize is the largest rule file, in bytes.
+	MaxFileSize = 1 << 20
+	maxLine     = 8 << 10 // bytes in one line
+	maxDepth    = 16      // nesting of YAML lists and mappings
+	maxText     = 8 << 10 // characters in one expression
+	maxNodes    = 10_000  // nodes of one expression, definitions expanded
+	maxNesting  = 64      // nesting of parentheses and operators
+	maxFolds    = 3       // nesting of exists, all, filter, map
+)
+
+// Lengths of time that rules may name.
+const (
+	day       = expr.Millis(86_400_000)
+	maxWindow = 20 * 366 * day
+	maxCart   = 30 * day
+)
+
+// File is a rule file that somebody has read.
+type File struct {
+	Name string
+	Data []byte
+}
+
+// Set is a checked set of rules.
+type Set struct {
+	// Spec is what the engine compiles. Each rule in it carries its place.
+	Spec *plan.Spec
+	// Warnings are remarks that do not stop the rules from running, sorted by
+	// place.
+	Warnings Problems
+}
+
+// Parse checks the files as one set of rules. Definitions and segments of one
+// file can be used in all of them, whatever their order. The error is of type
+// Problems and holds every error of every file.
+func Parse(files []File, cat *plan.Catalog) (*Set, error) {
+	files = slices.Clone(files)
+	slices.SortStableFunc(files, func(a, b File) int { return cmp.Compare(a.Name, b.Name) })
+	var log log
+	var doc document
+	for _, f := range files {
+		readFile(f, &doc, &log)
+	}
+	c := newCompiler(cat, &log)
+	c.compile(&doc)
+	errs, warnings := log.split()
+	if len(errs) > 0 {
+		return nil, errs
+	}
+	return &Set{Spec: &c.spec, Warnings: warnings}, nil
+}

@@ -1,0 +1,187 @@
+package rule
+
+import (
+	"slices"
+	"strings"
+
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/types"
+	"github.com/segmill/segmill/engine/plan"
+)
+
+// scope walks the parsed tree before its types are known. It says what may not
+// stand where it stands, and replaces definitions and aggregates by holes, whose
+// types the checker then takes for granted.
+func (x *expression) scope(e ast.Expr) {
+	switch e.Kind() {
+	case ast.IdentKind:
+		x.scopeName(e)
+		return
+	case ast.LiteralKind:
+		x.scopeLiteral(e)
+		return
+	case ast.MapKind, ast.StructKind:
+		x.failAt(e, "", "rules have no map values")
+		x.fill(e, nil)
+		return
+	case ast.ComprehensionKind:
+		v := e.AsComprehension().IterVar()
+		if x.isTaken(v) || x.defines[v] != nil {
+			x.failAt(e, "choose another name for the variable", "%q already means something in rules", v)
+		}
+	case ast.CallKind:
+		call := e.AsCall()
+		name := call.FunctionName()
+		if x.isUnknown(name, call.IsMemberFunction()) {
+			x.noFunction(e, name)
+			x.fill(e, nil)
+			return
+		}
+		if !call.IsMemberFunction() && x.scopeCall(e, name) {
+			return
+		}
+	}
+	for _, c := range children(e) {
+		x.scope(c)
+	}
+}
+
+// scopeCall deals with the functions that the checker does not know, or not in
+// this place. It reports whether nothing below the call is left to look at.
+func (x *expression) scopeCall(e ast.Expr, name string) bool {
+	switch {
+	case slices.Contains(laterFunctions, name):
+		x.failAt(e, "", "this version does not have %s()", name)
+	case x.level == customer && slices.Contains(aggregates, name):
+		x.aggregate(e, name)
+		return true
+	case x.level == event && slices.Contains(aggregates, name):
+		x.failAt(e, "give it a name outside, or combine two aggregates: sum(…) / count(…)", "%s cannot stand inside another aggregate or beside the fields of an event", name)
+	case x.level == event && isCustomerFunction(name):
+		x.failAt(e, "use it outside: count(…) > 0 && "+name+"(…)", "%s reads the customer, an aggregate looks at one event at a time", name)
+	default:
+		return false
+	}
+	x.fill(e, nil)
+	return true
+}
+
+// isUnknown reports whether no version of the language has the function. The
+// checker would say so too, but after complaints about its arguments.
+func (x *expression) isUnknown(name string, method bool) bool {
+	if !nameForm.MatchString(name) { // an operator
+		return false
+	}
+	if method && slices.Contains(aggregates, name) {
+		return true
+	}
+	return !slices.Contains(x.lang.names[customer], name) && !slices.Contains(laterFunctions, name)
+}
+
+func isCustomerFunction(name string) bool {
+	return slices.ContainsFunc(customerFunctions, func(s signature) bool { return slices.Contains(strings.Fields(s.names), name) })
+}
+
+func (x *expression) scopeName(e ast.Expr) {
+	name := e.AsIdent()
+	if x.defines[name] != nil {
+		x.useDefine(e, name)
+		return
+	}
+	s, isStream := plan.StreamByName(name)
+	switch {
+	case !isStream && name != "activity":
+	case x.level == customer && isStream && s == plan.Profile:
+	case x.level == customer:
+		x.failAt(e, "such as count("+name+", days(90)) or last("+name+")", "%s stands for events, and only inside an aggregate", name)
+		x.fill(e, nil)
+	case name == "activity":
+		x.failAt(e, "", "activity stands alone in an aggregate: count(activity, days(7))")
+		x.fill(e, nil)
+	case s == plan.Profile:
+		x.failAt(e, "compare it outside: count(…) > 0 && profile.…", "an aggregate looks at events, it cannot read the profile")
+		x.fill(e, nil)
+	case !slices.Contains(x.streams, s):
+		x.streams = append(x.streams, s)
+	}
+}
+
+func (x *expression) scopeLiteral(e ast.Expr) {
+	switch e.AsLiteral().Type() {
+	case types.UintType:
+		x.failAt(e, "take the u off", "rules have no unsigned numbers")
+	case types.BytesType:
+		x.failAt(e, "take the b off", "rules have no bytes")
+	case types.NullType:
+		x.failAt(e, "to ask whether there is a value write has(profile.country)", "rules have no null")
+	default:
+		return
+	}
+	x.fill(e, nil)
+}
+
+// useDefine puts the value of a definition in the place of its name.
+func (x *expression) useDefine(e ast.Expr, name string) {
+	if x.defines[name].state == reading {
+		x.failAt(e, "", "%q is defined by itself", name)
+		x.fill(e, nil)
+		return
+	}
+	d := x.resolve(name)
+	r := d.result
+	switch {
+	case r == nil: // told where it is defined
+		x.failed = true
+		x.wrong[e.ID()] = true
+	case x.level == customer && r.level == event:
+		x.failAt(e, "", "%s is about one event of %s; use it inside count, sum, did, last(…)", name, streamNames(r.streams))
+		r = nil
+	case x.level == event && r.level == customer:
+		x.failAt(e, "", "%s reads the customer, an aggregate looks at one event at a time", name)
+		r = nil
+	default:
+		if x.size += r.size; x.size > maxNodes {
+			x.failAt(e, "", "with its definitions this has more than %d parts", maxNodes)
+			r = nil
+			break
+		}
+		x.member = append(x.member, r.member...)
+		for _, s := range r.streams {
+			if !slices.Contains(x.streams, s) {
+				x.streams = append(x.streams, s)
+			}
+		}
+	}
+	x.fill(e, r)
+}
+
+// fill replaces the node by a hole with the value r, or by one that suits every
+// type if r is nil.
+func (x *expression) fill(e ast.Expr, r *result) {
+	name := holeName(types.ErrorType)
+	if r != nil {
+		x.holes[e.ID()] = r
+		name = x.lang.hole(x.level, r.typ)
+	}
+	e.SetKindCase(ast.NewExprFactory().NewIdent(e.ID(), name))
+}
+
+// readsEvents reports whether a definition is about one event: it names a
+// stream outside of aggregates.
+func (x *expression) readsEvents(e ast.Expr) bool {
+	switch e.Kind() {
+	case ast.IdentKind:
+		name := e.AsIdent()
+		if d := x.defines[name]; d != nil {
+			d = x.resolve(name)
+			return d.result != nil && d.result.level == event
+		}
+		s, ok := plan.StreamByName(name)
+		return ok && s != plan.Profile
+	case ast.CallKind:
+		if call := e.AsCall(); !call.IsMemberFunction() && slices.Contains(aggregates, call.FunctionName()) {
+			return false
+		}
+	}
+	return slices.ContainsFunc(children(e), x.readsEvents)
+}

@@ -1,0 +1,89 @@
+package rule
+
+import (
+	"bytes"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/segmill/segmill/engine/plan"
+	"go.yaml.in/yaml/v4"
+)
+
+// source is the text of a rule file with the starts of its lines.
+type source struct {
+	name  string
+	data  []byte
+	lines []int
+}
+
+func newSource(f File) *source {
+	s := &source{name: f.Name, data: f.Data, lines: []int{0}}
+	for i, b := range f.Data {
+		if b == '\n' {
+			s.lines = append(s.lines, i+1)
+		}
+	}
+	return s
+}
+
+// lineAt returns the index of the line that holds the byte at.
+func (s *source) lineAt(at int) int {
+	i, found := slices.BinarySearch(s.lines, at)
+	if !found {
+		i--
+	}
+	return max(i, 0)
+}
+
+// line returns the text of the line with index i, without its end.
+func (s *source) line(i int) string {
+	end := len(s.data)
+	if i+1 < len(s.lines) {
+		end = s.lines[i+1]
+	}
+	return string(bytes.TrimRight(s.data[s.lines[i]:end], "\r\n"))
+}
+
+// offset finds the byte at a line and column, both from 1, columns in
+// characters.
+func (s *source) offset(line, column int) int {
+	if line < 1 || line > len(s.lines) {
+		return 0
+	}
+	at := s.lines[line-1]
+	for ; column > 1 && at < len(s.data) && s.data[at] != '\n'; column-- {
+		_, n := utf8.DecodeRune(s.data[at:])
+		at += n
+	}
+	return at
+}
+
+// passage is the text of a YAML scalar that knows where in the file each of its
+// characters stands.
+type passage struct {
+	file *source
+	node *yaml.Node
+	text string
+	// offsets holds the byte in the file of each character of text, and of its
+	// end; made when first asked for.
+	offsets []int
+}
+
+func newPassage(f *source, n *yaml.Node) *passage {
+	return &passage{file: f, node: n, text: n.Value}
+}
+
+// start is where the scalar begins: its quote or its block sign, if it has one.
+func (p *passage) start() offset {
+	return offset{p.file, p.file.offset(p.node.Line, p.node.Column)}
+}
+
+func (p *passage) resolve() (plan.Pos, string) { return p.char(0).resolve() }
+
+// char is the place of the i-th character of the text.
+func (p *passage) char(i int) offset {
+	if p.offsets == nil {
+		p.offsets = align(p)
+	}
+	return offset{p.file, p.offsets[max(0, min(i, len(p.offsets)-1))]}
+}

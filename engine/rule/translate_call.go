@@ -1,0 +1,366 @@
+package rule
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/engine/plan"
+)
+
+// call translates operators and functions.
+func (t *translator) call(e ast.Expr) *expr.Node {
+	c := e.AsCall()
+	name, args := c.FunctionName(), c.Args()
+	if c.IsMemberFunction() {
+		args = append([]ast.Expr{c.Target()}, args...)
+	}
+	switch name {
+	case operators.LogicalAnd:
+		return t.logic(expr.OpAnd, args)
+	case operators.LogicalOr:
+		return t.logic(expr.OpOr, args)
+	case operators.LogicalNot:
+		return t.not(e, args[0])
+	case operators.NotStrictlyFalse:
+		// The condition of a comprehension goes on while it is unknown anyway.
+		return t.value(args[0])
+	case operators.Equals, operators.NotEquals, operators.Less, operators.LessEquals, operators.Greater, operators.GreaterEquals:
+		return t.comparison(e, binary[name], args)
+	case operators.In:
+		return t.membership(e, args)
+	case operators.Index:
+		return t.index(e, args)
+	case operators.Conditional:
+		return t.conditional(args)
+	}
+	if op, ok := binary[name]; ok {
+		return t.arithmetic(e, op, args)
+	}
+	return t.function(e, name, args)
+}
+
+func (t *translator) logic(op expr.Op, args []ast.Expr) *expr.Node {
+	nodes := t.values(args)
+	if nodes == nil {
+		return nil
+	}
+	return join(op, func(i int) string { return t.spec.Inputs[i].Text }, nodes...)
+}
+
+func (t *translator) not(e, arg ast.Expr) *expr.Node {
+	n := t.value(arg)
+	if n == nil {
+		return nil
+	}
+	t.doubt(e, "!", n)
+	return t.fold(e, negate(n))
+}
+
+// comparison translates == != < <= > >=. Only here may a growing duration
+// stand.
+func (t *translator) comparison(e ast.Expr, op expr.Op, args []ast.Expr) *expr.Node {
+	a, b := t.node(args[0]), t.node(args[1])
+	if a == nil || b == nil {
+		return nil
+	}
+	for i, side := range []*expr.Node{a, b} {
+		other := [...]*expr.Node{b, a}[i]
+		if !t.grows(side) {
+			continue
+		}
+		if other.Op != expr.OpConst {
+			t.failAt(args[i], compareTime, "the time since something grows, so it can only be compared with a constant")
+			return nil
+		}
+		if op == expr.OpEq || op == expr.OpNe {
+			t.failAt(e, "use >= or <", "the time since something equals %s for a millisecond only", t.text(other))
+			return nil
+		}
+	}
+	t.checkWord(args[0], a, b)
+	t.checkWord(args[1], b, a)
+	if op == expr.OpNe {
+		t.doubt(e, "!=", a, b)
+	}
+	return t.fold(e, relate(op, a, b))
+}
+
+func (t *translator) membership(e ast.Expr, args []ast.Expr) *expr.Node {
+	x := t.value(args[0])
+	if x == nil {
+		return nil
+	}
+	if m, ok := t.mapOf(args[1]); ok {
+		if x.Op != expr.OpConst {
+			t.failAt(args[0], `such as "plan" in `+m.stream+"."+m.name, "the key must be a constant text")
+			return nil
+		}
+		n := t.mapKey(args[0], m, x.Const.S)
+		if n == nil {
+			return nil
+		}
+		return &expr.Node{Op: expr.OpHas, Type: expr.Bool, Args: []*expr.Node{n}}
+	}
+	list := t.value(args[1])
+	if list == nil {
+		return nil
+	}
+	if args[1].Kind() == ast.ListKind && list.Op == expr.OpConst {
+		for i, elem := range args[1].AsList().Elements() {
+			t.checkWord(elem, constNode(list.Const.L[i]), x)
+		}
+	} else if list.Op == expr.OpConst {
+		for _, v := range list.Const.L {
+			t.checkWord(args[1], constNode(v), x)
+		}
+	}
+	if elem := t.fields[list]; elem != nil && elem.Elem != nil && x.Op == expr.OpConst {
+		t.checkValue(args[0], x.Const.S, elem.Elem, t.text(list))
+	}
+	return t.fold(e, member(x, list))
+}
+
+func (t *translator) index(e ast.Expr, args []ast.Expr) *expr.Node {
+	if m, ok := t.mapOf(args[0]); ok {
+		key := t.value(args[1])
+		if key == nil {
+			return nil
+		}
+		if key.Op != expr.OpConst {
+			t.failAt(args[1], `such as `+m.stream+"."+m.name+`["plan"]`, "the key must be a constant text")
+			return nil
+		}
+		return t.mapKey(args[1], m, key.Const.S)
+	}
+	nodes := t.values(args)
+	if nodes == nil {
+		return nil
+	}
+	n := t.fold(e, &expr.Node{Op: expr.OpIndex, Type: kindOfType(t.types[e.ID()]), Args: nodes})
+	if typ := t.fields[nodes[0]]; n != nil && typ != nil && typ.Elem != nil {
+		t.fields[n] = typ.Elem
+	}
+	return n
+}
+
+func (t *translator) conditional(args []ast.Expr) *expr.Node {
+	nodes := t.values(args)
+	switch {
+	case nodes == nil:
+		return nil
+	case isTrue(nodes[0]):
+		return nodes[1]
+	case isFalse(nodes[0]):
+		return nodes[2]
+	}
+	typ := nodes[1].Type
+	if nodes[2].Type == expr.Double {
+		typ = expr.Double
+	}
+	return &expr.Node{Op: expr.OpCond, Type: typ, Args: nodes}
+}
+
+func (t *translator) arithmetic(e ast.Expr, op expr.Op, args []ast.Expr) *expr.Node {
+	nodes := t.values(args)
+	if nodes == nil {
+		return nil
+	}
+	return t.fold(e, &expr.Node{Op: op, Type: kindOfType(t.types[e.ID()]), Args: nodes})
+}
+
+// units are the lengths of the functions that make a duration of a number.
+var units = map[string]expr.Millis{"weeks": 7 * day, "days": day, "hours": 3_600_000, "minutes": 60_000}
+
+// function translates what is written as a call.
+func (t *translator) function(e ast.Expr, name string, args []ast.Expr) *expr.Node {
+	nodes := t.values(args)
+	if nodes == nil {
+		return nil
+	}
+	if unit := units[name]; unit != 0 {
+		return t.length(args[0], nodes[0], name, unit)
+	}
+	switch name {
+	case operators.Negate:
+		return t.fold(e, &expr.Node{Op: expr.OpNeg, Type: nodes[0].Type, Args: nodes})
+	case "timestamp", "duration":
+		return t.instantOrLength(args[0], nodes[0], name)
+	case "since":
+		return t.since(args[0], nodes[0])
+	case "age", "years_since":
+		return t.years(args[0], nodes[0], name)
+	case "in_segment":
+		return t.inSegment(args[0], nodes[0])
+	case "consented":
+		return t.consented(args, nodes)
+	case "matches":
+		if !t.pattern(args[1], nodes[1]) {
+			return nil
+		}
+	case "int", "double", "string":
+		if k := kindOfType(t.types[e.ID()]); nodes[0].Type == k {
+			return nodes[0]
+		}
+	}
+	if strings.HasPrefix(name, "get") && len(nodes) == 2 && !t.zone(args[1], nodes[1]) {
+		return nil
+	}
+	return t.fold(e, &expr.Node{Op: expr.OpCall, Type: kindOfType(t.types[e.ID()]), Name: name, Args: nodes})
+}
+
+func (t *translator) length(e ast.Expr, n *expr.Node, name string, unit expr.Millis) *expr.Node {
+	if n.Op != expr.OpConst {
+		t.failAt(e, "such as "+name+"(30)", "%s needs a number that is written out", name)
+		return nil
+	}
+	const most = 100_000 // days; far from overflow
+	if limit := int64(most * day / unit); n.Const.N > limit || n.Const.N < -limit {
+		t.failAt(e, "", "%s(%d) is too long", name, n.Const.N)
+		return nil
+	}
+	return constNode(expr.DurationValue(expr.Millis(n.Const.N) * unit))
+}
+
+// instantOrLength reads timestamp("…") and duration("…").
+func (t *translator) instantOrLength(e ast.Expr, n *expr.Node, name string) *expr.Node {
+	if n.Op != expr.OpConst {
+		t.failAt(e, "", "%s needs a text that is written out", name)
+		return nil
+	}
+	if name == "timestamp" {
+		v, ok := parseTime(n.Const.S)
+		if !ok {
+			t.failAt(e, "write it as 2026-01-31T00:00:00Z, at most to the millisecond", "%s is not an instant", strconv.Quote(n.Const.S))
+			return nil
+		}
+		return constNode(v)
+	}
+	d, err := time.ParseDuration(n.Const.S)
+	switch {
+	case err != nil:
+		t.failAt(e, `write it as "36h" or "1h30m"; for longer ones there is days(90)`, "%s is not a length of time", strconv.Quote(n.Const.S))
+		return nil
+	case d%time.Millisecond != 0:
+		t.failAt(e, "", "a length of time has whole milliseconds, %s has not", n.Const.S)
+		return nil
+	}
+	return constNode(expr.DurationValue(expr.Millis(d.Milliseconds())))
+}
+
+// timeInput returns the input that a node is, if it is one and holds a time.
+func (t *translator) timeInput(n *expr.Node, kinds ...expr.Kind) (int, bool) {
+	for _, k := range kinds {
+		if n.Op == expr.OpInput && n.Type == k {
+			return n.Ref, true
+		}
+	}
+	return 0, false
+}
+
+func (t *translator) since(e ast.Expr, n *expr.Node) *expr.Node {
+	of, ok := t.timeInput(n, expr.Time)
+	switch {
+	case ok:
+		return t.sinceNode(of)
+	case n.Type == expr.Date:
+		t.failAt(e, "use age(…) or years_since(…)", "since needs a time, %s is a date", t.text(n))
+	default:
+		t.failAt(e, "such as since(profile.signed_up_at) or since(first(purchase))", "since needs a time of the profile, or first or last of something")
+	}
+	return nil
+}
+
+func (t *translator) years(e ast.Expr, n *expr.Node, name string) *expr.Node {
+	of, ok := t.timeInput(n, expr.Time, expr.Date)
+	if !ok {
+		t.failAt(e, "such as age(profile.birth_date)", "%s needs a date or a time of the profile, or first or last of something", name)
+		return nil
+	}
+	return t.inputNode(plan.Input{Text: "years_since(" + t.spec.Inputs[of].Text + ")", Kind: plan.InYears, Type: expr.Int, Of: of})
+}
+
+func (t *translator) inSegment(e ast.Expr, n *expr.Node) *expr.Node {
+	if n.Op != expr.OpConst {
+		t.failAt(e, `such as in_segment("loyal")`, "in_segment needs an id that is written out")
+		return nil
+	}
+	id := n.Const.S
+	known := false
+	for _, s := range t.segments {
+		known = known || s == id
+	}
+	if !known {
+		t.failAt(e, t.segmentHint(id), "no segment %s", strconv.Quote(id))
+		return nil
+	}
+	t.member = append(t.member, use{id, t.placeOf(e)})
+	return t.inputNode(plan.Input{Text: "in_segment(" + strconv.Quote(id) + ")", Kind: plan.InSegment, Type: expr.Bool, Segment: id})
+}
+
+// segmentHint names the nearest segment; a lifecycle has stages to choose from.
+func (t *translator) segmentHint(id string) string {
+	var stages []string
+	for _, s := range t.segments {
+		if strings.HasPrefix(s, id+"/") {
+			stages = append(stages, s)
+		}
+	}
+	if stages != nil {
+		return "a lifecycle has stages; " + oneOf(stages)
+	}
+	return didYouMean(id, sorted(t.segments))
+}
+
+func (t *translator) consented(args []ast.Expr, nodes []*expr.Node) *expr.Node {
+	purpose := "marketing"
+	for i, n := range nodes {
+		if n.Op != expr.OpConst {
+			t.failAt(args[i], `such as consented("email")`, "consented needs texts that are written out")
+			return nil
+		}
+		if i == 1 {
+			purpose = n.Const.S
+		}
+	}
+	channel := nodes[0].Const.S
+	t.checkConsent(args[0], channel, "channel")
+	if len(args) == 2 {
+		t.checkConsent(args[1], purpose, "purpose")
+	}
+	return t.inputNode(plan.Input{
+		Text: "consented(" + strconv.Quote(channel) + ", " + strconv.Quote(purpose) + ")",
+		Kind: plan.InConsent, Type: expr.Bool, Channel: channel, Purpose: purpose,
+	})
+}
+
+func (t *translator) checkConsent(e ast.Expr, value, field string) {
+	if f, _ := t.catalog.field("@"+plan.Consent.String(), field); f != nil {
+		t.checkValue(e, value, f, "consent."+field)
+	}
+}
+
+// pattern checks the regular expression of matches.
+func (t *translator) pattern(e ast.Expr, n *expr.Node) bool {
+	if n.Op != expr.OpConst {
+		t.failAt(e, "", "the pattern of matches must be written out")
+		return false
+	}
+	if _, err := regexp.Compile(n.Const.S); err != nil {
+		t.failAt(e, "the syntax is that of RE2", "%s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+		return false
+	}
+	return true
+}
+
+func (t *translator) zone(e ast.Expr, n *expr.Node) bool {
+	if n.Op == expr.OpConst && isZone(n.Const.S) {
+		return true
+	}
+	t.failAt(e, "", `a time zone must be written out, as an IANA name such as "Europe/Paris"`)
+	return false
+}

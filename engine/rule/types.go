@@ -1,0 +1,179 @@
+package rule
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/engine/plan"
+)
+
+// catalog gives the CEL checker the types of a plan.Catalog. The names of
+// object types start with @ so that no expression can say them: "@purchase" is
+// an event of that stream, "@purchase.items" an element of its list.
+type catalog struct {
+	objects map[string][]expr.Field
+}
+
+func newCatalog(cat *plan.Catalog) *catalog {
+	c := &catalog{objects: make(map[string][]expr.Field)}
+	for s, fields := range cat.Streams {
+		c.add("@"+plan.Stream(s).String(), fields)
+	}
+	return c
+}
+
+func (c *catalog) add(name string, fields []expr.Field) {
+	c.objects[name] = fields
+	for _, f := range fields {
+		t := &f.Type
+		for t.Kind == expr.List && t.Elem != nil {
+			t = t.Elem
+		}
+		if t.Kind == expr.Record {
+			c.add(name+"."+f.Name, t.Fields)
+		}
+	}
+}
+
+// field finds a field of an object type, and its index in it.
+func (c *catalog) field(object, name string) (*expr.Type, int) {
+	fields := c.objects[object]
+	i := slices.IndexFunc(fields, func(f expr.Field) bool { return f.Name == name })
+	if i < 0 {
+		return nil, -1
+	}
+	return &fields[i].Type, i
+}
+
+// names lists the fields of an object type.
+func (c *catalog) names(object string) []string {
+	var names []string
+	for _, f := range c.objects[object] {
+		names = append(names, f.Name)
+	}
+	return names
+}
+
+// celType is the type that conditions see: money is a double, a date a time.
+func celType(t *expr.Type, object string) *types.Type {
+	if t.Map {
+		return types.NewMapType(types.StringType, types.StringType)
+	}
+	switch t.Kind {
+	case expr.Bool:
+		return types.BoolType
+	case expr.Int:
+		return types.IntType
+	case expr.Double, expr.Decimal:
+		return types.DoubleType
+	case expr.String:
+		return types.StringType
+	case expr.Time, expr.Date:
+		return types.TimestampType
+	case expr.Duration:
+		return types.DurationType
+	case expr.List:
+		return types.NewListType(celType(t.Elem, object))
+	case expr.Record:
+		return types.NewObjectType(object)
+	}
+	return types.DynType
+}
+
+// kindOfType is the inverse of celType, as far as there is one.
+func kindOfType(t *types.Type) expr.Kind {
+	switch t.Kind() {
+	case types.BoolKind:
+		return expr.Bool
+	case types.IntKind:
+		return expr.Int
+	case types.DoubleKind:
+		return expr.Double
+	case types.StringKind:
+		return expr.String
+	case types.TimestampKind:
+		return expr.Time
+	case types.DurationKind:
+		return expr.Duration
+	case types.ListKind:
+		return expr.List
+	case types.StructKind:
+		return expr.Record
+	}
+	return expr.Absent
+}
+
+// FindStructType is part of types.Provider.
+func (c *catalog) FindStructType(name string) (*types.Type, bool) {
+	if _, ok := c.objects[name]; !ok {
+		return nil, false
+	}
+	return types.NewTypeTypeWithParam(types.NewObjectType(name)), true
+}
+
+// FindStructFieldNames is part of types.Provider.
+func (c *catalog) FindStructFieldNames(name string) ([]string, bool) {
+	_, ok := c.objects[name]
+	return c.names(name), ok
+}
+
+// FindStructFieldType is part of types.Provider.
+func (c *catalog) FindStructFieldType(object, name string) (*types.FieldType, bool) {
+	t, i := c.field(object, name)
+	if i < 0 {
+		return nil, false
+	}
+	return &types.FieldType{Type: celType(t, object+"."+name)}, true
+}
+
+// EnumValue is part of types.Provider; enumerations are strings here.
+func (c *catalog) EnumValue(name string) ref.Val { return types.NewErr("no enumeration %s", name) }
+
+// FindIdent is part of types.Provider; there are no names but those of the
+// environment.
+func (c *catalog) FindIdent(string) (ref.Val, bool) { return nil, false }
+
+// NewValue is part of types.Provider; nothing is evaluated in CEL.
+func (c *catalog) NewValue(object string, _ map[string]ref.Val) ref.Val {
+	return types.NewErr("no values of %s", object)
+}
+
+// inWords names a type in an error.
+func inWords(t *types.Type) string {
+	switch t.Kind() {
+	case types.BoolKind:
+		return "true or false"
+	case types.IntKind:
+		return "a whole number"
+	case types.DoubleKind:
+		return "a number"
+	case types.StringKind:
+		return "a text"
+	case types.TimestampKind:
+		return "a time"
+	case types.DurationKind:
+		return "a length of time"
+	case types.ListKind:
+		return "a list"
+	case types.MapKind:
+		return "a map"
+	case types.NullTypeKind:
+		return "null"
+	case types.StructKind:
+		name := strings.TrimPrefix(t.TypeName(), "@")
+		if name == plan.Profile.String() {
+			return "the profile"
+		}
+		if stream, field, ok := strings.Cut(name, "."); ok {
+			return fmt.Sprintf("an element of %s.%s", stream, field)
+		}
+		return "an event of " + name
+	case types.UintKind, types.BytesKind:
+		return "a value that rules do not have"
+	}
+	return "something else"
+}

@@ -1,0 +1,271 @@
+package rule
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// reader reads the YAML of one file into a document.
+type reader struct {
+	*log
+	file *source
+	doc  *document
+}
+
+// readFile adds what f holds to doc.
+func readFile(f File, doc *document, l *log) {
+	r := &reader{log: l, file: newSource(f), doc: doc}
+	if !r.acceptable() {
+		return
+	}
+	var root yaml.Node
+	if err := yaml.Load(f.Data, &root); err != nil {
+		r.yamlError(err)
+		return
+	}
+	if len(root.Content) == 1 && r.plain(root.Content[0], 0) {
+		r.top(root.Content[0])
+	}
+}
+
+// acceptable checks what must hold before a YAML parser sees the bytes.
+func (r *reader) acceptable() bool {
+	data := r.file.data
+	if len(data) > MaxFileSize {
+		r.failHint(offset{r.file, 0}, "split it into several files", "a rule file has at most %d bytes, this one has %d", MaxFileSize, len(data))
+		return false
+	}
+	for i, start := range r.file.lines {
+		end := len(data)
+		if i+1 < len(r.file.lines) {
+			end = r.file.lines[i+1]
+		}
+		if end-start > maxLine {
+			r.fail(offset{r.file, start}, "a line has at most %d bytes, this one has %d", maxLine, end-start)
+			return false
+		}
+	}
+	for i := 0; i < len(data); {
+		c, n := utf8.DecodeRune(data[i:])
+		if c == utf8.RuneError && n == 1 {
+			r.fail(offset{r.file, i}, "the file is not UTF-8 text: byte %#02x", data[i])
+			return false
+		}
+		i += n
+	}
+	return true
+}
+
+// yamlError tells what the YAML parser could not read, in words of its own and
+// with the mistake that most often leads to it.
+func (r *reader) yamlError(err error) {
+	var le *yaml.LoadError
+	if !errors.As(err, &le) {
+		r.fail(offset{r.file, 0}, "not YAML: %v", err)
+		return
+	}
+	msg, hint := le.Message, ""
+	switch {
+	case strings.Contains(msg, "no documents"):
+		r.failHint(offset{r.file, 0}, "start with version: 1", "the file holds nothing")
+		return
+	case strings.Contains(msg, "multiple"):
+		msg, hint = "a rule file holds one document", "take out the --- between the documents"
+	case strings.Contains(msg, "mapping values are not allowed"):
+		hint = `put a value that contains ": " in quotes or in a | block`
+	case strings.Contains(msg, "did not find expected"), strings.Contains(msg, "cannot start any token"):
+		hint = "put a condition that starts with a quote, a bracket or a sign in a | block"
+	case strings.Contains(msg, "unknown anchor"), strings.Contains(msg, "alias"):
+		hint = "a value that starts with * needs quotes"
+	}
+	r.failHint(offset{r.file, r.file.offset(max(1, le.Mark.Line), max(1, le.Mark.Column))}, hint, "not YAML: %s", msg)
+}
+
+// plain reports whether the tree below n uses only plain YAML: no anchors,
+// aliases, merge keys or tags, and no deep nesting.
+func (r *reader) plain(n *yaml.Node, depth int) bool {
+	at := offset{r.file, r.file.offset(n.Line, n.Column)}
+	switch {
+	case depth > maxDepth:
+		r.fail(at, "nested too deep")
+		return false
+	case n.Kind == yaml.AliasNode || n.Anchor != "":
+		r.failHint(at, "name a shared condition under define instead", "rule files have no YAML anchors and aliases")
+		return false
+	case n.Tag == "!!merge":
+		r.fail(at, "rule files have no YAML merge keys")
+		return false
+	case n.Style&yaml.TaggedStyle != 0:
+		r.failHint(at, "put a condition that starts with ! in quotes or in a | block", "YAML reads %s as a tag", n.Tag)
+		return false
+	}
+	ok := true
+	for _, c := range n.Content {
+		ok = r.plain(c, depth+1) && ok
+	}
+	return ok
+}
+
+// section is a YAML mapping whose keys have been checked.
+type section struct {
+	what string // "segment", for errors
+	at   place
+	vals map[string]*yaml.Node
+	// order holds the keys as they stand in the file.
+	order []*passage
+}
+
+// words are the keys that a mapping may have.
+type words struct {
+	known []string
+	// later are keys of later versions of the language.
+	later []string
+	// elsewhere are keys of other kinds of the same thing.
+	elsewhere []string
+	any       bool // every key is good
+}
+
+// section reads the mapping n. A key that must not be there is an error; the
+// others are kept.
+func (r *reader) section(n *yaml.Node, what string, w words) (*section, bool) {
+	at := offset{r.file, r.file.offset(n.Line, n.Column)}
+	if n.Kind != yaml.MappingNode {
+		r.failHint(at, "write it as key: value lines", "%s must be a mapping, this is %s", what, kindOf(n))
+		return nil, false
+	}
+	s := &section{what: what, at: at, vals: make(map[string]*yaml.Node, len(n.Content)/2)}
+	seen := make(map[string]*passage)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, val := newPassage(r.file, n.Content[i]), n.Content[i+1]
+		if n.Content[i].Kind != yaml.ScalarNode {
+			r.fail(offset{r.file, r.file.offset(n.Content[i].Line, n.Content[i].Column)}, "a key must be a name")
+			continue
+		}
+		if prev := seen[key.text]; prev != nil {
+			r.fail(key, "the key %q stands twice; it is also in line %d", key.text, prev.node.Line)
+			continue
+		}
+		seen[key.text] = key
+		if r.key(key, val, n.Style, what, w) {
+			s.vals[key.text] = val
+			s.order = append(s.order, key)
+		}
+	}
+	return s, true
+}
+
+// key reports whether a mapping may have the key, and says why not.
+func (r *reader) key(key *passage, val *yaml.Node, style yaml.Style, what string, w words) bool {
+	has := func(names []string) bool {
+		for _, n := range names {
+			if n == key.text {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case w.any || has(w.known):
+		return true
+	case has(w.elsewhere):
+		r.failHint(key, oneOf(w.known), "%s does not take %q", what, key.text)
+	case has(w.later):
+		r.failHint(key, "take it out: a key that were ignored would change what the rule means", "this version does not have %q in %s", key.text, what)
+	case style&yaml.FlowStyle != 0 && val.Tag == "!!null" && strings.ContainsAny(key.text, "()=<>"):
+		r.failHint(key, `put a condition that contains a comma in quotes: when: "…"`, "inside { } a comma ends the value")
+	default:
+		r.failHint(key, didYouMean(key.text, w.known), "no key %q in %s", key.text, what)
+	}
+	return false
+}
+
+func kindOf(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "a mapping"
+	case yaml.SequenceNode:
+		return "a list"
+	}
+	if n.Tag == "!!null" {
+		return "empty"
+	}
+	return "a single value"
+}
+
+// scalar returns the text of the key, nil if the section has none. A value that
+// is no text is an error.
+func (r *reader) scalar(s *section, key string) *passage {
+	n := s.vals[key]
+	if n == nil {
+		return nil
+	}
+	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" || strings.TrimSpace(n.Value) == "" {
+		r.fail(offset{r.file, r.file.offset(n.Line, n.Column)}, "%s must be a text, this is %s", key, orEmpty(n))
+		delete(s.vals, key)
+		return nil
+	}
+	return newPassage(r.file, n)
+}
+
+func orEmpty(n *yaml.Node) string {
+	if n.Kind == yaml.ScalarNode {
+		return "empty"
+	}
+	return kindOf(n)
+}
+
+// required is scalar for a key that must be there.
+func (r *reader) required(s *section, key, hint string) *passage {
+	if s.vals[key] == nil {
+		r.failHint(s.at, hint, "%s has no %s", s.what, key)
+		return nil
+	}
+	return r.scalar(s, key)
+}
+
+// list returns the elements of a list.
+func (r *reader) list(n *yaml.Node, what string) []*yaml.Node {
+	if n == nil {
+		return nil
+	}
+	if n.Kind != yaml.SequenceNode {
+		r.failHint(offset{r.file, r.file.offset(n.Line, n.Column)}, "start each element with -", "%s must be a list, this is %s", what, kindOf(n))
+		return nil
+	}
+	return n.Content
+}
+
+// texts returns the elements of a list of texts.
+func (r *reader) texts(n *yaml.Node, what string) []*passage {
+	var out []*passage
+	for _, e := range r.list(n, what) {
+		if e.Kind != yaml.ScalarNode || e.Tag == "!!null" {
+			r.fail(offset{r.file, r.file.offset(e.Line, e.Column)}, "an element of %s must be a text, this is %s", what, kindOf(e))
+			continue
+		}
+		out = append(out, newPassage(r.file, e))
+	}
+	return out
+}
+
+// id checks an identifier.
+func (r *reader) id(p *passage, what string) bool {
+	if p == nil {
+		return false
+	}
+	for _, c := range p.text {
+		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '_' || c == '-') {
+			r.failHint(p, "use a-z, 0-9, _ and -", "%s cannot have the id %s", what, strconv.Quote(p.text))
+			return false
+		}
+	}
+	if len(p.text) > 100 {
+		r.fail(p, "an id has at most 100 characters, this one has %d", len(p.text))
+		return false
+	}
+	return true
+}
