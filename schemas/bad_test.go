@@ -1,0 +1,308 @@
+package schemas
+
+import (
+	"encoding/hex"
+	"fmt"
+	"math"
+	"math/big"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/linkedin/goavro/v2"
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/plan"
+)
+
+// Every record of the corpus is refused for the reason that its name says.
+func TestBadInput(t *testing.T) {
+	a, err := txtar.ParseFile("testdata/bad.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(a.Files) < 100 {
+		t.Errorf("only %d cases", len(a.Files))
+	}
+	r := readerOf(t, ownRegistry(t), nil)
+	for _, f := range a.Files {
+		head, _, _ := strings.Cut(f.Name, ": ")
+		parts := strings.Fields(head)
+		if len(parts) != 3 {
+			t.Fatalf("%s: a name is: stream cause field: what", f.Name)
+		}
+		t.Run(f.Name, func(t *testing.T) {
+			value := []byte(strings.TrimSuffix(string(f.Data), "\n"))
+			if h, ok := strings.CutPrefix(string(value), "hex "); ok {
+				if value, err = hex.DecodeString(strings.ReplaceAll(h, " ", "")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var ev engine.Event
+			_, err := r.Read(&Record{Topic: "events." + parts[0], Value: value}, &ev)
+			wantBad(t, err, Cause(parts[1]), strings.TrimPrefix(parts[2], "-"))
+		})
+	}
+}
+
+// Values as large as they may be, and one larger.
+func TestLimits(t *testing.T) {
+	r := readerOf(t, nil, nil)
+	web := func(id, name, more string) string {
+		return fmt.Sprintf(`{"event_id":"e","customer_id":%q,"occurred_at":1700000000,"name":%q%s}`, id, name, more)
+	}
+	x := func(n int) string { return strings.Repeat("x", n) }
+	items := func(n int) string {
+		return `,"items":[` + strings.TrimSuffix(strings.Repeat(`{"product_id":"p"},`, n), ",") + `]`
+	}
+	nested := func(n int) string { return `,"z":` + strings.Repeat("[", n) + strings.Repeat("]", n) }
+	for _, tt := range []struct {
+		name, value string
+		cause       Cause
+		field       string
+	}{
+		{"id", web(x(1024), "n", ""), "", ""},
+		{"id", web(x(1025), "n", ""), CauseIdentity, "customer_id"},
+		{"text", web("c", x(maxText), ""), "", ""},
+		{"text", web("c", x(maxText+1), ""), CauseSize, "name"},
+		{"items", web("c", "n", items(maxItems)), "", ""},
+		{"items", web("c", "n", items(maxItems+1)), CauseSize, "items"},
+		{"depth", web("c", "n", nested(maxJSONDepth-1)), "", ""},
+		{"depth", web("c", "n", nested(maxJSONDepth)), CauseFormat, ""},
+		{"record", web("c", "n", strings.Repeat(" ", 1<<20-len(web("c", "n", "")))), "", ""},
+		{"record", web("c", "n", strings.Repeat(" ", 1<<20+1-len(web("c", "n", "")))), CauseSize, ""},
+	} {
+		var ev engine.Event
+		_, err := r.Read(&Record{Topic: "events.web", Value: []byte(tt.value)}, &ev)
+		if tt.cause == "" && err != nil {
+			t.Errorf("%s at its limit: %v", tt.name, err)
+		} else if tt.cause != "" {
+			wantBad(t, err, tt.cause, tt.field)
+		}
+	}
+	var ev engine.Event
+	for _, key := range []string{"a\xff", "a\x00", x(1025)} {
+		_, err := r.Read(&Record{Topic: "events.profile", Key: []byte(key)}, &ev)
+		wantBad(t, err, CauseIdentity, "key")
+	}
+	_, err := r.Read(&Record{Topic: "nosuch", Value: []byte("{}")}, &ev)
+	wantBad(t, err, CauseFormat, "")
+}
+
+// bounded runs f and fails if it takes long or allocates much.
+func bounded(t *testing.T, what string, f func()) {
+	t.Helper()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	start := time.Now()
+	f()
+	took := time.Since(start)
+	runtime.ReadMemStats(&after)
+	if mb := (after.TotalAlloc - before.TotalAlloc) >> 20; mb > 64 {
+		t.Errorf("%s: %d MiB allocated", what, mb)
+	}
+	if took > 2*time.Second { // far more than needed: the machine may be busy
+		t.Errorf("%s: took %v", what, took)
+	}
+}
+
+// Schemas that crash or stall Avro libraries are refused at the gate.
+func TestKillerSchemas(t *testing.T) {
+	linked := func(n int) string { // each record names the one before
+		var b strings.Builder
+		b.WriteString(`{"type":"record","name":"R0","fields":[]}`)
+		s := b.String()
+		for i := range n {
+			s = fmt.Sprintf(`{"type":"record","name":"R%d","fields":[{"name":"a","type":%s}]}`, i+1, s)
+		}
+		return s
+	}
+	doubling := func(n int) string { // 2^n values of no bytes
+		s := `{"type":"record","name":"R0","fields":[{"name":"a","type":"null"}]}`
+		for i := range n {
+			s = fmt.Sprintf(`{"type":"record","name":"R%d","fields":[{"name":"a","type":%s},{"name":"b","type":"R%d"}]}`, i+1, s, i)
+		}
+		return s
+	}
+	field := func(typ string) string {
+		return `{"type":"record","name":"R","fields":[{"name":"a","type":` + typ + `}]}`
+	}
+	for _, tt := range []struct{ name, schema, part string }{
+		{"recursion", field(`["null","R"]`), "contains itself"},
+		{"direct recursion", field(`"R"`), "contains itself"},
+		{"recursion through an array", field(`{"type":"array","items":"R"}`), "contains itself"},
+		{"array of null", field(`{"type":"array","items":"null"}`), "no bytes"},
+		{"array of empty records", field(`{"type":"array","items":{"type":"record","name":"E","fields":[]}}`), "no bytes"},
+		{"array of fixed 0", field(`{"type":"array","items":{"type":"fixed","name":"F","size":0}}`), "no bytes"},
+		{"deep types", linked(40), "deep"},
+		{"deep arrays", strings.Repeat(`{"type":"array","items":`, 5000) + `"int"` + strings.Repeat("}", 5000), "more than"},
+		{"deep JSON", strings.Repeat("[", 9000) + strings.Repeat("]", 9000), "deep"},
+		{"deep type objects", strings.Repeat(`{"type":`, 40) + `"int"` + strings.Repeat("}", 40), "deep"},
+		{"doubling", doubling(20), "values"},
+		{"long", field(`{"type":"enum","name":"E","symbols":["a"],"doc":"` + strings.Repeat("x", maxSchemaBytes) + `"}`), "bytes long"},
+		{"key twice", `{"type":"int","type":"string"}`, "twice"},
+		{"not JSON", `{"type":`, "byte"},
+		{"no type", `{}`, "type"},
+		{"unknown type", field(`"Nosuch"`), "not defined"},
+		{"defined twice", `["null",{"type":"fixed","name":"F","size":1},{"type":"record","name":"F","fields":[]}]`, "twice"},
+		{"field twice", `{"type":"record","name":"R","fields":[{"name":"a","type":"int"},{"name":"a","type":"int"}]}`, "twice"},
+		{"no fields", `{"type":"record","name":"R"}`, "no fields"},
+		{"no name", `{"type":"record","fields":[]}`, "no name"},
+		{"union in a union", field(`[["null","int"],"string"]`), "union"},
+		{"empty union", field(`[]`), "union"},
+		{"negative fixed", field(`{"type":"fixed","name":"F","size":-1}`), "size"},
+		{"huge fixed", field(`{"type":"fixed","name":"F","size":2147483647}`), "size"},
+		{"huge scale", field(`{"type":"bytes","logicalType":"decimal","precision":9,"scale":100000}`), "scale"},
+		{"symbols of numbers", field(`{"type":"enum","name":"E","symbols":[1]}`), "symbol"},
+		{"bad field name, which only goavro minds", `{"type":"record","name":"R","fields":[{"name":"1a","type":"int"}]}`, ""},
+	} {
+		bounded(t, tt.name, func() {
+			_, err := gate(tt.schema)
+			if err == nil || !strings.Contains(err.Error(), tt.part) {
+				t.Errorf("%s: error %v, want one with %q", tt.name, err, tt.part)
+			}
+		})
+	}
+	if _, err := gate(doubling(9)); err != nil {
+		t.Errorf("a schema within the limits: %v", err)
+	}
+	if _, err := gate(linked(14)); err != nil {
+		t.Errorf("a schema within the limits: %v", err)
+	}
+}
+
+// Bytes that announce more than they hold, with schemas that pass the gate.
+func TestKillerBytes(t *testing.T) {
+	head := []byte{2, 'e', 2, 'c', 2} // event_id, customer_id, occurred_at
+	schema := func(extra string) string {
+		return `{"type":"record","name":"W","fields":[{"name":"event_id","type":"string"},
+			{"name":"customer_id","type":"string"},{"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-millis"}},` + extra + `]}`
+	}
+	deep := `{"type":"array","items":`
+	fill := func(b byte, n int) string { return strings.Repeat(string([]byte{b}), n) }
+	long := func(n int64) string { return string(appendLong(nil, n)) }
+	nulls := make([]string, 2000)
+	for i := range nulls {
+		nulls[i] = fmt.Sprintf(`{"name":"n%d","type":"null"}`, i)
+	}
+	wide := `{"type":"array","items":{"type":"record","name":"N","fields":[{"name":"i","type":"int"},` + strings.Join(nulls[:1500], ",") + `]}}`
+	for _, tt := range []struct {
+		name, extra, tail string
+		cause             Cause
+	}{
+		{"2^31-2 strings", `{"name":"a","type":{"type":"array","items":"string"}}`, long(1<<31 - 2), CauseDecode},
+		{"2^62 strings", `{"name":"a","type":{"type":"array","items":"string"}}`, long(1 << 62), CauseDecode},
+		{"-2^63 strings", `{"name":"a","type":{"type":"array","items":"string"}}`, long(math.MinInt64) + long(8), CauseDecode},
+		{"2^31 map entries", `{"name":"a","type":{"type":"map","values":"int"}}`, long(1 << 31), CauseDecode},
+		{"a block of negative size", `{"name":"a","type":{"type":"array","items":"int"}}`, long(-1) + long(-5) + "\x00\x00", CauseDecode},
+		{"a block of wrong size", `{"name":"a","type":{"type":"array","items":"int"}}`, long(-1) + long(2) + "\x00\x00\x00", CauseDecode},
+		{"a block of huge size", `{"name":"a","type":{"type":"array","items":"int"}}`, long(-1) + long(math.MaxInt64) + "\x00", CauseDecode},
+		{"bytes of 2^40", `{"name":"a","type":"bytes"}`, long(1 << 40), CauseDecode},
+		{"many blocks", `{"name":"a","type":{"type":"array","items":"int"}}`, strings.Repeat("\x02\x00", 300_000) + "\x00", CauseSize},
+		{"many items", `{"name":"items","type":{"type":"array","items":{"type":"record","name":"I","fields":[{"name":"product_id","type":"string"}]}}}`,
+			long(500_000) + fill(0, 500_001), CauseSize},
+		{"arrays in arrays", `{"name":"a","type":` + strings.Repeat(deep, 25) + `"int"` + strings.Repeat("}", 25) + `}`, fill(2, 500_000), CauseSize},
+		{"items of a thousand nulls", `{"name":"a","type":` + wide + `}`, long(9000) + fill(0, 9001), CauseSize},
+		{"a truth value of 2", `{"name":"a","type":"boolean"}`, "\x02", CauseDecode},
+		{"an int of 33 bits", `{"name":"a","type":"int"}`, long(1 << 32), CauseDecode},
+		{"half a double", `{"name":"a","type":"double"}`, "\x00\x00", CauseDecode},
+	} {
+		s := schema(tt.extra)
+		r := readerOf(t, &fakeRegistry{texts: map[int]string{1: s}}, map[plan.Stream][]string{plan.Web: {"items"}})
+		value := confluent(1, append(head, tt.tail...))
+		bounded(t, tt.name, func() {
+			var ev engine.Event
+			_, err := r.Read(&Record{Topic: "events.web", Value: value}, &ev)
+			if CauseOf(err) != tt.cause {
+				t.Errorf("%s: error %v, want %s", tt.name, err, tt.cause)
+			}
+		})
+	}
+}
+
+func appendLong(b []byte, n int64) []byte {
+	u := uint64(n<<1) ^ uint64(n>>63)
+	for ; u >= 0x80; u >>= 7 {
+		b = append(b, byte(u)|0x80)
+	}
+	return append(b, byte(u))
+}
+
+// JSON that is large in every direction ends soon too.
+func TestKillerJSON(t *testing.T) {
+	r := readerOf(t, nil, nil)
+	var keys, flat strings.Builder
+	for i := 0; keys.Len() < 1<<20-100; i++ {
+		fmt.Fprintf(&keys, `"%x":1,`, i)
+	}
+	for i := 0; flat.Len() < 1<<20-1000; i++ {
+		fmt.Fprintf(&flat, `{"%x":1},`, i)
+	}
+	for name, value := range map[string]string{
+		"deep":            strings.Repeat(`{"a":`, 200_000),
+		"deep arrays":     `{"a":` + strings.Repeat(`[`, 1_000_000),
+		"many keys":       `{` + keys.String() + `"z":1}`,
+		"many inner keys": `{"z":{` + keys.String() + `"z":1}}`,
+		"many objects":    `{"z":[` + flat.String() + `1]}`,
+		"long number":     `{"z":` + strings.Repeat("1", 1<<19) + `}`,
+		"long amount":     `{"value":"` + strings.Repeat("1", 1<<19) + `"}`,
+		"long zeros":      `{"value":0.` + strings.Repeat("0", 1<<19) + `1}`,
+		"escapes":         `{"z":"` + strings.Repeat(`\u0041`, 100_000) + `"}`,
+		"white space":     strings.Repeat(" ", 1<<20),
+	} {
+		bounded(t, name, func() {
+			var ev engine.Event
+			if _, err := r.Read(&Record{Topic: "events.web", Value: []byte(value)}, &ev); CauseOf(err) == "" {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
+}
+
+// Money that an Avro writer cannot mean.
+func TestBadMoneyInAvro(t *testing.T) {
+	for _, tt := range []struct {
+		typ    any
+		native any
+	}{
+		{`"double"`, math.NaN()},
+		{`"double"`, math.Inf(1)},
+		{`"double"`, 1e300},
+		{`"long"`, int64(math.MaxInt64)},
+		{`{"type":"bytes","logicalType":"decimal","precision":18,"scale":6}`, big.NewRat(1, 1_000_000)},
+		{`{"type":"bytes","logicalType":"decimal","precision":38,"scale":0}`, big.NewRat(1e15, 1)},
+		{`"string"`, "1.23456"},
+	} {
+		schema := fmt.Sprintf(`{"type":"record","name":"W","fields":[{"name":"revenue","type":%s}]}`, tt.typ)
+		codec, err := goavro.NewCodec(schema)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := codec.BinaryFromNative(nil, map[string]any{"revenue": tt.native})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := readerOf(t, &fakeRegistry{texts: map[int]string{1: schema}}, nil)
+		var ev engine.Event
+		_, err = r.Read(&Record{Topic: "events.purchase", Value: confluent(1, b)}, &ev)
+		wantBad(t, err, CauseRange, "revenue")
+	}
+}
+
+// A type that can never become the field's is refused with both types named.
+func TestWrongWriterTypes(t *testing.T) {
+	for _, tt := range []struct{ field, typ, bytes string }{
+		{"revenue", `"boolean"`, "\x01"}, {"revenue", `"bytes"`, "\x00"}, {"occurred_at", `"double"`, "12345678"},
+		{"occurred_at", `{"type":"long","logicalType":"local-timestamp-millis"}`, "\x00"}, {"event_id", `"long"`, "\x00"},
+		{"items", `"string"`, "\x00"}, {"items", `{"type":"array","items":"string"}`, "\x02\x00\x00"},
+		{"attributes", `{"type":"array","items":"string"}`, "\x00"}, {"kind", `"int"`, "\x00"},
+	} {
+		schema := fmt.Sprintf(`{"type":"record","name":"W","fields":[{"name":%q,"type":%s}]}`, tt.field, tt.typ)
+		r := readerOf(t, &fakeRegistry{texts: map[int]string{1: schema}}, nil)
+		var ev engine.Event
+		_, err := r.Read(&Record{Topic: "events.purchase", Value: confluent(1, []byte(tt.bytes))}, &ev)
+		wantBad(t, err, CauseType, tt.field)
+	}
+}
