@@ -213,6 +213,8 @@ func jsonKind(c byte) string {
 		return "a text"
 	case 't', 'f':
 		return "a truth value"
+	case 'n':
+		return "null"
 	}
 	return "a number"
 }

@@ -1,0 +1,250 @@
+package schemas
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand"
+	"reflect"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/plan"
+)
+
+// scanAny reads a value with the scanner as encoding/json would with UseNumber.
+func scanAny(s *scanner) (any, error) {
+	switch s.peek() {
+	case '{':
+		m := map[string]any{}
+		o, err := s.object()
+		for err == nil {
+			var k []byte
+			var ok bool
+			if k, ok, err = s.key(&o); err != nil || !ok {
+				return m, err
+			}
+			key := string(k)
+			m[key], err = scanAny(s)
+		}
+		return nil, err
+	case '[':
+		l := []any{}
+		a, err := s.array()
+		for err == nil {
+			var ok bool
+			if ok, err = s.elem(&a); err != nil || !ok {
+				return l, err
+			}
+			var v any
+			v, err = scanAny(s)
+			l = append(l, v)
+		}
+		return nil, err
+	case '"':
+		b, err := s.str()
+		return string(b), err
+	case 't':
+		return true, s.skip()
+	case 'f':
+		return false, s.skip()
+	case 'n':
+		return nil, s.skip()
+	}
+	b, err := s.num()
+	return json.Number(b), err
+}
+
+// hasTwins reports whether an object in valid JSON has a key twice.
+func hasTwins(d *json.Decoder) bool {
+	tok, err := d.Token()
+	if err != nil {
+		return false
+	}
+	delim, ok := tok.(json.Delim)
+	if !ok {
+		return false
+	}
+	twins, seen := false, map[string]bool{}
+	for d.More() {
+		if delim == '{' {
+			k, _ := d.Token()
+			twins = twins || seen[k.(string)]
+			seen[k.(string)] = true
+		}
+		twins = hasTwins(d) || twins
+	}
+	_, _ = d.Token()
+	return twins
+}
+
+// checkAgainstStdlib fails if the scanner and encoding/json differ in anything but
+// what the scanner refuses on purpose.
+func checkAgainstStdlib(t *testing.T, b []byte) {
+	t.Helper()
+	s := scanner{b: b, maxDepth: maxJSONDepth}
+	err := s.document()
+	if !json.Valid(b) {
+		if err == nil {
+			t.Errorf("accepted, and is not JSON: %q", b)
+		}
+		return
+	}
+	if err != nil {
+		strict := !utf8.Valid(b) || strings.Contains(err.Error(), "surrogate") || strings.Contains(err.Error(), "nested") ||
+			hasTwins(json.NewDecoder(bytes.NewReader(b)))
+		if !strict {
+			t.Errorf("refused with %v: %q", err, b)
+		}
+		return
+	}
+	if hasTwins(json.NewDecoder(bytes.NewReader(b))) {
+		t.Errorf("accepted with a key twice: %q", b)
+	}
+	s = scanner{b: b, maxDepth: maxJSONDepth}
+	got, err := scanAny(&s)
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	var want any
+	if derr := d.Decode(&want); err != nil || derr != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%q: got %#v, %v; want %#v, %v", b, got, err, want, derr)
+	}
+}
+
+var jsonSeeds = []string{`{}`, `[]`, `""`, `0`, `-0.5e+10`, `true`, `null`, ` { "a" : [ 1 , "x" , { } ] } `, `"\ud83d\ude00\u00e9\n\/"`,
+	`"\ud83d"`, `{"a":1,"a":2}`, `{"a":1,"\u0061":2}`, `[1,]`, `{"a":1,}`, `01`, `1.`, `+1`, `nul`, "\"\x01\"", "\"\xff\"", `"é"`, purchaseJSON}
+
+func TestScannerAgainstStdlib(t *testing.T) {
+	for _, s := range jsonSeeds {
+		checkAgainstStdlib(t, []byte(s))
+	}
+	const alphabet = `{}[]",:\ud830truefalsn0123456789.eE+- ` + "\n\xc3\xa9"
+	for seed := range int64(20_000) {
+		g := rand.New(rand.NewSource(seed))
+		b := []byte(jsonSeeds[g.Intn(len(jsonSeeds))])
+		for range 1 + g.Intn(3) {
+			c := alphabet[g.Intn(len(alphabet))]
+			switch i := g.Intn(len(b) + 1); {
+			case i == len(b) || g.Intn(3) == 0:
+				b = append(b[:i:i], append([]byte{c}, b[i:]...)...)
+			case g.Intn(2) == 0:
+				b = append(b[:i:i], b[i+1:]...)
+			default:
+				b[i] = c
+			}
+		}
+		if checkAgainstStdlib(t, b); t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+// Every JSON value of a time, an amount and a date that is accepted, and what it
+// becomes.
+func TestJSONValues(t *testing.T) {
+	r := readerOf(t, nil, nil)
+	for _, tt := range []struct {
+		stream      plan.Stream
+		field, json string
+		want        string
+	}{
+		{plan.Web, "occurred_at", `1700000000`, "2023-11-14T22:13:20.000Z"},
+		{plan.Web, "occurred_at", `1700000000.1239`, "2023-11-14T22:13:20.123Z"},
+		{plan.Web, "occurred_at", `1700000000123`, "2023-11-14T22:13:20.123Z"},
+		{plan.Web, "occurred_at", `1.700000000123e12`, "2023-11-14T22:13:20.123Z"},
+		{plan.Web, "occurred_at", `1700000000123456`, "2023-11-14T22:13:20.123Z"},
+		{plan.Web, "occurred_at", `-1`, "1969-12-31T23:59:59.000Z"},
+		{plan.Web, "occurred_at", `"2023-11-14t22:13:20.1z"`, "2023-11-14T22:13:20.100Z"},
+		{plan.Web, "occurred_at", `"2023-11-15 00:13:20+02:00"`, "2023-11-14T22:13:20.000Z"},
+		{plan.Web, "occurred_at", `"2024-02-29T00:00:00.123999999-00:30"`, "2024-02-29T00:30:00.123Z"},
+		{plan.Purchase, "revenue", `12`, "12.00"},
+		{plan.Purchase, "revenue", `0.1`, "0.10"},
+		{plan.Purchase, "revenue", `1.2345000000000000000000`, "1.2345"},
+		{plan.Purchase, "revenue", `125e-2`, "1.25"},
+		{plan.Purchase, "revenue", `"-0.0001"`, "-0.0001"},
+		{plan.Purchase, "revenue", `922337203685477.5807`, "922337203685477.5807"},
+		{plan.Purchase, "revenue", `-922337203685477.5808`, "-922337203685477.5808"},
+		{plan.Purchase, "revenue", `0e999999999999`, "0.00"},
+		{plan.Purchase, "revenue", `"0012.50"`, "12.50"},
+		{plan.Purchase, "kind", `"REFUNDED"`, "refunded"},
+		{plan.Purchase, "kind", `"swapped"`, "unknown"},
+		{plan.Purchase, "kind", `null`, "completed"},
+		{plan.Purchase, "coupon", `null`, ""},
+		{plan.Purchase, "coupon", `"\u00e9\ud83d\ude00"`, "é😀"},
+		{plan.Email, "machine_open", `true`, "true"},
+		{plan.Email, "machine_open", `null`, "false"},
+		{plan.Profile, "birth_date", `"1990-05-31"`, "1990-05-31"},
+		{plan.Profile, "birth_date", `"1900-03-01"`, "1900-03-01"},
+		{plan.Profile, "birth_date", `"1990-05-31T23:30:00Z"`, "1990-05-31"},
+		{plan.Profile, "time_zone", `""`, ""},
+		{plan.Profile, "time_zone", `"Europe/Berlin"`, "Europe/Berlin"},
+		{plan.Profile, "traits", `{"plan":1.50,"tier":false}`, ""},
+		{plan.Web, "items", `[]`, "[]"},
+		{plan.Web, "items", `null`, "[]"},
+		{plan.Web, "source", `""`, "/unknown"},
+	} {
+		fields := map[string]string{"event_id": `"e"`, "customer_id": `"c"`, "occurred_at": `1`, "name": `"n"`, "action": `"sent"`,
+			"campaign_id": `"k"`, "order_id": `"o"`, "revenue": `1`, "currency": `"EUR"`, "channel": `"email"`, "state": `"granted"`}
+		fields[tt.field] = tt.json
+		var parts []string
+		for k, v := range fields {
+			parts = append(parts, fmt.Sprintf("%q:%s", k, v))
+		}
+		var ev engine.Event
+		if _, err := r.Read(&Record{Topic: topicOf(tt.stream), Value: []byte("{" + strings.Join(parts, ",") + "}")}, &ev); err != nil {
+			t.Errorf("%s = %s: %v", tt.field, tt.json, err)
+			continue
+		}
+		v := values(&ev)
+		if got := v[tt.field].String(); got != tt.want {
+			t.Errorf("%s = %s: got %q, want %q", tt.field, tt.json, got, tt.want)
+		}
+		if tt.field == "traits" && (v["traits.plan"].S != "1.50" || v["traits.tier"].S != "false") {
+			t.Errorf("traits: %v", v)
+		}
+	}
+}
+
+// A key in attributes wins over a field of the same name outside of it, wherever
+// the two stand.
+func TestAttributesWin(t *testing.T) {
+	r := readerOf(t, nil, nil)
+	for _, more := range []string{`"plan":"out","attributes":{"plan":"in"}`, `"attributes":{"plan":"in"},"plan":"out"`,
+		`"attributes":{"plan":null},"plan":"in"`, `"attributes":{},"plan":"in"`, `"plan":"in"`} {
+		var ev engine.Event
+		_, err := r.Read(&Record{Topic: "events.web", Value: []byte(`{"event_id":"e","customer_id":"c","occurred_at":1,"name":"n",` + more + `}`)}, &ev)
+		if got := values(&ev)["attributes.plan"].S; err != nil || got != "in" {
+			t.Errorf("%s: %q, %v", more, got, err)
+		}
+	}
+}
+
+// What Read returns refers to nothing that later reads overwrite.
+func TestEventsDoNotShareMemory(t *testing.T) {
+	r := readerOf(t, nil, nil)
+	value := []byte(purchaseJSON)
+	var first, second engine.Event
+	if _, err := r.Read(&Record{Topic: "events.purchase", Value: value}, &first); err != nil {
+		t.Fatal(err)
+	}
+	want := text(&first)
+	for i := range value {
+		value[i] ^= 0x55
+	}
+	if _, err := r.Read(&Record{Topic: "events.purchase", Value: []byte(strings.ReplaceAll(purchaseJSON, `1"`, `7"`))}, &second); err != nil {
+		t.Fatal(err)
+	}
+	if got := text(&first); got != want {
+		t.Errorf("the event became %s", got)
+	}
+}
+
+func TestCauseOf(t *testing.T) {
+	err := fmt.Errorf("partition 1: %w", bad(CauseType, "x", "y"))
+	if CauseOf(err) != CauseType || CauseOf(errors.New("x")) != "" || CauseOf(nil) != "" {
+		t.Error("CauseOf")
+	}
+}
