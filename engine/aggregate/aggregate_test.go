@@ -234,7 +234,7 @@ func TestInt128(t *testing.T) {
 			t.Fatalf("%v became %v", x, y)
 		}
 	})
-	x := Int128{}.Add(1<<62).Plus(Int128{}.Add(1 << 62)).Plus(Int128{}.Add(1 << 62))
+	x := Int128{}.Add(1 << 62).Plus(Int128{}.Add(1 << 62)).Plus(Int128{}.Add(1 << 62))
 	if got := x.Float(1); got != 3*float64(1<<62) {
 		t.Errorf("%v", got)
 	}

@@ -395,18 +395,47 @@ func (l *List) Value(op Op, k expr.Kind, now, w Millis) expr.Value {
 	if op == OpCount && i >= len(l.Panes) {
 		return expr.IntValue(int64(j - i))
 	}
-	var t running
-	for ; i < j; i++ {
-		p := l.pane(i)
-		t.add(&p)
-	}
+	t := l.total(i, j)
 	return t.value(op, k)
+}
+
+// total adds up elements i to j.
+func (l *List) total(i, j int) running {
+	var t running
+	for ; i < min(j, len(l.Panes)); i++ {
+		t.add(&l.Panes[i])
+	}
+	if i == j {
+		return t
+	}
+	rest := l.Entries[i-len(l.Panes) : j-len(l.Panes)]
+	if t.n == 0 {
+		t.min, t.max = rest[0].Num, rest[0].Num
+	}
+	for i := range rest {
+		v := rest[i].Num
+		t.min, t.max = min(t.min, v), max(t.max, v)
+		t.sum = t.sum.Add(v)
+	}
+	t.n += uint64(len(rest))
+	return t
+}
+
+// drop takes element i out of a total of which it is the oldest; min and max
+// become wrong.
+func (l *List) drop(t *running, i int) {
+	if i < len(l.Panes) {
+		t.n -= l.Panes[i].N
+		t.sum = t.sum.Minus(l.Panes[i].Sum)
+		return
+	}
+	t.n--
+	t.sum = t.sum.Minus(Int128{}.Add(l.Entries[i-len(l.Panes)].Num))
 }
 
 // Next returns the first instant after now at which, with no further event, the
 // value over window w is no longer one that same accepts; Never if that does not
-// come. same must be true of the value now, and of min, max and count accept an
-// interval.
+// come. same must be true of the value now, and accept an interval of values.
 func (l *List) Next(op Op, k expr.Kind, now, w Millis, same func(expr.Value) bool) Millis {
 	i, j := l.span(now, w)
 	if i == j {
@@ -418,21 +447,38 @@ func (l *List) Next(op Op, k expr.Kind, now, w Millis, same func(expr.Value) boo
 	case op == OpMin || op == OpMax:
 		return l.nextExtreme(op, k, i, j, w, same)
 	}
-	var t running
-	for x := i; x < j; x++ {
-		p := l.pane(x)
-		t.add(&p)
+	t := l.total(i, j)
+	stride := 1
+	if (op == OpSum || op == OpCount) && t.min >= 0 {
+		stride = monotoneStride
 	}
+	return l.nextTotal(&t, op, k, i, j, w, stride, same)
+}
+
+// monotoneStride is how many elements are taken out of a total that only falls
+// before it is judged again.
+const monotoneStride = 64
+
+// nextTotal takes the elements out in order. A total that only falls leaves an
+// interval once: it is judged after every stride elements, and element by element
+// in the stride in which it left.
+func (l *List) nextTotal(t *running, op Op, k expr.Kind, i, j int, w Millis, stride int, same func(expr.Value) bool) Millis {
 	for i < j {
+		start, before := i, *t
 		out := l.at(i)
-		for ; i < j && l.at(i) == out; i++ {
-			p := l.pane(i)
-			t.n -= p.N
-			t.sum = t.sum.Minus(p.Sum)
+		for i < j && (i-start < stride || l.at(i) == out) {
+			out = l.at(i)
+			l.drop(t, i)
+			i++
 		}
-		if !same(t.value(op, k)) {
+		if same(t.value(op, k)) {
+			continue
+		}
+		if stride == 1 {
 			return out + w
 		}
+		*t = before
+		return l.nextTotal(t, op, k, start, i, w, 1, same)
 	}
 	return expr.Never
 }

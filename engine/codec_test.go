@@ -1,0 +1,168 @@
+package engine_test
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/engine/rule"
+	"github.com/segmill/segmill/schemas"
+	"github.com/segmill/segmill/triggers"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+const codecRules = `
+version: 1
+segments:
+  - {id: all, objective: test, owner: test, review_by: 2030-01-01, when: "count(purchase) == 0 || count(purchase) > 0"}
+  - {id: some, objective: test, owner: test, review_by: 2030-01-01, when: "count(purchase, days(30)) >= 2 && sum(purchase.revenue, days(60)) > 10"}
+  - {id: many, objective: test, owner: test, review_by: 2030-01-01, when: "distinct(web.url) > 1 || distinct(web.url, days(3)) > 0 || min(purchase.revenue) < 1 || max(purchase.revenue) > 1 || avg(purchase.revenue) > 3"}
+  - {id: who, objective: test, owner: test, review_by: 2030-01-01, when: "age(profile.birth_date) > 30 && profile.country == 'FR' && consented('email') && first(web) < last(web)"}
+triggers:
+  - {id: cart, kind: abandoned_cart}
+  - {id: silent, kind: inactivity, after: 10d}
+  - {id: birthday, kind: anniversary, date: profile.birth_date}
+  - {id: big, kind: rule, when: last(purchase.revenue) > 100}
+`
+
+func testEngine(t testing.TB, text string) *engine.Engine {
+	t.Helper()
+	set, err := rule.Parse([]rule.File{{Name: "test.yaml", Data: []byte(text)}}, schemas.Catalog())
+	if err != nil {
+		t.Fatal(err)
+	}
+	zones := func(name string) (*time.Location, bool) { l, err := time.LoadLocation(name); return l, err == nil }
+	p, err := plan.Compile(set.Spec, zones)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := engine.New(p, triggers.New(p), engine.Options{Zones: zones})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// history gives a customer something of everything.
+func history(t testing.TB, e *engine.Engine, c *engine.Customer) {
+	t.Helper()
+	r, err := schemas.NewReader(schemas.Config{Layouts: e.Layout})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out engine.Output
+	for _, line := range []string{
+		`{"stream":"profile","event_id":"p1","customer_id":"c","occurred_at":"2026-01-01T00:00:00Z","birth_date":"1980-02-29","country":"FR","time_zone":"Europe/Paris"}`,
+		`{"stream":"consent","event_id":"k1","customer_id":"c","occurred_at":"2026-01-01T00:00:01Z","channel":"email","state":"granted"}`,
+		`{"stream":"web","event_id":"w1","customer_id":"c","occurred_at":"2026-01-02T10:00:00Z","name":"page_viewed","url":"/a"}`,
+		`{"stream":"web","event_id":"w2","customer_id":"c","occurred_at":"2026-01-02T10:05:00Z","name":"product_added","url":"/b","currency":"EUR","items":[{"product_id":"p","quantity":2,"price":"9.99"}]}`,
+		`{"stream":"purchase","event_id":"b1","customer_id":"c","occurred_at":"2026-01-04T00:00:00Z","revenue":"12.50"}`,
+		`{"stream":"purchase","event_id":"b2","customer_id":"c","occurred_at":"2026-01-20T00:00:00Z","revenue":"250"}`,
+		`{"stream":"web","event_id":"w3","customer_id":"c","occurred_at":"2026-03-02T10:05:00Z","name":"product_added","items":[{"product_id":"q"}]}`,
+	} {
+		var ev engine.Event
+		if _, err := r.ReadJSONLine([]byte(line), &ev); err != nil {
+			t.Fatal(err)
+		}
+		e.Apply(c, &ev, ev.At-2000, &out)
+	}
+}
+
+// Bytes of every version of the format are kept in testdata and must stay
+// readable.
+func TestCustomerGolden(t *testing.T) {
+	e := testEngine(t, codecRules)
+	c := e.NewCustomer("c")
+	history(t, e, c)
+	got := e.Append(nil, c)
+	file := filepath.Join("testdata", "customer-v1.bin")
+	if *update {
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("the bytes of a customer changed: a new format needs a new version and its own golden file\n got %x\nwant %x", got, want)
+	}
+	d, err := e.Decode("c", want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again := e.Append(nil, d); !bytes.Equal(again, want) {
+		t.Errorf("read and written again:\n got %x\nwant %x", again, want)
+	}
+	if wake, err := engine.WakeOf(want); err != nil || wake != c.Wake() || wake == engine.Never {
+		t.Errorf("wake in the head %v, %v; in the customer %v", wake, err, c.Wake())
+	}
+}
+
+// A customer whose lists pass the size limit is made smaller, and stays readable.
+func TestGiantCustomerIsCoarsened(t *testing.T) {
+	text := "version: 1\nsegments:\n"
+	for i := range 25 {
+		text += "  - {id: s" + string(rune('a'+i/26)) + string(rune('a'+i%26)) + ", objective: t, owner: t, review_by: 2030-01-01, when: \"sum(purchase.revenue, purchase.total != " +
+			expr.IntValue(int64(i)).String() + ".5, days(365)) > 10\"}\n"
+	}
+	e := testEngine(t, text)
+	r, err := schemas.NewReader(schemas.Config{Layouts: e.Layout})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := e.NewCustomer("c")
+	var out engine.Output
+	var ev engine.Event
+	line := []byte(`{"stream":"purchase","event_id":"b1","customer_id":"c","occurred_at":"2026-01-04T00:00:00Z","revenue":"123456.78","total":"1.25"}`)
+	if _, err := r.ReadJSONLine(line, &ev); err != nil {
+		t.Fatal(err)
+	}
+	const n = 4000
+	for i := range n {
+		ev.ID = "e" + expr.IntValue(int64(i)).String()
+		ev.At += 60_123
+		e.Apply(c, &ev, ev.At, &out)
+	}
+	b := e.Append(nil, c)
+	if len(b) > engine.MaxCustomerBytes {
+		t.Fatalf("%d bytes", len(b))
+	}
+	d, err := e.Decode("c", b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again := e.Append(nil, d); !bytes.Equal(again, b) {
+		t.Error("read and written again, the bytes differ")
+	}
+	if got := e.Memberships(d); len(got) != 25 {
+		t.Errorf("member of %d segments, not 25", len(got))
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	e := testEngine(f, codecRules)
+	c := e.NewCustomer("c")
+	f.Add(e.Append(nil, c))
+	history(f, e, c)
+	f.Add(e.Append(nil, c))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d, err := e.Decode("c", b)
+		if err != nil {
+			return
+		}
+		var out engine.Output
+		e.Advance(d, 2_000_000_000_000, &out)
+		if _, err := e.Decode("c", e.Append(nil, d)); err != nil {
+			t.Fatalf("what was read cannot be read again: %v", err)
+		}
+	})
+}
