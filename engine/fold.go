@@ -198,10 +198,11 @@ func (e *Engine) rescheduleCells(x *exec, zoned bool, base Millis) {
 	}
 }
 
-// rescheduleTriggers asks the triggers over the changed summaries when they are
-// due as seen at base, because what is due between base and now fires as of its
-// own instant: a cart that will have lapsed by now still counts then. An
-// anniversary is asked at now, and only if its date or the zone changed.
+// rescheduleTriggers asks the triggers over the changed summaries, and after a
+// change of zone the anniversaries, when they are due. They are asked as of base:
+// what is due between base and now fires as of its own instant, and a cart that
+// will have lapsed by now still counts then. Only an anniversary whose date
+// changed is asked as of now, because that is when it becomes known.
 func (e *Engine) rescheduleTriggers(x *exec, zoned bool, base, now Millis) {
 	x.now = base
 	for i := range x.matched {
@@ -211,19 +212,18 @@ func (e *Engine) rescheduleTriggers(x *exec, zoned bool, base, now Millis) {
 			}
 		}
 	}
+	if zoned {
+		for t := range e.p.Triggers {
+			if e.p.Triggers[t].Kind == plan.Anniversary {
+				x.c.dues[t] = e.due(x, t)
+			}
+		}
+	}
 	x.now = now
 	for i := range x.before {
 		b := &x.before[i]
 		if b.trigger >= 0 && !same(b.value, e.value(x.c, b.input, base)) {
 			x.c.dues[b.trigger] = e.due(x, b.trigger)
-		}
-	}
-	if !zoned {
-		return
-	}
-	for t := range e.p.Triggers {
-		if e.p.Triggers[t].Kind == plan.Anniversary {
-			x.c.dues[t] = e.due(x, t)
 		}
 	}
 }

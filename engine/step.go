@@ -115,15 +115,17 @@ func (e *Engine) evidence(x *exec, conds []plan.Cond) []Pair {
 	return ps
 }
 
-// trueOfNothing returns the units that hold for a customer without any facts.
+// trueOfNothing returns the units that hold for a customer without any facts and
+// memberships. Each is asked about a customer of its own: whether a segment that
+// it reads holds is known only after the first event, and then it is touched.
 func (e *Engine) trueOfNothing() []int {
 	var out Output
-	x := out.begin(e, e.NewCustomer(""))
 	var units []int
 	for u := range e.p.Units {
-		n := len(x.entered) + len(x.fired)
+		x := out.begin(e, e.NewCustomer(""))
+		x.entered, x.fired = x.entered[:0], x.fired[:0]
 		e.evaluate(x, u)
-		if len(x.entered)+len(x.fired) > n {
+		if len(x.entered)+len(x.fired) > 0 {
 			units = append(units, u)
 		}
 	}

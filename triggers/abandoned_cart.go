@@ -17,16 +17,19 @@ import (
 //     event and time of the last change.
 type cart struct{ after engine.Millis }
 
-// Due returns last change + after.
+// Due returns last change + after, if the cart holds something then, or now if
+// that is later. It does not ask for the cart as it is before that: the answer
+// would depend on when it was asked.
 func (t cart) Due(v *engine.View, m *engine.Memory) engine.Millis {
 	c := v.Cart()
 	if c == nil || c.Last.At == aggregate.None || c.Last.At == m.Mark {
 		return engine.Never
 	}
-	if items, _ := c.Held(v.Now()); len(items) == 0 {
+	due := c.Last.At + t.after
+	if items, _ := c.Held(max(due, v.Now())); len(items) == 0 {
 		return engine.Never
 	}
-	return c.Last.At + t.after
+	return due
 }
 
 // Fire fires if the cart still holds something.
