@@ -331,7 +331,7 @@ func confluent(id int, b []byte) []byte {
 }
 
 func TestAvroAgainstGoavro(t *testing.T) {
-	rounds := 200
+	rounds := 100
 	if testing.Short() {
 		rounds = 50
 	}

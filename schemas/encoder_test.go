@@ -1,0 +1,323 @@
+package schemas
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/big"
+	"math/rand"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/linkedin/goavro/v2"
+	"github.com/twmb/franz-go/pkg/sr"
+	"github.com/twmb/franz-go/pkg/sr/srfake"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/engine/plan"
+)
+
+func encoderOf(t testing.TB, f Format) *Encoder {
+	t.Helper()
+	e, err := NewEncoder(f, "shop", IDs{Change: 6, Trigger: 7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// randomEffect returns an effect as the engine makes them.
+func randomEffect(g *rand.Rand) engine.Effect {
+	text := func() string {
+		return []string{"", "a", "ü/\"\\\n\x01", "日本", strings.Repeat("x", g.Intn(200))}[g.Intn(5)]
+	}
+	at := func() expr.Millis { return expr.Millis(g.Int63n(4e12) - 1e12) }
+	pairs := func() (l []engine.Pair) {
+		for i := range g.Intn(4) {
+			l = append(l, engine.Pair{Name: fmt.Sprint(i, text()), Value: text()})
+		}
+		return l
+	}
+	amount := func() expr.Value {
+		if g.Intn(3) == 0 {
+			return expr.Value{}
+		}
+		return expr.DecimalValue(int64(g.Uint64()) >> g.Intn(64))
+	}
+	e := engine.Effect{
+		Action: engine.Action(1 + g.Intn(4)), Customer: "c" + text(), Name: text(), Version: text(), At: at(), Sequence: g.Uint64() >> (1 + g.Intn(63)),
+		Cause: engine.Cause(1 + g.Intn(6)), CauseEvent: text(), Group: text(), From: text(), MemberFor: at(), Evidence: pairs(),
+		Kind: plan.TriggerKind(g.Intn(4)), Due: at(), AnchorID: text(), AnchorAt: expr.Never, LastAt: expr.Never, Silent: -1,
+		Value: amount(), Currency: text(), Context: pairs(),
+	}
+	for range g.Intn(3) {
+		e.Items = append(e.Items, engine.Item{Product: text(), Quantity: int64(g.Intn(1000)), Price: amount()})
+	}
+	if g.Intn(2) == 0 {
+		e.AnchorAt = at()
+	}
+	switch e.Kind {
+	case plan.Inactivity:
+		e.LastAt, e.Silent, e.Segments = at(), g.Int63n(1000), []string{"a", text()}[:g.Intn(3)]
+	case plan.Anniversary:
+		e.Date, e.Years = expr.DateValue(g.Int63n(40_000)-20_000), 1+g.Int63n(90)
+	}
+	return e
+}
+
+// native is the effect as goavro gives it, written down apart from the encoder.
+func native(e *engine.Effect, emitted expr.Millis) map[string]any {
+	opt := func(branch string, v any, has bool) any {
+		if !has {
+			return nil
+		}
+		return map[string]any{branch: v}
+	}
+	str := func(s string) any { return opt("string", s, s != "") }
+	m := func(l []engine.Pair) map[string]any {
+		o := map[string]any{}
+		for _, p := range l {
+			o[p.Name] = p.Value
+		}
+		return o
+	}
+	rat := func(v expr.Value) any { return opt("bytes.decimal", big.NewRat(v.N, 10_000), v.Present()) }
+	if e.Action != engine.Fired {
+		return map[string]any{"change_id": e.ID("shop"), "customer_id": e.Customer, "segment": e.Name, "action": e.Action.String(),
+			"effective_at": e.At.Time(), "emitted_at": emitted.Time(), "sequence": int64(e.Sequence), "cause": e.Cause.String(),
+			"cause_event_id": str(e.CauseEvent), "rule_version": e.Version, "group": str(e.Group), "from_segment": str(e.From),
+			"member_for_ms": opt("long", int64(e.MemberFor), e.Action == engine.Exited), "evidence": m(e.Evidence)}
+	}
+	items := []any{}
+	for _, i := range e.Items {
+		items = append(items, map[string]any{"product_id": i.Product, "sku": nil, "name": nil, "category": nil, "brand": nil,
+			"quantity": int32(i.Quantity), "price": rat(i.Price)})
+	}
+	segments := []any{}
+	for _, s := range e.Segments {
+		segments = append(segments, s)
+	}
+	value := e.Value
+	if e.Kind != plan.AbandonedCart {
+		value = expr.Value{}
+	}
+	silent, birthday := e.Kind == plan.Inactivity, e.Kind == plan.Anniversary
+	return map[string]any{"trigger_id": e.ID("shop"), "trigger": e.Name, "kind": e.Kind.String(), "customer_id": e.Customer,
+		"due_at": e.Due.Time(), "fired_at": e.At.Time(), "emitted_at": emitted.Time(), "sequence": int64(e.Sequence),
+		"rule_version": e.Version, "anchor_event_id": str(e.AnchorID),
+		"anchor_at": opt("long.timestamp-millis", e.AnchorAt.Time(), e.AnchorAt != expr.Never), "items": items,
+		"value": rat(value), "currency": str(e.Currency),
+		"last_event_at": opt("long.timestamp-millis", e.LastAt.Time(), silent), "days_silent": opt("long", e.Silent, silent),
+		"segments": opt("array", segments, silent), "date": opt("int.date", time.Unix(e.Date.N*86_400, 0).UTC(), birthday),
+		"years": opt("int", int32(e.Years), birthday), "from": nil, "to": nil, "context": m(e.Context)}
+}
+
+// plain turns what goavro gives into what JSON gives: unions without their
+// branch, and everything as our JSON writes it.
+func plain(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		if len(v) == 1 {
+			for k, x := range v {
+				if k == "string" || k == "long" || k == "int" || k == "array" || k == "bytes.decimal" || k == "long.timestamp-millis" {
+					return plain(x)
+				}
+				if k == "int.date" {
+					return x.(time.Time).Format(time.DateOnly)
+				}
+			}
+		}
+		m := map[string]any{}
+		for k, x := range v {
+			m[k] = plain(x)
+		}
+		return m
+	case []any:
+		l := []any{}
+		for _, x := range v {
+			l = append(l, plain(x))
+		}
+		return l
+	case *big.Rat:
+		n := new(big.Rat).Mul(v, big.NewRat(10_000, 1)).Num().Int64()
+		return expr.FormatDecimal(n)
+	case time.Time:
+		return v.Format("2006-01-02T15:04:05.000Z")
+	case int64:
+		return json.Number(fmt.Sprint(v))
+	case int32:
+		return json.Number(fmt.Sprint(v))
+	}
+	return v
+}
+
+// same compares values of goavro, numbers as numbers.
+func same(a, b any) bool { return reflect.DeepEqual(plain(a), plain(b)) }
+
+func TestEncoderAgainstGoavro(t *testing.T) {
+	enc, js := encoderOf(t, Avro), encoderOf(t, JSON)
+	codecs := map[bool]*goavro.Codec{}
+	for fired, name := range map[bool]string{false: MembershipChange, true: TriggerFired} {
+		c, err := goavro.NewCodec(mustText(t, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		codecs[fired] = c
+	}
+	for seed := range int64(2000) {
+		g := rand.New(rand.NewSource(seed))
+		e := randomEffect(g)
+		emitted := expr.Millis(g.Int63n(1e13))
+		fired := e.Action == engine.Fired
+		appendTo, appendJS, id := enc.AppendChange, js.AppendChange, uint32(6)
+		if fired {
+			appendTo, appendJS, id = enc.AppendTrigger, js.AppendTrigger, 7
+		}
+		b := appendTo([]byte("x"), &e, emitted)
+		if b[0] != 'x' || b[1] != 0 || binary.BigEndian.Uint32(b[2:]) != id {
+			t.Fatalf("seed %d: head % x", seed, b[:6])
+		}
+		got, rest, err := codecs[fired].NativeFromBinary(b[6:])
+		want := native(&e, emitted)
+		if err != nil || len(rest) > 0 || !same(got, want) {
+			t.Fatalf("seed %d: %v, %d bytes left; got\n%v\nwant\n%v", seed, err, len(rest), plain(got), plain(want))
+		}
+		d := json.NewDecoder(strings.NewReader(string(appendJS(nil, &e, emitted))))
+		d.UseNumber()
+		var fromJSON any
+		if err := d.Decode(&fromJSON); err != nil || !reflect.DeepEqual(fromJSON, plain(want)) {
+			t.Fatalf("seed %d: %v; JSON\n%v\nwant\n%v", seed, err, fromJSON, plain(want))
+		}
+	}
+}
+
+// A schema with a field that the encoder does not know, or of another type, is an
+// error when the encoder is made and not when the first effect is sent.
+func TestEncoderKnowsEveryField(t *testing.T) {
+	text := mustText(t, TriggerFired)
+	for _, change := range [][2]string{
+		{`"fields": [`, `"fields": [{"name":"x","type":"string"},`},
+		{`{"name": "sku"`, `{"name": "size"`},
+		{`"name": "years", "type": ["null", "int"]`, `"name": "years", "type": ["null", "string"]`},
+		{`"name": "from", "type": ["null", "string"]`, `"name": "from", "type": ["string", "null"]`},
+	} {
+		s, err := parseSchema([]byte(strings.Replace(text, change[0], change[1], 1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := compileOutput(s, triggerFields, 1); err == nil {
+			t.Errorf("%s is accepted", change[1])
+		}
+	}
+}
+
+func TestEncoderJSON(t *testing.T) {
+	e := engine.Effect{Action: engine.Exited, Customer: "c", Name: "loyal", Version: "v", At: 1_700_000_000_000, Sequence: 2, Cause: engine.CauseTimer,
+		MemberFor: 5, Evidence: []engine.Pair{{Name: "count(purchase)", Value: "3"}}}
+	got := string(encoderOf(t, JSON).AppendChange(nil, &e, 1_700_000_000_001))
+	want := `{"change_id":"` + e.ID("shop") + `","customer_id":"c","segment":"loyal","action":"exited","effective_at":"2023-11-14T22:13:20.000Z",` +
+		`"emitted_at":"2023-11-14T22:13:20.001Z","sequence":2,"cause":"timer","cause_event_id":null,"rule_version":"v","group":null,` +
+		`"from_segment":null,"member_for_ms":5,"evidence":{"count(purchase)":"3"}}`
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestHeaders(t *testing.T) {
+	for action, typ := range map[engine.Action]string{engine.Entered: "segmill.segment.entered.v1", engine.Exited: "segmill.segment.exited.v1",
+		engine.Erased: "segmill.customer.erased.v1", engine.Fired: "segmill.trigger.fired.v1"} {
+		e := engine.Effect{Action: action, Customer: "c", At: 1_700_000_000_000}
+		got := map[string]string{}
+		for _, h := range encoderOf(t, Avro).Headers(&e) {
+			got[h.Key] = string(h.Value)
+		}
+		want := map[string]string{"content-type": "application/avro", "ce_specversion": "1.0", "ce_id": e.ID("shop"), "ce_type": typ,
+			"ce_source": "/segmill/shop", "ce_subject": "c", "ce_time": "2023-11-14T22:13:20.000Z"}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%v: %v", action, got)
+		}
+	}
+}
+
+func TestDecimalBytes(t *testing.T) {
+	for _, n := range []int64{0, 1, -1, 127, 128, -128, -129, 255, 256, 1 << 31, math.MaxInt64, math.MinInt64} {
+		b := appendDecimal(nil, n)
+		got, err := decimalOfBytes(b[1:], 4)
+		if err != nil || got != n || int(b[0])/2 != len(b)-1 {
+			t.Errorf("%d: % x becomes %d, %v", n, b, got, err)
+		}
+		if k := len(b) - 1; k > 1 && int64(int8(b[2]))>>7 == int64(int8(b[1])) {
+			t.Errorf("%d: % x is not the shortest form", n, b)
+		}
+	}
+}
+
+// What is registered can be read back, by a reader that asks the same registry.
+func TestRegister(t *testing.T) {
+	reg := srfake.New()
+	defer reg.Close()
+	cl, err := sr.NewClient(sr.URLs(reg.URL()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	subjects := map[string]string{"changes-value": MembershipChange, "triggers-value": TriggerFired}
+	for s := range plan.NumStreams {
+		subjects[Subject(topicOf(s))] = InputName(s)
+	}
+	ids, err := Register(ctx, cl, subjects)
+	if err != nil || len(ids) != 7 {
+		t.Fatal(ids, err)
+	}
+	again, err := Register(ctx, cl, subjects)
+	if err != nil || !reflect.DeepEqual(ids, again) {
+		t.Errorf("registered again: %v, %v; before %v", again, err, ids)
+	}
+	var in [plan.NumStreams]int
+	for s := range plan.NumStreams {
+		in[s] = ids[Subject(topicOf(s))]
+	}
+	b, err := NewEventEncoder(Avro, in).Append(nil, plan.Web, map[string]any{"event_id": "e", "customer_id": "c", "occurred_at": time.UnixMilli(5), "name": "n"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := readerOf(t, SchemaRegistry(cl), nil)
+	var ev engine.Event
+	if _, err := r.Read(&Record{Topic: "events.web", Value: b}, &ev); err != nil || ev.Customer != "c" {
+		t.Errorf("%v, %+v", err, ev)
+	}
+	_, err = r.Read(&Record{Topic: "events.web", Value: confluent(ids["changes-value"], []byte{0})}, &ev)
+	wantBad(t, err, CauseSchema, "")
+	_, err = r.Read(&Record{Topic: "events.web", Value: confluent(999, []byte{0})}, &ev)
+	wantBad(t, err, CauseSchema, "")
+	reg.Close()
+	if _, err = r.Read(&Record{Topic: "events.web", Value: confluent(1000, []byte{0})}, &ev); CauseOf(err) != "" || err == nil {
+		t.Errorf("a registry that is gone: %v", err)
+	}
+	if _, err := Register(ctx, cl, map[string]string{"x": "nosuch"}); err == nil {
+		t.Error("a schema that there is none of is registered")
+	}
+}
+
+func TestEventEncoderErrors(t *testing.T) {
+	enc := NewEventEncoder(Avro, ownIDs)
+	good := func() map[string]any {
+		return map[string]any{"event_id": "e", "occurred_at": time.UnixMilli(5), "name": "n"}
+	}
+	if _, err := enc.Append(nil, plan.Web, good()); err != nil {
+		t.Error(err)
+	}
+	for field, v := range map[string]any{"event_id": nil, "nosuch": 1, "name": 5, "value": "x", "items": []map[string]any{{"sku": "s"}},
+		"attributes": map[string]int{}, "occurred_at": "now", "currency": true, "session_id": int64(7)} {
+		m := good()
+		m[field] = v
+		if _, err := enc.Append(nil, plan.Web, m); err == nil || !strings.Contains(err.Error(), field) {
+			t.Errorf("%s = %v: %v", field, v, err)
+		}
+	}
+}
