@@ -1,0 +1,125 @@
+package schemas
+
+import (
+	"fmt"
+	"math/rand"
+	"testing"
+	"time"
+
+	"github.com/linkedin/goavro/v2"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/engine/plan"
+)
+
+// purchase is an order of three items, as maps for the event encoder.
+func purchase(g *rand.Rand) map[string]any {
+	m := map[string]any{"event_id": fmt.Sprint("evt-", g.Int63()), "customer_id": fmt.Sprint("customer-", g.Intn(1e6)),
+		"occurred_at": time.UnixMilli(1_700_000_000_000 + g.Int63n(1e9)), "source": "/shop/web", "order_id": fmt.Sprint("o-", g.Intn(1e9)),
+		"revenue": fmt.Sprintf("%d.%02d", g.Intn(1000), g.Intn(100)), "currency": "EUR", "channel": "web"}
+	var items []map[string]any
+	for range 3 {
+		items = append(items, map[string]any{"product_id": fmt.Sprint("p", g.Intn(1000)), "category": "shoes", "quantity": 1 + g.Intn(3), "price": "19.90"})
+	}
+	m["items"] = items
+	return m
+}
+
+// ownEvent is a random purchase in Avro with the schema id of ownRegistry.
+func ownEvent(t testing.TB, g *rand.Rand) []byte {
+	b, err := NewEventEncoder(Avro, ownIDs).Append(nil, plan.Purchase, purchase(g))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// ruleLayouts are what a usual rule set reads.
+var ruleLayouts = map[plan.Stream][]string{plan.Purchase: {"currency", "kind", "revenue"}, plan.Web: {"items", "name"}}
+
+// hotRecords are the records that the hot path is measured with.
+func hotRecords(t testing.TB) map[string]*Record {
+	g := rand.New(rand.NewSource(1))
+	m := map[string]*Record{}
+	for _, f := range []Format{Avro, JSON} {
+		name := [...]string{"avro", "json"}[f]
+		enc := NewEventEncoder(f, ownIDs)
+		b, err := enc.Append(nil, plan.Purchase, purchase(g))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m[name+"/purchase"] = &Record{Topic: "events.purchase", Value: b}
+		b, err = enc.Append(nil, plan.Web, map[string]any{"event_id": "e-77", "customer_id": "customer-5", "occurred_at": time.UnixMilli(1_700_000_000_000),
+			"source": "/shop/web", "name": "product_added", "cart_id": "k", "items": purchase(g)["items"]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m[name+"/web"] = &Record{Topic: "events.web", Value: b}
+	}
+	return m
+}
+
+// An event costs at most one piece of memory for its texts and one for each list.
+func TestAllocations(t *testing.T) {
+	r := readerOf(t, ownRegistry(t), ruleLayouts)
+	for name, rec := range hotRecords(t) {
+		var ev engine.Event
+		want := map[string]float64{"events.purchase": 1, "events.web": 2}[rec.Topic]
+		got := testing.AllocsPerRun(200, func() {
+			if _, err := r.Read(rec, &ev); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if got > want {
+			t.Errorf("%s: %v allocations, want %v", name, got, want)
+		}
+	}
+}
+
+func BenchmarkRead(b *testing.B) {
+	r := readerOf(b, ownRegistry(b), ruleLayouts)
+	for name, rec := range hotRecords(b) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(int64(len(rec.Value)))
+			var ev engine.Event
+			for b.Loop() {
+				if _, err := r.Read(rec, &ev); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkReadGoavro is the same purchase read by goavro, for comparison.
+func BenchmarkReadGoavro(b *testing.B) {
+	codec, err := goavro.NewCodec(mustText(b, InputName(plan.Purchase)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	value := hotRecords(b)["avro/purchase"].Value[5:]
+	b.ReportAllocs()
+	b.SetBytes(int64(len(value)))
+	for b.Loop() {
+		if _, _, err := codec.NativeFromBinary(value); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkAppendChange(b *testing.B) {
+	for _, f := range []Format{Avro, JSON} {
+		b.Run([...]string{"avro", "json"}[f], func(b *testing.B) {
+			enc := encoderOf(b, f)
+			e := engine.Effect{Action: engine.Entered, Customer: "customer-5", Name: "loyal", Version: "v1", At: 1_700_000_000_000, Sequence: 1,
+				Cause: engine.CauseEvent, CauseEvent: "e-77", Evidence: []engine.Pair{{Name: "count(purchase, 90d)", Value: "3"}}}
+			b.ReportAllocs()
+			var buf []byte
+			for b.Loop() {
+				buf = enc.AppendChange(buf[:0], &e, expr.Millis(1_700_000_000_001))
+			}
+		})
+	}
+}
