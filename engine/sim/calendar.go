@@ -46,9 +46,9 @@ func (c civil) inYear(year int, marFirst bool) civil {
 }
 
 // wholeYears returns how many whole years have passed from a day to another.
-func wholeYears(from, to civil) int64 {
+func wholeYears(from, to civil, marFirst bool) int64 {
 	n := int64(to.year - from.year)
-	if to.before(from.inYear(to.year, false)) {
+	if to.before(from.inYear(to.year, marFirst)) {
 		n--
 	}
 	return n

@@ -117,7 +117,7 @@ func (m moment) changesOfInput(l []Millis, ref int, to Millis) []Millis {
 		zone := m.zone()
 		date := civilOf(v, zone)
 		for year := today(m.now, zone).year; year <= today(to, zone).year; year++ {
-			l = append(l, clockAt(date.inYear(year, false).days(), 0, zone))
+			l = append(l, clockAt(date.inYear(year, m.o.spec.MarFirst).days(), 0, zone))
 		}
 	}
 	return l

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -177,4 +178,13 @@ func (m moment) evidence(nodes []*expr.Node) []engine.Pair {
 	}
 	slices.SortFunc(l, byName)
 	return slices.Compact(l)
+}
+
+// clone returns a copy that shares nothing that changes.
+func (p *person) clone() *person {
+	c := *p
+	c.events = slices.Clone(p.events)
+	c.since, c.sequence = maps.Clone(p.since), maps.Clone(p.sequence)
+	c.on, c.done = maps.Clone(p.on), maps.Clone(p.done)
+	return &c
 }

@@ -36,7 +36,7 @@ func (m moment) input(ref int) expr.Value {
 	case plan.InYears:
 		if v := m.input(in.Of); v.Present() {
 			zone := m.zone()
-			return expr.IntValue(wholeYears(civilOf(v, zone), today(m.now, zone)))
+			return expr.IntValue(wholeYears(civilOf(v, zone), today(m.now, zone), m.o.spec.MarFirst))
 		}
 		return expr.Value{}
 	case plan.InSegment:
