@@ -1,0 +1,63 @@
+# segmill. `make help` lists the targets; CI calls the same ones.
+
+GO ?= go
+SEED ?=
+export SEED
+# Pebble needs no C library; without one the build is the same everywhere.
+export CGO_ENABLED ?= 0
+
+.PHONY: help build demo test race lint fuzz bench sim e2e cdnow containers fmt-check tidy-check deploy-check clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+build: ## build bin/segmill and bin/devkafka
+	$(GO) build -trimpath -o bin/ ./cmd/...
+
+demo: build ## the main job live in this terminal, nothing to install
+	bin/segmill demo $(DEMO)
+
+test: ## every test that needs nothing but Go
+	$(GO) vet ./...
+	$(GO) test ./...
+
+race: ## the tests of what runs concurrently, under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race ./consumer/... ./state/... ./internal/... ./schemas/...
+
+SIM_TIME ?= 60s
+sim: ## random histories against the naive oracle, SIM_TIME for each property; SEED=n repeats one
+	SIM_TIME=$(SIM_TIME) $(GO) test -count=1 -timeout 30m ./engine/sim
+
+e2e: build ## processes over loopback: real purchases, kill -9, an independent client (installs kcat)
+	$(GO) test -count=1 -timeout 25m -tags e2e -v ./internal/e2e
+
+containers: ## against a real Kafka in a container; skipped, and said so, without a container engine
+	cd internal/containers && $(GO) test -count=1 -v ./... | tee /tmp/segmill-containers.log; \
+	echo "$$(grep -c -- '--- SKIP' /tmp/segmill-containers.log) container tests skipped"
+
+lint: fmt-check ## vet, staticcheck, and golangci-lint where it is installed
+	$(GO) vet ./...
+	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+	@if command -v golangci-lint >/dev/null; then golangci-lint run; else echo "golangci-lint is not installed: skipped"; fi
+
+fmt-check: ## fail if a file is not gofmt-ed
+	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not gofmt-ed:"; echo "$$out"; exit 1; fi
+
+tidy-check: ## fail if go.mod is not tidy
+	$(GO) mod tidy -diff
+
+FUZZTIME ?= 20s
+fuzz: ## every fuzz target for FUZZTIME each
+	@set -e; for pkg in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; done
+
+bench: ## benchmarks, ten runs each, for benchstat
+	$(GO) test -run '^$$' -bench . -benchmem -count 10 ./engine/... ./schemas/... ./state/...
+
+deploy-check: ## check alert rules with promtool, and the compose file, where the tools are installed
+	sh deploy/check.sh
+
+clean: ## remove what was built
+	rm -rf bin

@@ -1,0 +1,225 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const root = "../.."
+
+// program returns the path of a built program.
+func program(t *testing.T, name string) string {
+	t.Helper()
+	p, err := filepath.Abs(filepath.Join(root, "bin", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(p); err != nil {
+		t.Fatalf("%v: run `make build` first", err)
+	}
+	return p
+}
+
+// kcat returns a kcat command; the test fails where it is not installed.
+func kcat(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	p, err := exec.LookPath("kcat")
+	if err != nil {
+		t.Fatal("kcat is not installed: it is in Debian's package kcat")
+	}
+	return exec.Command(p, args...)
+}
+
+// broker is a devkafka process.
+type broker struct{ kafka, registry string }
+
+func startBroker(t *testing.T, topics ...string) broker {
+	t.Helper()
+	cmd := exec.Command(program(t, "devkafka"), "--kafka", "127.0.0.1:0", "--registry", "127.0.0.1:0",
+		"--data", t.TempDir(), "--topics", strings.Join(topics, ","))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		cmd.Wait()
+	})
+	var b broker
+	sc := bufio.NewScanner(out)
+	for b.kafka == "" || b.registry == "" {
+		if !sc.Scan() {
+			t.Fatal("devkafka ended before it said where it listens")
+		}
+		if v, ok := strings.CutPrefix(sc.Text(), "kafka "); ok {
+			b.kafka = v
+		}
+		if v, ok := strings.CutPrefix(sc.Text(), "registry "); ok {
+			b.registry = v
+		}
+	}
+	go io.Copy(io.Discard, out)
+	return b
+}
+
+// publish sends lines of "key<TAB>value" with kcat, by Java's partitioner.
+func (b broker) publish(t *testing.T, topic string, lines []byte) {
+	t.Helper()
+	cmd := kcat(t, "-P", "-b", b.kafka, "-t", topic, "-K", "\t", "-X", "topic.partitioner=murmur2_random")
+	cmd.Stdin = bytes.NewReader(lines)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("kcat -P: %v\n%s", err, out)
+	}
+}
+
+// change is an output record with what is left of it without emitted_at.
+type change struct {
+	Customer  string `json:"customer_id"`
+	Segment   string `json:"segment"`
+	Trigger   string `json:"trigger"`
+	Action    string `json:"action"`
+	Effective string `json:"effective_at"`
+	text      string
+}
+
+// consume reads a whole topic with kcat, committed records only.
+func (b broker) consume(t *testing.T, topic string) []change {
+	t.Helper()
+	out, err := kcat(t, "-C", "-b", b.kafka, "-t", topic, "-o", "beginning", "-e", "-q",
+		"-X", "isolation.level=read_committed", "-f", "%s\n").Output()
+	if err != nil {
+		t.Fatalf("kcat -C %s: %v", topic, err)
+	}
+	return changes(t, out)
+}
+
+// changes reads output records, one a line.
+func changes(t *testing.T, out []byte) []change {
+	t.Helper()
+	var l []change
+	for line := range bytes.Lines(out) {
+		var fields map[string]json.RawMessage
+		var c change
+		if err := json.Unmarshal(line, &fields); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		if err := json.Unmarshal(line, &c); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		delete(fields, "emitted_at")
+		text, err := json.Marshal(fields)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.text = string(text)
+		l = append(l, c)
+	}
+	return l
+}
+
+// byCustomer splits records by customer, keeping their order.
+func byCustomer(l []change) map[string][]string {
+	m := map[string][]string{}
+	for _, c := range l {
+		m[c.Customer] = append(m[c.Customer], c.text)
+	}
+	return m
+}
+
+// sameByCustomer reports the first customers whose records differ.
+func sameByCustomer(t *testing.T, what string, got, want []change) {
+	t.Helper()
+	g, w := byCustomer(got), byCustomer(want)
+	if len(got) != len(want) {
+		t.Errorf("%s: %d records, want %d", what, len(got), len(want))
+	}
+	shown := 0
+	for id := range w {
+		if !slices.Equal(g[id], w[id]) && shown < 3 {
+			shown++
+			t.Errorf("%s: customer %s\n got %s\nwant %s", what, id, strings.Join(g[id], "\n     "), strings.Join(w[id], "\n     "))
+		}
+	}
+	for id := range g {
+		if _, ok := w[id]; !ok && shown < 3 {
+			shown++
+			t.Errorf("%s: customer %s is not expected", what, id)
+		}
+	}
+}
+
+// engine is one configuration of segmill.
+type engine struct {
+	b       broker
+	program string
+	config  string
+}
+
+// newEngine writes a configuration. extra is YAML that is appended.
+func newEngine(t *testing.T, b broker, app, rules, extra string) *engine {
+	t.Helper()
+	dir := t.TempDir()
+	abs, err := filepath.Abs(rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := fmt.Sprintf(`app: %s
+rules: [%s]
+state: %s
+kafka: {brokers: [%q], session_timeout: 6s}
+topics: {web: "", email: "", profile: "", consent: "", changes: %s.changes, triggers: %s.triggers, create: {partitions: 4, replication: 1}}
+output: {format: json}
+clock: events
+http: ""
+log: warn
+%s`, app, abs, filepath.Join(dir, "state"), b.kafka, app, app, extra)
+	path := filepath.Join(dir, "segmill.yaml")
+	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return &engine{b: b, program: program(t, "segmill"), config: path}
+}
+
+// start starts `segmill run`.
+func (e *engine) start(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(e.program, append([]string{"run", "-c", e.config}, args...)...)
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill() })
+	return cmd
+}
+
+// finish runs `segmill run` to its end.
+func (e *engine) finish(t *testing.T, args ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, e.program, append([]string{"run", "-c", e.config}, args...)...)
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	start := time.Now()
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("segmill run %s: %v", strings.Join(args, " "), err)
+	}
+	t.Logf("segmill run took %s", time.Since(start).Round(time.Millisecond))
+}
