@@ -72,18 +72,11 @@ func (f *replayFlags) check() error {
 	}
 	now := expr.MillisOf(time.Now())
 	f.untilAt = engine.Never
-	for _, x := range []struct {
-		flag, text string
-		to         *engine.Millis
-	}{{"--until", f.until, &f.untilAt}, {"--now", f.now, &now}} {
-		if x.text == "" {
-			continue
-		}
-		t, err := time.Parse(time.RFC3339Nano, x.text)
-		if err != nil {
-			return fmt.Errorf("%s %s: not an instant such as 2026-01-31T09:00:00Z", x.flag, x.text)
-		}
-		*x.to = expr.MillisOf(t)
+	if err := instant("--until", f.until, &f.untilAt); err != nil {
+		return err
+	}
+	if err := instant("--now", f.now, &now); err != nil {
+		return err
 	}
 	f.latestAt = now + app.DefaultFutureSkew
 	return nil

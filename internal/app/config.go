@@ -8,10 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/prometheus/common/model"
+	"github.com/segmill/segmill/engine/plan"
 	"go.yaml.in/yaml/v4"
 )
 
@@ -93,17 +94,30 @@ type RegistryConfig struct {
 	Password Secret `yaml:"password"`
 }
 
+// Inputs returns the input topics with their streams.
+func (t *TopicsConfig) Inputs() map[string]plan.Stream {
+	m := map[string]plan.Stream{}
+	for s, name := range map[plan.Stream]string{
+		plan.Web: t.Web, plan.Email: t.Email, plan.Purchase: t.Purchase, plan.Profile: t.Profile, plan.Consent: t.Consent,
+	} {
+		if name != "" {
+			m[name] = s
+		}
+	}
+	return m
+}
+
 // TopicsConfig names the topics. An input that is empty is not read.
 type TopicsConfig struct {
-	Web         string `yaml:"web"`
-	Email       string `yaml:"email"`
-	Purchase    string `yaml:"purchase"`
-	Profile     string `yaml:"profile"`
-	Consent     string `yaml:"consent"`
-	Changes     string `yaml:"changes"`
-	Triggers    string `yaml:"triggers"`
-	DeadLetters string `yaml:"dead_letters"`
-	// Create creates the topics that are missing.
+	Web      string `yaml:"web"`
+	Email    string `yaml:"email"`
+	Purchase string `yaml:"purchase"`
+	Profile  string `yaml:"profile"`
+	Consent  string `yaml:"consent"`
+	Changes  string `yaml:"changes"`
+	Triggers string `yaml:"triggers"`
+	// Create creates the inputs and outputs that are missing. The engine's own
+	// topics (<app>.changelog, .repartition, .dlq) are created in any case.
 	Create *CreateConfig `yaml:"create"`
 }
 
@@ -292,9 +306,7 @@ func (c *Config) validate() error {
 	if t := c.Topics.Create; t != nil {
 		need(t.Partitions > 0 && t.Replication > 0, "topics.create: partitions and replication must be at least 1")
 	}
-	need(strings.Contains("debug info warn error", c.Log), "log: it is debug, info, warn or error, not %q", c.Log)
-	if c.Topics.DeadLetters == "" {
-		c.Topics.DeadLetters = c.App + ".dlq"
-	}
+	need(len(c.Topics.Inputs()) > 0, "topics: name at least one input")
+	need(slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log), "log: it is debug, info, warn or error, not %q", c.Log)
 	return errors.Join(errs...)
 }

@@ -1,0 +1,76 @@
+package app
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
+	"github.com/twmb/franz-go/pkg/sr"
+)
+
+// options returns how clients reach the brokers.
+func (k *KafkaConfig) options() ([]kgo.Opt, error) {
+	opts := []kgo.Opt{kgo.SeedBrokers(k.Brokers...), kgo.ClientID("segmill")}
+	if k.TLS != nil {
+		conf, err := k.TLS.load()
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, kgo.DialTLSConfig(conf))
+	}
+	if s := k.SASL; s != nil {
+		auth := scram.Auth{User: s.User, Pass: string(s.Password)}
+		switch s.Mechanism {
+		case "plain":
+			opts = append(opts, kgo.SASL(plain.Auth{User: s.User, Pass: string(s.Password)}.AsMechanism()))
+		case "scram-sha-256":
+			opts = append(opts, kgo.SASL(auth.AsSha256Mechanism()))
+		case "scram-sha-512":
+			opts = append(opts, kgo.SASL(auth.AsSha512Mechanism()))
+		}
+	}
+	return opts, nil
+}
+
+// load reads the files. Without a CA the system's are used.
+func (t *TLSConfig) load() (*tls.Config, error) {
+	conf := &tls.Config{MinVersion: tls.VersionTLS12}
+	if t.CA != "" {
+		b, err := os.ReadFile(t.CA)
+		if err != nil {
+			return nil, fmt.Errorf("kafka.tls.ca: %w", err)
+		}
+		conf.RootCAs = x509.NewCertPool()
+		if !conf.RootCAs.AppendCertsFromPEM(b) {
+			return nil, fmt.Errorf("kafka.tls.ca: %s holds no certificate in PEM", t.CA)
+		}
+	}
+	if t.Cert != "" || t.Key != "" {
+		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+		if err != nil {
+			return nil, fmt.Errorf("kafka.tls: %w", err)
+		}
+		conf.Certificates = []tls.Certificate{pair}
+	}
+	return conf, nil
+}
+
+// client returns a client of the registry, nil if none is configured.
+func (r *RegistryConfig) client() (*sr.Client, error) {
+	if r.URL == "" {
+		return nil, nil
+	}
+	opts := []sr.ClientOpt{sr.URLs(r.URL), sr.UserAgent("segmill")}
+	if r.User != "" {
+		opts = append(opts, sr.BasicAuth(r.User, string(r.Password)))
+	}
+	cl, err := sr.NewClient(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("registry.url: %w", err)
+	}
+	return cl, nil
+}

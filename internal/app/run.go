@@ -1,0 +1,167 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/schemas"
+	"github.com/segmill/segmill/state"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sr"
+)
+
+// RunOptions are what a run is told beside its configuration.
+type RunOptions struct {
+	// Until ends the run; 0 runs until ctx ends.
+	Until engine.Millis
+	// Now replaces the wall clock in max_future_skew; 0 means the wall clock.
+	Now engine.Millis
+	// Rebuild allows changed rules.
+	Rebuild bool
+	Logger  *slog.Logger
+	// OnEffects sees committed effects; nil if nobody looks.
+	OnEffects func(task int32, effects []engine.Effect)
+	// OnStart is given the owner once it is made, to ask it for its status.
+	OnStart func(*consumer.Owner)
+	// Kafka are further options of every client, for tests.
+	Kafka []kgo.Opt
+}
+
+// Run runs the engine until ctx ends, an --until run is done, or something fails
+// that only a person can mend. A clean stop returns nil.
+func Run(ctx context.Context, conf *Config, opt RunOptions) error {
+	rules, err := LoadRules(conf.Rules)
+	if err != nil {
+		return err
+	}
+	return RunRules(ctx, conf, rules, opt)
+}
+
+// RunRules is Run with rules that are loaded already.
+func RunRules(ctx context.Context, conf *Config, rules *Rules, opt RunOptions) (err error) {
+	for _, w := range rules.Warnings {
+		opt.Logger.Warn("rule", "at", fmt.Sprintf("%s:%d:%d", w.Pos.File, w.Pos.Line, w.Pos.Column), "message", w.Message)
+	}
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	cfg, err := conf.consumer(ctx, rules, opt)
+	if err != nil {
+		return err
+	}
+	cfg.Metrics = consumer.NewMetrics(reg)
+	store, err := state.Open(conf.State, state.Options{Wake: engine.WakeOf, Logger: opt.Logger})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	if reason := store.WasReset(); reason != nil {
+		opt.Logger.Error("the local state was damaged: it was set aside and is restored from the changelog", "directory", conf.State, "error", reason)
+	}
+	cfg.Store = store
+	owner, err := consumer.NewOwner(cfg)
+	if err != nil {
+		return err
+	}
+	if opt.OnStart != nil {
+		opt.OnStart(owner)
+	}
+	if conf.HTTP != nil && *conf.HTTP != "" {
+		stop, err := serve(*conf.HTTP, reg, owner, opt.Logger)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	return owner.Run(ctx)
+}
+
+// consumer translates the configuration.
+func (c *Config) consumer(ctx context.Context, rules *Rules, opt RunOptions) (consumer.Config, error) {
+	cfg := consumer.DefaultConfig()
+	kafka, err := c.Kafka.options()
+	if err != nil {
+		return cfg, err
+	}
+	registry, err := c.Registry.client()
+	if err != nil {
+		return cfg, err
+	}
+	cfg.App, cfg.Kafka = c.App, append(kafka, opt.Kafka...)
+	inputs := c.Topics.Inputs()
+	for topic := range inputs {
+		cfg.Inputs = append(cfg.Inputs, topic)
+	}
+	cfg.Changes, cfg.Triggers = c.Topics.Changes, c.Topics.Triggers
+	cfg.Engine = rules.Engine
+	zones := Zones()
+	rc := schemas.Config{
+		Layouts: rules.Engine.Layout, Topics: inputs,
+		Zones: func(name string) bool { _, ok := zones(name); return ok },
+	}
+	if registry != nil {
+		rc.Registry = schemas.SchemaRegistry(registry)
+	}
+	reader, err := schemas.NewReader(rc)
+	if err != nil {
+		return cfg, err
+	}
+	cfg.Read = reader.Read
+	if cfg.Encoder, err = c.encoder(ctx, registry); err != nil {
+		return cfg, err
+	}
+	cfg.Now, cfg.Logger, cfg.OnEffects = time.Now, opt.Logger, opt.OnEffects
+	if c.Clock == "events" {
+		cfg.Time.Clock = consumer.EventsClock
+	}
+	cfg.Time.Grace = time.Duration(c.Grace)
+	cfg.Time.MaxMergeWait = time.Duration(c.MaxMergeWait)
+	cfg.Time.MaxClockJump = time.Duration(c.MaxClockJump)
+	cfg.Time.MaxFutureSkew = time.Duration(c.MaxFutureSkew)
+	cfg.Time.FixedNow, cfg.Time.Until = opt.Now, opt.Until
+	cfg.Batch.Interval = time.Duration(c.CommitInterval)
+	session := time.Duration(c.Kafka.SessionTimeout)
+	cfg.Group = consumer.GroupConfig{SessionTimeout: session, RebalanceTimeout: session * 2 / 3, Heartbeat: session / 10}
+	if t := c.Topics.Create; t != nil {
+		cfg.Create = consumer.CreateConfig{Topics: true, Partitions: t.Partitions, Replication: t.Replication}
+	}
+	cfg.HashDeadLetters = c.DeadLetter.Payload == "hash"
+	cfg.Rebuild = opt.Rebuild
+	return cfg, nil
+}
+
+// encoder returns the encoder of outputs; for Avro it registers their schemas.
+func (c *Config) encoder(ctx context.Context, registry *sr.Client) (*schemas.Encoder, error) {
+	if c.Output.Format == "json" {
+		return schemas.NewEncoder(schemas.JSON, c.App, schemas.IDs{})
+	}
+	changes, triggers := schemas.Subject(c.Topics.Changes), schemas.Subject(c.Topics.Triggers)
+	ids, err := schemas.Register(ctx, registry, map[string]string{
+		changes: schemas.MembershipChange, triggers: schemas.TriggerFired,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("schema registry %s: %w", c.Registry.URL, err)
+	}
+	return schemas.NewEncoder(schemas.Avro, c.App, schemas.IDs{Change: ids[changes], Trigger: ids[triggers]})
+}
+
+// NewLogger returns a logger to standard error: text on a terminal, else JSON.
+func NewLogger(level string, terminal bool) *slog.Logger {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		l = slog.LevelInfo
+	}
+	o := &slog.HandlerOptions{Level: l}
+	if terminal {
+		return slog.New(slog.NewTextHandler(os.Stderr, o))
+	}
+	return slog.New(slog.NewJSONHandler(os.Stderr, o))
+}
