@@ -94,7 +94,7 @@ func TestTasksDoNotSeeEachOther(t *testing.T) {
 	if got := contents(t, a); len(got) != 0 {
 		t.Errorf("customers of a dropped task: %v", got)
 	}
-	if due, err := a.Due(nil, 0, Never, 10); len(due) != 0 || err != nil {
+	if due, err := a.Due(nil, Due{}, Never, 10); len(due) != 0 || err != nil {
 		t.Errorf("due index of a dropped task: %v %v", due, err)
 	}
 	for task, want := range map[*Task]string{b: "b", scratch: "scratch"} {
@@ -121,18 +121,20 @@ func TestDueOrder(t *testing.T) {
 		}
 	}
 	for _, c := range []struct {
-		from, upto Millis
-		limit      int
-		want       []Due
+		after Due
+		upto  Millis
+		limit int
+		want  []Due
 	}{
-		{-10, 6, 10, []Due{{-3, "x"}, {5, "a"}, {5, "b"}, {6, "a0"}}},
-		{5, 5, 10, []Due{{5, "a"}, {5, "b"}}},
-		{5, Never, 3, []Due{{5, "a"}, {5, "b"}, {6, "a0"}}},
-		{7, 100, 3, nil},
+		{Due{-10, ""}, 6, 10, []Due{{-3, "x"}, {5, "a"}, {5, "b"}, {6, "a0"}}},
+		{Due{5, ""}, 5, 10, []Due{{5, "a"}, {5, "b"}}},
+		{Due{5, "a"}, 100, 10, []Due{{5, "b"}, {6, "a0"}}},
+		{Due{5, ""}, Never, 3, []Due{{5, "a"}, {5, "b"}, {6, "a0"}}},
+		{Due{7, ""}, 100, 3, nil},
 	} {
-		got, err := task.Due(nil, c.from, c.upto, c.limit)
+		got, err := task.Due(nil, c.after, c.upto, c.limit)
 		if err != nil || !slices.Equal(got, c.want) {
-			t.Errorf("Due(%d, %d, %d) = %v, %v; want %v", c.from, c.upto, c.limit, got, err, c.want)
+			t.Errorf("Due(%v, %d, %d) = %v, %v; want %v", c.after, c.upto, c.limit, got, err, c.want)
 		}
 	}
 }
@@ -239,7 +241,7 @@ func TestModel(t *testing.T) {
 					}
 				}
 				slices.SortStableFunc(want, func(a, b Due) int { return int(a.At - b.At) })
-				got, err := task.Due(nil, 0, Never, 100)
+				got, err := task.Due(nil, Due{}, Never, 100)
 				if err != nil || !slices.Equal(got, want) {
 					t.Fatalf("due %v %v, want %v", got, err, want)
 				}
@@ -303,7 +305,7 @@ func checkPrefix(t *testing.T, task *Task) int {
 	if diff := cmp.Diff(want, contents(t, task)); diff != "" {
 		t.Fatalf("after step %d: %s", k, diff)
 	}
-	due, err := task.Due(nil, 0, Never, 100)
+	due, err := task.Due(nil, Due{}, Never, 100)
 	if err != nil || len(due) != len(want) {
 		t.Fatalf("after step %d: due %v %v", k, due, err)
 	}

@@ -2,7 +2,6 @@ package state
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -48,7 +47,8 @@ func (t *Task) get(dst, key []byte) ([]byte, bool, error) {
 	return dst, true, closer.Close()
 }
 
-// Meta returns what the copy is a copy of; false if there is no complete copy.
+// Meta returns what the copy is a copy of; false if there is no complete copy,
+// or if what is there can't be read.
 func (t *Task) Meta() (Meta, bool, error) {
 	var m Meta
 	b, ok, err := t.get(nil, t.key(kindMeta))
@@ -56,7 +56,8 @@ func (t *Task) Meta() (Meta, bool, error) {
 		return m, false, err
 	}
 	if err := m.decode(b); err != nil {
-		return m, false, fmt.Errorf("%w: task %d: %w", ErrDamaged, t.id, err)
+		t.s.opt.Logger.Warn("local state is not used", "task", t.id, "error", err)
+		return m, false, nil
 	}
 	m.Versions, _, err = t.get(nil, t.key(kindVersions))
 	return m, true, err
@@ -131,10 +132,13 @@ type Due struct {
 	Customer string
 }
 
-// Due appends to dst the entries due from from up to and including upto, in
-// order of (due, customer), at most limit.
-func (t *Task) Due(dst []Due, from, upto Millis, limit int) ([]Due, error) {
-	lower := append([]byte(nil), t.dueKey(from, "")...)
+// Due appends to dst the entries after the given one and due at or before upto,
+// in order of (due, customer), at most limit. There need not be an entry after.
+func (t *Task) Due(dst []Due, after Due, upto Millis, limit int) ([]Due, error) {
+	lower := append([]byte(nil), t.dueKey(after.At, after.Customer)...)
+	if after.Customer != "" { // no customer has an empty id
+		lower = append(lower, 0)
+	}
 	_, upper := t.bounds(kindDue)
 	if upto < Never {
 		upper = append([]byte(nil), t.dueKey(upto+1, "")...)

@@ -1,0 +1,181 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/state"
+)
+
+// acquireTimeout bounds each request of acquiring. Fencing waits for the
+// transaction of the former owner to be decided.
+const acquireTimeout = 30 * time.Second
+
+// acquire takes the task over:
+//
+//  1. Fence: from here on no older owner can write, and what it had open is
+//     decided.
+//  2. End: ask for the end of the changelog, including what is not committed. The
+//     last stable offset would not do: an end of transaction that is still being
+//     written is below the one and above the other.
+//  3. Local: see whether the copy in the store is a copy of this changelog.
+//  4. Restore: replay what the copy lacks.
+//  5. Verify: the digest of the copy must be that of the last position.
+//  6. Read: fetch the inputs from the position's offsets.
+//
+// The session is returned also with an error, to be closed.
+func (t *Task) acquire(ctx context.Context) (*session, error) {
+	s := &session{t: t, cfg: &t.o.cfg, route: newRouter(t.o.partitions), batch: newBatch()}
+	if err := s.fence(ctx); err != nil {
+		return s, fmt.Errorf("fence: %w", err)
+	}
+	start := s.cfg.Now()
+	if err := s.restore(ctx); err != nil {
+		return s, fmt.Errorf("restore: %w", err)
+	}
+	since(s.cfg.Metrics.restore, start, s.cfg.Now())
+	s.customers = newCustomers(s.cfg.Engine, t.store)
+	if err := s.checkPosition(); err != nil {
+		return s, err
+	}
+	if err := s.placeInputs(ctx); err != nil {
+		return s, err
+	}
+	if err := s.checkRules(ctx); err != nil {
+		return s, err
+	}
+	s.limitInputs()
+	t.committed(s.pos)
+	var err error
+	s.fetch, err = newFetcher(t.o.opts(), t.n, s.inputs)
+	return s, err
+}
+
+// fence makes the transactional producer. Initialising it right away, and not
+// with the first record, is what fences.
+func (s *session) fence(ctx context.Context) error {
+	opts := append(s.t.o.opts(),
+		kgo.TransactionalID(s.cfg.transactionalID(s.t.n)),
+		kgo.TransactionTimeout(transactionTimeout),
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		// Every transaction ends with a flush; until then records only gather.
+		kgo.ProducerLinger(transactionTimeout),
+		kgo.MaxBufferedRecords(1<<20),
+		kgo.RecordDeliveryTimeout(transactionTimeout),
+		kgo.ProduceRequestTimeout(transactionTimeout))
+	var err error
+	if s.producer, err = kgo.NewClient(opts...); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, acquireTimeout)
+	defer cancel()
+	_, _, err = s.producer.ProducerID(ctx)
+	return err
+}
+
+// checkPosition makes sure that the position is one of this engine.
+func (s *session) checkPosition() error {
+	p := s.pos
+	if p.Seq == 0 {
+		return nil
+	}
+	if p.Partitions != s.t.o.partitions {
+		return fatal("the state of %s was written for %d partitions, and the inputs now have %d: records of a customer would go to another partition than its state; go back to %d partitions",
+			s.cfg.App, p.Partitions, s.t.o.partitions, p.Partitions)
+	}
+	if p.App != s.cfg.App {
+		return fatal("the changelog %s was written by %q and not by %q", s.cfg.changelog(), p.App, s.cfg.App)
+	}
+	return nil
+}
+
+// placeInputs decides where every source is read from: at the position's offset,
+// or at the earliest record that is left if it was never read.
+func (s *session) placeInputs(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, acquireTimeout)
+	defer cancel()
+	topics := s.cfg.sources()
+	first, err := listOne(ctx, s.t.o.admin, topics, s.t.n, lastStable, atStart)
+	if err != nil {
+		return err
+	}
+	last, err := listOne(ctx, s.t.o.admin, topics, s.t.n, highWatermark, atEnd)
+	if err != nil {
+		return err
+	}
+	for _, topic := range topics {
+		next, ok := s.pos.Offsets[topic]
+		switch {
+		case !ok:
+			next = first[topic]
+		case next > last[topic]:
+			return stopped(s.t.n, "%s ends at offset %d and was read up to %d: it has lost records or was created anew; restore it, or begin with another app name",
+				topic, last[topic], next)
+		case next < first[topic] && !s.cfg.SkipDeleted:
+			return stopped(s.t.n, "records %d to %d of %s were deleted before they were read; to go on without them, set skip_deleted",
+				next, first[topic]-1, topic)
+		case next < first[topic]:
+			s.t.log.Error("records were deleted before they were read; going on without them", "topic", topic, "from", next, "to", first[topic]-1)
+			next = first[topic]
+		}
+		s.inputs = append(s.inputs, newInput(topic, next, topic == s.cfg.repartition()))
+	}
+	s.merge = merge{inputs: s.inputs, mode: s.cfg.Time.Clock, turn: s.pos.Turn}
+	s.clock = clock{mode: s.cfg.Time.Clock, grace: millis(s.cfg.Time.Grace), now: s.pos.Clock, latest: s.pos.Latest}
+	return nil
+}
+
+// opts returns the settings of every client.
+func (o *Owner) opts() []kgo.Opt {
+	opts := slices.Clone(o.cfg.Kafka)
+	if hooks := o.cfg.Metrics.kafka; len(hooks) > 0 {
+		opts = append(opts, kgo.WithHooks(hooks...))
+	}
+	return append(opts, kgo.DisableClientMetrics())
+}
+
+// local returns the copy's meta if the copy can be used with the changelog from
+// first to end.
+func (s *session) local(first, end int64) (state.Meta, *Position, error) {
+	meta, ok, err := s.t.store.Meta()
+	if err != nil || !ok {
+		return meta, nil, err
+	}
+	pos, err := decodePosition(meta.Position)
+	var why string
+	switch {
+	case err != nil:
+		why = err.Error()
+	case meta.TopicID != s.topicID:
+		why = "it is of another changelog topic of the same name"
+	case meta.Next > end:
+		return meta, nil, stopped(s.t.n, "the changelog ends at offset %d and the local copy was made up to %d: the changelog has lost committed records",
+			end, meta.Next)
+	case meta.Next < first:
+		why = "the changelog no longer has what follows it"
+	case meta.Next < end && s.cfg.now()-meta.AppliedAt > millis(tombstonesKept-staleMargin):
+		// The tombstones of customers that were deleted since may be gone, and the
+		// copy would bring the customers back.
+		why = "it is too old"
+	default:
+		return meta, pos, nil
+	}
+	s.t.log.Info("local copy is not used", "reason", why)
+	return meta, nil, nil
+}
+
+// tombstonesKept is delete.retention.ms of the changelog; a copy is not used
+// when it comes within staleMargin of it.
+const (
+	tombstonesKept = 7 * 24 * time.Hour
+	staleMargin    = 24 * time.Hour
+)
+
+// errNoProgress is returned when the changelog does not come.
+var errNoProgress = errors.New("no records came")

@@ -1,0 +1,177 @@
+package consumer
+
+import (
+	"errors"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/schemas"
+)
+
+// batch is what one transaction will hold.
+type batch struct {
+	steps int // records taken and timers fired
+	bytes int // of records read and to be written, about
+	since time.Time
+	moved bool // an offset has moved
+
+	records []*kgo.Record // outputs, dead letters, forwards
+	out     engine.Output
+	encoded int    // effects that are in records
+	arena   []byte // memory of records' values; kept until they are written
+
+	folded, dead, forwarded uint64
+	// results and causes are counted when the batch has committed.
+	results map[result]int
+	causes  map[string]int
+	// only is the record taken last, for a batch of one step; nil for a timer.
+	only *place
+	// deferred: overdue timers are left because of their rate.
+	deferred bool
+}
+
+// result is what became of a record of a topic.
+type result struct{ topic, what string }
+
+func newBatch() batch { return batch{results: map[result]int{}, causes: map[string]int{}} }
+
+func (b *batch) empty() bool { return b.steps == 0 }
+
+// full reports whether the batch has reached a limit.
+func (b *batch) full(steps, bytes int) bool { return b.steps >= steps || b.bytes >= bytes }
+
+// overdue reports whether the batch has waited long enough.
+func (b *batch) overdue(now time.Time, interval time.Duration) bool {
+	return b.steps > 0 && now.Sub(b.since) >= interval
+}
+
+func (b *batch) reset() {
+	b.out.Reset()
+	clear(b.records)
+	clear(b.results)
+	clear(b.causes)
+	*b = batch{
+		records: b.records[:0], out: b.out, arena: b.arena[:0],
+		results: b.results, causes: b.causes, deferred: b.deferred,
+	}
+}
+
+// step counts one step. only is its record, nil for a timer.
+func (s *session) step(only *place, bytes int) {
+	b := &s.batch
+	if b.steps == 0 {
+		b.since = s.cfg.Now()
+	}
+	b.steps++
+	b.bytes += bytes
+	b.only = only
+}
+
+// take takes the head of an input.
+func (s *session) take(in *input) error {
+	h := &in.head
+	at := place{in.topic, h.rec.Offset}
+	s.step(&at, len(h.rec.Value))
+	s.batch.moved = true
+	what, err := s.dispatch(in, h, at)
+	if err != nil {
+		return err
+	}
+	s.batch.results[result{h.from.topic, what}]++
+	in.pop()
+	return nil
+}
+
+// dispatch does with a record what is to be done, and says what that was.
+func (s *session) dispatch(in *input, h *head, at place) (what string, err error) {
+	var bad *schemas.BadInput
+	switch {
+	case s.t.poison[at]:
+		return s.deadLetter(h, "output", "what follows from the record can't be written to Kafka"), nil
+	case errors.As(h.err, &bad):
+		return s.deadLetter(h, string(bad.Cause), bad.Error()), nil
+	case h.result == schemas.IsEvent && h.ev.At > s.horizon:
+		return s.deadLetter(h, "future", "the event is dated "+h.ev.At.String()+
+			", more than "+s.cfg.Time.MaxFutureSkew.String()+" ahead of the clock"), nil
+	case s.route.partition(h.ev.Customer) != s.t.n:
+		if in.origin {
+			return s.deadLetter(h, "misrouted", "the record was forwarded to a partition that is not its customer's"), nil
+		}
+		return s.forward(h), nil
+	}
+	e, err := s.customers.get(h.ev.Customer)
+	if err != nil {
+		return "", err
+	}
+	s.batch.folded++
+	out := &s.batch.out
+	if h.result == schemas.IsTombstone {
+		s.cfg.Engine.Erase(e.c, max(s.clock.now, 0), out)
+		what = "erasure"
+	} else {
+		late := h.at < s.clock.now
+		s.clock.latest = max(s.clock.latest, h.ev.At)
+		if !s.cfg.Engine.Apply(e.c, &h.ev, s.clock.now, out) {
+			return "duplicate", nil
+		}
+		if what = "folded"; late {
+			what = "late"
+		}
+	}
+	s.customers.touch(e)
+	s.encode()
+	return what, nil
+}
+
+// overdueAfter is how late a timer must be for its rate to be bounded.
+const overdueAfter = engine.Millis(60_000)
+
+// fire fires the timers that are due by the task clock, in order of (due,
+// customer), each as one step.
+func (s *session) fire() error {
+	if s.cfg.Time.Clock == WallClock && !s.t.o.guard.ok() {
+		return nil
+	}
+	for !s.batch.full(s.limits()) {
+		e, at, ok, err := s.customers.next(s.clock.now)
+		if err != nil || !ok {
+			return err
+		}
+		if !s.allowed(at) {
+			return nil
+		}
+		s.step(nil, 0)
+		s.cfg.Engine.Advance(e.c, at, &s.batch.out)
+		if e.c.Wake() <= at {
+			return stopped(s.t.n, "a customer's wake-up at %v did not go away when it fired; this is a defect", at)
+		}
+		s.customers.touch(e)
+		s.encode()
+		s.cfg.Metrics.timerDelay.Observe(float64(s.wall-at) / 1000)
+	}
+	return nil
+}
+
+// allowed reports whether a timer may fire now. After an outage there can be very
+// many overdue ones; they fire at a bounded rate, so that events get their turn.
+func (s *session) allowed(at engine.Millis) bool {
+	if s.cfg.Time.Clock == EventsClock || s.clock.now-at < overdueAfter {
+		return true
+	}
+	rate := float64(s.cfg.Time.OverdueRate)
+	now := s.cfg.Now()
+	if s.refilled.IsZero() {
+		s.tokens, s.refilled = rate/10, now
+	}
+	s.tokens = min(rate, s.tokens+rate*now.Sub(s.refilled).Seconds())
+	s.refilled = now
+	if s.tokens < 1 {
+		s.batch.deferred = true
+		s.cfg.Metrics.overdue.Inc()
+		return false
+	}
+	s.tokens--
+	return true
+}

@@ -1,0 +1,102 @@
+package consumer
+
+import (
+	"sync"
+	"time"
+
+	"github.com/segmill/segmill/engine"
+)
+
+// clock is the task clock: the instant up to which the task believes to have
+// heard everybody, so that silence means something. It never goes back. Two
+// things move it: reports of where the inputs end, read once per batch, and the
+// records themselves, after each one.
+type clock struct {
+	mode   ClockMode
+	grace  engine.Millis
+	now    engine.Millis
+	latest engine.Millis // the greatest event time folded
+}
+
+// report is where a partition ended, as of the wall clock when the question was
+// sent.
+type report struct {
+	end   int64
+	asked engine.Millis
+}
+
+// hear takes in a report. With the wall clock, a partition that is read up to
+// the reported end has nothing older than the question.
+func (c *clock) hear(in *input, r report) {
+	in.end = max(in.end, r.end)
+	if c.mode == WallClock && !in.closed && in.next >= r.end {
+		in.mark = max(in.mark, r.asked)
+	}
+	c.look(in)
+}
+
+// look takes in the head of an input, once it is in hand or the end is known.
+func (c *clock) look(in *input) {
+	if in.loaded && in.head.rec.Offset < min(in.end, in.limit) {
+		in.mark = max(in.mark, in.seen)
+	}
+}
+
+// advance moves the clock to what the inputs allow.
+func (c *clock) advance(inputs []*input) {
+	least := engine.Never
+	for _, in := range inputs {
+		if c.mode == EventsClock && !in.unread() && in.end != unknown {
+			continue // read to its end: no mark
+		}
+		least = min(least, in.mark)
+	}
+	if least == engine.Never {
+		least = c.latest
+	}
+	if least > never+c.grace {
+		c.now = max(c.now, least-c.grace)
+	}
+}
+
+// guard watches the wall clock of the process. A jump ahead that the monotonic
+// clock did not make would fire timers that can't be taken back. Time that the
+// process was down is no jump: the guard knows only its own life.
+type guard struct {
+	limit time.Duration
+
+	mu      sync.Mutex
+	last    time.Time
+	tripped bool
+}
+
+// observe takes in the wall clock. It returns false from a jump on until confirm.
+// first is true at the jump itself.
+func (g *guard) observe(now time.Time) (ok, first bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.last.IsZero() && !g.tripped {
+		wall := now.Round(0).Sub(g.last.Round(0))
+		if wall-now.Sub(g.last) > g.limit {
+			g.tripped, first = true, true
+		}
+	}
+	if !g.tripped {
+		g.last = now
+	}
+	return !g.tripped, first
+}
+
+// ok reports whether the clock is trusted.
+func (g *guard) ok() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return !g.tripped
+}
+
+// confirm accepts the clock as it is.
+func (g *guard) confirm() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.tripped, g.last = false, time.Time{}
+}

@@ -1,0 +1,222 @@
+package consumer
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/state"
+)
+
+// transactionTimeout is after how long the broker aborts a transaction, and how
+// long a commit may take before it is given up.
+const transactionTimeout = 10 * time.Second
+
+// commit writes the batch: one Kafka transaction, then the copy in the store. A
+// batch that changed nothing and moved no offset writes nothing. After an error
+// it is not known whether the transaction took place, and the session must end.
+func (s *session) commit(ctx context.Context) error {
+	if !s.batch.moved && len(s.customers.dirty) == 0 {
+		s.batch.reset()
+		return nil
+	}
+	start := s.cfg.Now()
+	pos := s.nextPosition()
+	changes := s.changes(pos)
+	if err := s.write(ctx, pos, changes); err != nil {
+		return err
+	}
+	since(s.cfg.Metrics.commit, start, s.cfg.Now())
+	s.count()
+	if s.cfg.OnEffects != nil && len(s.batch.out.Effects) > 0 {
+		s.cfg.OnEffects(s.t.n, s.batch.out.Effects)
+	}
+	s.customers.committed(s.t.o.cacheShare())
+	s.batch.reset()
+	s.commits++
+	s.t.grow()
+	return nil
+}
+
+// write writes one transaction and the copy, and moves the position.
+func (s *session) write(ctx context.Context, pos *Position, changes []state.Change) error {
+	var versions []byte
+	if s.versions != nil {
+		versions = s.versions.append(nil)
+	}
+	offset, err := s.transact(ctx, s.transaction(pos, changes, versions))
+	if err != nil {
+		s.cfg.Metrics.transactions.WithLabelValues("error").Inc()
+		return err
+	}
+	s.cfg.Metrics.transactions.WithLabelValues("committed").Inc()
+	s.pos, s.versions, s.next = pos, nil, offset+1
+	meta := state.Meta{
+		Position: pos.append(nil), Versions: versions,
+		TopicID: s.topicID, Next: s.next, AppliedAt: s.cfg.now(),
+	}
+	if err := s.t.store.Apply(changes, &meta); err != nil {
+		return err
+	}
+	s.t.committed(pos)
+	return nil
+}
+
+// nextPosition returns the position that the batch leads to, without its digest.
+func (s *session) nextPosition() *Position {
+	pos := s.pos.clone()
+	pos.Seq++
+	pos.Clock, pos.Latest, pos.Turn = s.clock.now, s.clock.latest, s.merge.turn
+	pos.Rules, pos.Rebuilding = s.rules, s.rebuilding
+	pos.Folded += s.batch.folded
+	pos.DeadLetters += s.batch.dead
+	pos.Forwarded += s.batch.forwarded
+	for _, in := range s.inputs {
+		pos.Offsets[in.topic] = in.next
+	}
+	return pos
+}
+
+// changes encodes the changed customers and moves the digest of pos.
+func (s *session) changes(pos *Position) []state.Change {
+	cs, b := s.customers, &s.batch
+	var changes []state.Change
+	for _, e := range cs.dirty {
+		change := state.Change{Customer: e.c.ID, Old: e.wake, New: engine.Never}
+		var hash state.Digest
+		if e.c.Known() {
+			from := len(b.arena)
+			b.arena = s.cfg.Engine.Append(b.arena, e.c)
+			change.Value = b.arena[from:len(b.arena):len(b.arena)]
+			change.New = e.c.Wake()
+			hash, cs.hbuf = state.DigestOf(e.c.ID, change.Value, cs.hbuf)
+			if e.stored && hash == e.hash {
+				continue
+			}
+		} else if !e.stored {
+			continue
+		}
+		if e.stored {
+			pos.Digest = pos.Digest.Sub(e.hash)
+		}
+		pos.Digest = pos.Digest.Add(hash) // zero for a customer that is gone
+		cs.bytes -= int64(e.size)
+		e.stored, e.hash, e.wake, e.size = change.Value != nil, hash, change.New, overhead+expansion*len(change.Value)
+		cs.bytes += int64(e.size)
+		changes = append(changes, change)
+	}
+	return changes
+}
+
+// transaction returns the records of the transaction, the position last.
+func (s *session) transaction(pos *Position, changes []state.Change, versions []byte) []*kgo.Record {
+	changelog := s.cfg.changelog()
+	records := make([]*kgo.Record, 0, len(changes)+len(s.batch.records)+2)
+	if versions != nil {
+		records = append(records, &kgo.Record{Topic: changelog, Partition: s.t.n, Key: []byte(versionsKey), Value: versions})
+	}
+	for i := range changes {
+		c := &changes[i]
+		key := append(make([]byte, 0, len(customerPrefix)+len(c.Customer)), customerPrefix...)
+		records = append(records, &kgo.Record{Topic: changelog, Partition: s.t.n, Key: append(key, c.Customer...), Value: c.Value})
+	}
+	records = append(records, s.batch.records...)
+	return append(records, &kgo.Record{Topic: changelog, Partition: s.t.n, Key: []byte(positionKey), Value: pos.append(nil)})
+}
+
+// transact writes records in one transaction and returns the offset of the last.
+// Every record is waited for: the client would commit a transaction of which one
+// record could not be produced.
+func (s *session) transact(ctx context.Context, records []*kgo.Record) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, transactionTimeout)
+	defer cancel()
+	if err := s.producer.BeginTransaction(); err != nil {
+		return 0, fmt.Errorf("begin transaction: %w", err)
+	}
+	var d delivery
+	for _, r := range records {
+		s.producer.Produce(ctx, r, d.done)
+	}
+	if err := s.producer.Flush(ctx); err != nil {
+		return 0, fmt.Errorf("produce: %w", err)
+	}
+	if n, err := d.result(); err != nil {
+		return 0, s.produceError(err)
+	} else if n != len(records) {
+		return 0, fmt.Errorf("produce: %d of %d records were answered", n, len(records))
+	}
+	if err := s.producer.EndTransaction(ctx, kgo.TryCommit); err != nil {
+		return 0, fmt.Errorf("end transaction: %w", err)
+	}
+	return records[len(records)-1].Offset, nil
+}
+
+// produceError makes the next batch smaller if this one would fail again.
+func (s *session) produceError(err error) error {
+	err = fmt.Errorf("produce: %w", err)
+	if isDeterministic(err) {
+		return s.t.shrink(s.batch.steps, s.batch.only, err)
+	}
+	return err
+}
+
+// delivery collects the answers to the records of a transaction.
+type delivery struct {
+	mu  sync.Mutex
+	n   int
+	err error
+}
+
+// done is called once for each record. Of several errors, one that would come
+// again is the one that counts: the others may be its consequence.
+func (d *delivery) done(r *kgo.Record, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.n++
+	if err != nil && (d.err == nil || isDeterministic(err) && !isDeterministic(d.err)) {
+		d.err = fmt.Errorf("%s/%d: %w", r.Topic, r.Partition, err)
+	}
+}
+
+func (d *delivery) result() (answered int, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.n, d.err
+}
+
+// count takes the committed batch into the metrics.
+func (s *session) count() {
+	m, b := s.cfg.Metrics, &s.batch
+	for r, n := range b.results {
+		m.events.WithLabelValues(r.topic, r.what).Add(float64(n))
+	}
+	for cause, n := range b.causes {
+		m.deadLetters.WithLabelValues(cause).Add(float64(n))
+	}
+	m.forwarded.Add(float64(b.forwarded))
+	m.earlyWakes.Add(float64(b.out.Stats.EarlyWakes))
+	now := s.cfg.now()
+	for i := range b.out.Effects {
+		switch e := &b.out.Effects[i]; e.Action {
+		case engine.Fired:
+			m.triggers.WithLabelValues(e.Name).Inc()
+		case engine.Entered, engine.Exited:
+			m.changes.WithLabelValues(e.Name, e.Action.String(), e.Cause.String()).Inc()
+			if e.Cause == engine.CauseEvent {
+				m.endToEnd.Observe(float64(now-e.At) / 1000)
+			}
+		}
+	}
+}
+
+// committed makes a position visible.
+func (t *Task) committed(pos *Position) {
+	t.set(func(s *TaskStatus) {
+		s.Seq, s.Folded, s.DeadLetters, s.Forwarded = pos.Seq, pos.Folded, pos.DeadLetters, pos.Forwarded
+		s.offsets = pos.Offsets
+	})
+}

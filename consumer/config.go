@@ -1,0 +1,213 @@
+package consumer
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/schemas"
+	"github.com/segmill/segmill/state"
+)
+
+// ClockMode is what moves the task clock.
+type ClockMode uint8
+
+// The clocks.
+const (
+	// WallClock follows the inputs while a task is behind and the wall clock once
+	// it has read them to their end.
+	WallClock ClockMode = iota
+	// EventsClock follows event times only: for demonstrations, replays and runs
+	// over history.
+	EventsClock
+)
+
+// Config says what an Owner runs. Start from DefaultConfig.
+type Config struct {
+	// App is the prefix of every name that the engine makes for itself: topics,
+	// groups and transactional ids. Two engines with the same App fence each other.
+	App string
+	// Kafka is how brokers are reached: seeds, TLS, SASL, hooks, logger.
+	Kafka []kgo.Opt
+	// Inputs are the topics to read. They must have the same number of partitions.
+	Inputs []string
+	// Changes and Triggers are the topics to write.
+	Changes, Triggers string
+
+	Engine *engine.Engine
+	// Read makes an event of a record: (*schemas.Reader).Read.
+	Read func(*schemas.Record, *engine.Event) (schemas.Result, error)
+	// Encoder makes the records of effects.
+	Encoder *schemas.Encoder
+	Store   *state.Store
+
+	// Now is the wall clock. It should carry Go's monotonic reading, from which a
+	// jump of the wall clock is told.
+	Now     func() time.Time
+	Logger  *slog.Logger // nil means slog.Default
+	Metrics *Metrics     // nil means metrics that nobody reads
+	// OnEffects is called with the effects of a batch once it has committed, in
+	// order, by the goroutine of the task, which waits. Nothing in the slice may be
+	// kept. Nil means nobody is called.
+	OnEffects func(task int32, effects []engine.Effect)
+
+	Time   TimeConfig
+	Batch  BatchConfig
+	Group  GroupConfig
+	Create CreateConfig
+
+	// CacheBytes is about how much memory decoded customers may take, all tasks
+	// together.
+	CacheBytes int64
+	// HashDeadLetters keeps personal data out of the dead letters: the value is
+	// replaced by its SHA-256 in a header.
+	HashDeadLetters bool
+	// Rebuild allows the state to be made again from the inputs because the rules
+	// have changed. Without it changed rules are an error.
+	Rebuild bool
+	// SkipDeleted lets a task go on at the earliest record that is left when
+	// retention has deleted records that it had not read. Without it the partition
+	// stops.
+	SkipDeleted bool
+}
+
+// TimeConfig is about the task clock.
+type TimeConfig struct {
+	Clock ClockMode
+	// Grace is how long silence waits for events that are on their way.
+	Grace time.Duration
+	// MaxMergeWait is how long records wait for the next record of another topic
+	// that is known to exist but does not arrive.
+	MaxMergeWait time.Duration
+	// MaxClockJump is how far the wall clock may run ahead of the monotonic clock
+	// in one process before timers stop until Owner.ConfirmClock.
+	MaxClockJump time.Duration
+	// MaxFutureSkew is how far ahead of the wall clock an event may be dated; one
+	// beyond is a dead letter.
+	MaxFutureSkew time.Duration
+	// FixedNow replaces the wall clock in MaxFutureSkew. 0 means Now.
+	FixedNow engine.Millis
+	// Until ends the run: the inputs are read to the end they had at the start,
+	// clocks turned to this instant, and Run returns. It needs EventsClock and
+	// one instance that owns every partition. 0 means to run on.
+	Until engine.Millis
+	// OverdueRate is how many timers a second a task fires that are more than a
+	// minute overdue, as after an outage. It applies to WallClock.
+	OverdueRate int
+}
+
+// BatchConfig says when a transaction ends.
+type BatchConfig struct {
+	Records  int           // records and timers in one transaction, at most
+	Bytes    int           // bytes of records read and written in one transaction, about
+	Interval time.Duration // time from the first record of a transaction to its commit
+}
+
+// GroupConfig is about ownership of partitions.
+type GroupConfig struct {
+	// SessionTimeout is after how long a dead instance loses its partitions.
+	SessionTimeout time.Duration
+	// RebalanceTimeout is how long the members of a rebalance may take. It must be
+	// shorter than SessionTimeout: a member that waits in a rebalance for longer
+	// than its session is dropped.
+	RebalanceTimeout time.Duration
+	Heartbeat        time.Duration
+}
+
+// CreateConfig is about topics that do not exist yet.
+type CreateConfig struct {
+	// Topics allows the engine to create its own topics and the outputs. Inputs
+	// are created only if Partitions is given.
+	Topics      bool
+	Partitions  int32
+	Replication int16 // 0 means the broker's default
+}
+
+// DefaultConfig returns a Config with every setting that has a default.
+func DefaultConfig() Config {
+	return Config{
+		Time: TimeConfig{
+			Grace: 2 * time.Second, MaxMergeWait: 10 * time.Second,
+			MaxClockJump: time.Hour, MaxFutureSkew: 5 * time.Minute, OverdueRate: 5_000,
+		},
+		Batch:      BatchConfig{Records: 2_000, Bytes: 1 << 20, Interval: 100 * time.Millisecond},
+		Group:      GroupConfig{SessionTimeout: 45 * time.Second, RebalanceTimeout: 30 * time.Second, Heartbeat: 3 * time.Second},
+		Create:     CreateConfig{Topics: true},
+		CacheBytes: 256 << 20,
+	}
+}
+
+func (c *Config) validate() error {
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Metrics == nil {
+		c.Metrics = NewMetrics(nil)
+	}
+	for _, missing := range []struct {
+		is   bool
+		name string
+	}{
+		{c.App == "", "App"},
+		{len(c.Inputs) == 0, "Inputs"},
+		{c.Changes == "" || c.Triggers == "", "Changes and Triggers"},
+		{c.Engine == nil, "Engine"},
+		{c.Read == nil, "Read"},
+		{c.Encoder == nil, "Encoder"},
+		{c.Store == nil, "Store"},
+		{c.Now == nil, "Now"},
+		{c.Batch.Records < 1 || c.Batch.Bytes < 1, "Batch"},
+	} {
+		if missing.is {
+			return fmt.Errorf("consumer: %s must be given", missing.name)
+		}
+	}
+	if c.Time.Until != 0 && c.Time.Clock != EventsClock {
+		return errors.New("consumer: a run until an instant needs the clock of events: with the wall clock, time can't be turned to an instant")
+	}
+	if c.Group.RebalanceTimeout >= c.Group.SessionTimeout {
+		return fmt.Errorf("consumer: rebalance timeout %v must be shorter than session timeout %v", c.Group.RebalanceTimeout, c.Group.SessionTimeout)
+	}
+	c.Inputs = slices.Clone(c.Inputs)
+	slices.Sort(c.Inputs)
+	for _, own := range []string{c.changelog(), c.repartition(), c.deadLetters(), c.Changes, c.Triggers} {
+		if slices.Contains(c.Inputs, own) {
+			return fmt.Errorf("consumer: topic %s is written by the engine and can't be an input", own)
+		}
+	}
+	if n := len(c.Inputs); len(slices.Compact(slices.Clone(c.Inputs))) != n {
+		return fmt.Errorf("consumer: an input topic is named twice in %v", c.Inputs)
+	}
+	return nil
+}
+
+// The names made of App.
+
+func (c *Config) changelog() string              { return c.App + ".changelog" }
+func (c *Config) repartition() string            { return c.App + ".repartition" }
+func (c *Config) deadLetters() string            { return c.App + ".dlq" }
+func (c *Config) progressGroup() string          { return c.App + "-progress" }
+func (c *Config) transactionalID(n int32) string { return fmt.Sprintf("%s-%d", c.App, n) }
+
+// sources returns all topics that a task reads, sorted.
+func (c *Config) sources() []string {
+	s := append(slices.Clone(c.Inputs), c.repartition())
+	slices.Sort(s)
+	return s
+}
+
+// now returns the wall clock.
+func (c *Config) now() engine.Millis { return engine.Millis(c.Now().UnixMilli()) }
+
+// skewNow returns what MaxFutureSkew is counted from.
+func (c *Config) skewNow() engine.Millis {
+	if c.Time.FixedNow != 0 {
+		return c.Time.FixedNow
+	}
+	return c.now()
+}

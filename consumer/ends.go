@@ -1,0 +1,167 @@
+package consumer
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/segmill/segmill/engine"
+)
+
+// endsInterval is how often the ends of the inputs are asked for. Silence is
+// noticed no earlier than that.
+const endsInterval = 50 * time.Millisecond
+
+// Isolation levels and timestamps of ListOffsets.
+const (
+	highWatermark = int8(0) // read uncommitted
+	lastStable    = int8(1) // read committed
+
+	atEnd   = int64(-1)
+	atStart = int64(-2)
+)
+
+// ends asks the brokers where the inputs of this instance's tasks end, for all
+// tasks together.
+type ends struct {
+	cl     *kgo.Client
+	topics []string
+	// stamp reads the wall clock for a report. It returns false while the clock is
+	// not to be trusted; reports then leave the time as it was.
+	stamp func() (engine.Millis, bool)
+
+	mu      sync.Mutex
+	reports map[int32]map[string]report // by task and topic
+	held    engine.Millis               // the last time that was trusted
+}
+
+func newEnds(cl *kgo.Client, topics []string, stamp func() (engine.Millis, bool)) *ends {
+	return &ends{cl: cl, topics: topics, stamp: stamp, reports: map[int32]map[string]report{}, held: never}
+}
+
+// watch begins to ask for a task. Earlier reports are forgotten.
+func (e *ends) watch(task int32) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.reports[task] = map[string]report{}
+}
+
+func (e *ends) unwatch(task int32) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.reports, task)
+}
+
+// of returns the reports for a task; a topic without one is missing.
+func (e *ends) of(task int32) map[string]report {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return maps.Clone(e.reports[task])
+}
+
+// run asks until ctx ends.
+func (e *ends) run(ctx context.Context) {
+	t := time.NewTicker(endsInterval)
+	defer t.Stop()
+	for {
+		e.ask(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// ask makes one round. An error leaves the reports as they are: clocks wait.
+func (e *ends) ask(ctx context.Context) {
+	e.mu.Lock()
+	var parts []int32
+	for p := range e.reports {
+		parts = append(parts, p)
+	}
+	if at, ok := e.stamp(); ok {
+		e.held = at
+	}
+	asked := e.held
+	e.mu.Unlock()
+	if len(parts) == 0 {
+		return
+	}
+	got, err := listOffsets(ctx, e.cl, e.topics, parts, lastStable, atEnd)
+	if err != nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for topic, offsets := range got {
+		for p, end := range offsets {
+			if of, ok := e.reports[p]; ok {
+				of[topic] = report{end: end, asked: asked}
+			}
+		}
+	}
+}
+
+// listOffsets asks for offsets of some partitions of topics. It returns what was
+// answered, and an error if that is not everything.
+func listOffsets(ctx context.Context, cl *kgo.Client, topics []string, parts []int32, isolation int8, at int64) (map[string]map[int32]int64, error) {
+	req := kmsg.NewPtrListOffsetsRequest()
+	req.ReplicaID = -1
+	req.IsolationLevel = isolation
+	for _, topic := range topics {
+		t := kmsg.NewListOffsetsRequestTopic()
+		t.Topic = topic
+		for _, p := range parts {
+			rp := kmsg.NewListOffsetsRequestTopicPartition()
+			rp.Partition, rp.Timestamp = p, at
+			t.Partitions = append(t.Partitions, rp)
+		}
+		req.Topics = append(req.Topics, t)
+	}
+	got := make(map[string]map[int32]int64, len(topics))
+	var failed error
+	n := 0
+	for _, shard := range cl.RequestSharded(ctx, req) {
+		if shard.Err != nil {
+			failed = fmt.Errorf("list offsets: %w", shard.Err)
+			continue
+		}
+		for _, t := range shard.Resp.(*kmsg.ListOffsetsResponse).Topics {
+			if got[t.Topic] == nil {
+				got[t.Topic] = map[int32]int64{}
+			}
+			for _, p := range t.Partitions {
+				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+					failed = fmt.Errorf("list offsets of %s/%d: %w", t.Topic, p.Partition, err)
+					continue
+				}
+				got[t.Topic][p.Partition] = p.Offset
+				n++
+			}
+		}
+	}
+	if failed == nil && n < len(topics)*len(parts) {
+		failed = fmt.Errorf("list offsets: %d of %d partitions answered", n, len(topics)*len(parts))
+	}
+	return got, failed
+}
+
+// listOne asks for offsets of one partition of several topics.
+func listOne(ctx context.Context, cl *kgo.Client, topics []string, part int32, isolation int8, at int64) (map[string]int64, error) {
+	got, err := listOffsets(ctx, cl, topics, []int32{part}, isolation, at)
+	if err != nil {
+		return nil, err
+	}
+	one := make(map[string]int64, len(got))
+	for topic, offsets := range got {
+		one[topic] = offsets[part]
+	}
+	return one, nil
+}

@@ -1,0 +1,66 @@
+package consumer
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/segmill/segmill/state"
+)
+
+// Three classes of errors: a task acquires its partition again after any error
+// but these two.
+
+// StoppedError is why a partition does not run and will not by itself. The other
+// partitions go on.
+type StoppedError struct {
+	Partition int32
+	Reason    error
+}
+
+// Error names the partition and the reason.
+func (e *StoppedError) Error() string {
+	return fmt.Sprintf("partition %d is stopped: %v", e.Partition, e.Reason)
+}
+
+// Unwrap returns the reason.
+func (e *StoppedError) Unwrap() error { return e.Reason }
+
+// fatalError ends the Owner: what is wrong is wrong for every partition.
+type fatalError struct{ error }
+
+func (e fatalError) Unwrap() error { return e.error }
+
+func stopped(partition int32, format string, args ...any) error {
+	return &StoppedError{partition, fmt.Errorf(format, args...)}
+}
+
+func fatal(format string, args ...any) error { return fatalError{fmt.Errorf(format, args...)} }
+
+// isStopped and isFatal tell the class of an error.
+func isStopped(err error) bool {
+	var s *StoppedError
+	return errors.As(err, &s)
+}
+
+func isFatal(err error) bool {
+	var f fatalError
+	return errors.As(err, &f) || errors.Is(err, state.ErrFailed) || errors.Is(err, state.ErrDamaged)
+}
+
+// isFenced reports whether another owner has initialised the transactional id.
+func isFenced(err error) bool {
+	return errors.Is(err, kerr.InvalidProducerEpoch) || errors.Is(err, kerr.ProducerFenced)
+}
+
+// isDeterministic reports whether producing the same record again would fail in
+// the same way.
+func isDeterministic(err error) bool {
+	for _, e := range []error{kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidRecord, kerr.InvalidTimestamp} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}

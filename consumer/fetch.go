@@ -1,0 +1,121 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Fetched records wait in the task's queues. A topic that is ahead of the others
+// in time is paused at queueHigh records and goes on below queueLow.
+const (
+	queueHigh = 8_000
+	queueLow  = 2_000
+)
+
+// fetcher gets the records of one task's input partitions. It has a client of its
+// own; tasks know only this type, so that they could share one.
+type fetcher struct {
+	cl        *kgo.Client
+	partition int32
+	inputs    map[string]*input
+	paused    map[string]bool
+}
+
+// newFetcher fetches from in.next of every input. There is no offset to fall back
+// to: data that is not there is an error.
+func newFetcher(base []kgo.Opt, partition int32, inputs []*input) (*fetcher, error) {
+	f := &fetcher{partition: partition, inputs: map[string]*input{}, paused: map[string]bool{}}
+	from := map[string]map[int32]kgo.Offset{}
+	for _, in := range inputs {
+		f.inputs[in.topic] = in
+		from[in.topic] = map[int32]kgo.Offset{partition: kgo.NewOffset().At(in.next)}
+	}
+	opts := append(consumerOpts(base), kgo.ConsumePartitions(from))
+	var err error
+	if f.cl, err = kgo.NewClient(opts...); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// consumerOpts returns the settings of every client that reads records.
+func consumerOpts(base []kgo.Opt) []kgo.Opt {
+	opts := append([]kgo.Opt(nil), base...)
+	return append(opts,
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		// Control records are how the end is seen when the last thing in a
+		// partition is the end of a transaction.
+		kgo.KeepControlRecords(),
+		kgo.FetchMaxWait(500*time.Millisecond),
+		kgo.FetchMaxBytes(8<<20),
+		kgo.FetchMaxPartitionBytes(1<<20),
+		// A small batch that decompresses to a large one is refused.
+		kgo.MaxDecompressBatchBytes(16<<20),
+	)
+}
+
+// poll waits up to wait for records and puts them in the queues. Of 0 it does not
+// wait.
+func (f *fetcher) poll(ctx context.Context, wait time.Duration) error {
+	var fetches kgo.Fetches
+	if wait <= 0 {
+		fetches = f.cl.PollRecords(nil, 0) //nolint:staticcheck // nil means not to wait
+	} else {
+		waiting, cancel := context.WithTimeout(ctx, wait)
+		fetches = f.cl.PollRecords(waiting, 0)
+		cancel()
+	}
+	for _, e := range fetches.Errors() {
+		if !errors.Is(e.Err, context.DeadlineExceeded) && !errors.Is(e.Err, context.Canceled) {
+			return fmt.Errorf("fetch %s/%d: %w", e.Topic, e.Partition, e.Err)
+		}
+	}
+	var failed error
+	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
+		if err := f.queue(p); err != nil {
+			failed = err
+		}
+	})
+	f.balance()
+	return failed
+}
+
+func (f *fetcher) queue(p kgo.FetchTopicPartition) error {
+	in := f.inputs[p.Topic]
+	if in == nil || len(p.Records) == 0 {
+		return nil
+	}
+	want := in.next
+	if n := len(in.queue); n > 0 {
+		want = in.queue[n-1].Offset + 1
+	} else if in.loaded {
+		want = in.head.rec.Offset + 1
+	}
+	if got := p.Records[0].Offset; got < want {
+		return fmt.Errorf("fetch %s/%d: offset %d came again, %d was next", p.Topic, p.Partition, got, want)
+	}
+	in.queue = append(in.queue, p.Records...)
+	return nil
+}
+
+// balance pauses the topics that have enough in hand.
+func (f *fetcher) balance() {
+	for topic, in := range f.inputs {
+		one := map[string][]int32{topic: {f.partition}}
+		switch n := len(in.queue); {
+		case n > queueHigh && !f.paused[topic]:
+			f.cl.PauseFetchPartitions(one)
+			f.paused[topic] = true
+		case n < queueLow && f.paused[topic]:
+			f.cl.ResumeFetchPartitions(one)
+			f.paused[topic] = false
+		}
+	}
+}
+
+func (f *fetcher) close() { f.cl.Close() }

@@ -1,0 +1,170 @@
+package consumer
+
+import (
+	"math"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/schemas"
+)
+
+// unknown is an offset that has not been reported yet.
+const unknown = -1
+
+// never is earlier than every instant.
+const never engine.Millis = math.MinInt64
+
+// input is one input partition as its task sees it: what was fetched and not yet
+// taken, and how far it is known to go.
+type input struct {
+	topic  string
+	origin bool // the repartition topic: records carry the coordinates of another one
+	queue  []*kgo.Record
+	head   head
+	loaded bool // head is valid
+
+	// next is the offset of the first record that is not taken, past control
+	// records; limit ends the reading of a run that has an end.
+	next, limit int64
+	// end is the last stable offset as last reported, unknown before the first
+	// report.
+	end int64
+	// closed: a run that has an end met a record beyond it. Nothing more is taken;
+	// what follows, up to scanned, was only looked at.
+	closed  bool
+	scanned int64
+
+	// mark is the instant up to which the partition has spoken; it never goes
+	// back. seen is the greatest event time up to and including the head.
+	mark, seen engine.Millis
+}
+
+// head is the next record of a partition, read.
+type head struct {
+	rec    *kgo.Record
+	ev     engine.Event
+	result schemas.Result
+	err    error // *schemas.BadInput
+	from   origin
+	// at is what the order goes by: the event time, with the wall clock at most
+	// the record's timestamp.
+	at engine.Millis
+}
+
+// bad reports whether the record can't be read.
+func (h *head) bad() bool { return h.err != nil }
+
+func newInput(topic string, next int64, isOrigin bool) *input {
+	return &input{topic: topic, origin: isOrigin, next: next, limit: math.MaxInt64, end: unknown, mark: never, seen: never}
+}
+
+// unread reports whether records below the reported end are left.
+func (in *input) unread() bool { return !in.closed && in.next < min(in.end, in.limit) }
+
+// missing reports whether the next record is known to exist, or may exist, but is
+// not in hand.
+func (in *input) missing() bool {
+	return !in.loaded && !in.closed && (in.end == unknown || in.unread())
+}
+
+// skip notes that there is nothing to take before an offset.
+func (in *input) skip(to int64) {
+	if in.closed {
+		in.scanned = to
+	} else {
+		in.next = to
+	}
+}
+
+// pop drops the head.
+func (in *input) pop() {
+	in.next = in.head.rec.Offset + 1
+	in.head.rec, in.loaded = nil, false
+}
+
+// turn is the state of a merge between two records.
+type turn struct {
+	// sweeping: the last record taken had a claim, and now one head without claim
+	// of each partition is taken.
+	sweeping bool
+	// after is the topic that had its turn last, "" if the first one is next.
+	after string
+}
+
+// merge decides the order in which a task takes records: by time across topics,
+// by offset within one. A head has a claim if its time says when it should be
+// taken. Old, unreadable and far-future ones have none: they go one of each
+// partition after every record with a claim, so that a topic full of them neither
+// stops the others nor is stopped.
+type merge struct {
+	inputs []*input // sorted by topic
+	mode   ClockMode
+	turn   turn
+}
+
+// claims reports whether an input's head has a claim. horizon is the greatest
+// event time that is not too far ahead.
+func (m *merge) claims(in *input, clock, horizon engine.Millis) bool {
+	h := &in.head
+	switch {
+	case !in.loaded || h.bad():
+		return false
+	case h.result == schemas.IsTombstone:
+		return m.mode == WallClock && h.at >= clock
+	default:
+		return h.at >= clock && h.ev.At <= horizon
+	}
+}
+
+// next returns the input whose head is to be taken now, nil if no head is in
+// hand. It moves the turn, so the head must then be taken.
+func (m *merge) next(clock, horizon engine.Millis) *input {
+	start := m.start()
+	if m.turn.sweeping {
+		for _, in := range m.inputs[start:] {
+			if in.loaded && !m.claims(in, clock, horizon) {
+				m.turn.after = in.topic
+				return in
+			}
+		}
+		m.turn, start = turn{}, 0
+	}
+	var best *input
+	for _, in := range m.inputs {
+		if m.claims(in, clock, horizon) && (best == nil || in.head.at < best.head.at) {
+			best = in
+		}
+	}
+	if best != nil {
+		m.turn = turn{sweeping: true}
+		return best
+	}
+	for i := range m.inputs {
+		if in := m.inputs[(start+i)%len(m.inputs)]; in.loaded {
+			m.turn.after = in.topic
+			return in
+		}
+	}
+	return nil
+}
+
+// start returns the index of the input after the one that had its turn last.
+func (m *merge) start() int {
+	for i, in := range m.inputs {
+		if in.topic > m.turn.after {
+			return i
+		}
+	}
+	return len(m.inputs)
+}
+
+// missing returns an input that the others should wait for, nil if there is none.
+func (m *merge) missing() *input {
+	for _, in := range m.inputs {
+		if in.missing() {
+			return in
+		}
+	}
+	return nil
+}

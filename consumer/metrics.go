@@ -1,0 +1,101 @@
+package consumer
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/plugin/kprom"
+)
+
+// Metrics are what the tasks of an instance count. No label holds a customer.
+type Metrics struct {
+	events       *prometheus.CounterVec // topic, result
+	lag          *prometheus.GaugeVec   // topic, partition
+	changes      *prometheus.CounterVec // segment, action, cause
+	triggers     *prometheus.CounterVec // trigger
+	timerDelay   prometheus.Histogram
+	commit       prometheus.Histogram
+	fold         prometheus.Histogram
+	endToEnd     prometheus.Histogram
+	restore      prometheus.Histogram
+	restored     prometheus.Counter
+	deadLetters  *prometheus.CounterVec // cause
+	forwarded    prometheus.Counter
+	earlyWakes   prometheus.Counter
+	overdue      prometheus.Counter
+	transactions *prometheus.CounterVec // result
+	acquisitions *prometheus.CounterVec // reason
+	mergeWaits   prometheus.Counter
+	state        *prometheus.GaugeVec // state
+	clockStopped prometheus.Gauge
+	kafka        []kgo.Hook // kprom, registered once for all clients
+}
+
+// NewMetrics returns metrics registered with reg; nil registers them nowhere.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	m := &Metrics{}
+	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "segmill", Name: name, Help: help}, labels)
+	}
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "segmill", Name: name, Help: help})
+	}
+	gauges := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "segmill", Name: name, Help: help}, labels)
+	}
+	seconds := func(name, help string, from float64, n int) prometheus.Histogram {
+		return prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: "segmill", Name: name, Help: help, Buckets: prometheus.ExponentialBuckets(from, 2, n),
+		})
+	}
+	m.events = vec("events_total", "Records read, by topic and by what became of them.", "topic", "result")
+	m.lag = gauges("event_time_lag_seconds", "Wall clock minus the time of the last event taken, 0 if the partition is read to its end.", "topic", "partition")
+	m.changes = vec("membership_changes_total", "Membership changes committed.", "segment", "action", "cause")
+	m.triggers = vec("triggers_fired_total", "Triggers committed.", "trigger")
+	m.timerDelay = seconds("timer_delay_seconds", "Wall clock minus due instant of timers that the task clock fired.", 0.01, 16)
+	m.commit = seconds("commit_seconds", "Duration of a transaction, from its begin to its answer.", 0.001, 14)
+	m.fold = seconds("fold_seconds", "Duration of folding one batch, without its commit.", 0.0001, 16)
+	m.endToEnd = seconds("end_to_end_seconds", "Wall clock at commit minus the time of the event that caused an effect.", 0.01, 16)
+	m.restore = seconds("state_restore_seconds", "Duration of restoring a task from its changelog.", 0.001, 20)
+	m.restored = counter("state_restored_records_total", "Changelog records read to restore tasks.")
+	m.deadLetters = vec("dead_letters_total", "Records put on the dead-letter topic.", "cause")
+	m.forwarded = counter("forwarded_total", "Records that arrived on a wrong partition and were forwarded.")
+	m.earlyWakes = counter("timer_early_wakes_total", "Wake-ups at which nothing changed.")
+	m.overdue = counter("timers_deferred_total", "Times that overdue timers were held back to keep their rate bounded.")
+	m.transactions = vec("transactions_total", "Transactions, by result.", "result")
+	m.acquisitions = vec("task_acquisitions_total", "Times a task was acquired, by reason.", "reason")
+	m.mergeWaits = counter("merge_waits_exceeded_total", "Times that records were taken without waiting any longer for another topic.")
+	m.state = gauges("tasks", "Tasks of this instance by state.", "state")
+	m.clockStopped = prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: "segmill", Name: "clock_stopped", Help: "1 while timers are stopped because the wall clock jumped ahead.",
+	})
+	if reg != nil {
+		reg.MustRegister(m.events, m.lag, m.changes, m.triggers, m.timerDelay, m.commit, m.fold, m.endToEnd,
+			m.restore, m.restored, m.deadLetters, m.forwarded, m.earlyWakes, m.overdue, m.transactions, m.acquisitions,
+			m.mergeWaits, m.state, m.clockStopped)
+		m.kafka = kafkaHooks(reg)
+	}
+	return m
+}
+
+// kafkaHooks returns the client library's own metrics. kprom registers its
+// collectors when a client is made and unregisters them when it is closed, and
+// clients come and go with every task; so it is shown one client that stays.
+func kafkaHooks(reg prometheus.Registerer) []kgo.Hook {
+	k := kprom.NewMetrics("segmill", kprom.Subsystem("kafka"), kprom.Registerer(reg))
+	k.OnNewClient(nil)
+	return []kgo.Hook{sharedHook{k}}
+}
+
+// sharedHook is kprom without its opinion on clients.
+type sharedHook struct{ *kprom.Metrics }
+
+// OnNewClient does nothing.
+func (sharedHook) OnNewClient(*kgo.Client) {}
+
+// OnClientClosed does nothing.
+func (sharedHook) OnClientClosed(*kgo.Client) {}
+
+// since observes the time from start to now in seconds.
+func since(h prometheus.Histogram, start, now time.Time) { h.Observe(now.Sub(start).Seconds()) }

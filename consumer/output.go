@@ -1,0 +1,169 @@
+package consumer
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/schemas"
+)
+
+// Headers of forwarded records: where the record came from.
+const (
+	headerTopic     = "segmill.topic"
+	headerPartition = "segmill.partition"
+	headerOffset    = "segmill.offset"
+	headerTime      = "segmill.time" // the record's timestamp, milliseconds
+)
+
+// maxCopied is the longest value that is copied to another topic: with headers it
+// stays below what brokers accept by default.
+const maxCopied = 900 << 10
+
+// encode makes records of the effects that have none yet.
+func (s *session) encode() {
+	b := &s.batch
+	for ; b.encoded < len(b.out.Effects); b.encoded++ {
+		e := &b.out.Effects[b.encoded]
+		from := len(b.arena)
+		r := &kgo.Record{Topic: s.cfg.Changes, Partition: s.t.n, Key: []byte(e.Customer)}
+		if e.Action == engine.Fired {
+			r.Topic = s.cfg.Triggers
+			b.arena = s.cfg.Encoder.AppendTrigger(b.arena, e, s.wall)
+		} else {
+			b.arena = s.cfg.Encoder.AppendChange(b.arena, e, s.wall)
+		}
+		r.Value = b.arena[from:len(b.arena):len(b.arena)]
+		for _, h := range s.cfg.Encoder.Headers(e) {
+			r.Headers = append(r.Headers, kgo.RecordHeader(h))
+		}
+		s.emit(r)
+	}
+}
+
+// emit adds a record to the transaction.
+func (s *session) emit(r *kgo.Record) {
+	s.batch.records = append(s.batch.records, r)
+	s.batch.bytes += len(r.Key) + len(r.Value) + 64
+}
+
+// origin is where a record came into the engine: for a forwarded one, the place
+// and time that its headers name.
+type origin struct {
+	topic     string
+	partition int32
+	offset    int64
+	at        engine.Millis
+}
+
+// originOf reads the headers of a forwarded record, which must be of one of the
+// inputs.
+func originOf(r *kgo.Record, inputs []string) (origin, error) {
+	var o origin
+	var err error
+	number := func(v []byte, bits int) int64 {
+		n, e := strconv.ParseInt(string(v), 10, bits)
+		if e != nil {
+			err = e
+		}
+		return n
+	}
+	found := 0
+	for _, h := range r.Headers {
+		found++
+		switch h.Key {
+		case headerTopic:
+			o.topic = string(h.Value)
+		case headerPartition:
+			o.partition = int32(number(h.Value, 32))
+		case headerOffset:
+			o.offset = number(h.Value, 64)
+		case headerTime:
+			o.at = engine.Millis(number(h.Value, 64))
+		default:
+			found--
+		}
+	}
+	if err != nil || found != 4 || !slices.Contains(inputs, o.topic) {
+		return origin{topic: r.Topic, partition: r.Partition, offset: r.Offset}, &schemas.BadInput{
+			Cause: schemas.CauseFormat, Detail: "the record on the repartition topic does not say where it comes from; only the engine may write there",
+		}
+	}
+	return o, nil
+}
+
+// forward sends a record to its customer's partition, through the repartition
+// topic. It returns what became of the record.
+func (s *session) forward(h *head) string {
+	r := h.rec
+	if len(r.Value) > maxCopied {
+		return s.deadLetter(h, "size", "the record is on a wrong partition and too large to be forwarded")
+	}
+	headers := append(r.Headers[:len(r.Headers):len(r.Headers)],
+		kgo.RecordHeader{Key: headerTopic, Value: []byte(r.Topic)},
+		kgo.RecordHeader{Key: headerPartition, Value: strconv.AppendInt(nil, int64(r.Partition), 10)},
+		kgo.RecordHeader{Key: headerOffset, Value: strconv.AppendInt(nil, r.Offset, 10)},
+		kgo.RecordHeader{Key: headerTime, Value: strconv.AppendInt(nil, r.Timestamp.UnixMilli(), 10)})
+	// The copy has the time of the forwarding as its timestamp: retention goes by
+	// it, and an old one would be deleted before it is read.
+	s.emit(&kgo.Record{
+		Topic: s.cfg.repartition(), Partition: s.route.partition(h.ev.Customer),
+		Key: r.Key, Value: r.Value, Headers: headers, Timestamp: s.wall.Time(),
+	})
+	s.batch.forwarded++
+	return "forwarded"
+}
+
+// deadLetter puts a record on the dead-letter topic, as it was, with the reason.
+// It returns what became of the record.
+func (s *session) deadLetter(h *head, cause, reason string) string {
+	r := &kgo.Record{Topic: s.cfg.deadLetters(), Partition: s.t.n, Key: h.rec.Key, Value: h.rec.Value}
+	r.Headers = append(h.rec.Headers[:len(h.rec.Headers):len(h.rec.Headers)],
+		kgo.RecordHeader{Key: "dlq.error", Value: []byte(reason)},
+		kgo.RecordHeader{Key: "dlq.cause", Value: []byte(cause)},
+		kgo.RecordHeader{Key: "dlq.topic", Value: []byte(h.from.topic)},
+		kgo.RecordHeader{Key: "dlq.partition", Value: strconv.AppendInt(nil, int64(h.from.partition), 10)},
+		kgo.RecordHeader{Key: "dlq.offset", Value: strconv.AppendInt(nil, h.from.offset, 10)},
+		kgo.RecordHeader{Key: "dlq.at", Value: []byte(s.wall.Time().Format(time.RFC3339Nano))})
+	if s.cfg.HashDeadLetters || headersAndValue(h.rec) > maxCopied {
+		sum := sha256.Sum256(r.Value)
+		r.Key, r.Value = nil, nil
+		r.Headers = append(r.Headers[len(h.rec.Headers):],
+			kgo.RecordHeader{Key: "dlq.sha256", Value: []byte(hex.EncodeToString(sum[:]))})
+	}
+	s.emit(r)
+	s.batch.dead++
+	s.batch.causes[cause]++
+	return "dead_letter"
+}
+
+func headersAndValue(r *kgo.Record) int {
+	n := len(r.Key) + len(r.Value)
+	for _, h := range r.Headers {
+		n += len(h.Key) + len(h.Value)
+	}
+	return n
+}
+
+// router knows which partition a customer's records belong on: where the default
+// partitioner of Kafka's own client puts them.
+type router struct {
+	p     kgo.TopicPartitioner
+	n     int
+	probe *kgo.Record
+}
+
+func newRouter(partitions int32) router {
+	return router{p: kgo.StickyKeyPartitioner(nil).ForTopic(""), n: int(partitions), probe: &kgo.Record{}}
+}
+
+// partition returns the partition of a customer.
+func (r router) partition(customer string) int32 {
+	r.probe.Key = append(r.probe.Key[:0], customer...)
+	return int32(r.p.Partition(r.probe, r.n))
+}

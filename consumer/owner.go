@@ -1,0 +1,306 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/engine"
+)
+
+// Owner runs the tasks of one instance. Which ones is decided by an ordinary
+// consumer group on the changelog topic, of which nothing is fetched: one
+// partition stands for one task, so all inputs and the state of a partition land
+// on the same instance without a balancer of our own.
+type Owner struct {
+	cfg        Config
+	admin      *kgo.Client
+	partitions int32
+	ends       *ends
+	guard      guard
+	until      *untilRun // nil unless the run has an end
+	verifier   *verifier
+
+	// hard ends everything at once; tasks are given it, and a live of their own.
+	hard   context.Context //nolint:containedctx // outlives the callbacks that start tasks
+	failed chan error
+
+	mu     sync.Mutex
+	tasks  map[int32]*running
+	joined bool // the group has told us what is ours
+	rate   rate
+}
+
+// running is a task with its goroutine.
+type running struct {
+	t       *Task
+	release context.CancelFunc // commit what is at hand and end
+	kill    context.CancelFunc // drop everything and end
+	done    chan struct{}
+}
+
+// New returns an Owner. It starts nothing.
+func New(cfg Config) (*Owner, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	o := &Owner{cfg: cfg, failed: make(chan error, 1), tasks: map[int32]*running{}, guard: guard{limit: cfg.Time.MaxClockJump}}
+	return o, nil
+}
+
+// handOver is how long a task that is released may take to commit what it has at
+// hand. Then it is dropped, which costs the next owner a second reading.
+const handOver = time.Second
+
+// Run runs the tasks that the group assigns until ctx ends, then commits what is
+// at hand, leaves the group, and returns nil. It returns an error if no partition
+// could ever run: topics that do not fit together, rules that have changed, a
+// store that has failed. Brokers that do not answer are waited for.
+//
+// Errors that wrap state.ErrDamaged mean that the store should be closed, opened
+// again, and Run again with it.
+func (o *Owner) Run(ctx context.Context) error {
+	var err error
+	if o.admin, err = kgo.NewClient(o.opts()...); err != nil {
+		return fmt.Errorf("consumer: %w", err)
+	}
+	defer o.admin.Close()
+	n, err := o.prepareTopics(ctx)
+	if err != nil {
+		return fmt.Errorf("consumer: %w", err)
+	}
+	o.mu.Lock()
+	o.partitions = n
+	o.mu.Unlock()
+	hard, kill := context.WithCancel(context.WithoutCancel(ctx))
+	defer kill()
+	o.hard = hard
+	if err := o.prepareUntil(ctx); err != nil {
+		return fmt.Errorf("consumer: %w", err)
+	}
+	var helpers sync.WaitGroup
+	o.ends = newEnds(o.admin, o.cfg.sources(), o.stamp)
+	o.verifier = newVerifier(o)
+	helping, stopHelpers := context.WithCancel(hard)
+	for _, help := range []func(context.Context){o.ends.run, o.progress, o.verifier.run} {
+		helpers.Go(func() { help(helping) })
+	}
+	err = o.member(ctx)
+	stopHelpers()
+	helpers.Wait()
+	return err
+}
+
+// member is in the group until ctx ends or a task says that nothing can go on.
+func (o *Owner) member(ctx context.Context) error {
+	group, err := o.join()
+	if err != nil {
+		return fmt.Errorf("consumer: %w", err)
+	}
+	polling, stop := context.WithCancel(ctx)
+	var poller sync.WaitGroup
+	poller.Go(func() { o.poll(polling, group) })
+	select {
+	case <-ctx.Done():
+	case err = <-o.failed:
+	case <-o.until.over():
+	}
+	stop()
+	poller.Wait()
+	// Leaving revokes every partition, which ends the tasks.
+	leaving, cancel := context.WithTimeout(o.hard, handOver+acquireTimeout)
+	defer cancel()
+	if lerr := group.LeaveGroupContext(leaving); lerr != nil {
+		o.cfg.Logger.Warn("group not left; the partitions move after the session timeout", "error", lerr)
+	}
+	group.Close()
+	o.stop(o.owned(), handOver)
+	select {
+	case late := <-o.failed:
+		err = errors.Join(err, late)
+	default:
+	}
+	return err
+}
+
+func (o *Owner) join() (*kgo.Client, error) {
+	g := o.cfg.Group
+	cl, err := kgo.NewClient(append(o.opts(),
+		kgo.ConsumerGroup(o.cfg.App),
+		kgo.ConsumeTopics(o.cfg.changelog()),
+		kgo.Balancers(kgo.CooperativeStickyBalancer()),
+		kgo.SessionTimeout(g.SessionTimeout),
+		kgo.RebalanceTimeout(g.RebalanceTimeout),
+		kgo.HeartbeatInterval(g.Heartbeat),
+		kgo.DisableAutoCommit(),
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		// Nothing is fetched, so any offset will do.
+		kgo.AdjustFetchOffsetsFn(func(_ context.Context, at map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+			for _, parts := range at {
+				for p := range parts {
+					parts[p] = kgo.NewOffset().At(0)
+				}
+			}
+			return at, nil
+		}),
+		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, m map[string][]int32) { o.assigned(m[o.cfg.changelog()]) }),
+		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, m map[string][]int32) {
+			o.stop(m[o.cfg.changelog()], handOver)
+		}),
+		// Somebody else may have the partitions already. Nothing depends on how
+		// soon we stop: the other one fences us.
+		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, m map[string][]int32) {
+			o.stop(m[o.cfg.changelog()], 0)
+		}),
+	)...)
+	if err != nil {
+		return nil, err
+	}
+	cl.PauseFetchTopics(o.cfg.changelog())
+	return cl, nil
+}
+
+// poll shows the errors of the group. There are no records.
+func (o *Owner) poll(ctx context.Context, group *kgo.Client) {
+	for ctx.Err() == nil {
+		for _, e := range group.PollFetches(ctx).Errors() {
+			if ctx.Err() == nil {
+				o.cfg.Logger.Warn("group", "group", o.cfg.App, "error", e.Err)
+				select {
+				case <-ctx.Done():
+				case <-time.After(time.Second): // no spinning on an error that stays
+				}
+			}
+		}
+	}
+}
+
+func (o *Owner) assigned(parts []int32) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.joined = true
+	for _, p := range parts {
+		if p >= o.partitions {
+			o.fail(fatal("%s now has more than %d partitions: customers would move away from their state; delete the new partitions by creating the topic anew, or begin with another app name",
+				o.cfg.changelog(), o.partitions))
+			return
+		}
+		o.start(p)
+	}
+}
+
+// start runs a task. A task of the same partition that is still on its way out is
+// waited for: two of them would fence each other.
+func (o *Owner) start(p int32) {
+	before := o.tasks[p]
+	r := &running{t: newTask(o, p), done: make(chan struct{})}
+	var live, hard context.Context
+	hard, r.kill = context.WithCancel(o.hard)
+	live, r.release = context.WithCancel(hard)
+	o.tasks[p] = r
+	go func() {
+		defer close(r.done)
+		if before != nil {
+			<-before.done
+		}
+		if err := r.t.run(live, hard); err != nil {
+			o.fail(err)
+		}
+	}()
+}
+
+// stop ends tasks and waits for them: those that take longer than wait are
+// killed. If wait is 0 they are killed at once and not waited for; start does.
+func (o *Owner) stop(parts []int32, wait time.Duration) {
+	stopping := map[int32]*running{}
+	o.mu.Lock()
+	for _, p := range parts {
+		if r := o.tasks[p]; r != nil {
+			stopping[p] = r
+		}
+	}
+	o.mu.Unlock()
+	for _, r := range stopping {
+		r.release()
+		if wait == 0 {
+			r.kill()
+		}
+	}
+	if wait == 0 {
+		return
+	}
+	late := time.AfterFunc(wait, func() {
+		for _, r := range stopping {
+			r.kill()
+		}
+	})
+	defer late.Stop()
+	for p, r := range stopping {
+		<-r.done
+		r.kill()
+		o.mu.Lock()
+		if o.tasks[p] == r {
+			delete(o.tasks, p)
+		}
+		o.mu.Unlock()
+	}
+}
+
+// owned returns the partitions that have a task.
+func (o *Owner) owned() []int32 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var parts []int32
+	for p := range o.tasks {
+		parts = append(parts, p)
+	}
+	return parts
+}
+
+// fail ends Run with an error. The first one counts.
+func (o *Owner) fail(err error) {
+	select {
+	case o.failed <- err:
+	default:
+	}
+}
+
+// stamp is the wall clock for reports of ends.
+func (o *Owner) stamp() (engine.Millis, bool) {
+	now := o.cfg.Now()
+	ok, first := o.guard.observe(now)
+	if first {
+		o.cfg.Metrics.clockStopped.Set(1)
+		o.cfg.Logger.Error("the wall clock has jumped ahead: timers are stopped until the clock is confirmed",
+			"now", now, "more_than", o.cfg.Time.MaxClockJump)
+	}
+	return engine.Millis(now.UnixMilli()), ok
+}
+
+// ConfirmClock accepts the wall clock after a jump, and timers fire again.
+func (o *Owner) ConfirmClock() {
+	o.guard.confirm()
+	o.cfg.Metrics.clockStopped.Set(0)
+	o.cfg.Logger.Info("wall clock confirmed")
+}
+
+// cacheShare returns how many bytes of decoded customers a task may keep.
+func (o *Owner) cacheShare() int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.cfg.CacheBytes / int64(max(1, len(o.tasks)))
+}
+
+// topicID returns the id of a topic.
+func (o *Owner) topicID(ctx context.Context, topic string) ([16]byte, error) {
+	topics, err := kadm.NewClient(o.admin).ListTopics(ctx, topic)
+	if err != nil {
+		return [16]byte{}, err
+	}
+	return [16]byte(topics[topic].ID), topics[topic].Err
+}

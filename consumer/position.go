@@ -1,0 +1,262 @@
+package consumer
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/state"
+)
+
+// Keys of the changelog. Every transaction writes customers and then, always
+// last, one position.
+const (
+	customerPrefix = "c/"       // c/<customer>: the customer's bytes, null if deleted
+	positionKey    = "position" // Position
+	versionsKey    = "versions" // Versions, written when they change
+)
+
+// Position says how far a task has come: everything that is needed to go on from
+// the transaction that ends with it. Fields are documented in docs/formats.md.
+type Position struct {
+	App        string
+	Partitions int32
+	// Seq counts the transactions of the task: 1, 2, 3 …
+	Seq uint64
+	// Clock is the task clock at the end of the transaction. It never goes back.
+	Clock engine.Millis
+	// Latest is the greatest event time folded so far.
+	Latest engine.Millis
+	// Digest is that of all customers.
+	Digest state.Digest
+	// Folded counts valid records, repeats and erasures included; DeadLetters and
+	// Forwarded the others.
+	Folded, DeadLetters, Forwarded uint64
+	// Rules is the hash of the Versions under which the customers were told.
+	Rules [16]byte
+	// Offsets is the next offset to take of every source that was ever read.
+	Offsets map[string]int64
+	// Turn is where the merge stands, so that its order does not depend on where a
+	// batch ends.
+	Turn turn
+	// Rebuilding is set from the first transaction of a rebuild until its last.
+	Rebuilding bool
+}
+
+// positionFormat is the first byte of a Position. A reader refuses any other.
+const positionFormat = 1
+
+// Limits of decoding, far above what is written.
+const (
+	maxName    = 4096
+	maxSources = 4096
+)
+
+var errPosition = errors.New("position record is not readable")
+
+// Bits of the flags byte.
+const (
+	flagSweeping = 1 << iota
+	flagRebuilding
+)
+
+// append appends the stored form:
+//
+//	| format (1) | flags (1) | app | partitions | seq | clock | latest | digest (16) |
+//	| folded | dead letters | forwarded | rules (16) | turn |
+//	| number of sources | name, offset | …
+//
+// Integers are varints, the signed ones zigzag; texts have their length in front.
+// Sources are sorted, so that equal positions have equal bytes.
+func (p *Position) append(b []byte) []byte {
+	var flags byte
+	if p.Turn.sweeping {
+		flags |= flagSweeping
+	}
+	if p.Rebuilding {
+		flags |= flagRebuilding
+	}
+	b = append(b, positionFormat, flags)
+	b = appendText(b, p.App)
+	b = binary.AppendUvarint(b, uint64(p.Partitions))
+	b = binary.AppendUvarint(b, p.Seq)
+	b = binary.AppendVarint(b, int64(p.Clock))
+	b = binary.AppendVarint(b, int64(p.Latest))
+	b = binary.BigEndian.AppendUint64(b, p.Digest.Hi)
+	b = binary.BigEndian.AppendUint64(b, p.Digest.Lo)
+	for _, n := range []uint64{p.Folded, p.DeadLetters, p.Forwarded} {
+		b = binary.AppendUvarint(b, n)
+	}
+	b = append(b, p.Rules[:]...)
+	b = appendText(b, p.Turn.after)
+	b = binary.AppendUvarint(b, uint64(len(p.Offsets)))
+	for _, name := range slices.Sorted(maps.Keys(p.Offsets)) {
+		b = appendText(b, name)
+		b = binary.AppendVarint(b, p.Offsets[name])
+	}
+	return b
+}
+
+// decodePosition reads the stored form.
+func decodePosition(b []byte) (*Position, error) {
+	if len(b) == 0 || b[0] != positionFormat {
+		return nil, fmt.Errorf("%w: its format is not %d; it was written by another version", errPosition, positionFormat)
+	}
+	d := decoder{b: b[1:]}
+	flags := d.byte()
+	p := &Position{
+		Rebuilding: flags&flagRebuilding != 0,
+		App:        d.text(maxName), Partitions: int32(d.uvarint(1 << 30)), Seq: d.uvarint(0),
+		Clock: engine.Millis(d.varint()), Latest: engine.Millis(d.varint()),
+		Digest: state.Digest{Hi: d.uint64(), Lo: d.uint64()},
+		Folded: d.uvarint(0), DeadLetters: d.uvarint(0), Forwarded: d.uvarint(0),
+	}
+	copy(p.Rules[:], d.take(len(p.Rules)))
+	p.Turn = turn{sweeping: flags&flagSweeping != 0, after: d.text(maxName)}
+	n := d.uvarint(maxSources)
+	p.Offsets = make(map[string]int64)
+	for range n {
+		name := d.text(maxName)
+		p.Offsets[name] = d.varint()
+		if d.bad {
+			break
+		}
+	}
+	if d.bad || len(d.b) != 0 || uint64(len(p.Offsets)) != n || flags > flagSweeping|flagRebuilding {
+		return nil, errPosition
+	}
+	return p, nil
+}
+
+// clone returns a copy that shares nothing with p.
+func (p *Position) clone() *Position {
+	c := *p
+	c.Offsets = maps.Clone(p.Offsets)
+	return &c
+}
+
+// Versions are the content hashes of everything that decides results, by id: what
+// engine.Versions returns.
+type Versions struct {
+	Hashes map[string]string
+	// Former are the hashes of earlier rule sets under which customers may still
+	// have been told: filled only while a rebuild is on its way.
+	Former map[string]string
+}
+
+// versionsFormat is the first byte of stored Versions.
+const versionsFormat = 1
+
+const maxRules = 1 << 20
+
+var errVersions = errors.New("versions record is not readable")
+
+// append appends the stored form, with ids in order:
+//
+//	| format (1) | number of hashes | id, hash | … | number of former | id, hash | …
+func (v *Versions) append(b []byte) []byte {
+	b = append(b, versionsFormat)
+	for _, m := range []map[string]string{v.Hashes, v.Former} {
+		b = binary.AppendUvarint(b, uint64(len(m)))
+		for _, id := range slices.Sorted(maps.Keys(m)) {
+			b = appendText(appendText(b, id), m[id])
+		}
+	}
+	return b
+}
+
+func decodeVersions(b []byte) (*Versions, error) {
+	if len(b) == 0 || b[0] != versionsFormat {
+		return nil, errVersions
+	}
+	d := decoder{b: b[1:]}
+	v := &Versions{Hashes: d.texts(), Former: d.texts()}
+	if d.bad || len(d.b) != 0 {
+		return nil, errVersions
+	}
+	return v, nil
+}
+
+// hashVersions returns what a Position says of hashes.
+func hashVersions(hashes map[string]string) [16]byte {
+	v := Versions{Hashes: hashes}
+	return xxh3.Hash128(v.append(nil)).Bytes()
+}
+
+func appendText(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+// decoder takes values from the front of b. After the first one that is not
+// there or out of bounds it is bad, and gives zeros.
+type decoder struct {
+	b   []byte
+	bad bool
+}
+
+// take returns the next n bytes.
+func (d *decoder) take(n int) []byte {
+	if d.bad || n < 0 || n > len(d.b) {
+		d.bad = true
+		return nil
+	}
+	b := d.b[:n]
+	d.b = d.b[n:]
+	return b
+}
+
+func (d *decoder) byte() byte {
+	if b := d.take(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
+func (d *decoder) uint64() uint64 {
+	if b := d.take(8); b != nil {
+		return binary.BigEndian.Uint64(b)
+	}
+	return 0
+}
+
+// uvarint returns a number up to limit; a limit of 0 is none.
+func (d *decoder) uvarint(limit uint64) uint64 {
+	v, n := binary.Uvarint(d.b)
+	if d.bad || n <= 0 || limit > 0 && v > limit {
+		d.bad = true
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) varint() int64 {
+	v, n := binary.Varint(d.b)
+	if d.bad || n <= 0 {
+		d.bad = true
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) text(limit uint64) string {
+	return string(d.take(int(d.uvarint(limit))))
+}
+
+// texts returns a map of texts, in which no key may stand twice.
+func (d *decoder) texts() map[string]string {
+	m := make(map[string]string)
+	n := d.uvarint(maxRules)
+	for i := uint64(0); i < n && !d.bad; i++ {
+		k := d.text(maxName)
+		m[k] = d.text(maxName)
+	}
+	d.bad = d.bad || uint64(len(m)) != n
+	return m
+}

@@ -1,0 +1,268 @@
+package consumer
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/schemas"
+	"github.com/segmill/segmill/state"
+)
+
+// readVersions reads the versions that belong to the position.
+func (s *session) readVersions(b []byte) error {
+	v, err := decodeVersions(b)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errLocal, err)
+	}
+	s.stored = v
+	return nil
+}
+
+// checkRules compares the rules under which the customers were told with those of
+// the engine, and rebuilds if they differ and that is allowed.
+func (s *session) checkRules(ctx context.Context) error {
+	s.rules = s.pos.Rules
+	want := s.cfg.Engine.Versions()
+	same := hashVersions(want) == s.pos.Rules
+	if same && !s.pos.Rebuilding {
+		return nil
+	}
+	if !same && !s.cfg.Rebuild {
+		return fatal("the rules are not those that the state was built with (%s): with --rebuild the state is made again from the inputs, and the differences are told",
+			difference(s.stored.Hashes, want))
+	}
+	return s.rebuild(ctx, want)
+}
+
+// difference names what was changed, added and removed.
+func difference(before, after map[string]string) string {
+	var changed, added, removed []string
+	for _, id := range slices.Sorted(maps.Keys(after)) {
+		switch hash, ok := before[id]; {
+		case !ok:
+			added = append(added, id)
+		case hash != after[id]:
+			changed = append(changed, id)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(before)) {
+		if _, ok := after[id]; !ok {
+			removed = append(removed, id)
+		}
+	}
+	var parts []string
+	for _, p := range []struct {
+		word string
+		ids  []string
+	}{{"changed", changed}, {"added", added}, {"removed", removed}} {
+		if len(p.ids) > 0 {
+			parts = append(parts, p.word+": "+some(p.ids))
+		}
+	}
+	if len(parts) == 0 {
+		return "an earlier rebuild was not completed"
+	}
+	return strings.Join(parts, "; ")
+}
+
+// some lists ids, the first few if there are many.
+func some(ids []string) string {
+	const most = 8
+	if len(ids) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(ids[:most], ", "), len(ids)-most)
+	}
+	return strings.Join(ids, ", ")
+}
+
+// rebuild makes the facts of every customer again from the inputs as far as they
+// were read, gives them to the customers, and tells the differences.
+//
+// It takes many transactions, and may die between any two. The first one says
+// that a rebuild is on its way, and under which rule sets customers may have been
+// told; every one leaves each customer either as it was or rebuilt; the last one
+// says that it is complete. What dies in the middle is done again from the
+// beginning: a customer that was rebuilt is then given the same facts at the same
+// clock, which tells nothing and writes nothing. No input is read before the end,
+// so the facts and the offsets fit together throughout.
+func (s *session) rebuild(ctx context.Context, want map[string]string) error {
+	s.t.set(func(st *TaskStatus) { st.State = Rebuilding })
+	s.t.log.Info("rebuilding state from the inputs", "rules", difference(s.stored.Hashes, want))
+	scratch := s.cfg.Store.Scratch(s.t.n)
+	if err := scratch.Drop(); err != nil {
+		return err
+	}
+	if err := s.refold(ctx, scratch); err != nil {
+		return fmt.Errorf("rebuild: %w", err)
+	}
+	former := map[string]string{}
+	maps.Copy(former, s.stored.Former)
+	maps.Copy(former, s.stored.Hashes)
+	s.versions = &Versions{Hashes: want, Former: former}
+	s.rules, s.rebuilding = hashVersions(want), true
+	s.readWall() // the task clock stays where it was: timers fire afterwards
+	s.batch.moved = true
+	if err := s.commit(ctx); err != nil {
+		return err
+	}
+	if err := s.retell(ctx, scratch, former); err != nil {
+		return fmt.Errorf("rebuild: %w", err)
+	}
+	s.versions = &Versions{Hashes: want}
+	s.rebuilding = false
+	s.batch.moved = true
+	if err := s.commit(ctx); err != nil {
+		return err
+	}
+	return scratch.Drop()
+}
+
+// refold folds the facts of everything that was read so far into scratch space,
+// in the order of a run over history.
+func (s *session) refold(ctx context.Context, scratch *state.Task) error {
+	first, err := listOne(ctx, s.t.o.admin, s.cfg.sources(), s.t.n, lastStable, atStart)
+	if err != nil {
+		return err
+	}
+	r := &session{t: s.t, cfg: s.cfg, route: s.route, batch: newBatch(), customers: newCustomers(s.cfg.Engine, scratch)}
+	for _, in := range s.inputs {
+		if first[in.topic] > 0 {
+			s.t.log.Warn("retention has deleted the beginning of a topic: what stood there is lost by the rebuild",
+				"topic", in.topic, "first_offset", first[in.topic])
+		}
+		past := newInput(in.topic, min(first[in.topic], in.next), in.origin)
+		past.limit, past.end = in.next, in.next
+		r.inputs = append(r.inputs, past)
+	}
+	r.merge = merge{inputs: r.inputs, mode: s.cfg.Time.Clock}
+	r.clock = clock{mode: EventsClock, grace: millis(s.cfg.Time.Grace), now: never, latest: never}
+	r.horizon = s.cfg.skewNow() + millis(s.cfg.Time.MaxFutureSkew)
+	if r.fetch, err = newFetcher(s.t.o.opts(), s.t.n, r.inputs); err != nil {
+		return err
+	}
+	defer r.close()
+	for !r.exhausted() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := r.fetch.poll(ctx, r.wait()); err != nil {
+			return err
+		}
+		if err := r.foldFacts(scratch); err != nil {
+			return err
+		}
+	}
+	return r.spill(scratch)
+}
+
+// foldFacts folds what is in hand.
+func (s *session) foldFacts(scratch *state.Task) error {
+	for {
+		if err := s.load(); err != nil {
+			return err
+		}
+		if s.merge.missing() != nil {
+			return nil
+		}
+		in := s.merge.next(s.clock.now, s.horizon)
+		if in == nil {
+			return nil
+		}
+		if err := s.foldFact(&in.head); err != nil {
+			return err
+		}
+		in.pop()
+		s.clock.look(in)
+		s.clock.advance(s.inputs)
+		if len(s.customers.dirty) >= restoreChunk {
+			if err := s.spill(scratch); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// foldFact folds one record if the run folded it.
+func (s *session) foldFact(h *head) error {
+	if h.bad() || s.route.partition(h.ev.Customer) != s.t.n || h.result == schemas.IsEvent && h.ev.At > s.horizon {
+		return nil
+	}
+	e, err := s.customers.get(h.ev.Customer)
+	if err != nil {
+		return err
+	}
+	if h.result == schemas.IsTombstone {
+		e.c = s.cfg.Engine.NewCustomer(h.ev.Customer)
+	} else {
+		s.clock.latest = max(s.clock.latest, h.ev.At)
+		if !s.cfg.Engine.FoldFacts(e.c, &h.ev, &s.batch.out) {
+			return nil
+		}
+	}
+	s.customers.touch(e)
+	return nil
+}
+
+// spill writes changed customers to the scratch space.
+func (s *session) spill(scratch *state.Task) error {
+	var ignored Position
+	if err := scratch.Load(s.changes(&ignored)); err != nil {
+		return err
+	}
+	s.customers.committed(s.t.o.cacheShare())
+	s.batch.reset()
+	return nil
+}
+
+// retell gives every customer its new facts: those that are stored, and then
+// those that only the scratch space knows.
+func (s *session) retell(ctx context.Context, scratch *state.Task, former map[string]string) error {
+	lost := 0
+	var buf []byte
+	one := func(id string) error {
+		b, ok, err := scratch.Customer(buf[:0], id)
+		if err != nil {
+			return err
+		}
+		buf = b
+		fresh := s.cfg.Engine.NewCustomer(id)
+		if !ok {
+			lost++
+		} else if fresh, err = s.cfg.Engine.Decode(id, b); err != nil {
+			return err
+		}
+		return s.retellOne(ctx, id, fresh, former)
+	}
+	if err := s.t.store.Scan("", func(id string, _ []byte) error { return one(id) }); err != nil {
+		return err
+	}
+	err := s.cfg.Store.Scratch(s.t.n).Scan("", func(id string, _ []byte) error {
+		if e, err := s.customers.get(id); err != nil || e.stored || e.dirty {
+			return err
+		}
+		return one(id)
+	})
+	if lost > 0 {
+		s.t.log.Warn("customers of whom the inputs know nothing any more have lost their facts", "customers", lost)
+	}
+	return err
+}
+
+func (s *session) retellOne(ctx context.Context, id string, fresh *engine.Customer, former map[string]string) error {
+	e, err := s.customers.get(id)
+	if err != nil {
+		return err
+	}
+	s.step(nil, 0)
+	s.cfg.Engine.Rebuild(e.c, fresh, former, s.clock.now, &s.batch.out)
+	s.customers.touch(e)
+	s.encode()
+	if !s.batch.full(s.limits()) {
+		return nil
+	}
+	s.batch.moved = true
+	return s.commit(ctx)
+}

@@ -1,0 +1,312 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/schemas"
+)
+
+// session is one acquisition of a task: everything here is thrown away by any
+// error. The position is what was last committed; the clock, the merge and the
+// inputs run ahead of it by the batch at hand.
+type session struct {
+	t   *Task
+	cfg *Config
+
+	producer *kgo.Client
+	fetch    *fetcher
+	route    router
+
+	pos       *Position
+	stored    *Versions // those of the position
+	versions  *Versions // to be written with the next transaction, nil if they stand there
+	next      int64     // next changelog offset
+	topicID   [16]byte
+	customers *customers
+
+	inputs []*input
+	merge  merge
+	clock  clock
+	batch  batch
+
+	wall     engine.Millis // read once per batch
+	horizon  engine.Millis // events beyond it are dead letters
+	blocked  time.Time     // since when a topic has been waited for, zero if none
+	gaveUp   bool          // it is not waited for any longer
+	retry    time.Time     // when to read a head again that the registry did not let us read
+	tokens   float64       // overdue timers that may fire
+	refilled time.Time
+	until    *untilTask // of a run that has an end
+	// rules and rebuilding are those of the next position.
+	rules      [16]byte
+	rebuilding bool
+	commits    int
+}
+
+// idleWait is how long to wait for records when there is nothing to do: as long
+// as new ends take to be asked for.
+const idleWait = endsInterval
+
+// deferredWait is how long to wait when overdue timers are held back.
+const deferredWait = 10 * time.Millisecond
+
+// run takes records and fires timers until live ends.
+func (s *session) run(live, hard context.Context) error {
+	for live.Err() == nil {
+		if wrong := s.t.wrong.Swap(nil); wrong != nil {
+			return *wrong
+		}
+		if err := s.fetch.poll(live, s.wait()); err != nil {
+			return err
+		}
+		if s.batch.empty() {
+			s.begin()
+		}
+		start := s.cfg.Now()
+		took := s.batch.steps
+		if err := s.steps(); err != nil {
+			return err
+		}
+		if s.batch.steps > took {
+			since(s.cfg.Metrics.fold, start, s.cfg.Now())
+		}
+		done, err := s.reachedEnd(hard)
+		if err != nil || done {
+			return err
+		}
+		if s.batch.full(s.limits()) || s.batch.overdue(s.cfg.Now(), s.cfg.Batch.Interval) {
+			if err := s.commit(hard); err != nil {
+				return err
+			}
+		}
+		s.publish()
+	}
+	return s.commit(hard)
+}
+
+// wait returns how long poll may wait.
+func (s *session) wait() time.Duration {
+	if s.ready() {
+		return 0
+	}
+	if s.batch.deferred {
+		return deferredWait
+	}
+	if s.batch.empty() {
+		return idleWait
+	}
+	return max(0, min(idleWait, s.cfg.Batch.Interval-s.cfg.Now().Sub(s.batch.since)))
+}
+
+// ready reports whether there is a record to take now.
+func (s *session) ready() bool {
+	some := false
+	for _, in := range s.inputs {
+		if in.missing() && len(in.queue) == 0 {
+			return false
+		}
+		some = some || in.loaded || s.retry.IsZero() && !in.closed && len(in.queue) > 0 && in.queue[0].Offset < in.limit
+	}
+	return some
+}
+
+// limits returns how large a batch may be.
+func (s *session) limits() (steps, bytes int) { return s.t.limit, s.cfg.Batch.Bytes }
+
+// begin reads the wall part of the clock: once per batch, before its first
+// record.
+func (s *session) begin() {
+	s.readWall()
+	s.batch.deferred = false
+	reports := s.t.o.ends.of(s.t.n)
+	for _, in := range s.inputs {
+		if r, ok := reports[in.topic]; ok {
+			s.clock.hear(in, r)
+		}
+	}
+	s.clock.advance(s.inputs)
+}
+
+func (s *session) readWall() {
+	s.wall = s.cfg.now()
+	s.horizon = s.cfg.skewNow() + millis(s.cfg.Time.MaxFutureSkew)
+}
+
+// steps takes records and fires timers until the batch is full or there is
+// nothing to do.
+func (s *session) steps() error {
+	for !s.batch.full(s.limits()) {
+		if err := s.load(); err != nil {
+			return err
+		}
+		if err := s.fire(); err != nil || s.batch.full(s.limits()) {
+			return err
+		}
+		if s.waitForMissing() {
+			return nil
+		}
+		in := s.merge.next(s.clock.now, s.horizon)
+		if in == nil {
+			return nil
+		}
+		if err := s.take(in); err != nil {
+			return err
+		}
+		s.clock.look(in)
+		s.clock.advance(s.inputs)
+	}
+	return nil
+}
+
+// waitForMissing reports whether to wait for a topic whose next record is not in
+// hand. After MaxMergeWait the others go on without it; the clock still waits.
+func (s *session) waitForMissing() bool {
+	if s.merge.missing() == nil {
+		s.blocked = time.Time{}
+		return false
+	}
+	now := s.cfg.Now()
+	if s.blocked.IsZero() {
+		s.blocked, s.gaveUp = now, false
+	}
+	if now.Sub(s.blocked) < s.cfg.Time.MaxMergeWait {
+		return true
+	}
+	if !s.gaveUp {
+		s.gaveUp = true
+		s.cfg.Metrics.mergeWaits.Inc()
+		s.t.log.Warn("records of a topic do not arrive; the others go on without them, timers wait",
+			"topic", s.merge.missing().topic, "waited", s.cfg.Time.MaxMergeWait)
+	}
+	return false
+}
+
+// load reads the next record of every input that has none in hand.
+func (s *session) load() error {
+	for _, in := range s.inputs {
+		if in.loaded || len(in.queue) == 0 {
+			continue
+		}
+		if err := s.loadOne(in); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *session) loadOne(in *input) error {
+	for len(in.queue) > 0 && !in.loaded {
+		r := in.queue[0]
+		if r.Offset >= in.limit {
+			in.skip(in.limit) // nothing is left below it
+			return nil
+		}
+		if r.Attrs.IsControl() {
+			in.skip(r.Offset + 1)
+			in.queue = in.queue[1:]
+			continue
+		}
+		if !s.retry.IsZero() && s.cfg.Now().Before(s.retry) {
+			return nil
+		}
+		if err := s.read(in, r); err != nil {
+			// Nothing is known of the record: it is as good as not in hand.
+			s.t.log.Warn("record can't be read now; it is tried again", "topic", in.topic, "offset", r.Offset, "error", err)
+			s.retry = s.cfg.Now().Add(registryRetry)
+			return nil
+		}
+		s.retry = time.Time{}
+		in.queue = in.queue[1:]
+		if in.closed {
+			in.scanned = r.Offset + 1
+			s.until.lookBehind(&in.head)
+			continue
+		}
+		if s.until.closes(&in.head) {
+			in.closed, in.scanned = true, r.Offset+1
+			continue
+		}
+		in.loaded = true
+		if h := &in.head; !h.bad() && h.result == schemas.IsEvent && h.ev.At <= s.horizon {
+			in.seen = max(in.seen, h.at)
+		}
+		s.clock.look(in)
+	}
+	return nil
+}
+
+// registryRetry is how long to wait for a registry that does not answer.
+const registryRetry = time.Second
+
+// read makes a record the head of its input. An error means that it could not be
+// read now.
+func (s *session) read(in *input, r *kgo.Record) error {
+	h := &in.head
+	h.rec, h.err = r, nil
+	rec := recordOf(r)
+	h.from = origin{topic: r.Topic, partition: r.Partition, offset: r.Offset, at: rec.Time}
+	if in.origin {
+		if h.from, h.err = originOf(r, s.cfg.Inputs); h.err != nil {
+			return nil
+		}
+		rec.Topic, rec.Time = h.from.topic, h.from.at
+	}
+	var err error
+	h.result, err = s.cfg.Read(&rec, &h.ev)
+	var bad *schemas.BadInput
+	if errors.As(err, &bad) {
+		h.err = bad
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	h.at = h.ev.At
+	if s.cfg.Time.Clock == WallClock {
+		h.at = min(h.at, rec.Time)
+	}
+	return nil
+}
+
+// recordOf returns what a reader needs of a record.
+func recordOf(r *kgo.Record) schemas.Record {
+	rec := schemas.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Time: engine.Millis(r.Timestamp.UnixMilli())}
+	for _, h := range r.Headers {
+		rec.Headers = append(rec.Headers, schemas.Header(h))
+	}
+	return rec
+}
+
+// publish makes the state of the session visible.
+func (s *session) publish() {
+	lag := int64(0)
+	behind := make(map[string]engine.Millis, len(s.inputs))
+	for _, in := range s.inputs {
+		behind[in.topic] = 0
+		if in.unread() && in.seen != never {
+			behind[in.topic] = max(0, s.wall-in.seen)
+		}
+		if in.end != unknown && !in.closed {
+			lag += max(0, min(in.end, in.limit)-in.next)
+		}
+	}
+	s.t.set(func(st *TaskStatus) {
+		st.Clock, st.Lag, st.Customers, st.behind = s.clock.now, lag, len(s.customers.byID), behind
+	})
+}
+
+func (s *session) close() {
+	if s.fetch != nil {
+		s.fetch.close()
+	}
+	if s.producer != nil {
+		s.producer.Close()
+	}
+}
+
+func millis(d time.Duration) engine.Millis { return engine.Millis(d.Milliseconds()) }

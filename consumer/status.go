@@ -1,0 +1,132 @@
+package consumer
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/segmill/segmill/engine"
+)
+
+// Status is a snapshot of an Owner.
+type Status struct {
+	// Ready: the group has assigned partitions, or told us that none is ours, and
+	// every one of ours is running.
+	Ready bool
+	// Clock is the least of the task clocks.
+	Clock engine.Millis
+	// ClockStopped: the wall clock has jumped; see Owner.ConfirmClock.
+	ClockStopped bool
+	// Lag is how many records are known to exist and not yet taken.
+	Lag int64
+	// EventsPerSecond is the rate of the last seconds.
+	EventsPerSecond float64
+	// Partitions is how many there are, on all instances.
+	Partitions int32
+	Tasks      []TaskStatus // of this instance, by partition
+}
+
+// Status returns a snapshot.
+func (o *Owner) Status() Status {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	st := Status{
+		Ready: o.joined, Clock: engine.Never, ClockStopped: !o.guard.ok(),
+		EventsPerSecond: o.rate.perSecond, Partitions: o.partitions,
+	}
+	for _, p := range slices.Sorted(maps.Keys(o.tasks)) {
+		t := o.tasks[p].t.Status()
+		if t.State == Released {
+			continue
+		}
+		st.Tasks = append(st.Tasks, t)
+		st.Lag += t.Lag
+		st.Clock = min(st.Clock, t.Clock)
+		st.Ready = st.Ready && (t.State == Running || t.State == Finished)
+	}
+	return st
+}
+
+// rate is a rate of events, smoothed over some seconds.
+type rate struct {
+	last      map[int32]uint64
+	perSecond float64
+}
+
+// smoothing is the weight of the newest second.
+const smoothing = 0.3
+
+// update takes in the counts of the tasks, once a second.
+func (r *rate) update(tasks []TaskStatus) {
+	n := uint64(0)
+	next := make(map[int32]uint64, len(tasks))
+	for _, t := range tasks {
+		total := t.Folded + t.DeadLetters + t.Forwarded
+		next[t.Partition] = total
+		if before, ok := r.last[t.Partition]; ok && total > before {
+			n += total - before
+		}
+	}
+	r.last = next
+	r.perSecond += smoothing * (float64(n) - r.perSecond)
+}
+
+// progressInterval is how often offsets are committed to the progress group.
+const progressInterval = time.Second
+
+// progress commits the positions' offsets to a group of their own, and keeps the
+// gauges. Nothing ever reads these offsets back: they are for tools that show lag.
+func (o *Owner) progress(ctx context.Context) {
+	adm := kadm.NewClient(o.admin)
+	committed := map[int32]uint64{} // seq by task
+	tick := time.NewTicker(progressInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		tasks := o.Status().Tasks
+		o.mu.Lock()
+		o.rate.update(tasks)
+		o.mu.Unlock()
+		o.gauges(tasks)
+		offsets := kadm.Offsets{}
+		for _, t := range tasks {
+			if committed[t.Partition] == t.Seq {
+				continue
+			}
+			for topic, at := range t.offsets {
+				offsets.AddOffset(topic, t.Partition, at, -1)
+			}
+		}
+		if len(offsets) == 0 {
+			continue
+		}
+		if err := adm.CommitAllOffsets(ctx, o.cfg.progressGroup(), offsets); err != nil {
+			o.cfg.Logger.Debug("progress not committed", "error", err)
+			continue
+		}
+		for _, t := range tasks {
+			committed[t.Partition] = t.Seq
+		}
+	}
+}
+
+func (o *Owner) gauges(tasks []TaskStatus) {
+	states := map[TaskState]int{}
+	for _, t := range tasks {
+		states[t.State]++
+		for topic, behind := range t.behind {
+			o.cfg.Metrics.lag.WithLabelValues(topic, strconv.Itoa(int(t.Partition))).Set(float64(behind) / 1000)
+		}
+	}
+	for _, s := range []TaskState{Acquiring, Rebuilding, Running, Waiting, Stopped} {
+		o.cfg.Metrics.state.WithLabelValues(string(s)).Set(float64(states[s]))
+	}
+}

@@ -1,0 +1,220 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/state"
+)
+
+// errLocal is wrapped by errors that blame the local copy: it is dropped, and
+// the task restored from its changelog.
+var errLocal = errors.New("local state")
+
+// Task owns one partition from its assignment to its revocation. It is one
+// goroutine, which runs one session after another.
+type Task struct {
+	o     *Owner
+	n     int32
+	log   *slog.Logger
+	store *state.Task
+
+	// What outlives a session:
+
+	// limit is how many steps a batch may have. It is halved when a transaction
+	// can't be produced, down to the one record that is at fault.
+	limit  int
+	poison map[place]bool // records that can't be produced from: dead letters
+	// scratch says that the local copy has been dropped because it was wrong; if
+	// what the changelog gives is wrong too, the partition stops.
+	scratch bool
+	commits int // of the session before
+	// wrong is set by the verifier if the local copy is not what it should be.
+	wrong atomic.Pointer[error]
+
+	mu     sync.Mutex
+	status TaskStatus
+}
+
+// place is where a record stands.
+type place struct {
+	topic  string
+	offset int64
+}
+
+func newTask(o *Owner, n int32) *Task {
+	return &Task{
+		o: o, n: n, log: o.cfg.Logger.With("partition", n), store: o.cfg.Store.Task(n),
+		limit: o.cfg.Batch.Records, poison: map[place]bool{}, status: TaskStatus{Partition: n, State: Acquiring},
+	}
+}
+
+// Limits of the wait before a task is acquired again.
+const (
+	minBackoff = 100 * time.Millisecond
+	maxBackoff = 10 * time.Second
+)
+
+// run runs the task until live ends: then the batch at hand is committed first.
+// When hard ends, everything is dropped. It returns an error if the Owner must
+// end, or nil.
+func (t *Task) run(live, hard context.Context) error {
+	t.o.ends.watch(t.n)
+	defer t.o.ends.unwatch(t.n)
+	backoff := minBackoff
+	reason := "assigned"
+	for {
+		t.o.cfg.Metrics.acquisitions.WithLabelValues(reason).Inc()
+		err := t.session(live, hard)
+		switch {
+		case live.Err() != nil || err == nil:
+			t.set(func(s *TaskStatus) {
+				if s.State != Finished {
+					s.State = Released
+				}
+			})
+			if isFatal(err) {
+				return err
+			}
+			return nil
+		case isFatal(err) || isStopped(err) && t.o.until != nil:
+			t.report(Stopped, err)
+			return err
+		case isStopped(err):
+			t.report(Stopped, err)
+			t.log.Error("partition stopped; the others go on", "error", err)
+			<-live.Done()
+			return nil
+		}
+		if t.commits > 0 {
+			backoff = minBackoff
+		}
+		wait := backoff
+		if reason = "error"; isFenced(err) {
+			// The new owner has fenced us. If the group still says that we own the
+			// partition after a session timeout, it is for us to fence; sooner, and
+			// two owners would fence each other for ever.
+			reason, wait = "fenced", t.o.cfg.Group.SessionTimeout
+		}
+		backoff = min(2*backoff, maxBackoff)
+		t.report(Waiting, err)
+		t.log.Warn("batch dropped; the partition will be acquired again", "error", err, "wait", wait)
+		select {
+		case <-live.Done():
+		case <-time.After(wait):
+		}
+	}
+}
+
+// session acquires the task and runs it until an error or the end of live.
+func (t *Task) session(live, hard context.Context) error {
+	t.commits = 0
+	t.set(func(s *TaskStatus) { s.State = Acquiring })
+	s, err := t.acquire(live)
+	if s != nil {
+		defer s.close()
+	}
+	if err != nil {
+		return t.judge(err)
+	}
+	t.set(func(st *TaskStatus) { st.State, st.Error = Running, "" })
+	err = s.run(live, hard)
+	t.commits = s.commits
+	return t.judge(err)
+}
+
+// judge drops the local copy if an error blames it, and stops the partition if
+// that was tried before.
+func (t *Task) judge(err error) error {
+	if !errors.Is(err, errLocal) || isStopped(err) {
+		return err
+	}
+	if t.scratch {
+		return stopped(t.n, "what the changelog gives is wrong too: %w", err)
+	}
+	t.scratch = true
+	t.log.Error("local state is wrong; it is restored from the changelog", "error", err)
+	if derr := t.store.Drop(); derr != nil {
+		return derr
+	}
+	return err
+}
+
+// grow lets batches become larger again after a commit.
+func (t *Task) grow() {
+	t.limit = min(2*t.limit, t.o.cfg.Batch.Records)
+	t.scratch = false
+}
+
+// shrink makes the next batch smaller after a transaction of n steps that can't
+// be produced. If it was one step, the record at fault becomes a dead letter.
+func (t *Task) shrink(n int, only *place, err error) error {
+	if n > 1 {
+		t.limit = max(1, n/2)
+		return err
+	}
+	t.limit = 1
+	if only == nil {
+		return stopped(t.n, "the outputs of a timer can't be produced: %w", err)
+	}
+	if t.poison[*only] {
+		return stopped(t.n, "the dead letter of %s offset %d can't be produced: %w", only.topic, only.offset, err)
+	}
+	t.poison[*only] = true
+	return err
+}
+
+func (t *Task) set(change func(*TaskStatus)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	change(&t.status)
+}
+
+func (t *Task) report(s TaskState, err error) {
+	t.set(func(st *TaskStatus) { st.State, st.Error = s, err.Error() })
+}
+
+// Status returns what the task is doing.
+func (t *Task) Status() TaskStatus {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.status
+}
+
+// TaskState is a state of a task.
+type TaskState string
+
+// The states.
+const (
+	Acquiring  TaskState = "acquiring"  // fencing, restoring
+	Rebuilding TaskState = "rebuilding" // making state anew under changed rules
+	Running    TaskState = "running"
+	Waiting    TaskState = "waiting" // before it is acquired again
+	Stopped    TaskState = "stopped" // and will not run by itself
+	Finished   TaskState = "finished"
+	Released   TaskState = "released"
+)
+
+// TaskStatus is a snapshot of a task.
+type TaskStatus struct {
+	Partition int32
+	State     TaskState
+	Error     string // the last one, "" while running
+	// Clock is the task clock.
+	Clock engine.Millis
+	// Lag is how many records of all inputs are not yet taken, as last reported.
+	Lag int64
+	// Position is that of the last commit.
+	Seq                            uint64
+	Folded, DeadLetters, Forwarded uint64
+	Customers                      int // in the cache
+
+	// Maps are never changed once they are here.
+	offsets map[string]int64
+	behind  map[string]engine.Millis // wall clock minus time of the last event, by topic
+}

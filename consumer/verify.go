@@ -1,0 +1,71 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/segmill/segmill/state"
+)
+
+// Verification is what was found in the local copy of a task.
+type Verification struct {
+	Seq       uint64 // of the position
+	Customers int
+	Digest    state.Digest
+}
+
+// Verify reads the local copy of a partition and compares its digest with that
+// of its position. It can run while the task runs.
+func Verify(ctx context.Context, store *state.Store, partition int32) (Verification, error) {
+	got, err := store.Task(partition).Verify(ctx)
+	if err != nil {
+		return Verification{}, err
+	}
+	pos, err := decodePosition(got.Meta.Position)
+	if err != nil {
+		return Verification{}, fmt.Errorf("%w: %w", errLocal, err)
+	}
+	v := Verification{Seq: pos.Seq, Customers: got.Customers, Digest: got.Digest}
+	switch {
+	case got.Digest != pos.Digest:
+		err = fmt.Errorf("%w: digest %v, position %d says %v", errLocal, got.Digest, pos.Seq, pos.Digest)
+	case got.Misplaced > 0:
+		err = fmt.Errorf("%w: %d entries of the due index are wrong", errLocal, got.Misplaced)
+	}
+	return v, err
+}
+
+// verifier scans copies in the background after they were continued from the
+// disk, one at a time: acquiring only carries the digest on.
+type verifier struct {
+	o    *Owner
+	todo chan *Task
+}
+
+func newVerifier(o *Owner) *verifier {
+	return &verifier{o: o, todo: make(chan *Task, max(1, int(o.partitions)))}
+}
+
+// later asks for a task's copy to be verified. If too many wait, it is not.
+func (v *verifier) later(t *Task) {
+	select {
+	case v.todo <- t:
+	default:
+	}
+}
+
+// run verifies until ctx ends.
+func (v *verifier) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case t := <-v.todo:
+			_, err := Verify(ctx, v.o.cfg.Store, t.n)
+			if errors.Is(err, errLocal) {
+				t.wrong.Store(&err)
+			}
+		}
+	}
+}
