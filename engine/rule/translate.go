@@ -242,7 +242,9 @@ func isNumber(k expr.Kind) bool { return k == expr.Int || k == expr.Double }
 
 // fold works out a node whose arguments are constants.
 func (t *translator) fold(e ast.Expr, n *expr.Node) *expr.Node {
-	if !isConstant(n.Args) || n.Op == expr.OpConst {
+	// A tree without arguments is a constant already, or an input or a field
+	// that a double negation has left.
+	if len(n.Args) == 0 || !isConstant(n.Args) {
 		return n
 	}
 	v, err := evaluate(n, nil)
