@@ -200,7 +200,7 @@ func (g *grammar) recency() phrase {
 		of.Text, of.Sources = "last("+s.text+")", s.sources
 		in.Of, in.Text = g.ref(of), "since_last("+s.text+")"
 	}
-	return versus(g.r, g.read(in), duration(pick(g.r, append(g.windows, 45*Day)...)))
+	return growing(g.r, g.read(in), duration(pick(g.r, append(g.windows, 45*Day)...)))
 }
 
 // date returns the number of an input that names a day.

@@ -35,6 +35,7 @@ type person struct {
 	sequence map[string]uint64 // of segments and triggers; "trigger:" before the latter's id
 	on       map[string]bool   // rule triggers whose condition was true
 	done     map[string]bool   // occasions of triggers that are over, see occasion
+	met      map[string]Millis // anniversaries: the instant at which the date became known
 }
 
 // NewOracle returns an oracle for a rule set. opt means what it means for the
@@ -56,7 +57,7 @@ func (o *Oracle) person(id string) *person {
 		p = &person{
 			id: id, instant: math.MinInt64,
 			since: map[string]Millis{}, sequence: map[string]uint64{},
-			on: map[string]bool{}, done: map[string]bool{},
+			on: map[string]bool{}, done: map[string]bool{}, met: map[string]Millis{},
 		}
 		o.people[id] = p
 	}
@@ -185,6 +186,6 @@ func (p *person) clone() *person {
 	c := *p
 	c.events = slices.Clone(p.events)
 	c.since, c.sequence = maps.Clone(p.since), maps.Clone(p.sequence)
-	c.on, c.done = maps.Clone(p.on), maps.Clone(p.done)
+	c.on, c.done, c.met = maps.Clone(p.on), maps.Clone(p.done), maps.Clone(p.met)
 	return &c
 }

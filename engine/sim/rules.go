@@ -116,7 +116,8 @@ func (g *grammar) trigger(i int) func() {
 		t.Sources = Activity()
 		rest = ", after: " + expr.FormatDuration(t.After)
 		if chance(g.r, 40) {
-			t.Sources = slices.Concat(subjectOf(plan.Email, phrase{}, false).sources, subjectOf(plan.Purchase, phrase{}, false).sources)
+			// Naming streams narrows what counts as activity, it does not widen it.
+			t.Sources = slices.DeleteFunc(Activity(), func(s plan.Source) bool { return s.Stream == plan.Web })
 			rest += ", streams: [email, purchase]"
 		}
 	case plan.Anniversary:

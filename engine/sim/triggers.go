@@ -56,13 +56,16 @@ func (o *Oracle) ruleTrigger(m moment, u *unit, why reason) []engine.Effect {
 }
 
 // timed fires the triggers whose time has come: in a step made by a timer those
-// due exactly then, in any other also those that the event has made overdue.
+// due exactly then, in any other those that the event has made overdue. An
+// anniversary is never overdue: one that a change of zone moves into the past is
+// no more news than one that is past when its date becomes known.
 func (o *Oracle) timed(m moment, why reason) []engine.Effect {
 	var l []engine.Effect
 	for i := range o.spec.Triggers {
 		t := &o.spec.Triggers[i]
 		for _, c := range o.occasions(m, t) {
-			if c.due > m.now || why.due != nil && c.due != m.now || m.p.done[c.key] {
+			overdue := why.due == nil && c.due <= m.now && t.Kind != plan.Anniversary
+			if !overdue && (why.due == nil || c.due != m.now) || m.p.done[c.key] {
 				continue
 			}
 			m.p.done[c.key] = true
@@ -142,7 +145,9 @@ func anniversaries(m moment, t *plan.Trigger) []occasion {
 		e := blank()
 		e.Date, e.Years = expr.DateValue(date.days()), int64(year-date.year)
 		key := fmt.Sprint(t.ID, " date ", v.K, v.N, " ", e.Years)
-		l = append(l, occasion{key, clockAt(day, t.At, zone), e})
+		if due := clockAt(day, t.At, zone); due > m.p.met[t.ID] {
+			l = append(l, occasion{key, due, e})
+		}
 	}
 	return l
 }
@@ -158,19 +163,12 @@ func (o *Oracle) dates(p *person) map[string]expr.Value {
 	return l
 }
 
-// meetDates marks as over the anniversaries of every date that an event has made
-// known or changed, as far as they are not still to come.
+// meetDates notes for every anniversary whose date an event has made known or
+// changed that nothing up to an instant is news.
 func (o *Oracle) meetDates(p *person, before map[string]expr.Value, now Millis) {
-	after := o.dates(p)
-	for i := range o.spec.Triggers {
-		t := &o.spec.Triggers[i]
-		if v := after[t.ID]; t.Kind != plan.Anniversary || v.K == before[t.ID].K && v.N == before[t.ID].N {
-			continue
-		}
-		for _, c := range anniversaries(moment{o, p, now}, t) {
-			if c.due <= now {
-				p.done[c.key] = true
-			}
+	for id, v := range o.dates(p) {
+		if v.K != before[id].K || v.N != before[id].N {
+			p.met[id] = now
 		}
 	}
 }

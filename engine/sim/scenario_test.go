@@ -1,0 +1,291 @@
+package sim
+
+import (
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/engine/rule"
+	"github.com/segmill/segmill/schemas"
+)
+
+// A scenario file begins with the sentence of the specification that it checks,
+// in other words. Its part "rules" has lines
+//
+//	zone Europe/Paris
+//	segment ID: CONDITION
+//	stage LIFECYCLE/ID: CONDITION
+//	trigger ID: YAML MAPPING WITHOUT ID
+//
+// Its part "run" has calls, each followed by the effects that it must give,
+// indented, and nothing else:
+//
+//	TIME [clock=TIME] STREAM [id=ID] [FIELD=VALUE ...]
+//	TIME advance
+//	TIME erase
+//	  TIME ACTION NAME SEQUENCE [CAUSE] [event=ID] [KEY=VALUE ...]
+//
+// A TIME is 10:00, 10:00:00.001 (both on 2026-01-01), or the like after a date
+// and T, in UTC. An event without a clock comes when the clock is where it was.
+// Expectations are written by hand; the oracle and the engine must both meet them.
+func TestScenarios(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scenarios: %v", err)
+	}
+	for _, file := range files {
+		a, err := txtar.ParseFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(a.Files) != 2 || a.Files[0].Name != "rules" || a.Files[1].Name != "run" {
+			t.Fatalf("%s: want the parts rules and run", file)
+		}
+		spec := mustParse(t, file, scenarioRules(string(a.Files[0].Data)))
+		calls, want := scenarioCalls(t, file, string(a.Files[1].Data))
+		for _, side := range []runner{&Oracle{}, nil} {
+			name := "engine"
+			if side != nil {
+				name, side = "oracle", NewOracle(spec, engine.Options{Zones: Zones})
+			} else {
+				side = newSubject(t, spec)
+			}
+			t.Run(filepath.Base(file)+"/"+name, func(t *testing.T) {
+				var got strings.Builder
+				for i := range calls {
+					fmt.Fprintln(&got, calls[i].line)
+					l, _ := side.Run(&calls[i].Call)
+					for k := range l {
+						fmt.Fprintln(&got, " ", effectLine(&l[k]))
+					}
+				}
+				if d := cmp.Diff(want, got.String()); d != "" {
+					t.Errorf("%s\n%s\n(-want +got)\n%s", a.Comment, a.Files[0].Data, d)
+				}
+			})
+		}
+	}
+}
+
+// mustParse compiles the text of a rule file.
+func mustParse(t testing.TB, name, text string) *plan.Spec {
+	t.Helper()
+	set, err := rule.Parse([]rule.File{{Name: name, Data: []byte(text)}}, schemas.Catalog())
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	return set.Spec
+}
+
+// scenarioRules turns the short form of rules into a rule file.
+func scenarioRules(short string) string {
+	var segments, lifecycles, triggers strings.Builder
+	zone, group := "UTC", ""
+	for line := range strings.Lines(short) {
+		word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		id, when, _ := strings.Cut(rest, ": ")
+		switch word {
+		case "zone":
+			zone = rest
+		case "segment":
+			fmt.Fprintf(&segments, "  - {id: %s, %s, when: %q}\n", id, ruleMeta, when)
+		case "stage":
+			of, stage, _ := strings.Cut(id, "/")
+			if of != group {
+				group = of
+				fmt.Fprintf(&lifecycles, "  - id: %s\n    objective: testing\n    owner: sim\n    review_by: 2099-01-01\n    stages:\n", of)
+			}
+			fmt.Fprintf(&lifecycles, "      - {id: %s, when: %q}\n", stage, when)
+		case "trigger":
+			fmt.Fprintf(&triggers, "  - {id: %s, %s\n", id, strings.TrimPrefix(when, "{"))
+		}
+	}
+	text := fmt.Sprintf("version: 1\ndefaults: {timezone: %s}\n", zone)
+	for _, part := range []struct{ name, text string }{
+		{"segments", segments.String()}, {"lifecycles", lifecycles.String()}, {"triggers", triggers.String()},
+	} {
+		if part.text != "" {
+			text += part.name + ":\n" + part.text
+		}
+	}
+	return text
+}
+
+// scenarioCall is a call and the line that it stands in.
+type scenarioCall struct {
+	Call
+	line string
+}
+
+// scenarioCalls reads the part "run". want is that part without what is only
+// there for the eye.
+func scenarioCalls(t *testing.T, file, text string) (calls []scenarioCall, want string) {
+	t.Helper()
+	var clock Millis
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, " \n")
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		want += line + "\n"
+		if strings.HasPrefix(line, " ") {
+			continue
+		}
+		c, err := parseCall(line, clock, len(calls)+1)
+		if err != nil {
+			t.Fatalf("%s: %q: %v", file, line, err)
+		}
+		clock = max(clock, c.Clock)
+		calls = append(calls, scenarioCall{c, line})
+	}
+	return calls, want
+}
+
+// parseCall reads the line of one call.
+func parseCall(line string, clock Millis, serial int) (Call, error) {
+	words := strings.Fields(line)
+	if len(words) < 2 {
+		return Call{}, fmt.Errorf("want a time and a call")
+	}
+	at, err := parseInstant(words[0])
+	if err != nil {
+		return Call{}, err
+	}
+	switch words[1] {
+	case "advance":
+		return Call{Do: DoAdvance, Customer: "c1", Clock: at}, nil
+	case "erase":
+		return Call{Do: DoErase, Customer: "c1", Clock: at}, nil
+	}
+	r := Record{Customer: "c1", At: at, ID: fmt.Sprintf("e%d", serial), Source: "/unknown"}
+	r.Fields = map[string]expr.Value{"machine_open": expr.BoolValue(false), "purpose": expr.StringValue("marketing")}
+	for _, w := range words[1:] {
+		key, value, isField := strings.Cut(w, "=")
+		switch {
+		case !isField:
+			s, ok := plan.StreamByName(key)
+			if !ok {
+				return Call{}, fmt.Errorf("no stream %s", key)
+			}
+			r.Stream = s
+			if s == plan.Purchase {
+				r.Fields["kind"] = expr.StringValue("completed")
+			}
+		case key == "id":
+			r.ID = value
+		case key == "clock":
+			if clock, err = parseInstant(value); err != nil {
+				return Call{}, err
+			}
+		default:
+			if r.Fields[key], err = parseField(key, value); err != nil {
+				return Call{}, err
+			}
+		}
+	}
+	return Call{Do: DoApply, Customer: "c1", Clock: clock, Record: r}, nil
+}
+
+// parseField reads a field's value; its kind follows from the name.
+func parseField(name, text string) (expr.Value, error) {
+	switch name {
+	case "revenue", "total", "value", "discount":
+		f, err := strconv.ParseFloat(text, 64)
+		return expr.DecimalValue(int64(f*expr.DecimalOne + 0.5)), err
+	case "machine_open":
+		return expr.BoolValue(text == "true"), nil
+	case "birth_date":
+		d, err := time.Parse(time.DateOnly, text)
+		return expr.DateValue(d.Unix() / 86_400), err
+	case "signed_up_at":
+		at, err := parseInstant(text)
+		return expr.TimeValue(at), err
+	case "items": // p1*2@5.00,p2*1
+		var l []expr.Value
+		for s := range strings.SplitSeq(text, ",") {
+			product, rest, _ := strings.Cut(s, "*")
+			quantity, price, priced := strings.Cut(rest, "@")
+			n, err := strconv.ParseInt(quantity, 10, 64)
+			if err != nil {
+				return expr.Value{}, err
+			}
+			it := make([]expr.Value, itemFields)
+			it[itemProduct], it[itemQuantity] = expr.StringValue(product), expr.IntValue(n)
+			if priced {
+				if it[itemPrice], err = parseField("value", price); err != nil {
+					return expr.Value{}, err
+				}
+			}
+			l = append(l, expr.RecordValue(it))
+		}
+		return expr.ListValue(l), nil
+	}
+	return expr.StringValue(strings.Trim(text, `"`)), nil
+}
+
+const scenarioDay = "2026-01-01T"
+
+func parseInstant(s string) (Millis, error) {
+	if !strings.Contains(s, "T") {
+		s = scenarioDay + s
+	}
+	for _, layout := range []string{"2006-01-02T15:04", "2006-01-02T15:04:05"} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return expr.MillisOf(t), nil
+		}
+	}
+	return 0, fmt.Errorf("no instant: %s", s)
+}
+
+// instantText is what parseInstant reads, as short as it can be.
+func instantText(at Millis) string {
+	s := at.Time().Format("2006-01-02T15:04:05.000")
+	s = strings.TrimSuffix(strings.TrimSuffix(s, ".000"), ":00")
+	return strings.TrimPrefix(s, scenarioDay)
+}
+
+// effectLine writes an effect down, without what does not apply to it.
+func effectLine(e *engine.Effect) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s %s %d", instantText(e.At), e.Action, e.Name, e.Sequence)
+	if e.Action != engine.Fired { // a trigger has no cause
+		fmt.Fprintf(&b, " %s", e.Cause)
+	}
+	field := func(applies bool, name, format string, v any) {
+		if applies {
+			fmt.Fprintf(&b, " "+name+"="+format, v)
+		}
+	}
+	field(e.CauseEvent != "" && e.Action != engine.Fired, "event", "%s", e.CauseEvent)
+	field(e.Action == engine.Exited, "for", "%s", expr.FormatDuration(e.MemberFor))
+	field(e.From != "", "from", "%s", e.From)
+	if e.Action != engine.Fired {
+		return b.String()
+	}
+	field(e.Due != e.At, "due", "%s", instantText(e.Due))
+	field(e.AnchorID != "" && e.Kind != plan.Rule, "anchor", "%s", e.AnchorID)
+	var items []string
+	for _, it := range e.Items {
+		items = append(items, strings.TrimSuffix(fmt.Sprintf("%s*%d@%s", it.Product, it.Quantity, it.Price), "@"))
+	}
+	field(items != nil, "items", "%s", strings.Join(items, ","))
+	field(e.Value.Present(), "value", "%s", e.Value)
+	field(e.Currency != "", "currency", "%s", e.Currency)
+	field(e.Silent >= 0, "silent", "%d", e.Silent)
+	field(len(e.Segments) > 0, "segments", "%s", strings.Join(e.Segments, ","))
+	field(e.Date.Present(), "date", "%s", e.Date)
+	field(e.Years > 0, "years", "%d", e.Years)
+	for _, p := range e.Context {
+		field(true, p.Name, "%s", p.Value)
+	}
+	return b.String()
+}
