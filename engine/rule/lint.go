@@ -34,15 +34,28 @@ type doubt struct {
 	at   place
 	sign string
 	leaf *expr.Node
+	name string // of the leaf, as the rule has it
 }
 
 func (t *translator) doubt(e ast.Expr, sign string, nodes ...*expr.Node) {
 	for _, n := range nodes {
 		if leaf := t.absentLeaf(n); leaf != nil {
-			t.doubts = append(t.doubts, doubt{t.placeOf(e), sign, leaf})
+			t.doubts = append(t.doubts, doubt{t.placeOf(e), sign, leaf, t.nameOf(leaf)})
 			return
 		}
 	}
+}
+
+// nameOf prints a leaf with the rule's own name for the variable in it.
+func (t *translator) nameOf(leaf *expr.Node) string {
+	if leaf.Op == expr.OpMember && leaf.Args[0].Op == expr.OpVar {
+		for _, v := range t.vars {
+			if v.slot == leaf.Args[0].Ref {
+				return v.name + "." + leaf.Name
+			}
+		}
+	}
+	return t.text(leaf)
 }
 
 // lintAbsent tells the doubts that no has() in the same expression answers.
@@ -53,15 +66,14 @@ func (t *translator) lintAbsent() {
 	asked := make(map[string]bool)
 	walkHas(t.expression.result.node, func(n *expr.Node) { asked[t.text(n)] = true })
 	for _, d := range t.doubts {
-		name := t.text(d.leaf)
-		if asked[name] {
+		if asked[t.text(d.leaf)] {
 			continue
 		}
-		hint := "add || !has(" + name + ") if those count"
-		if d.leaf.Op == expr.OpInput && t.spec.Inputs[d.leaf.Ref].Kind == plan.InAggregate {
-			hint = "those are not meant unless the rule says so"
+		hint := "add || !has(" + d.name + ") if those count"
+		if d.leaf.Op == expr.OpInput && t.spec.Inputs[d.leaf.Ref].Kind != plan.InProfile {
+			hint = "add || count(…) == 0 if those count"
 		}
-		t.warn(d.at, hint, "where %s is absent, this %s is unknown and not true", name, d.sign)
+		t.warn(d.at, hint, "where %s is absent, this %s is unknown and not true", d.name, d.sign)
 	}
 }
 

@@ -66,5 +66,6 @@ func Parse(files []File, cat *plan.Catalog) (*Set, error) {
 	if len(errs) > 0 {
 		return nil, errs
 	}
+	prune(&c.spec)
 	return &Set{Spec: &c.spec, Warnings: warnings}, nil
 }

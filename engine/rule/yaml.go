@@ -114,6 +114,7 @@ func (r *reader) plain(n *yaml.Node, depth int) bool {
 type section struct {
 	what string // "segment", for errors
 	at   place
+	// vals holds nil for a value that an error has been told of.
 	vals map[string]*yaml.Node
 	// order holds the keys as they stand in the file.
 	order []*passage
@@ -150,7 +151,12 @@ func (r *reader) section(n *yaml.Node, what string, w words) (*section, bool) {
 			continue
 		}
 		seen[key.text] = key
-		if r.key(key, val, n.Style, what, w) {
+		switch {
+		case !w.any && isCutOff(key, val, n.Style) && len(s.order) > 0:
+			// What stands before the comma is half an expression.
+			s.vals[s.order[len(s.order)-1].text] = nil
+			r.failHint(key, `put a condition that contains a comma in quotes: when: "…"`, "inside { } a comma ends the value")
+		case r.key(key, what, w):
 			s.vals[key.text] = val
 			s.order = append(s.order, key)
 		}
@@ -158,8 +164,14 @@ func (r *reader) section(n *yaml.Node, what string, w words) (*section, bool) {
 	return s, true
 }
 
+// isCutOff reports whether a key is the rest of an expression that a comma cut in
+// two.
+func isCutOff(key *passage, val *yaml.Node, style yaml.Style) bool {
+	return style&yaml.FlowStyle != 0 && val.Tag == "!!null" && strings.ContainsAny(key.text, "()=<>")
+}
+
 // key reports whether a mapping may have the key, and says why not.
-func (r *reader) key(key *passage, val *yaml.Node, style yaml.Style, what string, w words) bool {
+func (r *reader) key(key *passage, what string, w words) bool {
 	has := func(names []string) bool {
 		for _, n := range names {
 			if n == key.text {
@@ -174,9 +186,7 @@ func (r *reader) key(key *passage, val *yaml.Node, style yaml.Style, what string
 	case has(w.elsewhere):
 		r.failHint(key, oneOf(w.known), "%s does not take %q", what, key.text)
 	case has(w.later):
-		r.failHint(key, "take it out: a key that were ignored would change what the rule means", "this version does not have %q in %s", key.text, what)
-	case style&yaml.FlowStyle != 0 && val.Tag == "!!null" && strings.ContainsAny(key.text, "()=<>"):
-		r.failHint(key, `put a condition that contains a comma in quotes: when: "…"`, "inside { } a comma ends the value")
+		r.failHint(key, "take it out; to ignore it could change what the rule does", "this version does not have %q in %s", key.text, what)
 	default:
 		r.failHint(key, didYouMean(key.text, w.known), "no key %q in %s", key.text, what)
 	}
@@ -203,24 +213,21 @@ func (r *reader) scalar(s *section, key string) *passage {
 	if n == nil {
 		return nil
 	}
-	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" || strings.TrimSpace(n.Value) == "" {
-		r.fail(offset{r.file, r.file.offset(n.Line, n.Column)}, "%s must be a text, this is %s", key, orEmpty(n))
-		delete(s.vals, key)
+	at := offset{r.file, r.file.offset(n.Line, n.Column)}
+	switch {
+	case n.Kind != yaml.ScalarNode:
+		r.fail(at, "%s must be a text, this is %s", key, kindOf(n))
+		return nil
+	case n.Tag == "!!null" || strings.TrimSpace(n.Value) == "":
+		r.fail(at, "%s is empty", key)
 		return nil
 	}
 	return newPassage(r.file, n)
 }
 
-func orEmpty(n *yaml.Node) string {
-	if n.Kind == yaml.ScalarNode {
-		return "empty"
-	}
-	return kindOf(n)
-}
-
 // required is scalar for a key that must be there.
 func (r *reader) required(s *section, key, hint string) *passage {
-	if s.vals[key] == nil {
+	if _, ok := s.vals[key]; !ok {
 		r.failHint(s.at, hint, "%s has no %s", s.what, key)
 		return nil
 	}
