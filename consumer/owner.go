@@ -26,8 +26,9 @@ type Owner struct {
 	until      *untilRun // nil unless the run has an end
 	verifier   *verifier
 
-	// hard ends everything at once; tasks are given it, and a live of their own.
+	// hard is what tasks run under; kill ends it, and with it everything at once.
 	hard   context.Context //nolint:containedctx // outlives the callbacks that start tasks
+	kill   context.CancelFunc
 	failed chan error
 
 	mu     sync.Mutex
@@ -65,35 +66,43 @@ const handOver = time.Second
 // Errors that wrap state.ErrDamaged mean that the store should be closed, opened
 // again, and Run again with it.
 func (o *Owner) Run(ctx context.Context) error {
-	var err error
-	if o.admin, err = kgo.NewClient(o.opts()...); err != nil {
+	if err := o.prepare(ctx); err != nil {
 		return fmt.Errorf("consumer: %w", err)
 	}
 	defer o.admin.Close()
-	n, err := o.prepareTopics(ctx)
-	if err != nil {
-		return fmt.Errorf("consumer: %w", err)
-	}
-	o.mu.Lock()
-	o.partitions = n
-	o.mu.Unlock()
-	hard, kill := context.WithCancel(context.WithoutCancel(ctx))
-	defer kill()
-	o.hard = hard
-	if err := o.prepareUntil(ctx); err != nil {
-		return fmt.Errorf("consumer: %w", err)
-	}
+	defer o.kill()
 	var helpers sync.WaitGroup
-	o.ends = newEnds(o.admin, o.cfg.sources(), o.stamp)
-	o.verifier = newVerifier(o)
-	helping, stopHelpers := context.WithCancel(hard)
+	helping, stopHelpers := context.WithCancel(o.hard)
 	for _, help := range []func(context.Context){o.ends.run, o.progress, o.verifier.run} {
 		helpers.Go(func() { help(helping) })
 	}
-	err = o.member(ctx)
+	err := o.member(ctx)
 	stopHelpers()
 	helpers.Wait()
 	return err
+}
+
+// prepare makes everything that tasks need.
+func (o *Owner) prepare(ctx context.Context) (err error) {
+	if o.admin, err = kgo.NewClient(o.opts()...); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			o.admin.Close()
+		}
+	}()
+	n, err := o.prepareTopics(ctx)
+	if err != nil {
+		return err
+	}
+	o.mu.Lock()
+	o.partitions = n
+	o.hard, o.kill = context.WithCancel(context.WithoutCancel(ctx))
+	o.mu.Unlock()
+	o.ends = newEnds(o.admin, o.cfg.sources(), o.stamp)
+	o.verifier = newVerifier(o)
+	return o.prepareUntil(ctx)
 }
 
 // member is in the group until ctx ends or a task says that nothing can go on.
