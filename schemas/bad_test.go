@@ -57,6 +57,13 @@ func TestLimits(t *testing.T) {
 	items := func(n int) string {
 		return `,"items":[` + strings.TrimSuffix(strings.Repeat(`{"product_id":"p"},`, n), ",") + `]`
 	}
+	members := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, `,"m%d":0`, i)
+		}
+		return b.String()
+	}
 	nested := func(n int) string { return `,"z":` + strings.Repeat("[", n) + strings.Repeat("]", n) }
 	for _, tt := range []struct {
 		name, value string
@@ -71,6 +78,8 @@ func TestLimits(t *testing.T) {
 		{"items", web("c", "n", items(maxItems+1)), CauseSize, "items"},
 		{"depth", web("c", "n", nested(maxJSONDepth-1)), "", ""},
 		{"depth", web("c", "n", nested(maxJSONDepth)), CauseFormat, ""},
+		{"members", web("c", "n", members(maxMembers-4)), "", ""},
+		{"members", web("c", "n", members(maxMembers-3)), CauseFormat, ""},
 		{"record", web("c", "n", strings.Repeat(" ", 1<<20-len(web("c", "n", "")))), "", ""},
 		{"record", web("c", "n", strings.Repeat(" ", 1<<20+1-len(web("c", "n", "")))), CauseSize, ""},
 	} {
@@ -141,6 +150,8 @@ func TestKillerSchemas(t *testing.T) {
 		{"deep JSON", strings.Repeat("[", 9000) + strings.Repeat("]", 9000), "deep"},
 		{"deep type objects", strings.Repeat(`{"type":`, 40) + `"int"` + strings.Repeat("}", 40), "deep"},
 		{"doubling", doubling(20), "values"},
+		{"doubling in unions", `{"type":"record","name":"R","fields":[{"name":"a","type":["null",` + doubling(9) + `]},{"name":"b","type":["null","R9"]},
+			{"name":"c","type":["null","R9"]},{"name":"d","type":["null","R9"]},{"name":"e","type":["null","R9"]}]}`, "values"},
 		{"long", field(`{"type":"enum","name":"E","symbols":["a"],"doc":"` + strings.Repeat("x", maxSchemaBytes) + `"}`), "bytes long"},
 		{"key twice", `{"type":"int","type":"string"}`, "twice"},
 		{"not JSON", `{"type":`, "byte"},
@@ -154,7 +165,7 @@ func TestKillerSchemas(t *testing.T) {
 		{"empty union", field(`[]`), "union"},
 		{"negative fixed", field(`{"type":"fixed","name":"F","size":-1}`), "size"},
 		{"huge fixed", field(`{"type":"fixed","name":"F","size":2147483647}`), "size"},
-		{"huge scale", field(`{"type":"bytes","logicalType":"decimal","precision":9,"scale":100000}`), "scale"},
+		{"huge scale", field(`{"type":"bytes","logicalType":"decimal","precision":200,"scale":100}`), "scale"},
 		{"symbols of numbers", field(`{"type":"enum","name":"E","symbols":[1]}`), "symbol"},
 		{"bad field name, which only goavro minds", `{"type":"record","name":"R","fields":[{"name":"1a","type":"int"}]}`, ""},
 	} {
@@ -196,6 +207,9 @@ func TestKillerBytes(t *testing.T) {
 		{"2^62 strings", `{"name":"a","type":{"type":"array","items":"string"}}`, long(1 << 62), CauseDecode},
 		{"-2^63 strings", `{"name":"a","type":{"type":"array","items":"string"}}`, long(math.MinInt64) + long(8), CauseDecode},
 		{"2^31 map entries", `{"name":"a","type":{"type":"map","values":"int"}}`, long(1 << 31), CauseDecode},
+		{"-2^63 strings in no bytes", `{"name":"a","type":{"type":"array","items":"string"}}`, long(math.MinInt64) + long(0) + "\x00", CauseDecode},
+		{"an unread text that is not UTF-8", `{"name":"a","type":"string"}`, "\x04\xc3\x28", CauseDecode},
+		{"an unread key that is not UTF-8", `{"name":"a","type":{"type":"map","values":"int"}}`, "\x02\x04\xc3\x28\x00\x00", CauseDecode},
 		{"a block of negative size", `{"name":"a","type":{"type":"array","items":"int"}}`, long(-1) + long(-5) + "\x00\x00", CauseDecode},
 		{"a block of wrong size", `{"name":"a","type":{"type":"array","items":"int"}}`, long(-1) + long(2) + "\x00\x00\x00", CauseDecode},
 		{"a block of huge size", `{"name":"a","type":{"type":"array","items":"int"}}`, long(-1) + long(math.MaxInt64) + "\x00", CauseDecode},
@@ -295,7 +309,8 @@ func TestBadMoneyInAvro(t *testing.T) {
 func TestWrongWriterTypes(t *testing.T) {
 	for _, tt := range []struct{ field, typ, bytes string }{
 		{"revenue", `"boolean"`, "\x01"}, {"revenue", `"bytes"`, "\x00"}, {"occurred_at", `"double"`, "12345678"},
-		{"occurred_at", `{"type":"long","logicalType":"local-timestamp-millis"}`, "\x00"}, {"event_id", `"long"`, "\x00"},
+		{"occurred_at", `{"type":"long","logicalType":"local-timestamp-millis"}`, "\x00"},
+		{"occurred_at", `{"type":"int","logicalType":"date"}`, "\x00"}, {"event_id", `"long"`, "\x00"},
 		{"items", `"string"`, "\x00"}, {"items", `{"type":"array","items":"string"}`, "\x02\x00\x00"},
 		{"attributes", `{"type":"array","items":"string"}`, "\x00"}, {"kind", `"int"`, "\x00"},
 	} {
@@ -304,5 +319,55 @@ func TestWrongWriterTypes(t *testing.T) {
 		var ev engine.Event
 		_, err := r.Read(&Record{Topic: "events.purchase", Value: confluent(1, []byte(tt.bytes))}, &ev)
 		wantBad(t, err, CauseType, tt.field)
+	}
+}
+
+// A list whose records lack what a rule needs of them.
+func TestMissingInItems(t *testing.T) {
+	const schema = `{"type":"record","name":"W","fields":[{"name":"items","type":{"type":"array","items":
+		{"type":"record","name":"I","fields":[{"name":"sku","type":"string"}]}}}]}`
+	r := readerOf(t, &fakeRegistry{texts: map[int]string{1: schema}}, nil)
+	var ev engine.Event
+	_, err := r.Read(&Record{Topic: "events.web", Value: confluent(1, []byte("\x02\x02s\x00"))}, &ev)
+	wantBad(t, err, CauseMissing, "items.product_id")
+}
+
+// Types that are used in many unions make a program no larger than the schema.
+func TestSharedTypesCompileOnce(t *testing.T) {
+	branches, fields := `"null"`, ""
+	for i := range 30 {
+		fields += fmt.Sprintf(`{"name":"f%d","type":["null",{"type":"record","name":"R%d","fields":[{"name":"a","type":[%s]}]}]},`, i, i, branches)
+		branches += fmt.Sprintf(`,"R%d"`, i)
+	}
+	schema := `{"type":"record","name":"W","fields":[` + strings.TrimSuffix(fields, ",") + `]}`
+	bounded(t, "many unions", func() {
+		r := readerOf(t, &fakeRegistry{texts: map[int]string{1: schema}}, nil)
+		var ev engine.Event
+		_, err := r.Read(&Record{Topic: "events.web", Value: confluent(1, make([]byte, 30))}, &ev)
+		wantBad(t, err, CauseMissing, "event_id")
+	})
+}
+
+// What is remembered of schemas does not grow without end.
+func TestSchemaCacheIsBounded(t *testing.T) {
+	reg := &fakeRegistry{texts: map[int]string{}}
+	w := newWriters(reg, nil)
+	for id := range uint32(maxUnknown + 10) {
+		if _, err := w.get(id); CauseOf(err) != CauseSchema {
+			t.Fatal(err)
+		}
+	}
+	if len(w.unknown) > maxUnknown {
+		t.Errorf("%d unknown ids are remembered", len(w.unknown))
+	}
+	for id := range maxSchemas + 1 {
+		reg.texts[1_000_000+id] = `{"type":"record","name":"W","fields":[]}`
+		_, err := w.get(uint32(1_000_000 + id))
+		if (err == nil) != (id < maxSchemas) {
+			t.Errorf("schema %d: %v", id, err)
+		}
+	}
+	if _, err := w.get(1_000_000); err != nil {
+		t.Errorf("a schema that is known: %v", err)
 	}
 }

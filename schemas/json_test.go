@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
 )
 
@@ -156,6 +157,8 @@ func TestJSONValues(t *testing.T) {
 		{plan.Web, "occurred_at", `1700000000123`, "2023-11-14T22:13:20.123Z"},
 		{plan.Web, "occurred_at", `1.700000000123e12`, "2023-11-14T22:13:20.123Z"},
 		{plan.Web, "occurred_at", `1700000000123456`, "2023-11-14T22:13:20.123Z"},
+		{plan.Web, "occurred_at", `150000000000000`, "1974-10-03T02:40:00.000Z"},
+		{plan.Web, "occurred_at", `-1.0001`, "1969-12-31T23:59:58.999Z"},
 		{plan.Web, "occurred_at", `-1`, "1969-12-31T23:59:59.000Z"},
 		{plan.Web, "occurred_at", `"2023-11-14t22:13:20.1z"`, "2023-11-14T22:13:20.100Z"},
 		{plan.Web, "occurred_at", `"2023-11-15 00:13:20+02:00"`, "2023-11-14T22:13:20.000Z"},
@@ -239,6 +242,49 @@ func TestEventsDoNotShareMemory(t *testing.T) {
 	}
 	if got := text(&first); got != want {
 		t.Errorf("the event became %s", got)
+	}
+}
+
+// Keys with escapes are the keys that they stand for, however many there are.
+func TestEscapedKeys(t *testing.T) {
+	r := readerOf(t, nil, nil)
+	var ev engine.Event
+	_, err := r.Read(&Record{Topic: "events.web", Value: []byte(`{"event\u005fid":"\u0065","customer_\u0069d":"\u0063","occurred\u005fat":1,"n\u0061me":"\u006e",
+		"\u0061ttributes":{"\u0070lan":"\u0067old"}}`)}, &ev)
+	if err != nil || ev.ID != "e" || ev.Customer != "c" || values(&ev)["name"].S != "n" || values(&ev)["attributes.plan"].S != "gold" {
+		t.Errorf("%v, %s", err, text(&ev))
+	}
+}
+
+// The budget of elements is that of one record, and the records of a list do not
+// share memory that can grow.
+func TestLists(t *testing.T) {
+	r := readerOf(t, nil, nil)
+	value := []byte(`{"event_id":"e","customer_id":"c","occurred_at":1,"name":"n","items":[` +
+		strings.Repeat(`{"product_id":"p"},`, maxItems/2+1) + `{"product_id":"q"}]}`)
+	var ev engine.Event
+	for range 2 {
+		if _, err := r.Read(&Record{Topic: "events.web", Value: value}, &ev); err != nil {
+			t.Fatal(err)
+		}
+	}
+	items := values(&ev)["items"].L
+	_ = append(items[0].L, expr.IntValue(7))
+	if got := items[1].L[0].S; got != "p" || len(items) != maxItems/2+2 {
+		t.Errorf("product of item 1 is %q, of %d", got, len(items))
+	}
+}
+
+// "stream" says what a line is; it is no attribute of the event.
+func TestStreamIsNoAttribute(t *testing.T) {
+	r := readerOf(t, nil, map[plan.Stream][]string{plan.Web: {"attributes.stream"}})
+	var ev engine.Event
+	const value = `{"stream":"web","event_id":"e","customer_id":"c","occurred_at":1}`
+	if _, err := r.ReadJSONLine([]byte(value), &ev); err != nil || ev.Fields[0].Present() {
+		t.Errorf("as a line: %v, %v", err, ev.Fields)
+	}
+	if _, err := r.Read(&Record{Topic: "events.web", Value: []byte(value)}, &ev); err != nil || ev.Fields[0].S != "web" {
+		t.Errorf("as a record: %v, %v", err, ev.Fields)
 	}
 }
 

@@ -173,10 +173,7 @@ func decimalOfBytes(b []byte, scale int) (int64, error) {
 	if scale == expr.DecimalScale {
 		return n, nil
 	}
-	if scale-expr.DecimalScale > 18 {
-		return wideDecimal(b, scale)
-	}
-	for ; scale > expr.DecimalScale; scale-- {
+	for ; scale > expr.DecimalScale && n != 0; scale-- {
 		if n%10 != 0 {
 			return 0, errDigits
 		}

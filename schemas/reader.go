@@ -56,6 +56,9 @@ type Config struct {
 }
 
 // Reader makes events of records. It is safe for use by several goroutines.
+//
+// Only fields that rules read are checked for their type and range; of the others
+// a record need only be well-formed.
 type Reader struct {
 	cfg     Config
 	targets [plan.NumStreams]*target
@@ -94,7 +97,7 @@ type decoder struct {
 	frame frame
 	avro  avroReader
 	json  scanner
-	rec   *Record
+	key   []byte // of the record
 	ce    cloudEvent
 	names []byte // keys that had escapes, and CloudEvents attributes
 	// members are those of the objects that are looked into, each object's
@@ -113,10 +116,10 @@ func (r *Reader) Read(rec *Record, ev *engine.Event) (Result, error) {
 	if len(rec.Value) > r.cfg.MaxBytes {
 		return 0, bad(CauseSize, "", "%d bytes long, more than %d", len(rec.Value), r.cfg.MaxBytes)
 	}
-	d := r.take(rec)
+	d := r.take(rec.Key)
 	defer r.give(d)
 	if len(rec.Value) == 0 {
-		return d.tombstone(stream, ev)
+		return d.tombstone(stream, rec.Time, ev)
 	}
 	d.ce.fromHeaders(rec.Headers)
 	if err := d.value(r.targets[stream], rec.Value); err != nil {
@@ -129,13 +132,13 @@ func (r *Reader) Read(rec *Record, ev *engine.Event) (Result, error) {
 }
 
 // take returns memory for reading a record.
-func (r *Reader) take(rec *Record) *decoder {
+func (r *Reader) take(key []byte) *decoder {
 	d, _ := r.decoder.Get().(*decoder)
 	if d == nil {
 		d = &decoder{Reader: r}
 		d.frame.maxID = r.cfg.MaxID
 	}
-	d.rec, d.ce = rec, cloudEvent{}
+	d.key, d.ce = key, cloudEvent{}
 	return d
 }
 
@@ -145,7 +148,8 @@ const maxKept = 64 << 10
 
 // give takes the memory back.
 func (r *Reader) give(d *decoder) {
-	d.rec, d.ce, d.avro.b, d.json.b = nil, cloudEvent{}, nil, nil
+	d.key, d.ce, d.avro.b, d.json.b = nil, cloudEvent{}, nil, nil
+	clear(d.members) // their keys are parts of the record
 	if cap(d.frame.buf)+cap(d.json.text)+cap(d.names) > maxKept ||
 		cap(d.frame.cells)+cap(d.json.keys)+cap(d.members) > maxKept/8 {
 		return
@@ -158,21 +162,21 @@ func (d *decoder) finish(ev *engine.Event) *BadInput {
 	if e := d.ce.fill(&d.frame); e != nil {
 		return e
 	}
-	return d.frame.finish(d.rec.Key, d.cfg.Zones, ev)
+	return d.frame.finish(d.key, d.cfg.Zones, ev)
 }
 
 // tombstone reads a record without a value.
-func (d *decoder) tombstone(stream plan.Stream, ev *engine.Event) (Result, error) {
+func (d *decoder) tombstone(stream plan.Stream, at expr.Millis, ev *engine.Event) (Result, error) {
 	if stream != plan.Profile {
 		return 0, bad(CauseFormat, "", "the value is empty; only on the topic of profiles that means something: erase the customer")
 	}
-	if len(d.rec.Key) == 0 {
+	if len(d.key) == 0 {
 		return 0, bad(CauseIdentity, "key", "neither key nor value, so nobody knows whom to erase")
 	}
-	if e := d.frame.checkKey(d.rec.Key); e != nil {
+	if e := d.frame.checkKey(d.key); e != nil {
 		return 0, e
 	}
-	*ev = engine.Event{Stream: stream, Customer: string(d.rec.Key), At: d.rec.Time, Fields: ev.Fields[:0]}
+	*ev = engine.Event{Stream: stream, Customer: string(d.key), At: at, Fields: ev.Fields[:0]}
 	return IsTombstone, nil
 }
 
@@ -232,7 +236,7 @@ func (r *Reader) ReadJSONLine(line []byte, ev *engine.Event) (Result, error) {
 	if len(line) > r.cfg.MaxBytes {
 		return 0, bad(CauseSize, "", "%d bytes long, more than %d", len(line), r.cfg.MaxBytes)
 	}
-	d := r.take(&Record{})
+	d := r.take(nil)
 	defer r.give(d)
 	if e := d.readJSON(nil, line); e != nil {
 		return 0, e

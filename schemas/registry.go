@@ -183,7 +183,6 @@ func (w *writers) add(id uint32, text string, subjects []string) *writer {
 	if w.byID[id] == nil {
 		w.byID[id] = n
 	}
-	delete(w.unknown, id)
 	return w.byID[id]
 }
 

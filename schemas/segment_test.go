@@ -27,7 +27,8 @@ func TestSegment(t *testing.T) {
   kind = 5 refunded
   order_id = 5 o1
   revenue = 4 5.00`},
-		{"cancelled", `{"type":"track","event":"Order Cancelled","properties":{"order_id":"o1","revenue":5,"currency":"EUR","kind":"completed"}}`, `purchase
+		{"cancelled", `{"type":"track","event":"Order Cancelled","properties":{"order_id":"o1","revenue":5,"currency":"EUR","kind":"completed",
+			"customer_id":"not the user","event_id":7,"received_at":"never"}}`, `purchase
   currency = 5 EUR
   items = 9 []
   kind = 5 cancelled
