@@ -8,27 +8,44 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/segmill/segmill/consumer"
 )
 
-// health is what the endpoints ask the engine.
-type health interface {
-	// Ready returns nil if events are being processed, else what is missing.
-	Ready() error
+// readiness says whether events are being processed.
+type readiness struct{ owner *consumer.Owner }
+
+// missing returns what keeps the instance from being ready, "" if nothing does.
+func (r readiness) missing() string {
+	st := r.owner.Status()
+	if st.Ready {
+		return ""
+	}
+	var b strings.Builder
+	for _, t := range st.Tasks {
+		if t.State != consumer.Running && t.State != consumer.Finished {
+			fmt.Fprintf(&b, "partition %d: %s %s\n", t.Partition, t.State, t.Error)
+		}
+	}
+	if b.Len() == 0 {
+		return "no partitions are assigned yet\n"
+	}
+	return b.String()
 }
 
 // serve listens on addr and serves /metrics, /healthz and /readyz until stop is
 // called.
-func serve(addr string, reg *prometheus.Registry, h health, log *slog.Logger) (stop func(), err error) {
+func serve(addr string, reg *prometheus.Registry, ready readiness, log *slog.Logger) (stop func(), err error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("http: %w", err)
 	}
 	srv := &http.Server{
-		Handler:           handler(reg, h),
+		Handler:           handler(reg, ready),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,
@@ -52,14 +69,14 @@ func serve(addr string, reg *prometheus.Registry, h health, log *slog.Logger) (s
 	}, nil
 }
 
-func handler(reg *prometheus.Registry, h health) http.Handler {
+func handler(reg *prometheus.Registry, ready readiness) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := h.Ready(); err != nil {
+		if missing := ready.missing(); missing != "" {
 			w.WriteHeader(http.StatusServiceUnavailable)
-			fmt.Fprintln(w, err)
+			io.WriteString(w, missing)
 			return
 		}
 		io.WriteString(w, "ok\n")

@@ -46,7 +46,7 @@ func Run(ctx context.Context, conf *Config, opt RunOptions) error {
 }
 
 // RunRules is Run with rules that are loaded already.
-func RunRules(ctx context.Context, conf *Config, rules *Rules, opt RunOptions) (err error) {
+func RunRules(ctx context.Context, conf *Config, rules *Rules, opt RunOptions) error {
 	for _, w := range rules.Warnings {
 		opt.Logger.Warn("rule", "at", fmt.Sprintf("%s:%d:%d", w.Pos.File, w.Pos.Line, w.Pos.Column), "message", w.Message)
 	}
@@ -58,6 +58,18 @@ func RunRules(ctx context.Context, conf *Config, rules *Rules, opt RunOptions) (
 		return err
 	}
 	cfg.Metrics = consumer.NewMetrics(reg)
+	for {
+		err := runOnce(ctx, conf, cfg, reg, opt)
+		if !errors.Is(err, state.ErrDamaged) || ctx.Err() != nil {
+			return err
+		}
+		opt.Logger.Error("starting again with a new local state", "error", err)
+	}
+}
+
+// runOnce opens the local state and runs until the run ends or the state turns
+// out to be damaged.
+func runOnce(ctx context.Context, conf *Config, cfg consumer.Config, reg *prometheus.Registry, opt RunOptions) (err error) {
 	store, err := state.Open(conf.State, state.Options{Wake: engine.WakeOf, Logger: opt.Logger})
 	if err != nil {
 		return err
@@ -67,7 +79,7 @@ func RunRules(ctx context.Context, conf *Config, rules *Rules, opt RunOptions) (
 		opt.Logger.Error("the local state was damaged: it was set aside and is restored from the changelog", "directory", conf.State, "error", reason)
 	}
 	cfg.Store = store
-	owner, err := consumer.NewOwner(cfg)
+	owner, err := consumer.New(cfg)
 	if err != nil {
 		return err
 	}
@@ -75,7 +87,7 @@ func RunRules(ctx context.Context, conf *Config, rules *Rules, opt RunOptions) (
 		opt.OnStart(owner)
 	}
 	if conf.HTTP != nil && *conf.HTTP != "" {
-		stop, err := serve(*conf.HTTP, reg, owner, opt.Logger)
+		stop, err := serve(*conf.HTTP, reg, readiness{owner}, opt.Logger)
 		if err != nil {
 			return err
 		}

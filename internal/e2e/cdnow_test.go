@@ -191,21 +191,29 @@ func TestCDNOWKilled(t *testing.T) {
 	b := load(t, l)
 	seed := seedOf(t)
 	r := rand.New(rand.NewPCG(seed, 0))
-	e := newEngine(t, b, "killed", "testdata/cdnow.yaml", "")
-	kills := 0
-	for kills < 10 {
+	e := newEngine(t, b, "killed", "testdata/cdnow.yaml", "commit_interval: 10ms\n")
+	for kills := 0; kills < 10; {
+		before := b.written(t, "killed.changelog")
 		cmd := e.start(t, "--until", end)
 		done := make(chan error, 1)
 		go func() { done <- cmd.Wait() }()
+		// It is killed at a random moment after it has begun to commit.
+		for b.written(t, "killed.changelog") == before {
+			select {
+			case err := <-done:
+				t.Fatalf("the run ended after %d kills (%v): it must still be running when it is killed", kills, err)
+			case <-time.After(2 * time.Millisecond):
+			}
+		}
 		select {
 		case err := <-done:
 			t.Fatalf("the run ended after %d kills (%v): it must still be running when it is killed", kills, err)
-		case <-time.After(time.Duration(200+r.IntN(1300)) * time.Millisecond):
-			cmd.Process.Kill()
-			<-done
-			kills++
+		case <-time.After(time.Duration(r.IntN(60_000)) * time.Microsecond):
 		}
-		t.Logf("kill %d: %d changes are committed", kills, len(b.consume(t, "killed.changes")))
+		cmd.Process.Kill()
+		<-done
+		kills++
+		t.Logf("kill %d, after %d records of the changelog", kills, b.written(t, "killed.changelog")-before)
 	}
 	e.finish(t, "--until", end)
 	memberships, triggers := split(replayed(t, l, "killed"))
