@@ -112,10 +112,17 @@ var moneyFields = []struct {
 
 // numeric returns a number that depends on time in no way but through windows.
 func (g *grammar) numeric() (phrase, expr.Kind) {
-	switch g.r.IntN(6) {
+	if g.free && chance(g.r, 40) {
+		return g.figure()
+	}
+	switch g.r.IntN(7) {
 	case 0:
 		return g.count(), expr.Int
 	case 1:
+		// Which number it is depends on a condition.
+		c, a, b := g.simple(), g.count(), number(expr.IntValue(2))
+		return phrase{"(" + c.text + " ? " + a.text + " : " + b.text + ")", apply(expr.OpCond, expr.Int, c.node, a.node, b.node)}, expr.Int
+	case 2:
 		s := g.conditional(pick(g.r, plan.Web, plan.Purchase))
 		field := map[plan.Stream]string{plan.Web: "session_id", plan.Purchase: "channel"}[s.stream]
 		w, text := g.window()
@@ -150,6 +157,29 @@ func (g *grammar) amount(agg plan.Agg) phrase {
 	}
 	in.Text += ")"
 	return g.read(in)
+}
+
+// figure returns an aggregate over a field of kind Int or Double.
+func (g *grammar) figure() (phrase, expr.Kind) {
+	in := plan.Input{Kind: plan.InAggregate, Type: expr.Int, Field: "hits", Stored: expr.Int}
+	if chance(g.r, 50) {
+		in.Type, in.Field, in.Stored = expr.Double, "score", expr.Double
+	}
+	s := g.conditional(plan.Web)
+	in.Sources = s.sources
+	in.Agg = pick(g.r, plan.AggSum, plan.AggAvg, plan.AggMin, plan.AggMax, plan.AggDistinct, plan.AggFirst, plan.AggLast)
+	if in.Agg == plan.AggAvg {
+		in.Type = expr.Double
+	}
+	if in.Agg == plan.AggDistinct {
+		in.Type = expr.Int
+	}
+	text := ""
+	if in.Agg != plan.AggFirst && in.Agg != plan.AggLast {
+		in.Window, text = g.window()
+	}
+	in.Text = fmt.Sprintf("agg%d(web.%s, %s%s)", in.Agg, in.Field, s.text, text)
+	return g.read(in), in.Type
 }
 
 // signed returns the sources of a sum of money over purchases: what was given
@@ -200,7 +230,7 @@ func (g *grammar) recency() phrase {
 		of.Text, of.Sources = "last("+s.text+")", s.sources
 		in.Of, in.Text = g.ref(of), "since_last("+s.text+")"
 	}
-	return growing(g.r, g.read(in), duration(pick(g.r, append(g.windows, 45*Day)...)))
+	return g.growing(g.read(in), duration(pick(g.r, append(g.windows, 45*Day)...)))
 }
 
 // date returns the number of an input that names a day.
@@ -226,11 +256,14 @@ func (g *grammar) years() phrase {
 	return versus(g.r, g.read(in), number(expr.IntValue(limit)))
 }
 
+func (g *grammar) profileCountry() phrase {
+	return g.read(plan.Input{Text: "profile.country", Kind: plan.InProfile, Type: expr.String, Stored: expr.String, Field: "country"})
+}
+
 // profile returns a condition over an attribute.
 func (g *grammar) profile() phrase {
-	country := plan.Input{Text: "profile.country", Kind: plan.InProfile, Type: expr.String, Stored: expr.String, Field: "country"}
 	tier := plan.Input{Text: `profile.traits["tier"]`, Kind: plan.InProfile, Type: expr.String, Stored: expr.String, Field: "traits.tier"}
-	c := g.read(country)
+	c := g.profileCountry()
 	switch g.r.IntN(4) {
 	case 0:
 		return phrase{"has(profile.country)", apply(expr.OpHas, expr.Bool, c.node)}

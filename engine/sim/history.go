@@ -73,6 +73,8 @@ type history struct {
 	serial int
 	calls  []Call
 	people []string
+	// streams is what happens, as often as it stands there.
+	streams []plan.Stream
 }
 
 // RandomHistory makes n calls, and a few more at the end in which time passes
@@ -84,7 +86,11 @@ func RandomHistory(r *rand.Rand, s *plan.Spec, n int) []Call {
 	}
 	h := &history{r: r, rules: s, delays: delaysOf(s), cursor: Millis(start.UnixMilli())}
 	h.clock = h.cursor
-	for i := range 1 + r.IntN(3) {
+	h.streams = []plan.Stream{plan.Web, plan.Web, plan.Web, plan.Email, plan.Email, plan.Purchase, plan.Purchase, plan.Profile, plan.Consent}
+	if chance(r, 30) { // one stream is most of what happens
+		h.streams = append(h.streams, slices.Repeat([]plan.Stream{pick(r, h.streams...)}, 12)...)
+	}
+	for i := range pick(r, 1, 1, 2, 3) {
 		h.people = append(h.people, fmt.Sprintf("c%d", i+1))
 	}
 	for len(h.calls) < n {
@@ -216,7 +222,7 @@ func (h *history) turnAll() {
 func (h *history) record(at Millis) Record {
 	h.serial++
 	r := Record{
-		Stream:   pick(h.r, plan.Web, plan.Web, plan.Web, plan.Web, plan.Email, plan.Email, plan.Purchase, plan.Purchase, plan.Profile, plan.Consent),
+		Stream:   pick(h.r, h.streams...),
 		Customer: pick(h.r, h.people...),
 		ID:       fmt.Sprintf("%c%d", 'a'+h.r.IntN(26), h.serial),
 		Source:   pick(h.r, "/unknown", "/unknown", "/shop"),
@@ -268,6 +274,10 @@ func (h *history) web(f map[string]expr.Value, at Millis) {
 	word(h.r, f, "attributes.plan", 40, plans)
 	if chance(h.r, 50) {
 		f["value"] = h.amount()
+	}
+	if chance(h.r, 60) {
+		f["hits"] = expr.IntValue(int64(h.r.IntN(7) - 3))
+		f["score"] = expr.DoubleValue(float64(h.r.IntN(4000)-2000) / pick(h.r, 8.0, 10, 1000))
 	}
 	if at%2 == 0 {
 		f["currency"] = expr.StringValue([]string{"EUR", "USD"}[at/2%2])

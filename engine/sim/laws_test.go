@@ -18,7 +18,7 @@ import (
 // bytes.
 func TestStepsOfTheClockDoNotMatter(t *testing.T) {
 	eachSeed(t, func(t *testing.T, r *rand.Rand) {
-		rules := RandomRules(r)
+		rules := anyRules(r)
 		seed := r.Uint64()
 		judge(t, rules, RandomHistory(r, rules.Spec, 60), func(t testing.TB, s *plan.Spec, calls []Call) string {
 			r := rand.New(rand.NewPCG(seed, 1))
@@ -73,7 +73,7 @@ func (u *underTest) bytes(id string) []byte {
 // of the bytes.
 func TestWakeIsNeverLate(t *testing.T) {
 	eachSeed(t, func(t *testing.T, r *rand.Rand) {
-		rules := RandomRules(r)
+		rules := anyRules(r)
 		judge(t, rules, RandomHistory(r, rules.Spec, 60), func(t testing.TB, s *plan.Spec, calls []Call) string {
 			u := newSubject(t, s)
 			o := NewOracle(s, engine.Options{Zones: Zones})
@@ -111,7 +111,7 @@ func (o *Oracle) nextChange(customer string, to Millis) Millis {
 // they are folded in one place or in two that are merged.
 func TestFactsCommute(t *testing.T) {
 	eachSeed(t, func(t *testing.T, r *rand.Rand) {
-		rules := RandomRules(r)
+		rules := anyRules(r)
 		seed := r.Uint64()
 		judge(t, rules, RandomHistory(r, rules.Spec, 80), func(t testing.TB, s *plan.Spec, calls []Call) string {
 			r := rand.New(rand.NewPCG(seed, 1))
@@ -166,7 +166,7 @@ func (u *underTest) facts(events []*engine.Event, at Millis) []byte {
 func TestOutageChangesNothing(t *testing.T) {
 	const grace = 2 * Second
 	eachSeed(t, func(t *testing.T, r *rand.Rand) {
-		rules := RandomRules(r)
+		rules := anyRules(r)
 		calls := RandomHistory(r, rules.Spec, 60)
 		seed := r.Uint64()
 		judge(t, rules, calls, func(t testing.TB, s *plan.Spec, calls []Call) string {

@@ -83,8 +83,11 @@ func versus(r *rand.Rand, a, b phrase) phrase {
 
 // growing compares a length of time that grows all the time; it equals a constant
 // for a millisecond only, which the rule language refuses to ask for.
-func growing(r *rand.Rand, a, b phrase) phrase {
-	return related(r, pick(r, expr.OpLt, expr.OpLe, expr.OpGt, expr.OpGe), a, b)
+func (g *grammar) growing(a, b phrase) phrase {
+	if g.free {
+		return versus(g.r, a, b)
+	}
+	return related(g.r, pick(g.r, expr.OpLt, expr.OpLe, expr.OpGt, expr.OpGe), a, b)
 }
 
 func related(r *rand.Rand, op expr.Op, a, b phrase) phrase {
@@ -177,7 +180,7 @@ func (g *grammar) clause(s plan.Stream) (phrase, bool) {
 	switch s {
 	case plan.Web:
 		return pick(g.r, text("name", webNames...), text("name", "product_added"), text("utm_source", utmSources...),
-			money("value"), g.attribute(), g.member("web.name", field("name", expr.String), webNames)), false
+			money("value"), g.attribute(), g.member("web.name", field("name", expr.String), webNames), g.someItem(), product), false
 	case plan.Email:
 		machine := phrase{`email.action == "opened" && !email.machine_open`, apply(expr.OpAnd, expr.Bool,
 			isOne("action", "opened"), apply(expr.OpNot, expr.Bool, field("machine_open", expr.Bool)))}
@@ -188,6 +191,31 @@ func (g *grammar) clause(s plan.Stream) (phrase, bool) {
 	}
 	has := phrase{"has(purchase.channel)", apply(expr.OpHas, expr.Bool, field("channel", expr.String))}
 	return pick(g.r, money("revenue"), money("total"), text("channel", channels...), has), false
+}
+
+// product holds for what is done with a product.
+var product = phrase{`web.name.startsWith("product_")`, &expr.Node{
+	Op: expr.OpCall, Type: expr.Bool, Name: "startsWith",
+	Args: []*expr.Node{field("name", expr.String), constant(expr.StringValue("product_"))},
+}}
+
+// someItem returns a condition that one of the event's items must meet.
+func (g *grammar) someItem() phrase {
+	it := &expr.Node{Op: expr.OpVar, Type: expr.Record, Ref: 0}
+	found := &expr.Node{Op: expr.OpVar, Type: expr.Bool, Ref: 1}
+	part, name, limit := itemQuantity, "quantity", number(expr.IntValue(2))
+	if chance(g.r, 50) {
+		part, name, limit = itemPrice, "price", number(expr.DoubleValue(20.5))
+	}
+	kind := map[int]expr.Kind{itemQuantity: expr.Int, itemPrice: expr.Double}[part]
+	c := versus(g.r, phrase{"i." + name, &expr.Node{Op: expr.OpMember, Type: kind, Args: []*expr.Node{it}, Ref: part}}, limit)
+	return phrase{"web.items.exists(i, " + c.text + ")", &expr.Node{Op: expr.OpFold, Type: expr.Bool, Fold: &expr.Fold{
+		Var: 0, Acc: 1,
+		Range: field("items", expr.List), Init: constant(expr.BoolValue(false)),
+		While:  apply(expr.OpNot, expr.Bool, found),
+		Step:   apply(expr.OpOr, expr.Bool, found, c.node),
+		Result: found,
+	}}}
 }
 
 // attribute returns a condition over a key of web.attributes.

@@ -18,9 +18,17 @@ type Rules struct {
 }
 
 // RandomRules makes a rule set. The same r gives the same rules.
-func RandomRules(r *rand.Rand) Rules {
-	g := &grammar{r: r, refs: map[string]int{}, spec: &plan.Spec{
+func RandomRules(r *rand.Rand) Rules { return randomRules(r, false) }
+
+// RandomSpec makes a rule set that reads fields of kinds that no schema has so
+// far, web.hits (Int) and web.score (Double), and makes comparisons that rule
+// files may not.
+func RandomSpec(r *rand.Rand) *plan.Spec { return randomRules(r, true).Spec }
+
+func randomRules(r *rand.Rand, free bool) Rules {
+	g := &grammar{r: r, free: free, refs: map[string]int{}, spec: &plan.Spec{
 		Zone: pick(r, "UTC", "Europe/Paris", "America/New_York"), Activity: Activity(),
+		MarFirst: free && chance(r, 50),
 	}}
 	for range 2 + r.IntN(3) {
 		g.windows = append(g.windows, pick(r, Minute, 30*Minute, 6*Hour, Day, 7*Day, 30*Day, 90*Day))
@@ -48,6 +56,7 @@ func RandomRules(r *rand.Rand) Rules {
 type grammar struct {
 	r       *rand.Rand
 	spec    *plan.Spec
+	free    bool // see RandomSpec
 	text    strings.Builder
 	refs    map[string]int // inputs of the Spec by text
 	windows []Millis       // few, so that aggregates share them
@@ -126,6 +135,11 @@ func (g *grammar) trigger(i int) func() {
 		when := g.condition(2)
 		t.When = when.node
 		rest = fmt.Sprintf(", when: %q", when.text)
+		if chance(g.r, 50) {
+			n, _ := g.numeric()
+			t.Fields = []plan.NamedNode{{Name: "amount", Node: n.node}, {Name: "zebra", Node: g.profileCountry().node}}
+			rest += fmt.Sprintf(", fields: {zebra: profile.country, amount: %q}", n.text)
+		}
 	}
 	if chance(g.r, 30) {
 		t.Reentry = plan.Once

@@ -49,7 +49,9 @@ func (o *Oracle) ruleTrigger(m moment, u *unit, why reason) []engine.Effect {
 	particular(&e, blank())
 	e.Due = m.now
 	for _, f := range u.trigger.Fields {
-		e.Context = append(e.Context, engine.Pair{Name: f.Name, Value: m.scope().eval(f.Node).String()})
+		if v := m.scope().eval(f.Node); v.Present() {
+			e.Context = append(e.Context, engine.Pair{Name: f.Name, Value: v.String()})
+		}
 	}
 	slices.SortFunc(e.Context, byName)
 	return []engine.Effect{e}
