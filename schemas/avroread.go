@@ -45,17 +45,11 @@ func (r *avroReader) record(o *op) *BadInput {
 
 // bad returns a decode error at the next byte.
 func (r *avroReader) bad(o *op, format string, args ...any) *BadInput {
-	e := bad(CauseDecode, o.path, format, args...)
-	return r.at(e)
+	return r.at(bad(CauseDecode, o.path, format, args...))
 }
 
 // at adds to an error where in the record it was met.
-func (r *avroReader) at(e *BadInput) *BadInput {
-	if e != nil {
-		e.Detail = "byte " + itoa(r.base+r.i) + ": " + e.Detail
-	}
-	return e
-}
+func (r *avroReader) at(e *BadInput) *BadInput { return e.atByte(r.base + r.i) }
 
 // value reads one value; vals are the places of the record that it belongs to.
 func (r *avroReader) value(o *op, vals []expr.Value) *BadInput {

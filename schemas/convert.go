@@ -40,9 +40,6 @@ func (fd *field) wants() string {
 	return "a text"
 }
 
-// itoa is strconv.Itoa under a shorter name.
-func itoa(n int) string { return strconv.Itoa(n) }
-
 func wrongType(fd *field, got string) *BadInput {
 	return bad(CauseType, fd.path, "%s where %s is needed", got, fd.wants())
 }
@@ -50,17 +47,10 @@ func wrongType(fd *field, got string) *BadInput {
 // set gives dst the value that a conversion made, or says what was wrong with it.
 func set(fd *field, dst *expr.Value, v expr.Value, err error) *BadInput {
 	if err != nil {
-		return bad(CauseRange, fd.path, "the value %s", rangeText(err))
+		return bad(CauseRange, fd.path, "the value %v", err)
 	}
 	*dst = v
 	return nil
-}
-
-func rangeText(err error) string {
-	if err == errRange {
-		return "is out of range"
-	}
-	return err.Error()
 }
 
 // text sets a field from a text, which the caller has checked to be UTF-8.

@@ -51,6 +51,14 @@ func bad(c Cause, field, format string, args ...any) *BadInput {
 	return &BadInput{Cause: c, Field: field, Detail: fmt.Sprintf(format, args...)}
 }
 
+// atByte adds where in the record the fault was met. It returns e, which may be nil.
+func (e *BadInput) atByte(n int) *BadInput {
+	if e != nil {
+		e.Detail = fmt.Sprintf("byte %d: %s", n, e.Detail)
+	}
+	return e
+}
+
 // ErrRegistry is wrapped by errors of [Reader.Read] that say nothing about the
 // record: the schema registry did not answer. Read the record again later; it is
 // not a dead letter.

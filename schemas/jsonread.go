@@ -171,12 +171,12 @@ func (d *decoder) field(fd *field, vals []expr.Value) *BadInput {
 		return nil
 	case len(fd.keys) > 0:
 		if c != '{' {
-			return d.at(at, wrongType(fd, jsonKind(c)))
+			return wrongType(fd, jsonKind(c)).atByte(at)
 		}
 		return d.readMap(fd, vals)
 	case fd.elem != nil:
 		if c != '[' {
-			return d.at(at, wrongType(fd, jsonKind(c)))
+			return wrongType(fd, jsonKind(c)).atByte(at)
 		}
 		return d.readList(fd, &vals[fd.dst])
 	case c == '"':
@@ -191,15 +191,7 @@ func (d *decoder) field(fd *field, vals []expr.Value) *BadInput {
 		b, _ := sc.num()
 		e = d.frame.number(fd, &vals[fd.dst], b)
 	}
-	return d.at(at, e)
-}
-
-// at adds to an error where in the record it was met.
-func (d *decoder) at(i int, e *BadInput) *BadInput {
-	if e != nil {
-		e.Detail = "byte " + itoa(i) + ": " + e.Detail
-	}
-	return e
+	return e.atByte(at)
 }
 
 // jsonKind names what begins with c.
@@ -257,17 +249,17 @@ func (d *decoder) readList(fd *field, dst *expr.Value) *BadInput {
 		}
 		at := sc.i
 		if e := d.frame.element(fd.path); e != nil {
-			return d.at(at, e)
+			return e.atByte(at)
 		}
 		if c := sc.peek(); c != '{' {
-			return d.at(at, bad(CauseType, fd.path, "an element of the list is %s and not an object", jsonKind(c)))
+			return bad(CauseType, fd.path, "an element of the list is %s and not an object", jsonKind(c)).atByte(at)
 		}
 		cells := d.frame.addRecord(fd.elem)
 		if e := d.readRecord(fd.elem, cells); e != nil {
 			return e
 		}
 		if e := fd.elem.missing(cells); e != nil {
-			return d.at(at, e)
+			return e.atByte(at)
 		}
 	}
 	d.frame.endList(dst, fd.elem, from)

@@ -139,6 +139,7 @@ func (s *scanner) skipArray() error {
 // open is an object or array being read.
 type open struct {
 	started bool
+	from    int // its first byte
 	keys    int // where its keys begin in scanner.keys
 }
 
@@ -151,7 +152,7 @@ func (s *scanner) enter(c byte) (open, error) {
 	}
 	s.i++
 	s.depth++
-	return open{keys: len(s.keys)}, nil
+	return open{from: s.i - 1, keys: len(s.keys)}, nil
 }
 
 // object enters the object that comes next.
@@ -186,7 +187,7 @@ func (s *scanner) elem(a *open) (bool, error) {
 func (s *scanner) key(o *open) ([]byte, bool, error) {
 	c := s.peek()
 	if c == '}' {
-		if err := s.distinct(o.keys); err != nil {
+		if err := s.distinct(o); err != nil {
 			return nil, false, err
 		}
 		s.i++
@@ -221,16 +222,35 @@ func (s *scanner) key(o *open) ([]byte, bool, error) {
 // distinct checks the keys of the object that ends here and forgets them. Equal
 // hashes count as equal keys: a producer who finds two keys of one 64-bit hash
 // gets that record refused.
-func (s *scanner) distinct(from int) error {
-	l := s.keys[from:]
+func (s *scanner) distinct(o *open) error {
+	l := s.keys[o.keys:]
 	slices.Sort(l)
-	s.keys = s.keys[:from]
+	s.keys = s.keys[:o.keys]
 	for i := 1; i < len(l); i++ {
 		if l[i] == l[i-1] {
-			return s.errAt("a key stands twice in the object that ends here")
+			return s.twin(o, l[i])
 		}
 	}
 	return nil
+}
+
+// twin returns the error that a key of the given hash stands twice in the object
+// that was just read: it reads the object again to find the second one.
+func (s *scanner) twin(o *open, hash uint64) error {
+	again := scanner{b: s.b, i: o.from, maxDepth: s.maxDepth, checked: true}
+	met := 0
+	for obj, _ := again.object(); ; {
+		k, ok, _ := again.key(&obj)
+		if !ok {
+			return s.errAt("a key stands twice in the object that ends here")
+		}
+		if xxh3.Hash(k) == hash {
+			if met++; met == 2 {
+				return again.errAt("the key %s stands twice in its object", clip(k))
+			}
+		}
+		_ = again.skip()
+	}
 }
 
 // str reads a string. What it returns is valid until the next call: a part of the

@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	errRange  = errors.New("out of range")
+	errRange  = errors.New("is out of range")
 	errDigits = errors.New("has more than 4 digits after the point; round it before sending")
 )
 
@@ -161,7 +161,7 @@ func decimalOfInt(n int64) (int64, error) {
 // units of 10^-scale, and returns it in units of 10^-4.
 func decimalOfBytes(b []byte, scale int) (int64, error) {
 	if len(b) == 0 {
-		return 0, errors.New("a decimal of no bytes")
+		return 0, errors.New("has no bytes")
 	}
 	if len(b) > 8 {
 		return wideDecimal(b, scale)

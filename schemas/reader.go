@@ -77,7 +77,7 @@ func NewReader(cfg Config) (*Reader, error) {
 	}
 	if len(cfg.Subjects) == 0 {
 		for topic := range cfg.Topics {
-			cfg.Subjects = append(cfg.Subjects, topic+"-value")
+			cfg.Subjects = append(cfg.Subjects, Subject(topic))
 		}
 	}
 	r := &Reader{cfg: cfg, writers: newWriters(cfg.Registry, cfg.Subjects)}

@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -191,4 +192,32 @@ func TestReadJSONLine(t *testing.T) {
 	wantBad(t, err, CauseMissing, "stream")
 	_, err = r.ReadJSONLine([]byte(`{"stream":"sms"}`), &ev)
 	wantBad(t, err, CauseRange, "stream")
+}
+
+// One reader serves many goroutines.
+func TestConcurrentReads(t *testing.T) {
+	r := readerOf(t, ownRegistry(t), nil)
+	recs := hotRecords(t)
+	want := map[string]string{}
+	for name, rec := range recs {
+		var ev engine.Event
+		if _, err := readerOf(t, ownRegistry(t), nil).Read(rec, &ev); err != nil {
+			t.Fatal(err)
+		}
+		want[name] = text(&ev)
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			var ev engine.Event
+			for range 100 {
+				for name, rec := range recs {
+					if _, err := r.Read(rec, &ev); err != nil || text(&ev) != want[name] {
+						t.Errorf("%s: %v, %s", name, err, text(&ev))
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
