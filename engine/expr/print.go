@@ -60,6 +60,7 @@ func binding(n *Node) int {
 		if (n.Const.K == Int && n.Const.N < 0) || (n.Const.K == Double && n.Const.Float() < 0) {
 			return bindUnary
 		}
+	default:
 	}
 	return bindPrimary
 }

@@ -52,6 +52,7 @@ func (c *compiler) activitySource(p *passage) (plan.Source, bool) {
 			return plan.Source{}, false
 		case plan.Email:
 			c.warn(p, `such as email.action == "clicked"`, "this counts messages that were only sent as activity")
+		default:
 		}
 		return narrowed(s, nil, false), true
 	}

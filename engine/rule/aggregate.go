@@ -108,9 +108,10 @@ func (a *aggregation) argument(e ast.Expr, first bool) (argument, bool) {
 		}
 	}
 	sub := *a.x
-	sub.level, sub.isDefine, sub.failed, sub.result = event, false, false, result{}
+	sub.level, sub.isDefine, sub.failed, sub.result = event, false, false, result{size: a.x.size}
 	sub.scope(e)
 	sub.check(e)
+	a.x.size = sub.size
 	if sub.failed {
 		return argument{}, false
 	}

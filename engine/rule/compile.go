@@ -187,6 +187,7 @@ func (c *compiler) condition(p *passage, owner string) *expr.Node {
 			hint = "compare it, for example … >= days(45)"
 		case types.StringKind:
 			hint = `compare it, for example … == "FR"`
+		default:
 		}
 		c.failHint(p, hint, "a condition must be true or false, this one is %s", inWords(r.typ))
 		return nil
@@ -202,6 +203,7 @@ func (c *compiler) trigger(t *trigger) {
 	spec := t.spec
 	ok := true
 	switch spec.Kind {
+	case plan.AbandonedCart: // has no expression
 	case plan.Inactivity:
 		spec.Sources = c.silence(t.streams)
 	case plan.Anniversary:
@@ -292,6 +294,7 @@ func (c *compiler) cycles() {
 			case reading:
 				loop := append(slices.Clone(path[slices.Index(path, next):]), next)
 				c.failHint(u.at, "", "%s depends on itself: %s", strconv.Quote(next), strings.Join(loop, " → "))
+			case read:
 			}
 		}
 		path = path[:len(path)-1]

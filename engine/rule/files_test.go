@@ -169,7 +169,7 @@ func TestBounds(t *testing.T) {
 		"a line has at most":          "version: 1\n#" + strings.Repeat("x", maxLine),
 		"nested too deep":             "version: 1\ndefine: " + strings.Repeat("[", 50) + strings.Repeat("]", 50),
 		"too long or nested too deep": one(deep),
-		"has more than 10000 parts":   strings.Join(lines, "\n"),
+		"has more than 4000 parts":    strings.Join(lines, "\n"),
 		"can be nested 3 deep":        one(`did(purchase.items.all(a, purchase.items.all(b, purchase.items.all(c, purchase.items.all(d, d.quantity > a.quantity)))))`),
 	} {
 		if got := parseError(t, text).Error(); !strings.Contains(got, name) {

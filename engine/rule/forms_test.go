@@ -63,6 +63,7 @@ func TestForms(t *testing.T) {
 		{`(count(web) > 1 || count(email) > 1) && (count(web) > 2 && count(email) > 0)`, `count(email) > 0 && (count(email) > 1 || count(web) > 1) && count(web) > 2`},
 		{`count(web) > 1 ? count(email) > 1 : count(email) > 2`, `count(web) > 1 ? count(email) > 1 : count(email) > 2`},
 		{`!!(count(web) > 1)`, `count(web) > 1`},
+		{`did(!(!email.machine_open))`, `count(email.machine_open) > 0`},
 		{`double(count(web)) / 2 > 1.5 && int(sum(purchase.revenue)) % 2 == 0`, `double(count(web)) / 2 > 1.5 && int(sum(purchase.revenue)) % 2 == 0`},
 		{`string(count(web)) == "3"`, `string(count(web)) == "3"`},
 		{`since_last(web) > duration("36h")`, `since(last(web)) > hours(36)`},

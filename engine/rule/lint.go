@@ -99,6 +99,7 @@ func (t *translator) absentLeaf(n *expr.Node) *expr.Node {
 		if f := t.fields[n]; f != nil && f.Optional {
 			return n
 		}
+	default:
 	}
 	for _, a := range n.Args {
 		if leaf := t.absentLeaf(a); leaf != nil {
@@ -110,14 +111,13 @@ func (t *translator) absentLeaf(n *expr.Node) *expr.Node {
 
 func (x *expression) inputCanBeAbsent(ref int) bool {
 	switch in := x.spec.Inputs[ref]; in.Kind {
-	case plan.InProfile:
-		return true
-	case plan.InSince, plan.InYears:
-		return true
+	case plan.InSegment, plan.InConsent:
+		return false
 	case plan.InAggregate:
 		return !slices.Contains([]plan.Agg{plan.AggCount, plan.AggSum, plan.AggDistinct}, in.Agg)
+	default:
+		return true
 	}
-	return false
 }
 
 // lintSize warns of a condition that is true of a customer who never did

@@ -193,8 +193,9 @@ func children(e ast.Expr) []ast.Expr {
 			out = append(out, field.AsStructField().Value())
 		}
 		return out
+	default:
+		return nil
 	}
-	return nil
 }
 
 func streamNames(streams []plan.Stream) string {

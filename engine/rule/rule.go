@@ -22,7 +22,7 @@ const (
 	maxLine     = 8 << 10 // bytes in one line
 	maxDepth    = 16      // nesting of YAML lists and mappings
 	maxText     = 8 << 10 // characters in one expression
-	maxNodes    = 10_000  // nodes of one expression, definitions expanded
+	maxNodes    = 4_000   // nodes of one expression, definitions expanded
 	maxNesting  = 64      // nesting of parentheses and operators
 	maxFolds    = 3       // nesting of exists, all, filter, map
 )

@@ -40,6 +40,7 @@ func (x *expression) scope(e ast.Expr) {
 		if !call.IsMemberFunction() && x.scopeCall(e, name) {
 			return
 		}
+	default:
 	}
 	for _, c := range children(e) {
 		x.scope(c)
@@ -90,6 +91,9 @@ func (x *expression) scopeName(e ast.Expr) {
 	}
 	s, isStream := plan.StreamByName(name)
 	switch {
+	case strings.HasPrefix(name, "."):
+		x.failAt(e, "write "+name[1:], "a name does not start with a dot")
+		x.fill(e, nil)
 	case !isStream && name != "activity":
 	case x.level == customer && isStream && s == plan.Profile:
 	case x.level == customer:
@@ -182,6 +186,7 @@ func (x *expression) readsEvents(e ast.Expr) bool {
 		if call := e.AsCall(); !call.IsMemberFunction() && slices.Contains(aggregates, call.FunctionName()) {
 			return false
 		}
+	default:
 	}
 	return slices.ContainsFunc(children(e), x.readsEvents)
 }

@@ -88,13 +88,14 @@ func (t *translator) node(e ast.Expr) *expr.Node {
 		return t.comprehension(e)
 	case ast.CallKind:
 		return t.call(e)
+	default:
+		t.failAt(e, "", "rules do not have this")
+		return nil
 	}
-	t.failAt(e, "", "rules do not have this")
-	return nil
 }
 
 func (t *translator) literal(e ast.Expr) *expr.Node {
-	switch v := e.AsLiteral(); v := v.(type) {
+	switch v := e.AsLiteral().(type) {
 	case types.Bool:
 		return constNode(expr.BoolValue(bool(v)))
 	case types.Int:

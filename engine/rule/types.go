@@ -80,8 +80,9 @@ func celType(t *expr.Type, object string) *types.Type {
 		return types.NewListType(celType(t.Elem, object))
 	case expr.Record:
 		return types.NewObjectType(object)
+	default:
+		return types.DynType
 	}
-	return types.DynType
 }
 
 // kindOfType is the inverse of celType, as far as there is one.
@@ -103,8 +104,9 @@ func kindOfType(t *types.Type) expr.Kind {
 		return expr.List
 	case types.StructKind:
 		return expr.Record
+	default:
+		return expr.Absent
 	}
-	return expr.Absent
 }
 
 // FindStructType is part of types.Provider.
@@ -174,6 +176,7 @@ func inWords(t *types.Type) string {
 		return "an event of " + name
 	case types.UintKind, types.BytesKind:
 		return "a value that rules do not have"
+	default:
+		return "something else"
 	}
-	return "something else"
 }

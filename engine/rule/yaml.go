@@ -199,11 +199,12 @@ func kindOf(n *yaml.Node) string {
 		return "a mapping"
 	case yaml.SequenceNode:
 		return "a list"
+	default:
+		if n.Tag == "!!null" {
+			return "empty"
+		}
+		return "a single value"
 	}
-	if n.Tag == "!!null" {
-		return "empty"
-	}
-	return "a single value"
 }
 
 // scalar returns the text of the key, nil if the section has none. A value that
