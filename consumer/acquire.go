@@ -110,10 +110,11 @@ func (s *session) placeInputs(ctx context.Context) error {
 		return err
 	}
 	for _, topic := range topics {
-		next, ok := s.pos.Offsets[topic]
+		at, ok := s.pos.Sources[topic]
+		next := at.Next
 		switch {
 		case !ok:
-			next = first[topic]
+			next, at.Seen = first[topic], never
 		case next > last[topic]:
 			return stopped(s.t.n, "%s ends at offset %d and was read up to %d: it has lost records or was created anew; restore it, or begin with another app name",
 				topic, last[topic], next)
@@ -124,7 +125,9 @@ func (s *session) placeInputs(ctx context.Context) error {
 			s.t.log.Error("records were deleted before they were read; going on without them", "topic", topic, "from", next, "to", first[topic]-1)
 			next = first[topic]
 		}
-		s.inputs = append(s.inputs, newInput(topic, next, topic == s.cfg.repartition()))
+		in := newInput(topic, next, topic == s.cfg.repartition())
+		in.seen = at.Seen
+		s.inputs = append(s.inputs, in)
 	}
 	s.merge = merge{inputs: s.inputs, mode: s.cfg.Time.Clock, turn: s.pos.Turn}
 	s.clock = clock{mode: s.cfg.Time.Clock, grace: millis(s.cfg.Time.Grace), now: s.pos.Clock, latest: s.pos.Latest}

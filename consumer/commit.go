@@ -76,7 +76,7 @@ func (s *session) nextPosition() *Position {
 	pos.DeadLetters += s.batch.dead
 	pos.Forwarded += s.batch.forwarded
 	for _, in := range s.inputs {
-		pos.Offsets[in.topic] = in.next
+		pos.Sources[in.topic] = Source{Next: in.next, Seen: in.seen}
 	}
 	return pos
 }
@@ -217,6 +217,6 @@ func (s *session) count() {
 func (t *Task) committed(pos *Position) {
 	t.set(func(s *TaskStatus) {
 		s.Seq, s.Folded, s.DeadLetters, s.Forwarded = pos.Seq, pos.Folded, pos.DeadLetters, pos.Forwarded
-		s.offsets = pos.Offsets
+		s.sources = pos.Sources
 	})
 }

@@ -39,13 +39,21 @@ type Position struct {
 	Folded, DeadLetters, Forwarded uint64
 	// Rules is the hash of the Versions under which the customers were told.
 	Rules [16]byte
-	// Offsets is the next offset to take of every source that was ever read.
-	Offsets map[string]int64
+	// Sources says how far every topic that was ever read has been taken.
+	Sources map[string]Source
 	// Turn is where the merge stands, so that its order does not depend on where a
 	// batch ends.
 	Turn turn
 	// Rebuilding is set from the first transaction of a rebuild until its last.
 	Rebuilding bool
+}
+
+// Source is how far one input partition has been taken.
+type Source struct {
+	Next int64 // the next offset to take
+	// Seen is the greatest event time up to and including the record at Next, as
+	// far as that was in hand.
+	Seen engine.Millis
 }
 
 // positionFormat is the first byte of a Position. A reader refuses any other.
@@ -69,7 +77,7 @@ const (
 //
 //	| format (1) | flags (1) | app | partitions | seq | clock | latest | digest (16) |
 //	| folded | dead letters | forwarded | rules (16) | turn |
-//	| number of sources | name, offset | …
+//	| number of sources | name, next, seen | …
 //
 // Integers are varints, the signed ones zigzag; texts have their length in front.
 // Sources are sorted, so that equal positions have equal bytes.
@@ -94,10 +102,11 @@ func (p *Position) append(b []byte) []byte {
 	}
 	b = append(b, p.Rules[:]...)
 	b = appendText(b, p.Turn.after)
-	b = binary.AppendUvarint(b, uint64(len(p.Offsets)))
-	for _, name := range slices.Sorted(maps.Keys(p.Offsets)) {
+	b = binary.AppendUvarint(b, uint64(len(p.Sources)))
+	for _, name := range slices.Sorted(maps.Keys(p.Sources)) {
 		b = appendText(b, name)
-		b = binary.AppendVarint(b, p.Offsets[name])
+		b = binary.AppendVarint(b, p.Sources[name].Next)
+		b = binary.AppendVarint(b, int64(p.Sources[name].Seen))
 	}
 	return b
 }
@@ -119,15 +128,12 @@ func decodePosition(b []byte) (*Position, error) {
 	copy(p.Rules[:], d.take(len(p.Rules)))
 	p.Turn = turn{sweeping: flags&flagSweeping != 0, after: d.text(maxName)}
 	n := d.uvarint(maxSources)
-	p.Offsets = make(map[string]int64)
-	for range n {
+	p.Sources = make(map[string]Source)
+	for i := uint64(0); i < n && !d.bad; i++ {
 		name := d.text(maxName)
-		p.Offsets[name] = d.varint()
-		if d.bad {
-			break
-		}
+		p.Sources[name] = Source{Next: d.varint(), Seen: engine.Millis(d.varint())}
 	}
-	if d.bad || len(d.b) != 0 || uint64(len(p.Offsets)) != n || flags > flagSweeping|flagRebuilding {
+	if d.bad || len(d.b) != 0 || uint64(len(p.Sources)) != n || flags > flagSweeping|flagRebuilding {
 		return nil, errPosition
 	}
 	return p, nil
@@ -136,7 +142,7 @@ func decodePosition(b []byte) (*Position, error) {
 // clone returns a copy that shares nothing with p.
 func (p *Position) clone() *Position {
 	c := *p
-	c.Offsets = maps.Clone(p.Offsets)
+	c.Sources = maps.Clone(p.Sources)
 	return &c
 }
 

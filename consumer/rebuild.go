@@ -164,6 +164,7 @@ func (s *session) foldFacts(scratch *state.Task) error {
 		if err := s.load(); err != nil {
 			return err
 		}
+		s.clock.advance(s.inputs)
 		if s.merge.missing() != nil {
 			return nil
 		}
@@ -175,8 +176,6 @@ func (s *session) foldFacts(scratch *state.Task) error {
 			return err
 		}
 		in.pop()
-		s.clock.look(in)
-		s.clock.advance(s.inputs)
 		if len(s.customers.dirty) >= restoreChunk {
 			if err := s.spill(scratch); err != nil {
 				return err

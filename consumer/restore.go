@@ -208,7 +208,7 @@ func (r *restoring) finish(end int64) error {
 func (s *session) first(end int64) {
 	s.pos = &Position{
 		App: s.cfg.App, Partitions: s.t.o.partitions, Clock: never, Latest: never,
-		Rules: hashVersions(s.cfg.Engine.Versions()), Offsets: map[string]int64{},
+		Rules: hashVersions(s.cfg.Engine.Versions()), Sources: map[string]Source{},
 	}
 	s.next = end
 	s.versions = &Versions{Hashes: s.cfg.Engine.Versions()}

@@ -238,7 +238,7 @@ func (in *instance) caughtUp() {
 		ends := in.g.ends("web", "purchase", "profile")
 		for _, t := range st.Tasks {
 			for topic, end := range ends {
-				if t.offsets[topic] < end[t.Partition] {
+				if t.sources[topic].Next < end[t.Partition] {
 					return false
 				}
 			}

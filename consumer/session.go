@@ -129,7 +129,6 @@ func (s *session) begin() {
 			s.clock.hear(in, r)
 		}
 	}
-	s.clock.advance(s.inputs)
 }
 
 func (s *session) readWall() {
@@ -144,6 +143,7 @@ func (s *session) steps() error {
 		if err := s.load(); err != nil {
 			return err
 		}
+		s.clock.advance(s.inputs)
 		if err := s.fire(); err != nil || s.batch.full(s.limits()) {
 			return err
 		}
@@ -157,8 +157,6 @@ func (s *session) steps() error {
 		if err := s.take(in); err != nil {
 			return err
 		}
-		s.clock.look(in)
-		s.clock.advance(s.inputs)
 	}
 	return nil
 }

@@ -101,8 +101,8 @@ func (o *Owner) progress(ctx context.Context) {
 			if committed[t.Partition] == t.Seq {
 				continue
 			}
-			for topic, at := range t.offsets {
-				offsets.AddOffset(topic, t.Partition, at, -1)
+			for topic, at := range t.sources {
+				offsets.AddOffset(topic, t.Partition, at.Next, -1)
 			}
 		}
 		if len(offsets) == 0 {

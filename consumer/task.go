@@ -215,6 +215,6 @@ type TaskStatus struct {
 	Customers                      int // in the cache
 
 	// Maps are never changed once they are here.
-	offsets map[string]int64
+	sources map[string]Source
 	behind  map[string]engine.Millis // wall clock minus time of the last event, by topic
 }
