@@ -37,6 +37,11 @@ func LoadRules(paths []string) (*Rules, error) {
 	if err != nil {
 		return nil, err
 	}
+	return CompileRules(files)
+}
+
+// CompileRules is LoadRules for files that are read already.
+func CompileRules(files []rule.File) (*Rules, error) {
 	set, err := rule.Parse(files, schemas.Catalog())
 	if err != nil {
 		return nil, err

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/segmill/segmill/engine/rule"
+	"github.com/segmill/segmill/examples/shop"
+	"github.com/segmill/segmill/internal/app"
+	"github.com/segmill/segmill/internal/demo"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+func demoCommand() *cobra.Command {
+	var opt demo.Options
+	var rules []string
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "Watch it work: a broker, a shop and the engine in one process",
+		Long: `demo starts an embedded Kafka broker, a synthetic shop that publishes events to it,
+and the engine. The shop starts in the past, runs quickly to the present and goes
+on in real time. Everything is in a temporary directory and gone afterwards.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var err error
+			if opt.Rules, err = demoRules(rules); err != nil {
+				return badConfig(err)
+			}
+			opt.Out = cmd.OutOrStdout()
+			if fd := int(os.Stdout.Fd()); opt.Out == os.Stdout && term.IsTerminal(fd) {
+				opt.Terminal = true
+				opt.Width, opt.Height, _ = term.GetSize(fd)
+			}
+			if opt.For > 0 && opt.CatchUp >= opt.For {
+				opt.CatchUp = opt.For * 3 / 4
+			}
+			if err := demo.Run(cmd.Context(), opt); err != nil {
+				return failed(err)
+			}
+			return nil
+		},
+	}
+	f := c.Flags()
+	f.DurationVar(&opt.For, "for", 0, "end after this time (default: at Ctrl-C)")
+	f.Uint64Var(&opt.Seed, "seed", 1, "seed of the shop")
+	f.IntVar(&opt.Customers, "customers", 1000, "customers of the shop")
+	f.DurationVar(&opt.Past, "past", 100*24*time.Hour, "how far back the shop starts")
+	f.DurationVar(&opt.CatchUp, "catch-up", 40*time.Second, "how long the way to the present takes")
+	f.StringArrayVar(&rules, "rules", nil, "rules to run instead of the example shop's (may be repeated)")
+	return c
+}
+
+// demoRules loads the rules that are named, or those of the example shop.
+func demoRules(paths []string) (*app.Rules, error) {
+	if len(paths) > 0 {
+		return app.LoadRules(paths)
+	}
+	names, err := fs.Glob(shop.Rules, "rules/*.yaml")
+	if err != nil {
+		return nil, err
+	}
+	var files []rule.File
+	for _, name := range names {
+		b, err := shop.Rules.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, rule.File{Name: name, Data: b})
+	}
+	return app.CompileRules(files)
+}
