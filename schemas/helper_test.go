@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/segmill/segmill/engine"
@@ -21,7 +22,7 @@ func topicOf(s plan.Stream) string { return "events." + s.String() }
 var mapKeys = []string{"plan", "tier"}
 
 // allLayouts reads everything of every stream.
-func allLayouts() map[plan.Stream]*plan.Layout {
+var allLayouts = sync.OnceValue(func() map[plan.Stream]*plan.Layout {
 	m := map[plan.Stream]*plan.Layout{}
 	for s, fields := range Catalog().Streams {
 		l := &plan.Layout{Stream: plan.Stream(s)}
@@ -38,10 +39,11 @@ func allLayouts() map[plan.Stream]*plan.Layout {
 		m[plan.Stream(s)] = l
 	}
 	return m
-}
+})
 
 // fakeRegistry is a registry in memory.
 type fakeRegistry struct {
+	mu       sync.Mutex
 	texts    map[int]string
 	subjects map[int][]string
 	err      error
@@ -49,6 +51,8 @@ type fakeRegistry struct {
 }
 
 func (r *fakeRegistry) Schema(id int) (string, []string, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.calls++
 	if r.err != nil {
 		return "", nil, r.err
