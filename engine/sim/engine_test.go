@@ -187,6 +187,13 @@ func forgetUnread(s *plan.Spec) {
 		for _, ref := range u.inputs() {
 			read[ref] = true
 		}
+		if u.trigger != nil {
+			for _, f := range u.trigger.Fields {
+				for _, ref := range inputsOf(f.Node) {
+					read[ref] = true
+				}
+			}
+		}
 	}
 	s.Inputs = slices.Clone(s.Inputs)
 	for i := range s.Inputs {
@@ -198,14 +205,18 @@ func forgetUnread(s *plan.Spec) {
 
 // complete reports whether a rule set has every segment that its rules read.
 func complete(s *plan.Spec) (ok bool) {
-	defer func() { ok = recover() == nil }()
-	units := unitsOf(s) // panics if something that is read is not there
+	defer func() {
+		if recover() != nil {
+			ok = false
+		}
+	}()
+	units := unitsOf(s) // panics if something that another segment reads is not there
 	forgetUnread(s)
-	for _, u := range units {
-		for _, name := range u.reads {
-			if !slices.ContainsFunc(units, func(v *unit) bool { return v.trigger == nil && slices.Contains(v.names, name) }) {
-				return false
-			}
+	for i := range s.Inputs {
+		in := &s.Inputs[i]
+		has := func(u *unit) bool { return u.trigger == nil && slices.Contains(u.names, in.Segment) }
+		if in.Kind == plan.InSegment && !slices.ContainsFunc(units, has) {
+			return false
 		}
 	}
 	return true

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
 )
@@ -65,7 +66,6 @@ var zoneNames = []string{
 // history makes random calls that are likely to meet the edges of one rule set.
 type history struct {
 	r      *rand.Rand
-	rules  *plan.Spec
 	delays []Millis // lengths of time that the rules speak of
 	past   []Record
 	cursor Millis // the latest event time so far
@@ -73,6 +73,7 @@ type history struct {
 	serial int
 	calls  []Call
 	people []string
+	oracle *Oracle // knows the events, to be asked when something can change
 	// streams is what happens, as often as it stands there.
 	streams []plan.Stream
 }
@@ -84,7 +85,8 @@ func RandomHistory(r *rand.Rand, s *plan.Spec, n int) []Call {
 	if err != nil {
 		panic(err)
 	}
-	h := &history{r: r, rules: s, delays: delaysOf(s), cursor: Millis(start.UnixMilli())}
+	h := &history{r: r, delays: delaysOf(s), cursor: Millis(start.UnixMilli())}
+	h.oracle = NewOracle(s, engine.Options{Zones: Zones})
 	h.clock = h.cursor
 	h.streams = []plan.Stream{plan.Web, plan.Web, plan.Web, plan.Email, plan.Email, plan.Purchase, plan.Purchase, plan.Profile, plan.Consent}
 	if chance(r, 30) { // one stream is most of what happens
@@ -157,6 +159,13 @@ func (h *history) edge() Millis {
 	if len(h.past) == 0 {
 		return h.cursor
 	}
+	if chance(h.r, 40) {
+		p := h.oracle.person(pick(h.r, h.people...))
+		p.instant = h.cursor - Day
+		if l := h.oracle.candidates(p, h.cursor+100*Day); len(l) > 0 {
+			return pick(h.r, l[:min(len(l), 20)]...) + Millis(h.r.IntN(3)-1)
+		}
+	}
 	recent := h.past[max(0, len(h.past)-8):]
 	return pick(h.r, recent...).At + pick(h.r, h.delays...) + Millis(h.r.IntN(3)-1)
 }
@@ -181,6 +190,8 @@ func (h *history) apply() {
 	h.tick(at)
 	r := h.record(at)
 	h.past = append(h.past, r)
+	p := h.oracle.person(r.Customer)
+	p.events = append(p.events, r)
 	h.add(Call{Do: DoApply, Customer: r.Customer, Record: r})
 }
 
