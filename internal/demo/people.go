@@ -122,6 +122,8 @@ func (h *history) join(i int, from time.Time) {
 		"country":            pick(h, "FR", "FR", "FR", "BE", "LU", "DE", "US"),
 		"time_zone":          pick(h, "Europe/Paris", "Europe/Paris", "Europe/Berlin", "America/New_York", "Asia/Tokyo"),
 		"acquisition_source": pick(h, "instagram", "google_ads", "referral", "instagram", "newsletter"),
+		"language":           pick(h, "fr", "fr-BE", "nl", "de", "en"),
+		"traits":             map[string]string{"card": pick(h, "none", "none", "silver", "gold")},
 	}, nil)
 	h.plan(known.Add(time.Second), plan.Consent, p, map[string]any{
 		"channel": "email", "state": pick(h, "granted", "granted", "granted", "denied"),
@@ -165,6 +167,11 @@ func (h *history) visit(p *person, t time.Time) {
 			cart = append(cart, l)
 			cents += l["quantity"].(int) * parseCents(products[i].price)
 			web("product_added", map[string]any{"items": []map[string]any{l}, "currency": p.currency, "value": money(cents)})
+			if h.r.IntN(6) == 0 {
+				cart = cart[:len(cart)-1]
+				cents -= l["quantity"].(int) * parseCents(products[i].price)
+				web("product_removed", map[string]any{"items": []map[string]any{l}, "currency": p.currency, "value": money(cents)})
+			}
 		}
 	}
 	if len(cart) > 0 && h.r.Float64() < p.buys {

@@ -175,14 +175,15 @@ func (v *view) picture() string {
 		b.WriteString(s + "\x1b[K\r\n")
 	}
 	b.WriteString("\x1b[H")
-	line("segmill demo   %s", v.status())
+	line("segmill demo: an embedded broker, a shop of %d customers and the engine, live", v.opt.Customers)
+	line("%s", v.status())
 	line("")
-	rows := 2
+	rows := 3
 	most := 1
 	for _, n := range v.members {
 		most = max(most, n)
 	}
-	room := max(4, v.opt.Height-8-len(v.fired))
+	room := max(4, v.opt.Height-9-len(v.fired))
 	ids := slices.Sorted(maps.Keys(v.members))
 	if len(ids) > room {
 		ids = ids[:room]
