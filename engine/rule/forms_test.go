@@ -74,6 +74,9 @@ func TestForms(t *testing.T) {
 		{`profile.country + "x" == "FRx"`, `profile.country + "x" == "FRx"`},
 	} {
 		set := parse(t, one(tc.in))
+		if err := compiles(set.Spec); err != nil {
+			t.Errorf("%s: %v", tc.in, err)
+		}
 		got := when(set.Spec)
 		if got != tc.want {
 			t.Errorf("%s\n got %s\nwant %s", tc.in, got, tc.want)

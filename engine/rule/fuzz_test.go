@@ -78,6 +78,9 @@ func FuzzCondition(f *testing.F) {
 		if err != nil {
 			return
 		}
+		if err := compiles(set.Spec); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
 		printed := when(set.Spec)
 		set, err = Parse([]File{{"f.yaml", []byte(one(printed))}}, cat)
 		if err != nil {

@@ -67,11 +67,13 @@ func signHint(x *expression, at int, word string) string {
 	return ""
 }
 
+const badQuote = `the quote is not closed, or a \ in it stands before a wrong letter`
+
 var signs = map[string]string{
 	"and": "write && for and", "or": "write || for or", "not": "write ! for not", "is": "write == to compare",
 	"=": "write == to compare", "&": "write && for and", "|": "write || for or", "between": "write x >= a && x <= b",
 	"“": `use straight quotes: "`, "”": `use straight quotes: "`, "‘": `use straight quotes: "`, "’": `use straight quotes: "`,
-	"#": "a comment is not possible here", "'": "the quote is not closed", `"`: "the quote is not closed", "like": "use contains, startsWith or matches",
+	"#": "a comment is not possible here", "'": badQuote, `"`: badQuote, "like": "use contains, startsWith or matches",
 }
 
 // charOf finds a location of CEL, whose lines count from 1 and columns from 0.
@@ -140,7 +142,7 @@ func (x *expression) noFunction(e ast.Expr, name string) {
 	case e.AsCall().IsMemberFunction() && slices.Contains(aggregates, name):
 		x.failAt(e, "write "+name+"(…)", "%s is a function, it stands before its arguments", name)
 	case e.AsCall().IsMemberFunction():
-		x.failAt(e, didYouMean(name, append(append([]string(nil), macros...), "contains", "startsWith", "endsWith", "matches", "size")), "no method %s", name)
+		x.failAt(e, meant(name, append(slices.Clone(macros), x.lang.names[customer]...)), "no method %s", name)
 	case slices.Contains(macros, name):
 		x.failAt(e, "such as purchase.items."+name+"(i, …)", "%s is written after a list and a dot", name)
 	default:

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
 )
 
@@ -45,4 +46,24 @@ func parseError(t *testing.T, text string) Problems {
 // when returns the canonical text of the first segment's condition.
 func when(s *plan.Spec) string {
 	return s.Segments[0].When.Text(func(i int) string { return s.Inputs[i].Text })
+}
+
+// compiles reports the first tree of s that package expr cannot compile.
+func compiles(s *plan.Spec) error {
+	trees := roots(s)
+	for _, in := range s.Inputs {
+		for _, src := range in.Sources {
+			for _, n := range []*expr.Node{src.Cond, src.Negate} {
+				if n != nil {
+					trees = append(trees, n)
+				}
+			}
+		}
+	}
+	for _, n := range trees {
+		if _, err := evaluate(n, func(int) expr.Value { return expr.Value{} }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
