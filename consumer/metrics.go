@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -81,11 +82,25 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 
 // kafkaHooks returns the client library's own metrics. kprom registers its
 // collectors when a client is made and unregisters them when it is closed, and
-// clients come and go with every task; so it is shown one client that stays.
+// clients come and go with every task; so it is told once, of no client.
 func kafkaHooks(reg prometheus.Registerer) []kgo.Hook {
-	k := kprom.NewMetrics("segmill", kprom.Subsystem("kafka"), kprom.Registerer(reg))
+	k := kprom.NewMetrics("segmill", kprom.Subsystem("kafka"), kprom.Registerer(clientless{reg}))
 	k.OnNewClient(nil)
 	return []kgo.Hook{sharedHook{k}}
+}
+
+// clientless leaves out the gauges that ask one client what it has buffered.
+type clientless struct{ prometheus.Registerer }
+
+// MustRegister registers collectors, but for gauges of buffers.
+func (r clientless) MustRegister(cs ...prometheus.Collector) {
+	for _, c := range cs {
+		descs := make(chan *prometheus.Desc, 16)
+		c.Describe(descs)
+		if !strings.Contains((<-descs).String(), "buffered_") {
+			r.Registerer.MustRegister(c)
+		}
+	}
 }
 
 // sharedHook is kprom without its opinion on clients.
