@@ -66,7 +66,8 @@ type guard struct {
 	limit time.Duration
 
 	mu      sync.Mutex
-	last    time.Time
+	start   time.Time
+	ahead   time.Duration // of the wall clock since start, at most
 	tripped bool
 }
 
@@ -75,14 +76,21 @@ type guard struct {
 func (g *guard) observe(now time.Time) (ok, first bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.last.IsZero() && !g.tripped {
-		wall := now.Round(0).Sub(g.last.Round(0))
-		if wall-now.Sub(g.last) > g.limit {
-			g.tripped, first = true, true
-		}
+	if g.start.IsZero() {
+		g.start = now
+	}
+	// Sub goes by the monotonic clock, and by the wall clock if there is none.
+	return g.compare(now.Round(0).Sub(g.start.Round(0)), now.Sub(g.start))
+}
+
+// compare takes in how far both clocks have come since start.
+func (g *guard) compare(wall, monotonic time.Duration) (ok, first bool) {
+	ahead := wall - monotonic
+	if !g.tripped && ahead-g.ahead > g.limit {
+		g.tripped, first = true, true
 	}
 	if !g.tripped {
-		g.last = now
+		g.ahead = max(g.ahead, ahead) // coming back from a step back is no jump
 	}
 	return !g.tripped, first
 }
@@ -98,5 +106,5 @@ func (g *guard) ok() bool {
 func (g *guard) confirm() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.tripped, g.last = false, time.Time{}
+	g.tripped, g.start, g.ahead = false, time.Time{}, 0
 }

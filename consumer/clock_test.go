@@ -1,0 +1,111 @@
+package consumer
+
+import (
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/engine"
+)
+
+// hand puts a record into an input's hand.
+func (c *clock) hand(in *input, offset int64, t engine.Millis) {
+	in.head = head{rec: &kgo.Record{Offset: offset}, at: t}
+	in.loaded, in.seen = true, max(in.seen, t)
+	c.look(in)
+}
+
+func wantClock(t *testing.T, c *clock, want engine.Millis, ins ...*input) {
+	t.Helper()
+	c.advance(ins)
+	if c.now != want {
+		t.Errorf("clock %d, want %d", c.now, want)
+	}
+}
+
+// Section 4 of the semantics: "A partition is read as of w when its position has
+// reached the end that a request sent at wall time w reported", and the clock is
+// the least mark minus grace.
+func TestWallClock(t *testing.T) {
+	c := &clock{mode: WallClock, grace: 10, now: never, latest: never}
+	a, b := newInput("a", 0, false), newInput("b", 5, false)
+	wantClock(t, c, never, a, b)
+	c.hear(a, report{end: 0, asked: 1000})
+	wantClock(t, c, never, a, b) // nothing is known of b
+	c.hear(b, report{end: 7, asked: 1000})
+	wantClock(t, c, never, a, b) // b has unread records, none in hand
+	c.hand(b, 5, 200)
+	wantClock(t, c, 190, a, b) // b is behind: the clock follows its log
+	b.pop()
+	c.hand(b, 6, 150)
+	wantClock(t, c, 190, a, b) // an older record does not move it back
+	b.pop()
+	wantClock(t, c, 190, a, b) // read, but nobody has said yet that this is the end now
+	c.hear(a, report{end: 0, asked: 1050})
+	c.hear(b, report{end: 7, asked: 1050})
+	wantClock(t, c, 1040, a, b)
+	c.hand(a, 0, 1060) // arrived after the report: folded at once, moves nothing
+	wantClock(t, c, 1040, a, b)
+	c.hear(a, report{end: 1, asked: 1100})
+	c.hear(b, report{end: 7, asked: 1100})
+	wantClock(t, c, 1050, a, b)
+	c.hear(a, report{end: 1, asked: 900}) // the wall clock went back
+	wantClock(t, c, 1050, a, b)
+}
+
+// "clock: events: a partition read to its end has no mark; when none has one, the
+// clock is the greatest event time processed minus grace."
+func TestEventsClock(t *testing.T) {
+	c := &clock{mode: EventsClock, grace: 10, now: never, latest: never}
+	a, b := newInput("a", 0, false), newInput("b", 0, false)
+	c.hear(a, report{end: 2, asked: 1 << 40})
+	wantClock(t, c, never, a, b) // the end of b is not known
+	c.hear(b, report{end: 1, asked: 1 << 40})
+	c.hand(a, 0, 100)
+	wantClock(t, c, never, a, b)
+	c.hand(b, 0, 300)
+	wantClock(t, c, 90, a, b)
+	a.pop()
+	c.latest = 100
+	c.hand(a, 1, 250)
+	wantClock(t, c, 240, a, b)
+	a.pop()
+	c.latest = 250
+	wantClock(t, c, 290, a, b) // a is at its end: only b has a mark
+	b.pop()
+	c.latest = 300
+	wantClock(t, c, 290, a, b)
+	b.mark = never
+	c.latest = 400
+	wantClock(t, c, 390, a, b)
+}
+
+func TestGuard(t *testing.T) {
+	g := guard{limit: time.Hour}
+	look := func(wall, monotonic time.Duration) bool { ok, _ := g.compare(wall, monotonic); return ok }
+	switch {
+	case !look(0, 0), !look(time.Minute, time.Minute):
+		t.Error("nothing happened")
+	case !look(10*time.Hour, 9*time.Hour+30*time.Minute): // the machine slept
+		t.Error("half an hour was no jump")
+	case !look(11*time.Hour, 9*time.Hour+40*time.Minute):
+		t.Error("the jump counts from the last look")
+	case !look(5*time.Hour, 9*time.Hour+50*time.Minute):
+		t.Error("back is no jump ahead")
+	}
+	if ok, first := g.compare(24*time.Hour, 10*time.Hour); ok || !first {
+		t.Error("a jump was not noticed")
+	}
+	if ok, first := g.compare(5*time.Hour, 10*time.Hour); ok || first || g.ok() {
+		t.Error("confirmed by nobody")
+	}
+	g.confirm()
+	now := time.Now()
+	if ok, _ := g.observe(now); !ok || !g.ok() {
+		t.Error("confirmed, and still stopped")
+	}
+	if ok, _ := g.observe(now.Add(90 * time.Minute)); !ok {
+		t.Error("time that the monotonic clock saw too is no jump")
+	}
+}

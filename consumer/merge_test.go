@@ -1,0 +1,158 @@
+package consumer
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/schemas"
+)
+
+// item is a record of a merge test: a time, or something without one.
+type item struct {
+	at        engine.Millis
+	bad, tomb bool
+}
+
+func at(times ...engine.Millis) []item {
+	var l []item
+	for _, t := range times {
+		l = append(l, item{at: t})
+	}
+	return l
+}
+
+var badItem, tombAt = item{bad: true}, func(t engine.Millis) item { return item{at: t, tomb: true} }
+
+// drain merges topics a, b, c … and returns what is taken as "a0 b0 a1". The
+// clock of the merge is moved to clock after each record.
+func drain(mode ClockMode, clockAfter func(taken engine.Millis) engine.Millis, horizon engine.Millis, topics ...[]item) string {
+	m := merge{mode: mode}
+	left := map[string][]item{}
+	for i, items := range topics {
+		topic := string(rune('a' + i))
+		in := newInput(topic, 0, false)
+		in.end = int64(len(items))
+		m.inputs = append(m.inputs, in)
+		left[topic] = items
+	}
+	load := func() {
+		for _, in := range m.inputs {
+			if l := left[in.topic]; !in.loaded && len(l) > 0 {
+				in.head = head{rec: &kgo.Record{Offset: in.next}, at: l[0].at, ev: engine.Event{At: l[0].at}, result: schemas.IsEvent}
+				if l[0].tomb {
+					in.head.result = schemas.IsTombstone
+				}
+				if l[0].bad {
+					in.head.err = errors.New("bad")
+				}
+				in.loaded, left[in.topic] = true, l[1:]
+			}
+		}
+	}
+	var got []string
+	now := never
+	for {
+		load()
+		in := m.next(now, horizon)
+		if in == nil {
+			return strings.Join(got, " ")
+		}
+		got = append(got, fmt.Sprintf("%s%d", in.topic, in.next))
+		if !in.head.bad() {
+			now = max(now, clockAfter(in.head.at))
+		}
+		in.pop()
+	}
+}
+
+// Section 4 of the semantics, "Order".
+func TestMergeOrder(t *testing.T) {
+	still := func(engine.Millis) engine.Millis { return never }
+	follow := func(t engine.Millis) engine.Millis { return t }
+	for _, c := range []struct {
+		name   string
+		mode   ClockMode
+		clock  func(engine.Millis) engine.Millis
+		topics [][]item
+		want   string
+	}{
+		{"by time across topics", EventsClock, still, [][]item{at(1, 4, 5), at(2, 3, 6)}, "a0 b0 b1 a1 a2 b2"},
+		{"equal times by topic", EventsClock, still, [][]item{at(1, 1), at(1)}, "a0 a1 b0"},
+		{"offsets are never reordered", EventsClock, still, [][]item{at(9, 1), at(5, 6)}, "b0 b1 a0 a1"},
+		{
+			"a head older than the clock has no claim: one of each topic after a record with a claim", EventsClock, follow,
+			[][]item{at(10, 11, 12), at(1, 2, 3), at(4, 5)}, "b0 b1 b2 c0 c1 a0 a1 a2",
+		},
+		{
+			"late ones do not stop the others and are not stopped", EventsClock, follow,
+			[][]item{at(10, 1, 2, 11), at(20, 3, 4, 21)}, "a0 a1 b0 a2 b1 a3 b2 b3",
+		},
+		{"unreadable ones go along", EventsClock, still, [][]item{{badItem, badItem, badItem}, at(1, 2)}, "b0 a0 b1 a1 a2"},
+		{"none has a claim: round robin", EventsClock, still, [][]item{{badItem, badItem}, {badItem}, {badItem, badItem}}, "a0 b0 c0 a1 c1"},
+		{"far in the future is no claim", EventsClock, still, [][]item{at(1_000_000), at(1, 2)}, "b0 a0 b1"},
+		{"a tombstone has no claim with the clock of events", EventsClock, still, [][]item{{tombAt(100), tombAt(100)}, at(1, 2)}, "b0 a0 b1 a1"},
+		{"and has one with the wall clock", WallClock, still, [][]item{{tombAt(100)}, at(1, 200)}, "b0 a0 b1"},
+	} {
+		if got := drain(c.mode, c.clock, 1000, c.topics...); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+// The order does not depend on where the merge is interrupted: its state is the
+// turn.
+func TestMergeGoesOnFromTurn(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 7))
+	for range 200 {
+		topics := make([][]item, 3)
+		for i := range topics {
+			for range rng.IntN(8) {
+				topics[i] = append(topics[i], item{at: engine.Millis(rng.IntN(30)), bad: rng.IntN(4) == 0})
+			}
+		}
+		follow := func(t engine.Millis) engine.Millis { return t - 5 }
+		want := drain(EventsClock, follow, 1000, topics...)
+		var whole merge
+		for i := range topics {
+			whole.inputs = append(whole.inputs, newInput(string(rune('a'+i)), 0, false))
+		}
+		taken, now, pos := []string{}, never, make([]int, 3)
+		turnNow := turn{}
+		for {
+			// Everything is made anew for each record, but for the turn and offsets.
+			m := merge{mode: EventsClock, turn: turnNow}
+			for i, items := range topics {
+				in := newInput(string(rune('a'+i)), int64(pos[i]), false)
+				if pos[i] < len(items) {
+					it := items[pos[i]]
+					in.head = head{rec: &kgo.Record{Offset: in.next}, at: it.at, ev: engine.Event{At: it.at}, result: schemas.IsEvent}
+					if it.bad {
+						in.head.err = errors.New("bad")
+					}
+					in.loaded = true
+				}
+				m.inputs = append(m.inputs, in)
+			}
+			in := m.next(now, 1000)
+			if in == nil {
+				break
+			}
+			taken = append(taken, fmt.Sprintf("%s%d", in.topic, in.next))
+			if !in.head.bad() {
+				now = max(now, follow(in.head.at))
+			}
+			pos[slices.Index(m.inputs, in)]++
+			turnNow = m.turn
+		}
+		if got := strings.Join(taken, " "); got != want {
+			t.Fatalf("%v: %s, want %s", topics, got, want)
+		}
+	}
+}

@@ -1,0 +1,104 @@
+package consumer
+
+import (
+	"encoding/hex"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/segmill/segmill/state"
+)
+
+var update = flag.Bool("update", false, "write golden files")
+
+func examplePosition() *Position {
+	return &Position{
+		App: "shop", Partitions: 12, Seq: 99, Clock: 1_767_225_600_000, Latest: 1_767_225_602_000,
+		Digest: state.Digest{Hi: 1 << 63, Lo: 7}, Folded: 1000, DeadLetters: 3, Forwarded: 2, Rules: [16]byte{1, 15: 2},
+		Sources: map[string]Source{"web": {Next: 700, Seen: 1_767_225_601_000}, "email": {Next: 0, Seen: never}},
+		Turn:    turn{sweeping: true, after: "email"}, Rebuilding: true,
+	}
+}
+
+// The bytes of earlier versions must stay readable: golden files are added, never
+// changed.
+func TestPositionGolden(t *testing.T) {
+	file := filepath.Join("testdata", "position-1.hex")
+	if *update {
+		if err := os.WriteFile(file, []byte(hex.EncodeToString(examplePosition().append(nil))+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := decodePosition(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	compareTurn := gocmp.AllowUnexported(turn{})
+	if diff := gocmp.Diff(examplePosition(), got, compareTurn); diff != "" {
+		t.Error(diff)
+	}
+	if again := got.append(nil); string(again) != string(b) {
+		t.Errorf("written again: %x, want %x", again, b)
+	}
+	for n := range b {
+		if _, err := decodePosition(b[:n]); err == nil {
+			t.Errorf("the first %d bytes of %d are a position", n, len(b))
+		}
+	}
+}
+
+func FuzzPosition(f *testing.F) {
+	f.Add(examplePosition().append(nil))
+	f.Add((&Position{}).append(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		p, err := decodePosition(b)
+		if err != nil {
+			return
+		}
+		again, err := decodePosition(p.append(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := gocmp.Diff(p, again, gocmp.AllowUnexported(turn{})); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func FuzzVersions(f *testing.F) {
+	v := Versions{Hashes: map[string]string{"a": "1", "trigger:b": "2"}, Former: map[string]string{"c": "3"}}
+	f.Add(v.append(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		v, err := decodeVersions(b)
+		if err != nil {
+			return
+		}
+		again, err := decodeVersions(v.append(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := gocmp.Diff(v, again); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestDifference(t *testing.T) {
+	before := map[string]string{"same": "1", "other": "1", "gone": "1"}
+	after := map[string]string{"same": "1", "other": "2", "new": "1"}
+	if got, want := difference(before, after), "changed: other; added: new; removed: gone"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
