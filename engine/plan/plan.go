@@ -330,10 +330,13 @@ func version(parts ...string) string {
 }
 
 // Versions returns the content hash of every segment and stage by id, of every
-// trigger as "trigger:<id>", and of the default zone as "defaults:timezone".
-// Names, order and layout of the files do not enter.
+// trigger as "trigger:<id>", and the defaults "defaults:timezone" and
+// "defaults:feb_29". Names, order and layout of the files do not enter.
 func (p *Plan) Versions() map[string]string {
-	m := map[string]string{"defaults:timezone": p.Spec.Zone}
+	m := map[string]string{"defaults:timezone": p.Spec.Zone, "defaults:feb_29": "feb_28"}
+	if p.Spec.MarFirst {
+		m["defaults:feb_29"] = "mar_1"
+	}
 	for _, s := range p.Segments {
 		m[s.ID] = s.Version
 	}

@@ -66,6 +66,12 @@ func (c *compiler) compile(doc *document) {
 	if doc.zone != nil {
 		c.spec.Zone = doc.zone.text
 	}
+	c.spec.MarFirst = doc.marFirst
+	for i := range doc.triggers {
+		if t := &doc.triggers[i]; !t.feb29 {
+			t.spec.MarFirst = doc.marFirst
+		}
+	}
 	c.declare(doc)
 	c.setActivity(doc.activity)
 	for _, d := range doc.defines {

@@ -12,6 +12,8 @@ import (
 // document is what all files say, before any expression is looked at.
 type document struct {
 	zone       *passage
+	feb29      *passage
+	marFirst   bool // what feb29 says
 	activity   []*passage
 	activityAt *passage
 	defines    []declaration
@@ -42,7 +44,7 @@ type stage struct{ id, when *passage }
 
 var (
 	topWords     = words{known: []string{"version", "defaults", "activity", "define", "segments", "lifecycles", "triggers"}, later: []string{"streams", "traits"}}
-	defaultWords = words{known: []string{"timezone"}, later: []string{"quiet_hours", "consent", "clock"}}
+	defaultWords = words{known: []string{"timezone", "feb_29"}, later: []string{"quiet_hours", "consent", "clock"}}
 	segmentWords = words{
 		known: []string{"id", "name", "description", "objective", "owner", "review_by", "channel", "expected_size", "when"},
 		later: []string{"min_stay", "refresh", "sticky", "only_if", "not_if", "until", "enter", "exit"},
@@ -96,6 +98,14 @@ func (r *reader) defaults(n *yaml.Node) {
 		r.failHint(zone, "write an IANA name such as Europe/Paris", "no time zone %s", strconv.Quote(zone.text))
 	default:
 		r.doc.zone = zone
+	}
+	feb29 := r.scalar(s, "feb_29")
+	switch prev := r.doc.feb29; {
+	case feb29 == nil:
+	case prev != nil && prev.text != feb29.text:
+		r.fail(feb29, "feb_29 is %s here and %s in %s", feb29.text, prev.text, where(prev))
+	default:
+		r.doc.feb29, r.doc.marFirst = feb29, r.feb29(feb29)
 	}
 }
 

@@ -19,6 +19,7 @@ type trigger struct {
 	date    *passage   // anniversary
 	when    *passage   // rule
 	fields  []declaration
+	feb29   bool // whether it says what 29 February means
 }
 
 var (
@@ -167,12 +168,17 @@ func (r *reader) anniversary(s *section, t *trigger) {
 		t.spec.Offset = r.days(p)
 	}
 	if p := r.scalar(s, "feb_29"); p != nil {
-		names := []string{"feb_28", "mar_1"}
-		if p.text != names[0] && p.text != names[1] {
-			r.failHint(p, didYouMean(p.text, names), "feb_29 is feb_28 or mar_1, not %s", strconv.Quote(p.text))
-		}
-		t.spec.MarFirst = p.text == names[1]
+		t.spec.MarFirst, t.feb29 = r.feb29(p), true
 	}
+}
+
+// feb29 reads what being born on 29 February means in common years.
+func (r *reader) feb29(p *passage) (marFirst bool) {
+	names := []string{"feb_28", "mar_1"}
+	if p.text != names[0] && p.text != names[1] {
+		r.failHint(p, didYouMean(p.text, names), "feb_29 is feb_28 or mar_1, not %s", strconv.Quote(p.text))
+	}
+	return p.text == names[1]
 }
 
 // ruleTrigger: a condition becomes true.
