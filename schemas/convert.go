@@ -138,7 +138,7 @@ func (f *frame) number(fd *field, dst *expr.Value, b []byte) *BadInput {
 	n, ok, err := parseNumber(b)
 	switch {
 	case !ok || fd.kind != expr.Decimal && fd.kind != expr.Time && fd.kind != expr.Int && fd.kind != expr.Double:
-		return wrongType(fd, "the number "+clip(b)[1:len(clip(b))-1])
+		return wrongType(fd, "the number "+string(b[:min(len(b), 40)]))
 	case fd.kind == expr.Double:
 		x, err := strconv.ParseFloat(string(b), 64)
 		return set(fd, dst, expr.DoubleValue(x), err)

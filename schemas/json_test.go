@@ -223,6 +223,11 @@ func TestAttributesWin(t *testing.T) {
 			t.Errorf("%s: %q, %v", more, got, err)
 		}
 	}
+	var ev engine.Event // what is no scalar is no attribute, and no fault
+	_, err := r.Read(&Record{Topic: "events.web", Value: []byte(`{"event_id":"e","customer_id":"c","occurred_at":1,"name":"n","plan":{"x":1},"tier":[]}`)}, &ev)
+	if v := values(&ev); err != nil || v["attributes.plan"].Present() || v["attributes.tier"].Present() {
+		t.Errorf("%v: %v", err, v)
+	}
 }
 
 // What Read returns refers to nothing that later reads overwrite.
@@ -261,16 +266,16 @@ func TestEscapedKeys(t *testing.T) {
 func TestLists(t *testing.T) {
 	r := readerOf(t, nil, nil)
 	value := []byte(`{"event_id":"e","customer_id":"c","occurred_at":1,"name":"n","items":[` +
-		strings.Repeat(`{"product_id":"p"},`, maxItems/2+1) + `{"product_id":"q"}]}`)
+		strings.Repeat(`{"product_id":"p"},`, 300) + `{"product_id":"q"}]}`)
 	var ev engine.Event
-	for range 2 {
+	for range maxItems/300 + 1 { // together more than one record may have
 		if _, err := r.Read(&Record{Topic: "events.web", Value: value}, &ev); err != nil {
 			t.Fatal(err)
 		}
 	}
 	items := values(&ev)["items"].L
 	_ = append(items[0].L, expr.IntValue(7))
-	if got := items[1].L[0].S; got != "p" || len(items) != maxItems/2+2 {
+	if got := items[1].L[0].S; got != "p" || len(items) != 301 {
 		t.Errorf("product of item 1 is %q, of %d", got, len(items))
 	}
 }
@@ -285,6 +290,20 @@ func TestStreamIsNoAttribute(t *testing.T) {
 	}
 	if _, err := r.Read(&Record{Topic: "events.web", Value: []byte(value)}, &ev); err != nil || ev.Fields[0].S != "web" {
 		t.Errorf("as a record: %v, %v", err, ev.Fields)
+	}
+}
+
+// Errors quote what they complain of, but not all of it.
+func TestLongValuesInErrors(t *testing.T) {
+	r := readerOf(t, nil, nil)
+	for _, name := range []string{strings.Repeat("1", 5000), `{"x":"` + strings.Repeat("é", 5000) + `"}`} {
+		var ev engine.Event
+		_, err := r.Read(&Record{Topic: "events.web", Value: []byte(`{"event_id":"e","customer_id":"c","occurred_at":1,"name":` + name + `}`)}, &ev)
+		wantBad(t, err, CauseType, "name")
+		_, err = r.Read(&Record{Topic: "events.web", Value: []byte(`{"event_id":"e","customer_id":"c","occurred_at":"` + strings.Repeat("é", 5000) + `"}`)}, &ev)
+		if wantBad(t, err, CauseType, "occurred_at"); !utf8.ValidString(err.Error()) {
+			t.Errorf("error %q", err)
+		}
 	}
 }
 

@@ -1,0 +1,112 @@
+package schemas
+
+import (
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// str reads a string. What it returns is valid until the next call: a part of the
+// text, or the scanner's own memory if there were escapes.
+func (s *scanner) str() ([]byte, error) {
+	s.i++
+	start := s.i
+	s.inText = false
+	for ; s.i < len(s.b); s.i++ {
+		switch c := s.b[s.i]; {
+		case c == '"':
+			s.i++
+			return s.b[start : s.i-1], nil
+		case c == '\\':
+			return s.escaped(start)
+		case c < ' ':
+			return nil, s.errAt("control character in a string")
+		}
+	}
+	return nil, s.errAt("a string does not end")
+}
+
+// escaped goes on with a string that began at start, from its first backslash.
+func (s *scanner) escaped(start int) ([]byte, error) {
+	s.text, s.inText = append(s.text[:0], s.b[start:s.i]...), true
+	for s.i < len(s.b) {
+		switch c := s.b[s.i]; {
+		case c == '"':
+			s.i++
+			return s.text, nil
+		case c == '\\':
+			if err := s.escape(); err != nil {
+				return nil, err
+			}
+		case c < ' ':
+			return nil, s.errAt("control character in a string")
+		default:
+			s.text = append(s.text, c)
+			s.i++
+		}
+	}
+	return nil, s.errAt("a string does not end")
+}
+
+const (
+	escapes   = `"\/bfnrt`
+	unescaped = "\"\\/\b\f\n\r\t"
+)
+
+func (s *scanner) escape() error {
+	if s.i+1 == len(s.b) {
+		return s.errAt("a string does not end")
+	}
+	c := s.b[s.i+1]
+	if c == 'u' {
+		return s.unicode()
+	}
+	for k := range len(escapes) {
+		if escapes[k] == c {
+			s.text = append(s.text, unescaped[k])
+			s.i += 2
+			return nil
+		}
+	}
+	return s.errAt("unknown escape")
+}
+
+func (s *scanner) unicode() error {
+	r, err := s.hex4()
+	if err != nil {
+		return err
+	}
+	if utf16.IsSurrogate(r) {
+		low, err := s.hex4()
+		if err != nil {
+			return err
+		}
+		if r = utf16.DecodeRune(r, low); r == utf8.RuneError {
+			return s.errAt("half of a surrogate pair")
+		}
+	}
+	s.text = utf8.AppendRune(s.text, r)
+	return nil
+}
+
+// hex4 reads \uXXXX.
+func (s *scanner) hex4() (rune, error) {
+	if len(s.b)-s.i < 6 || s.b[s.i] != '\\' || s.b[s.i+1] != 'u' {
+		return 0, s.errAt("half of a surrogate pair or of an escape")
+	}
+	var r rune
+	for _, c := range s.b[s.i+2 : s.i+6] {
+		switch {
+		case '0' <= c && c <= '9':
+			c -= '0'
+		case 'a' <= c && c <= 'f':
+			c -= 'a' - 10
+		case 'A' <= c && c <= 'F':
+			c -= 'A' - 10
+		default:
+			return 0, s.errAt("four hexadecimal digits expected")
+		}
+		r = r<<4 | rune(c)
+	}
+	s.i += 6
+	return r, nil
+}
