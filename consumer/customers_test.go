@@ -1,0 +1,104 @@
+package consumer
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"pgregory.net/rapid"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/state"
+)
+
+// Timers come in order of (due, customer), whether they stand in the store, in
+// changes, or in both; whatever is evicted, the digest is that of the store.
+func TestCustomersAgainstModel(t *testing.T) {
+	eng := newEngine(t, rules)
+	rapid.Check(t, func(t *rapid.T) {
+		store, err := state.Open("db", state.Options{FS: vfs.NewMem(), Wake: engine.WakeOf, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close() //nolint:errcheck // memory
+		s := &session{
+			t:   &Task{o: &Owner{cfg: Config{CacheBytes: 4 * (overhead + 100)}}, store: store.Task(0)},
+			cfg: &Config{Engine: eng}, batch: newBatch(), customers: newCustomers(eng, store.Task(0)),
+		}
+		model := map[string]engine.Millis{} // wake-ups
+		pos := &Position{}
+		var out engine.Output
+		now := engine.Millis(1_767_225_600_000)
+		n := 0
+		t.Repeat(map[string]func(*rapid.T){
+			"event": func(t *rapid.T) {
+				n++
+				id := fmt.Sprintf("c%d", rapid.IntRange(0, 9).Draw(t, "customer"))
+				e, err := s.customers.get(id)
+				if err != nil {
+					t.Fatal(err)
+				}
+				l := eng.Layout(plan.Web)
+				ev := engine.Event{
+					Stream: plan.Web, Customer: id, ID: fmt.Sprint(n), At: now + engine.Millis(rapid.IntRange(0, 3).Draw(t, "at"))*1000,
+					Fields: make([]expr.Value, len(l.Paths)),
+				}
+				eng.Apply(e.c, &ev, now, &out)
+				s.customers.touch(e)
+				model[id] = e.c.Wake()
+			},
+			"fire": func(t *rapid.T) {
+				now += engine.Millis(rapid.IntRange(0, int(4*time.Hour/time.Millisecond)).Draw(t, "later"))
+				var got, want []state.Due
+				for id, at := range model {
+					if at <= now {
+						want = append(want, state.Due{At: at, Customer: id})
+					}
+				}
+				for {
+					e, at, ok, err := s.customers.next(now)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if !ok {
+						break
+					}
+					got = append(got, state.Due{At: at, Customer: e.c.ID})
+					eng.Advance(e.c, at, &out)
+					s.customers.touch(e)
+					if model[e.c.ID] = e.c.Wake(); e.c.Wake() <= now {
+						want = append(want, state.Due{At: e.c.Wake(), Customer: e.c.ID})
+					}
+				}
+				slices.SortFunc(want, func(a, b state.Due) int {
+					if a.At != b.At {
+						return int(a.At - b.At)
+					}
+					return int(a.Customer[1]) - int(b.Customer[1])
+				})
+				if !slices.Equal(got, want) {
+					t.Fatalf("fired %v, want %v", got, want)
+				}
+			},
+			"commit": func(t *rapid.T) {
+				if err := s.t.store.Apply(s.changes(pos), &state.Meta{}); err != nil {
+					t.Fatal(err)
+				}
+				s.customers.committed(s.t.o.cacheShare())
+				v, err := store.Task(0).Verify(t.Context())
+				if err != nil || v.Digest != pos.Digest || v.Misplaced > 0 || v.Customers != len(model) {
+					t.Fatalf("%+v, %v; digest %v, %d customers", v, err, pos.Digest, len(model))
+				}
+				if len(s.customers.byID) != len(s.customers.ring) {
+					t.Fatalf("%d customers, %d in the ring", len(s.customers.byID), len(s.customers.ring))
+				}
+			},
+		})
+	})
+}
