@@ -1,0 +1,234 @@
+// Package docs tests that the examples in the documents are true.
+package docs
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/segmill/segmill/engine/rule"
+	"github.com/segmill/segmill/internal/app"
+	"github.com/segmill/segmill/schemas"
+)
+
+// block is a fenced block of a document: what stands behind the fence, and what
+// is in it.
+type block struct{ info, text string }
+
+// blocks returns the fenced blocks of a document.
+func blocks(t *testing.T, path string) []block {
+	t.Helper()
+	var found []block
+	var in *block
+	for line := range strings.Lines(read(t, path)) {
+		fence, isFence := strings.CutPrefix(line, "```")
+		switch {
+		case isFence && in == nil:
+			in = &block{info: strings.TrimSpace(fence)}
+		case isFence:
+			found = append(found, *in)
+			in = nil
+		case in != nil:
+			in.text += line
+		}
+	}
+	if in != nil {
+		t.Fatalf("%s: a block is not closed", path)
+	}
+	return found
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func parse(name, text string) (*rule.Set, error) {
+	return rule.Parse([]rule.File{{Name: name, Data: []byte(text)}}, schemas.Catalog())
+}
+
+// TestRuleExamples: every rule file in the documents compiles. A block that is
+// marked "yaml error" gives the errors of the block behind it.
+func TestRuleExamples(t *testing.T) {
+	for path, least := range map[string]int{"rules.md": 5, "../README.md": 1} {
+		all := blocks(t, path)
+		n := 0
+		for i, b := range all {
+			if !strings.HasPrefix(b.text, "version:") {
+				continue
+			}
+			n++
+			_, err := parse("rules/loyal.yaml", b.text)
+			switch {
+			case b.info == "yaml" && err != nil:
+				t.Errorf("%s:\n%s\n%v", path, b.text, err)
+			case b.info == "yaml error" && (err == nil || err.Error()+"\n" != all[i+1].text):
+				t.Errorf("%s:\n%s\ngives\n%v\nand not\n%s", path, b.text, err, all[i+1].text)
+			case b.info != "yaml" && b.info != "yaml error":
+				t.Errorf("%s: a rule file in a block of kind %q", path, b.info)
+			}
+		}
+		if n < least {
+			t.Errorf("%s has %d rule files", path, n)
+		}
+	}
+}
+
+// examples returns the last column of every table of the document that has a
+// column of that name, as code.
+func examples(t *testing.T, path string) []string {
+	t.Helper()
+	var found []string
+	in := false
+	for line := range strings.Lines(read(t, path)) {
+		line = strings.TrimSpace(line)
+		if !strings.HasPrefix(line, "|") {
+			in = false
+			continue
+		}
+		cells := strings.Split(strings.ReplaceAll(strings.Trim(line, "|"), `\|`, "\x00"), "|")
+		last := strings.ReplaceAll(strings.TrimSpace(cells[len(cells)-1]), "\x00", "|")
+		switch {
+		case last == "example":
+			in = true
+		case in && !strings.HasPrefix(last, "---"):
+			code, isCode := strings.CutPrefix(last, "`")
+			if code, isCode = strings.CutSuffix(code, "`"); !isCode {
+				t.Errorf("%s: an example that is no code: %s", path, last)
+			}
+			found = append(found, code)
+		}
+	}
+	return found
+}
+
+// condition returns a rule file with one condition.
+func condition(when string) string {
+	const meta = ", objective: o, owner: w, review_by: 2027-06-01, when: "
+	return "version: 1\nsegments:\n  - {id: loyal" + meta + "count(purchase) > 3}\n" +
+		"  - id: example\n    objective: o\n    owner: w\n    review_by: 2027-06-01\n    when: |\n      " + when + "\n"
+}
+
+// TestFunctionExamples: every example in the tables of functions compiles, and
+// every function has one.
+func TestFunctionExamples(t *testing.T) {
+	all := examples(t, "rules.md")
+	for _, e := range all {
+		if _, err := parse("rules.md", condition(e)); err != nil {
+			t.Errorf("%s\n%v", e, err)
+		}
+	}
+	text := strings.Join(all, "\n")
+	for _, name := range []string{
+		"count", "did", "sum", "avg", "min", "max", "distinct", "first", "last", "since_first", "since_last",
+		"has", "since", "age", "years_since", "in_segment", "consented", "days", "weeks", "hours", "duration", "timestamp",
+		"getHours", "getDayOfWeek", "startsWith", "matches", "size", "exists", "all", "map", "double",
+	} {
+		if !regexp.MustCompile(`\b` + name + `\(`).MatchString(text) {
+			t.Errorf("%s has no example", name)
+		}
+	}
+}
+
+// TestLater: what the reference says is not there is not there.
+func TestLater(t *testing.T) {
+	_, later, ok := strings.Cut(read(t, "rules.md"), "## What this version does not have")
+	if !ok {
+		t.Fatal("the section is gone")
+	}
+	for name, call := range map[string]string{
+		"then": `then(web, email, days(1)) > 1`, "not_then": `not_then(web, email, days(1))`,
+		"decayed_sum": `decayed_sum(purchase.revenue, days(30)) > 1`, "top_percent": `top_percent(count(web), 20)`,
+		"today": `count(web, today()) > 1`, "this_week": `count(web, this_week()) > 1`,
+		"this_month": `count(web, this_month()) > 1`, "calendar_days": `count(web, calendar_days(7)) > 1`,
+	} {
+		_, err := parse("r.yaml", condition(call))
+		if err == nil || !strings.Contains(err.Error(), "this version does not have "+name) {
+			t.Errorf("%s: %v", call, err)
+		}
+		if !strings.Contains(later, name) {
+			t.Errorf("the reference does not say that %s is missing", name)
+		}
+	}
+	for _, kind := range []string{"behaviour_change", "lifecycle"} {
+		_, err := parse("r.yaml", "version: 1\ntriggers:\n  - {id: t, kind: "+kind+"}\n")
+		if err == nil || !strings.Contains(err.Error(), "does not have triggers of kind "+kind) || !strings.Contains(later, kind) {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+	for _, key := range []string{"consent", "only_if", "not_if", "cooldown", "quiet_hours", "at_most"} {
+		_, err := parse("r.yaml", "version: 1\ntriggers:\n  - {id: t, kind: abandoned_cart, "+key+": x}\n")
+		if err == nil || !strings.Contains(err.Error(), "this version does not have") || !strings.Contains(later, key) {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+}
+
+var linkForm = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+
+// TestLinks: links inside the project lead somewhere.
+func TestLinks(t *testing.T) {
+	for _, path := range []string{"rules.md", "formats.md", "operations.md", "../CONTRIBUTING.md", "../CHANGELOG.md"} {
+		for _, m := range linkForm.FindAllStringSubmatch(read(t, path), -1) {
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			file, anchor, _ := strings.Cut(m[1], "#")
+			target := path
+			if file != "" {
+				target = filepath.Join(filepath.Dir(path), file)
+			}
+			if _, err := os.Stat(target); err != nil {
+				t.Errorf("%s: %v", path, err)
+				continue
+			}
+			if anchor != "" && !slices.Contains(anchors(read(t, target)), anchor) {
+				t.Errorf("%s: %s has no heading #%s", path, target, anchor)
+			}
+		}
+	}
+}
+
+// anchors returns the names by which the headings of a document are linked.
+func anchors(text string) []string {
+	var found []string
+	other := regexp.MustCompile(`[^a-z0-9 _-]`)
+	for line := range strings.Lines(text) {
+		if heading := strings.TrimLeft(line, "#"); heading != line {
+			name := other.ReplaceAllString(strings.ToLower(strings.TrimSpace(heading)), "")
+			found = append(found, strings.ReplaceAll(name, " ", "-"))
+		}
+	}
+	return found
+}
+
+// TestConfiguration: the configuration in the reference is valid, and every key
+// that there is stands in the table.
+func TestConfiguration(t *testing.T) {
+	text := read(t, "operations.md")
+	n := 0
+	for _, b := range blocks(t, "operations.md") {
+		if b.info != "yaml" || !strings.HasPrefix(b.text, "app:") {
+			continue
+		}
+		n++
+		if _, err := app.ParseConfig([]byte(b.text), func(string) (string, bool) { return "x", true }); err != nil {
+			t.Errorf("%s\n%v", b.text, err)
+		}
+	}
+	if n == 0 {
+		t.Error("no configuration in operations.md")
+	}
+	for _, key := range configKeys() {
+		if !strings.Contains(text, "| `"+key+"` |") {
+			t.Errorf("operations.md has no row for the key %s", key)
+		}
+	}
+}
