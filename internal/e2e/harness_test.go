@@ -118,6 +118,7 @@ type change struct {
 	Trigger   string `json:"trigger"`
 	Action    string `json:"action"`
 	Effective string `json:"effective_at"`
+	FiredAt   string `json:"fired_at"`
 	text      string
 }
 
