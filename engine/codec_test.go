@@ -3,8 +3,10 @@ package engine_test
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,11 +36,30 @@ triggers:
 
 func testEngine(t testing.TB, text string) *engine.Engine {
 	t.Helper()
-	set, err := rule.Parse([]rule.File{{Name: "test.yaml", Data: []byte(text)}}, schemas.Catalog())
+	var files []rule.File // of at most a megabyte each
+	for head, rest := "", text; rest != ""; {
+		n := min(len(rest), rule.MaxFileSize/2)
+		if n < len(rest) {
+			n = strings.LastIndex(rest[:n], "\n") + 1
+		}
+		files = append(files, rule.File{Name: fmt.Sprintf("test%d.yaml", len(files)), Data: []byte(head + rest[:n])})
+		head, rest = "version: 1\nsegments:\n", rest[n:]
+	}
+	set, err := rule.Parse(files, schemas.Catalog())
 	if err != nil {
 		t.Fatal(err)
 	}
-	zones := func(name string) (*time.Location, bool) { l, err := time.LoadLocation(name); return l, err == nil }
+	known := map[string]*time.Location{}
+	zones := func(name string) (*time.Location, bool) {
+		if l, ok := known[name]; ok {
+			return l, true
+		}
+		l, err := time.LoadLocation(name)
+		if err == nil {
+			known[name] = l
+		}
+		return l, err == nil
+	}
 	p, err := plan.Compile(set.Spec, zones)
 	if err != nil {
 		t.Fatal(err)
