@@ -284,8 +284,8 @@ func TestCompose(t *testing.T) {
 	}
 }
 
-// TestPorts: the configuration that compose mounts is valid, and Prometheus
-// scrapes the address that it names.
+// TestPorts: the configuration that compose mounts is valid, its state is in the
+// volume, and Prometheus scrapes the address that it names.
 func TestPorts(t *testing.T) {
 	conf, err := app.ReadConfig("compose/segmill.yaml")
 	if err != nil {
@@ -294,6 +294,9 @@ func TestPorts(t *testing.T) {
 	host, port, err := net.SplitHostPort(*conf.HTTP)
 	if err != nil || host != "0.0.0.0" {
 		t.Errorf("http is %q, which another container can't reach", *conf.HTTP)
+	}
+	if dir, ok := strings.CutPrefix(conf.State, "/var/lib/segmill/"); !ok || dir == "" {
+		t.Errorf("state is %q: it must be below the volume, so that it can be renamed", conf.State)
 	}
 	var p struct {
 		RuleFiles []string `yaml:"rule_files"`
