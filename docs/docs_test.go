@@ -99,8 +99,8 @@ func examples(t *testing.T, path string) []string {
 		case last == "example":
 			in = true
 		case in && !strings.HasPrefix(last, "---"):
-			code, isCode := strings.CutPrefix(last, "`")
-			if code, isCode = strings.CutSuffix(code, "`"); !isCode {
+			code := strings.Trim(last, "`")
+			if last != "`"+code+"`" {
 				t.Errorf("%s: an example that is no code: %s", path, last)
 			}
 			found = append(found, code)
