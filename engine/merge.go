@@ -63,17 +63,11 @@ func (e *Engine) retell(x *exec, now Millis, cause Cause, silent bool) {
 	}
 	x.late = x.late[:0]
 	for u := range e.p.Units {
-		if silent && e.p.Units[u].Kind == plan.UnitTrigger {
-			continue
-		}
 		x.touched.add(u)
 	}
+	x.silent = silent
 	e.step(x, now, cause, "")
-	for u := range e.p.Units {
-		if unit := &e.p.Units[u]; silent && unit.Kind == plan.UnitTrigger {
-			c.memoryOf(e.p.Triggers[unit.Trigger].Key).Was = unit.Conds[0].Fn(&x.env).True()
-		}
-	}
+	x.silent = false
 	for i := range e.triggers {
 		t := &e.p.Triggers[i]
 		e.triggers[i].Settle(&View{x, t}, c.memoryOf(t.Key))

@@ -33,6 +33,8 @@ type exec struct {
 	out *Output
 	now Millis
 	env expr.Env
+	// silent: rule triggers take their condition as it is and do not fire.
+	silent bool
 
 	touched set // units to evaluate in this step
 	pending set // units that the event touched, evaluated at the customer's instant

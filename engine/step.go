@@ -53,7 +53,7 @@ func (e *Engine) evaluate(x *exec, u int) {
 		t := &e.p.Triggers[unit.Trigger]
 		m := x.c.memoryOf(t.Key)
 		was := m.Was
-		if m.Was = truth >= 0; m.Was && !was {
+		if m.Was = truth >= 0; m.Was && !was && !x.silent {
 			e.shoot(x, unit.Trigger, x.now)
 		}
 		return

@@ -48,10 +48,11 @@ func (t cart) Fire(v *engine.View, m *engine.Memory, _ engine.Millis, f *engine.
 	return true
 }
 
-// Settle takes the last change as told.
+// Settle takes the last change as told if the trigger is due for it. A cart that
+// is empty now is not: a late addition may still make it due.
 func (t cart) Settle(v *engine.View, m *engine.Memory) {
-	if c := v.Cart(); c != nil && c.Last.At != aggregate.None && c.Last.At+t.after <= v.Now() {
-		m.Mark = c.Last.At
+	if t.Due(v, m) <= v.Now() {
+		m.Mark = v.Cart().Last.At
 	}
 }
 
