@@ -64,6 +64,18 @@ func (o *Oracle) person(id string) *person {
 	return p
 }
 
+// Run makes a call on the oracle and returns what is told, and whether an event
+// was accepted.
+func (o *Oracle) Run(c *Call) ([]engine.Effect, bool) {
+	switch c.Do {
+	case DoApply:
+		return o.Apply(c.Record, c.Clock)
+	case DoErase:
+		return o.Erase(c.Customer, c.Clock), true
+	}
+	return o.Advance(c.Customer, c.Clock), true
+}
+
 // Apply folds one event. It returns false, and no effects, if it is a repeat.
 func (o *Oracle) Apply(r Record, clock Millis) ([]engine.Effect, bool) {
 	p := o.person(r.Customer)
@@ -99,6 +111,65 @@ func (o *Oracle) Erase(customer string, clock Millis) []engine.Effect {
 	sortStep(out)
 	delete(o.people, customer)
 	return append(out, engine.Effect{Action: engine.Erased, Customer: customer, At: at, Cause: engine.CauseErasure})
+}
+
+// Rebuild changes the rules. What time has made due before stays as it was told;
+// nobody is told of a trigger because of the change.
+func (o *Oracle) Rebuild(s *plan.Spec, clock Millis) []engine.Effect {
+	n := NewOracle(s, engine.Options{Zones: o.zones, DedupHorizon: o.horizon})
+	n.people = o.people
+	o.spec, o.units = n.spec, n.units
+	var out []engine.Effect
+	for _, id := range slices.Sorted(maps.Keys(o.people)) {
+		if p := o.people[id]; len(p.events) > 0 {
+			out = append(out, o.retell(p, max(p.instant, clock), engine.CauseRuleChange)...)
+		}
+	}
+	return out
+}
+
+// Merge gives one customer, as time has left it, the events of another. A rule trigger whose condition
+// becomes true fires; one that waits for a time and is overdue because of the
+// merge does not.
+func (o *Oracle) Merge(dst, src string, clock Millis) []engine.Effect {
+	d, s := o.person(dst), o.person(src)
+	now := max(d.instant, s.instant, clock)
+	out := o.fire(d, now, nil)
+	d.events = append(d.events, s.events...)
+	return append(out, o.retell(d, now, engine.CauseMerge)...)
+}
+
+// retell evaluates every rule at an instant and tells what differs from what was
+// told. Triggers that wait for a time take what is past as old news.
+func (o *Oracle) retell(p *person, now Millis, cause engine.Cause) []engine.Effect {
+	p.instant = now
+	m := moment{o, p, now}
+	var l []engine.Effect
+	for name := range p.since {
+		if !slices.ContainsFunc(o.units, func(u *unit) bool { return u.trigger == nil && slices.Contains(u.names, name) }) {
+			l = append(l, o.exit(p, name, now, cause, ""))
+		}
+	}
+	for _, u := range o.units {
+		why := reason{cause: cause}
+		switch {
+		case u.trigger == nil:
+			l = append(l, o.move(m, u, why)...)
+		case cause == engine.CauseMerge:
+			l = append(l, o.ruleTrigger(m, u, why)...)
+		default:
+			p.on[u.id] = u.choose(m) != ""
+		}
+	}
+	for i := range o.spec.Triggers {
+		for _, c := range o.occasions(m, &o.spec.Triggers[i]) {
+			if c.due <= now {
+				p.done[c.key] = true
+			}
+		}
+	}
+	sortStep(l)
+	return l
 }
 
 // Members returns the names of the segments that a customer must be a member of

@@ -168,31 +168,39 @@ func parseCall(line string, clock Millis, serial int) (Call, error) {
 	}
 	r := Record{Customer: "c1", At: at, ID: fmt.Sprintf("e%d", serial), Source: "/unknown"}
 	r.Fields = map[string]expr.Value{"machine_open": expr.BoolValue(false), "purpose": expr.StringValue("marketing")}
+	c := Call{Do: DoApply, Customer: "c1", Clock: clock, Record: r}
 	for _, w := range words[1:] {
-		key, value, isField := strings.Cut(w, "=")
-		switch {
-		case !isField:
-			s, ok := plan.StreamByName(key)
-			if !ok {
-				return Call{}, fmt.Errorf("no stream %s", key)
-			}
-			r.Stream = s
-			if s == plan.Purchase {
-				r.Fields["kind"] = expr.StringValue("completed")
-			}
-		case key == "id":
-			r.ID = value
-		case key == "clock":
-			if clock, err = parseInstant(value); err != nil {
-				return Call{}, err
-			}
-		default:
-			if r.Fields[key], err = parseField(key, value); err != nil {
-				return Call{}, err
-			}
+		if err := c.parseWord(w); err != nil {
+			return Call{}, err
 		}
 	}
-	return Call{Do: DoApply, Customer: "c1", Clock: clock, Record: r}, nil
+	return c, nil
+}
+
+// parseWord reads one word of an event: its stream or something about it.
+func (c *Call) parseWord(w string) (err error) {
+	r := &c.Record
+	key, value, isField := strings.Cut(w, "=")
+	if !isField {
+		s, ok := plan.StreamByName(key)
+		if !ok {
+			return fmt.Errorf("no stream %s", key)
+		}
+		r.Stream = s
+		if s == plan.Purchase {
+			r.Fields["kind"] = expr.StringValue("completed")
+		}
+		return nil
+	}
+	switch key {
+	case "id":
+		r.ID = value
+	case "clock":
+		c.Clock, err = parseInstant(value)
+	default:
+		r.Fields[key], err = parseField(key, value)
+	}
+	return err
 }
 
 // parseField reads a field's value; its kind follows from the name.

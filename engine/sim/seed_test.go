@@ -12,7 +12,7 @@ import (
 )
 
 // eachSeed runs a property on random input: for SIM_TIME (a duration, default
-// 4s), or once on SEED, which a failure prints.
+// 3s), or once on SEED, which a failure prints.
 func eachSeed(t *testing.T, f func(t *testing.T, r *rand.Rand)) {
 	t.Helper()
 	run := func(seed uint64) bool {
@@ -26,7 +26,10 @@ func eachSeed(t *testing.T, f func(t *testing.T, r *rand.Rand)) {
 		run(seed)
 		return
 	}
-	limit := 4 * time.Second
+	limit := 3 * time.Second
+	if testing.Short() {
+		limit /= 10
+	}
 	if s := os.Getenv("SIM_TIME"); s != "" {
 		var err error
 		if limit, err = time.ParseDuration(s); err != nil {

@@ -29,6 +29,7 @@ type shopper struct {
 	machine  bool    // a proxy opens every newsletter
 	listens  bool    // has agreed to newsletters
 	referrer string  // what brought them
+	plan     string  // free or pro
 	lavish   float64 // how much they spend, 1 is usual
 
 	agenda   []Record // what happens, in order of time, known up to the next visit
@@ -52,6 +53,7 @@ func newShopper(r *rand.Rand, number int, from, to Millis) *shopper {
 		often: Millis(float64(Day) * (2 + 30*math.Pow(r.Float64(), 2))),
 		buys:  20 + r.IntN(60), reads: r.IntN(70), machine: chance(r, 20), listens: chance(r, 75),
 		referrer: pick(r, "instagram", "google_ads", "referral", "newsletter", "organic"),
+		plan:     pick(r, "free", "free", "pro"),
 		lavish:   0.5 + r.ExpFloat64(),
 	}
 	if chance(r, 50) { // was there when the history begins

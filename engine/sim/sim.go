@@ -6,6 +6,10 @@
 // change. It shares with the engine the types that calls are made of, and no
 // code: a misreading of the specification can then hide in one of the two only.
 // It is meant to be obviously right and is as slow as that takes.
+//
+// The tests of this package run each property on random input for SIM_TIME
+// (default 3s). A failure prints its SEED, with which it can be run again, and
+// the smallest rules and calls that were found to fail.
 package sim
 
 import (

@@ -80,7 +80,7 @@ func skewed(r *rand.Rand, n int) int { return int(float64(n) * math.Pow(r.Float6
 
 // see adds a web event a little later than the last.
 func (v *session) see(name, url string, l ...article) {
-	f := fields("name", name, "session_id", v.name, "url", url, "attributes.plan", pick(v.s.r, "free", "free", "pro"))
+	f := fields("name", name, "session_id", v.name, "url", url, "attributes.plan", v.s.plan)
 	for k, x := range v.from {
 		f[k] = x
 	}
