@@ -42,14 +42,13 @@ type exec struct {
 	overdue []overdue // triggers to judge in this step
 	late    []overdue // those that the event made overdue
 
-	sample   sampleScratch
-	matched  []match
-	before   []before
-	entered  []Effect
-	exited   []Effect
-	fired    []Effect
-	matchSet set
-	same     sameScratch
+	sample  sampleScratch
+	matched []match
+	before  []before
+	entered []Effect
+	exited  []Effect
+	fired   []Effect
+	same    sameScratch
 }
 
 type overdue struct {

@@ -30,7 +30,7 @@ define:
 		{`did(purchase.items.all(j, j.quantity > 1 && cheap))`, `count(purchase.items.all(v0, purchase.items.exists(v2, v2.price < 5.0) && v0.quantity > 1) && purchase.kind == "completed") > 0`},
 		{`did(first_line.quantity > 1)`, `count(purchase.items[0].quantity > 1 && purchase.kind == "completed") > 0`},
 		{`distinct(campaign) > 1 && did(campaign.matches(pattern))`, `count(web.utm_campaign.matches("^a+$")) > 0 && distinct(web.utm_campaign) > 1`},
-		{`silence >= days(3)`, `since(last(activity)) >= days(3)`},
+		{`silence >= days(3)`, `since_last(activity) >= days(3)`},
 		{`did(recent)`, `count(!email.machine_open && email.action == "opened" && email.occurred_at > timestamp("2026-01-01T00:00:00Z")) > 0`},
 	} {
 		if got := when(parse(t, one(tc.in)+defines).Spec); got != tc.want {

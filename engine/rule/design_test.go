@@ -33,12 +33,12 @@ func TestDesign(t *testing.T) {
 	}
 	want := map[string]string{
 		"loyal":              `count(purchase, days(90)) >= 3 && sum(purchase.revenue, days(90)) > 500.0`,
-		"at_risk":            `count(purchase) >= 2 && since(last(activity)) >= days(45)`,
+		"at_risk":            `count(purchase) >= 2 && since_last(activity) >= days(45)`,
 		"opened_not_clicked": `!(count(email.action == "clicked", days(7)) > 0) && count(!email.machine_open && email.action == "opened", days(7)) > 0`,
 		"young_instagram":    `profile.acquisition_source == "instagram" && years_since(profile.birth_date) < 30`,
 		"devoted":            `10 * count(purchase, days(365)) + sum(purchase.revenue, days(365)) / 20 + 5 * years_since(profile.signed_up_at) > 100.0 && in_segment("lifecycle/active")`,
-		"lifecycle/churned":  `count(purchase) > 0 && since(last(activity)) >= days(120)`,
-		"lifecycle/lapsing":  `count(purchase) > 0 && since(last(activity)) >= days(45)`,
+		"lifecycle/churned":  `count(purchase) > 0 && since_last(activity) >= days(120)`,
+		"lifecycle/lapsing":  `count(purchase) > 0 && since_last(activity) >= days(45)`,
 		"lifecycle/loyal":    `count(purchase, days(90)) >= 3`,
 		"lifecycle/active":   `count(purchase) >= 2`,
 		"lifecycle/new":      `count(purchase) == 1`,

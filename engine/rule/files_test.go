@@ -273,7 +273,7 @@ func TestInputs(t *testing.T) {
 	}
 	want := []string{
 		`consented("email", "marketing")`, "count(web, days(1))", "first(purchase)", `in_segment("s0")`, "last(purchase)",
-		"profile.birth_date", "since(last(purchase))", "years_since(profile.birth_date)",
+		"profile.birth_date", "since_last(purchase)", "years_since(profile.birth_date)",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -147,7 +147,7 @@ func nodeText(n *expr.Node) string {
 // sinceNode is the time from a time-valued input to now.
 func (c *compiler) sinceNode(of int) *expr.Node {
 	return c.inputNode(plan.Input{
-		Text: "since(" + c.spec.Inputs[of].Text + ")", Kind: plan.InSince, Type: expr.Duration, Of: of,
+		Text: sinceText(&c.spec.Inputs[of]), Kind: plan.InSince, Type: expr.Duration, Of: of,
 	})
 }
 
@@ -166,4 +166,12 @@ func ruleKind(k expr.Kind) expr.Kind {
 		return expr.Double
 	}
 	return k
+}
+
+// sinceText names the time since an input as people write it.
+func sinceText(of *plan.Input) string {
+	if of.Kind == plan.InAggregate && (of.Agg == plan.AggFirstTime || of.Agg == plan.AggLastTime) {
+		return "since_" + of.Text
+	}
+	return "since(" + of.Text + ")"
 }
