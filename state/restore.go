@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"errors"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -53,21 +54,21 @@ func (t *Task) Replay(changes []Change, meta *Meta, d Digest) (Digest, error) {
 // Load writes changes blindly: no due index, no meta. It is the fast way to fill
 // an empty task; Index must follow.
 func (t *Task) Load(changes []Change) error {
-	b := t.s.db.NewBatch()
-	defer b.Close() //nolint:errcheck // closing a batch only returns its memory
-	for i := range changes {
-		c := &changes[i]
-		var err error
-		if key := t.customerKey(c.Customer); c.Value == nil {
-			err = b.Delete(key, nil)
-		} else {
-			err = b.Set(key, c.Value, nil)
+	return t.update(func(b *pebble.Batch) error {
+		for i := range changes {
+			c := &changes[i]
+			var err error
+			if key := t.customerKey(c.Customer); c.Value == nil {
+				err = b.Delete(key, nil)
+			} else {
+				err = b.Set(key, c.Value, nil)
+			}
+			if err != nil {
+				return err
+			}
 		}
-		if err != nil {
-			return err
-		}
-	}
-	return t.commit(b)
+		return nil
+	})
 }
 
 // Index makes the due index of a task that was filled with Load, and returns the
@@ -93,7 +94,7 @@ func (t *Task) Index() (Digest, int, error) {
 		return err
 	})
 	if err != nil {
-		return d, n, err
+		return d, n, errors.Join(err, b.Close())
 	}
 	return d, n, t.commit(b)
 }

@@ -66,23 +66,32 @@ func (t *Task) Meta() (Meta, bool, error) {
 // Apply writes the changes, the due index and meta in one batch, unsynced: after
 // a crash either all of it is there or none. A nil meta leaves the stored one.
 func (t *Task) Apply(changes []Change, meta *Meta) error {
+	return t.update(func(b *pebble.Batch) error {
+		for i := range changes {
+			if err := t.put(b, &changes[i]); err != nil {
+				return err
+			}
+		}
+		if meta == nil {
+			return nil
+		}
+		return t.putMeta(b, meta)
+	})
+}
+
+// update fills a batch and commits it.
+func (t *Task) update(fill func(*pebble.Batch) error) error {
 	b := t.s.db.NewBatch()
-	defer b.Close() //nolint:errcheck // closing a batch only returns its memory
-	for i := range changes {
-		if err := t.put(b, &changes[i]); err != nil {
-			return err
-		}
-	}
-	if meta != nil {
-		if err := t.putMeta(b, meta); err != nil {
-			return err
-		}
+	if err := fill(b); err != nil {
+		return errors.Join(err, b.Close())
 	}
 	return t.commit(b)
 }
 
+// commit commits a batch and closes it, which whoever gave up waiting for the
+// commit must not do.
 func (t *Task) commit(b *pebble.Batch) error {
-	return t.s.guard(func() error { return b.Commit(pebble.NoSync) })
+	return t.s.guard(func() error { return errors.Join(b.Commit(pebble.NoSync), b.Close()) })
 }
 
 func (t *Task) putMeta(b *pebble.Batch, m *Meta) error {
@@ -115,15 +124,15 @@ func (t *Task) put(b *pebble.Batch, c *Change) error {
 
 // Drop deletes everything of the task.
 func (t *Task) Drop() error {
-	b := t.s.db.NewBatch()
-	defer b.Close() //nolint:errcheck // closing a batch only returns its memory
-	for _, kind := range []byte{kindCustomer, kindDue, kindMeta, kindVersions} {
-		lower, upper := t.bounds(kind)
-		if err := b.DeleteRange(lower, upper, nil); err != nil {
-			return err
+	return t.update(func(b *pebble.Batch) error {
+		for _, kind := range []byte{kindCustomer, kindDue, kindMeta, kindVersions} {
+			lower, upper := t.bounds(kind)
+			if err := b.DeleteRange(lower, upper, nil); err != nil {
+				return err
+			}
 		}
-	}
-	return t.commit(b)
+		return nil
+	})
 }
 
 // Due is an entry of the due index.
