@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/segmill/segmill/engine/rule"
 	"github.com/segmill/segmill/internal/app"
-	"github.com/spf13/cobra"
 )
 
 func checkCommand() *cobra.Command {
@@ -32,12 +33,12 @@ It exits with 78 if there are errors.`,
 			for _, l := range s.Lifecycles {
 				stages += len(l.Stages)
 			}
-			parts := []string{plural(len(s.Segments), "segment")}
+			parts := []string{app.Plural(len(s.Segments), "segment")}
 			if len(s.Lifecycles) > 0 {
-				parts = append(parts, fmt.Sprintf("%s of %s", plural(len(s.Lifecycles), "lifecycle"), plural(stages, "stage")))
+				parts = append(parts, fmt.Sprintf("%s of %s", app.Plural(len(s.Lifecycles), "lifecycle"), app.Plural(stages, "stage")))
 			}
-			parts = append(parts, plural(len(s.Triggers), "trigger"))
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s; %s\n", plural(len(rules.Files), "file"), strings.Join(parts, ", "), warned(rules.Warnings))
+			parts = append(parts, app.Plural(len(s.Triggers), "trigger"))
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s; %s\n", app.Plural(len(rules.Files), "file"), strings.Join(parts, ", "), warned(rules.Warnings))
 			if deny && len(rules.Warnings) > 0 {
 				return badConfig(errors.New("warnings are denied"))
 			}
@@ -52,5 +53,5 @@ func warned(w rule.Problems) string {
 	if len(w) == 0 {
 		return "no problems"
 	}
-	return plural(len(w), "warning")
+	return app.Plural(len(w), "warning")
 }

@@ -1,16 +1,20 @@
 package main
 
 import (
+	"errors"
 	"io/fs"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/segmill/segmill/engine/rule"
 	"github.com/segmill/segmill/examples/shop"
 	"github.com/segmill/segmill/internal/app"
 	"github.com/segmill/segmill/internal/demo"
-	"github.com/spf13/cobra"
-	"golang.org/x/term"
 )
 
 func demoCommand() *cobra.Command {
@@ -24,19 +28,22 @@ and the engine. The shop starts in the past, runs quickly to the present and goe
 on in real time. Everything is in a temporary directory and gone afterwards.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if opt.For > 0 && opt.CatchUp >= opt.For && !cmd.Flags().Changed("catch-up") {
+				opt.CatchUp = opt.For * 3 / 4
+			}
+			if err := opt.Validate(); err != nil {
+				return &exitError{exitUsage, err}
+			}
 			var err error
 			if opt.Rules, err = demoRules(rules); err != nil {
 				return badConfig(err)
 			}
-			opt.Out = cmd.OutOrStdout()
-			if fd := int(os.Stdout.Fd()); opt.Out == os.Stdout && term.IsTerminal(fd) {
-				opt.Terminal = true
-				opt.Width, opt.Height, _ = term.GetSize(fd)
-			}
-			if opt.For > 0 && opt.CatchUp >= opt.For {
-				opt.CatchUp = opt.For * 3 / 4
-			}
-			if err := demo.Run(cmd.Context(), opt); err != nil {
+			opt.Out, opt.Size = cmd.OutOrStdout(), terminalSize(os.Stdout)
+			opt.Colour = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+			// A pipe that is closed, as by head, ends the demo and not the process,
+			// which would leave its files behind.
+			signal.Ignore(syscall.SIGPIPE)
+			if err := demo.Run(cmd.Context(), opt); err != nil && !errors.Is(err, syscall.EPIPE) {
 				return failed(err)
 			}
 			return nil
@@ -50,6 +57,21 @@ on in real time. Everything is in a temporary directory and gone afterwards.`,
 	f.DurationVar(&opt.CatchUp, "catch-up", 40*time.Second, "how long the way to the present takes")
 	f.StringArrayVar(&rules, "rules", nil, "rules to run instead of the example shop's (may be repeated)")
 	return c
+}
+
+// terminalSize returns how to ask a terminal for its size, nil if f is none.
+func terminalSize(f *os.File) func() (width, height int) {
+	fd := int(f.Fd())
+	if !term.IsTerminal(fd) || os.Getenv("TERM") == "dumb" {
+		return nil
+	}
+	return func() (int, int) {
+		w, h, err := term.GetSize(fd)
+		if err != nil || w <= 0 || h <= 0 {
+			return 80, 24
+		}
+		return w, h
+	}
 }
 
 // demoRules loads the rules that are named, or those of the example shop.

@@ -7,12 +7,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
 
-	"github.com/segmill/segmill/engine/rule"
 	"github.com/spf13/cobra"
+
+	"github.com/segmill/segmill/engine/rule"
+	"github.com/segmill/segmill/internal/app"
 )
 
 // Exit codes.
@@ -50,23 +53,31 @@ func main() { os.Exit(run()) }
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
 	err := root().ExecuteContext(ctx)
 	if err == nil {
 		return exitOK
 	}
-	var problems rule.Problems
-	switch {
-	case errors.As(err, &problems):
-		fmt.Fprintln(os.Stderr, problems)
-		fmt.Fprintf(os.Stderr, "\n%s\n", plural(len(problems), "error"))
-	case err.Error() != "":
-		fmt.Fprintln(os.Stderr, "segmill:", err)
-	}
+	explain(os.Stderr, err)
 	var e *exitError
 	if errors.As(err, &e) {
 		return e.code
 	}
 	return exitUsage
+}
+
+// explain prints an error; lists with their length.
+func explain(w io.Writer, err error) {
+	var problems rule.Problems
+	var conf app.ConfigErrors
+	switch {
+	case errors.As(err, &problems):
+		fmt.Fprintf(w, "%s\n\n%s\n", problems, app.Plural(len(problems), "error"))
+	case errors.As(err, &conf):
+		fmt.Fprintf(w, "%s\n\n%s\n", conf, app.Plural(len(conf), "error"))
+	case err.Error() != "":
+		fmt.Fprintln(w, "segmill:", err)
+	}
 }
 
 func root() *cobra.Command {
@@ -83,11 +94,4 @@ Start with: segmill demo`,
 	}
 	c.AddCommand(runCommand(), demoCommand(), checkCommand(), replayCommand(), versionCommand())
 	return c
-}
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return fmt.Sprintf("1 %s", noun)
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

@@ -2,20 +2,21 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
-	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/internal/app"
 	"github.com/segmill/segmill/internal/replay"
 	"github.com/segmill/segmill/schemas"
-	"github.com/spf13/cobra"
-	"golang.org/x/term"
 )
 
 type replayFlags struct {
@@ -40,6 +41,9 @@ A line is an event of one stream (web, email, purchase, profile, consent):
 
   {"stream":"purchase","event_id":"e1","customer_id":"c1",
    "occurred_at":"2026-01-01T00:00:00Z","revenue":"19.90"}
+
+Fields are those of the schemas; docs/formats.md describes them. Erasures
+(tombstones) have no form in a file.
 
 Bad lines are reported with their number on standard error; then the exit code
 is 1.`,
@@ -71,7 +75,7 @@ func (f *replayFlags) check() error {
 		return fmt.Errorf("-o %s: it is jsonl or table", f.output)
 	}
 	now := expr.MillisOf(time.Now())
-	f.untilAt = engine.Never
+	f.untilAt = engine.Never // no event is later
 	if err := instant("--until", f.until, &f.untilAt); err != nil {
 		return err
 	}
@@ -94,42 +98,25 @@ func (f *replayFlags) run(cmd *cobra.Command) error {
 	if f.events != "-" {
 		file, err := os.Open(f.events)
 		if err != nil {
-			return failed(err)
+			return failed(fmt.Errorf("--events: %w", err))
 		}
 		defer file.Close()
 		in = file
 	}
-	zones := app.Zones()
-	reader, err := schemas.NewReader(schemas.Config{
-		Layouts: rules.Engine.Layout,
-		Zones:   func(name string) bool { _, ok := zones(name); return ok },
-	})
+	file, err := f.file(cmd, rules)
 	if err != nil {
 		return failed(err)
 	}
 	out := bufio.NewWriterSize(cmd.OutOrStdout(), 1<<16)
-	print, err := f.printer(out)
-	if err != nil {
+	if file.Runner.Emit, err = f.printer(out); err != nil {
 		return failed(err)
 	}
-	progress := newProgress(os.Stderr)
-	file := replay.File{
-		Runner:   &replay.Runner{Engine: rules.Engine, Grace: app.DefaultGrace, Emit: print},
-		Reader:   reader,
-		Until:    f.untilAt,
-		Latest:   f.latestAt,
-		Progress: progress.show,
-		Bad: func(line int, err error) {
-			progress.clear()
-			fmt.Fprintf(cmd.ErrOrStderr(), "%s:%d: %v\n", f.events, line, err)
-		},
-	}
 	counts, err := file.Run(in)
-	progress.clear()
-	if err == nil {
-		err = out.Flush()
-	}
 	if err != nil {
+		err = fmt.Errorf("--events: %w", err)
+	}
+	file.Progress(replay.Counts{}) // clears the line
+	if err := errors.Join(err, out.Flush()); err != nil {
 		return failed(err)
 	}
 	fmt.Fprintln(cmd.ErrOrStderr(), summary(counts, file.Runner.Customers()))
@@ -139,8 +126,32 @@ func (f *replayFlags) run(cmd *cobra.Command) error {
 	return nil
 }
 
+// file returns a replay that reports to the command's standard error.
+func (f *replayFlags) file(cmd *cobra.Command, rules *app.Rules) (*replay.File, error) {
+	zones := app.Zones()
+	reader, err := schemas.NewReader(schemas.Config{
+		Layouts: rules.Engine.Layout,
+		Zones:   func(name string) bool { _, ok := zones(name); return ok },
+	})
+	if err != nil {
+		return nil, err
+	}
+	progress := newProgress(os.Stderr)
+	return &replay.File{
+		Runner:   &replay.Runner{Engine: rules.Engine, Grace: app.DefaultGrace},
+		Reader:   reader,
+		Until:    f.untilAt,
+		Latest:   f.latestAt,
+		Progress: progress.show,
+		Bad: func(line int, err error) {
+			progress.clear()
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s:%d: %v\n", f.events, line, err)
+		},
+	}, nil
+}
+
 func summary(c replay.Counts, customers int) string {
-	s := fmt.Sprintf("%s, %s", plural(c.Lines, "line"), plural(customers, "customer"))
+	s := fmt.Sprintf("%s, %s", app.Plural(c.Lines, "line"), app.Plural(customers, "customer"))
 	for _, x := range []struct {
 		n    int
 		what string
@@ -152,10 +163,12 @@ func summary(c replay.Counts, customers int) string {
 	return s
 }
 
+const tableFormat = "%-24s  %-12s  %-8s  %-24s  %s"
+
 // printer returns what writes effects to w in the chosen format.
 func (f *replayFlags) printer(w io.Writer) (func([]engine.Effect), error) {
 	if f.output == "table" {
-		fmt.Fprintf(w, "%-24s  %-16s  %-8s  %-28s  %s\n", "AT", "CUSTOMER", "", "SEGMENT OR TRIGGER", "WHY")
+		fmt.Fprintf(w, tableFormat+"\n", "AT", "CUSTOMER", "", "SEGMENT OR TRIGGER", "WHY")
 		return func(effects []engine.Effect) {
 			for i := range effects {
 				fmt.Fprintln(w, tableLine(&effects[i]))
@@ -182,31 +195,11 @@ func (f *replayFlags) printer(w io.Writer) (func([]engine.Effect), error) {
 }
 
 func tableLine(e *engine.Effect) string {
-	return strings.TrimRight(fmt.Sprintf("%-24s  %-16s  %-8s  %-28s  %s", e.At, e.Customer, e.Action, e.Name, why(e)), " ")
-}
-
-// why says in a few words what an effect came from.
-func why(e *engine.Effect) string {
+	why := app.Why(e)
 	if e.Action != engine.Fired {
-		var parts []string
-		for _, p := range e.Evidence {
-			parts = append(parts, p.Name+" = "+p.Value)
-		}
-		return fmt.Sprintf("%s  %s", e.Cause, strings.Join(parts, ", "))
+		why = e.Cause.String() + ": " + why
 	}
-	switch e.Kind {
-	case plan.AbandonedCart:
-		return fmt.Sprintf("%s left, worth %s %s", plural(len(e.Items), "product"), e.Value, e.Currency)
-	case plan.Inactivity:
-		return fmt.Sprintf("silent for %s since %s", plural(int(e.Silent), "day"), e.LastAt)
-	case plan.Anniversary:
-		return fmt.Sprintf("%s after %s", plural(int(e.Years), "year"), e.Date)
-	}
-	var parts []string
-	for _, p := range e.Context {
-		parts = append(parts, p.Name+" = "+p.Value)
-	}
-	return strings.Join(parts, ", ")
+	return strings.TrimRight(fmt.Sprintf(tableFormat, e.At, e.Customer, e.Action, e.Name, why), " ")
 }
 
 // progressLine shows on a terminal how far a replay is, about five times a
@@ -226,8 +219,12 @@ func newProgress(w *os.File) *progressLine {
 	return p
 }
 
+// show is called after every line of the file, and with no lines at the end.
 func (p *progressLine) show(c replay.Counts) {
-	if p.w == nil || c.Lines%256 != 0 {
+	if c.Lines == 0 {
+		p.clear()
+	}
+	if p.w == nil || c.Lines%256 != 0 || c.Lines == 0 {
 		return
 	}
 	now := time.Now()

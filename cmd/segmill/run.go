@@ -3,19 +3,21 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/internal/app"
-	"github.com/spf13/cobra"
-	"golang.org/x/term"
 )
 
 func runCommand() *cobra.Command {
 	var config, until, now string
-	var rebuild bool
+	var opt app.RunOptions
 	c := &cobra.Command{
 		Use:   "run -c segmill.yaml",
 		Short: "Run the engine on Kafka",
@@ -31,38 +33,38 @@ With --rebuild it folds the events again from the earliest that Kafka still has,
 tells nothing of the past, and then tells the differences.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			opt := app.RunOptions{Rebuild: rebuild}
-			for _, x := range []struct {
-				flag, text string
-				to         *engine.Millis
-			}{{"--until", until, &opt.Until}, {"--now", now, &opt.Now}} {
-				if err := instant(x.flag, x.text, x.to); err != nil {
-					return &exitError{exitUsage, err}
-				}
+			if err := errors.Join(instant("--until", until, &opt.Until), instant("--now", now, &opt.Now)); err != nil {
+				return &exitError{exitUsage, err}
 			}
-			conf, err := app.ReadConfig(config)
-			if err != nil {
-				return badConfig(err)
-			}
-			if opt.Until != 0 && conf.Clock != "events" {
-				return badConfig(errors.New("--until needs `clock: events` in the configuration: with the wall clock, time cannot be turned to an instant"))
-			}
-			opt.Logger = app.NewLogger(conf.Log, term.IsTerminal(int(os.Stderr.Fd())))
-			rules, err := app.LoadRules(conf.Rules)
-			if err != nil {
-				return badConfig(err)
-			}
-			if err := app.RunRules(cmd.Context(), conf, rules, opt); err != nil {
-				return failed(err)
-			}
-			return nil
+			return runEngine(cmd, config, opt)
 		},
 	}
 	c.Flags().StringVarP(&config, "config", "c", "segmill.yaml", "configuration file")
 	c.Flags().StringVar(&until, "until", "", "run over history and end at this instant (RFC 3339)")
 	c.Flags().StringVar(&now, "now", "", "take this instant for the present when an event is judged to lie in the future (default: the wall clock)")
-	c.Flags().BoolVar(&rebuild, "rebuild", false, "if rules were changed, fold the retained events again and tell the differences")
+	c.Flags().BoolVar(&opt.Rebuild, "rebuild", false, "if rules were changed, fold the retained events again and tell the differences")
 	return c
+}
+
+func runEngine(cmd *cobra.Command, config string, opt app.RunOptions) error {
+	conf, err := app.ReadConfig(config)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return badConfig(fmt.Errorf("%w: name one with -c; examples/shop/segmill.yaml is one", err))
+	case err != nil:
+		return badConfig(err)
+	case opt.Until != 0 && conf.Clock != "events":
+		return badConfig(fmt.Errorf("%s: --until needs `clock: events`: with the wall clock, time cannot be turned to an instant", config))
+	}
+	rules, err := app.LoadRules(conf.Rules)
+	if err != nil {
+		return badConfig(err)
+	}
+	opt.Logger = app.NewLogger(os.Stderr, conf.Log, term.IsTerminal(int(os.Stderr.Fd())))
+	if err := app.RunRules(cmd.Context(), conf, rules, opt); err != nil {
+		return failed(err)
+	}
+	return nil
 }
 
 // instant parses the value of a flag, if it is given.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
 	"github.com/segmill/segmill/consumer"
 )
 
@@ -42,7 +43,7 @@ func (r readiness) missing() string {
 func serve(addr string, reg *prometheus.Registry, ready readiness, log *slog.Logger) (stop func(), err error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("http: %w", err)
+		return nil, fmt.Errorf("http: give another address, or \"\" for none: %w", err)
 	}
 	srv := &http.Server{
 		Handler:           handler(reg, ready),

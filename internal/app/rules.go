@@ -4,7 +4,6 @@
 package app
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -30,7 +29,7 @@ type Rules struct {
 }
 
 // LoadRules reads rule files and directories (in them, every *.yaml and *.yml
-// file at any depth except *_test.yaml), checks them as one set and compiles
+// file at any depth except *_test.yaml; hidden directories are skipped), checks them as one set and compiles
 // them. A rule.Problems error holds everything that is wrong in the files.
 func LoadRules(paths []string) (*Rules, error) {
 	files, err := readRules(paths)
@@ -70,42 +69,57 @@ func readRules(paths []string) ([]rule.File, error) {
 			return nil
 		}
 		seen[path] = true
-		info, err := os.Stat(path)
-		if err != nil {
-			return err
-		}
-		if info.Size() > rule.MaxFileSize {
-			return fmt.Errorf("%s: %d bytes long, more than %d: split it", path, info.Size(), rule.MaxFileSize)
-		}
-		b, err := os.ReadFile(path)
-		files = append(files, rule.File{Name: path, Data: b})
+		f, err := readRuleFile(path)
+		files = append(files, f)
 		return err
 	}
 	for _, p := range paths {
 		info, err := os.Stat(p)
-		if err != nil {
-			return nil, err
+		switch {
+		case err != nil:
+		case info.IsDir():
+			err = walkRules(p, add)
+		default:
+			err = add(p)
 		}
-		if !info.IsDir() {
-			if err := add(p); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		err = filepath.WalkDir(p, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() || !isRuleFile(path) {
-				return err
-			}
-			return add(path)
-		})
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("rules: %w", err)
 		}
 	}
 	if len(files) == 0 {
-		return nil, errors.New("no rule files: name files, or a directory that holds *.yaml files")
+		return nil, fmt.Errorf("rules: no *.yaml files in %s", strings.Join(paths, ", "))
 	}
 	return files, nil
+}
+
+// walkRules calls add with every rule file below a directory. Hidden directories
+// are passed over: Kubernetes keeps the files of a mounted ConfigMap in one, and
+// links to them.
+func walkRules(dir string, add func(path string) error) error {
+	root := dir + string(filepath.Separator) // follows a link
+	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && path != root && strings.HasPrefix(d.Name(), "."):
+			return filepath.SkipDir
+		case d.IsDir() || !isRuleFile(path):
+			return nil
+		}
+		return add(path)
+	})
+}
+
+func readRuleFile(path string) (rule.File, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return rule.File{}, err
+	}
+	if info.Size() > rule.MaxFileSize {
+		return rule.File{}, fmt.Errorf("%s: %d bytes long, more than %d: split it", path, info.Size(), rule.MaxFileSize)
+	}
+	b, err := os.ReadFile(path)
+	return rule.File{Name: path, Data: b}, err
 }
 
 func isRuleFile(path string) bool {

@@ -5,17 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
+	"net/url"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sr"
+
 	"github.com/segmill/segmill/consumer"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
 	"github.com/segmill/segmill/state"
-	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/sr"
 )
 
 // RunOptions are what a run is told beside its configuration.
@@ -58,14 +59,28 @@ func RunRules(ctx context.Context, conf *Config, rules *Rules, opt RunOptions) e
 		return err
 	}
 	cfg.Metrics = consumer.NewMetrics(reg)
+	spec := rules.Set.Spec
+	opt.Logger.Info("starting", "app", conf.App, "brokers", conf.Kafka.Brokers, "state", conf.State, "clock", conf.Clock,
+		"segments", len(spec.Segments), "lifecycles", len(spec.Lifecycles), "triggers", len(spec.Triggers))
 	for {
 		err := runOnce(ctx, conf, cfg, reg, opt)
+		if err == nil {
+			opt.Logger.Info("stopped")
+		}
 		if !errors.Is(err, state.ErrDamaged) || ctx.Err() != nil {
 			return err
 		}
 		opt.Logger.Error("starting again with a new local state", "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(restartPause):
+		}
 	}
 }
+
+// restartPause keeps a disk that damages everything from being written to without
+// end.
+const restartPause = time.Second
 
 // runOnce opens the local state and runs until the run ends or the state turns
 // out to be damaged.
@@ -92,6 +107,9 @@ func runOnce(ctx context.Context, conf *Config, cfg consumer.Config, reg *promet
 			return err
 		}
 		defer stop()
+	}
+	if err := awaitBroker(ctx, &conf.Kafka, cfg.Kafka, opt.Logger); err != nil || ctx.Err() != nil {
+		return err
 	}
 	return owner.Run(ctx)
 }
@@ -160,20 +178,15 @@ func (c *Config) encoder(ctx context.Context, registry *sr.Client) (*schemas.Enc
 		changes: schemas.MembershipChange, triggers: schemas.TriggerFired,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("schema registry %s: %w", c.Registry.URL, err)
+		return nil, fmt.Errorf("schema registry %s: see registry.url: %w", address(c.Registry.URL), err)
 	}
 	return schemas.NewEncoder(schemas.Avro, c.App, schemas.IDs{Change: ids[changes], Trigger: ids[triggers]})
 }
 
-// NewLogger returns a logger to standard error: text on a terminal, else JSON.
-func NewLogger(level string, terminal bool) *slog.Logger {
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(level)); err != nil {
-		l = slog.LevelInfo
+// address returns a URL without the password that may stand in it.
+func address(u string) string {
+	if parsed, err := url.Parse(u); err == nil {
+		return parsed.Redacted()
 	}
-	o := &slog.HandlerOptions{Level: l}
-	if terminal {
-		return slog.New(slog.NewTextHandler(os.Stderr, o))
-	}
-	return slog.New(slog.NewJSONHandler(os.Stderr, o))
+	return "that is configured"
 }

@@ -12,16 +12,19 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sr"
+	"github.com/twmb/franz-go/pkg/sr/srfake"
 
 	"github.com/segmill/segmill/consumer"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/internal/app"
 	"github.com/segmill/segmill/schemas"
-	"github.com/twmb/franz-go/pkg/kfake"
-	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/sr"
-	"github.com/twmb/franz-go/pkg/sr/srfake"
 )
 
 // Options are the settings of a demonstration.
@@ -38,12 +41,35 @@ type Options struct {
 	CatchUp time.Duration
 	// Rules are the rules to run.
 	Rules *app.Rules
-	// Out is where the view is drawn. Terminal says whether it may be redrawn in
-	// place, Width and Height how large it is; otherwise plain lines are printed.
-	Out           io.Writer
-	Terminal      bool
-	Width, Height int
+	// Out is where the view is drawn.
+	Out io.Writer
+	// Size returns the size of the terminal that Out is, where the view is redrawn
+	// in place; nil if Out is none, and lines are printed.
+	Size func() (width, height int)
+	// Colour allows colours on a terminal.
+	Colour bool
 }
+
+// Validate says which option makes no sense.
+func (o *Options) Validate() error {
+	switch {
+	case o.Customers < 1 || o.Customers > maxCustomers:
+		return fmt.Errorf("customers: %d is not between 1 and %d", o.Customers, maxCustomers)
+	case o.Past <= 0 || o.Past > maxPast:
+		return fmt.Errorf("past: %s is not between 1ms and %s", o.Past, maxPast)
+	case o.CatchUp <= 0:
+		return fmt.Errorf("catch-up: %s is not longer than 0", o.CatchUp)
+	case o.For < 0:
+		return fmt.Errorf("for: %s is less than 0", o.For)
+	}
+	return nil
+}
+
+// Beyond these a demonstration is a load test, and the embedded broker its limit.
+const (
+	maxCustomers = 1_000_000
+	maxPast      = 10 * 365 * day
+)
 
 const (
 	appName    = "demo"
@@ -53,6 +79,9 @@ const (
 // Run runs the demonstration. The broker's and the engine's files are in a
 // temporary directory, which is gone afterwards.
 func Run(ctx context.Context, opt Options) (err error) {
+	if err := opt.Validate(); err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
 	dir, err := os.MkdirTemp("", "segmill-demo-")
 	if err != nil {
 		return err
@@ -77,19 +106,18 @@ func Run(ctx context.Context, opt Options) (err error) {
 		return err
 	}
 	defer shop.close()
-
-	view := newView(opt, shop)
-	logs, err := os.Create(filepath.Join(dir, "log"))
-	if err != nil {
-		return err
+	var logs tail
+	err = together(ctx, opt, conf, shop, slog.New(slog.NewTextHandler(&logs, nil)))
+	if err != nil && logs.String() != "" {
+		err = fmt.Errorf("%w\nthe end of the log:\n%s", err, logs.String())
 	}
-	defer logs.Close()
-	return together(ctx, opt, conf, shop, view, slog.New(slog.NewTextHandler(logs, nil)))
+	return err
 }
 
 // together runs the engine, the shop and the view until ctx ends or one fails.
 // Whoever ends first ends the others; all have ended when it returns.
-func together(ctx context.Context, opt Options, conf *app.Config, shop *shop, view *view, log *slog.Logger) error {
+func together(ctx context.Context, opt Options, conf *app.Config, shop *shop, log *slog.Logger) error {
+	view := newView(opt, shop)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	parts := []func() error{
@@ -113,8 +141,33 @@ func together(ctx context.Context, opt Options, conf *app.Config, shop *shop, vi
 			all = errors.Join(all, err)
 		}
 	}
-	view.finish()
-	return all
+	return errors.Join(all, view.finish())
+}
+
+// tail keeps the end of a log, to be shown if something fails.
+type tail struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+const tailBytes = 4 << 10
+
+// Write adds to the log.
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.b = append(t.b, p...)
+	if n := len(t.b) - tailBytes; n > 0 {
+		t.b = slices.Delete(t.b, 0, n)
+	}
+	return len(p), nil
+}
+
+// String returns what is kept.
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.b)
 }
 
 func config(dir string, brokers []string, registry string) *app.Config {
@@ -146,6 +199,7 @@ func newShop(ctx context.Context, opt Options, conf *app.Config, registry string
 		return nil, err
 	}
 	s := &shop{opt: opt}
+	s.at.Store(time.Now().Add(-opt.Past).UnixMilli())
 	var byStream [plan.NumStreams]int
 	for topic, st := range inputs {
 		s.topics[st], byStream[st] = topic, ids[schemas.Subject(topic)]

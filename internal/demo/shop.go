@@ -6,10 +6,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/schemas"
-	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // shop publishes a history: from the past in quick motion, and in real time once
@@ -42,9 +43,8 @@ func (s *shop) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	start := time.Now()
-	from := start.Add(-s.opt.Past)
+	from := time.UnixMilli(s.at.Load()).UTC()
 	speed := float64(s.opt.Past) / float64(s.opt.CatchUp)
-	s.at.Store(from.UnixMilli())
 	h := newHistory(s.opt.Seed, s.opt.Customers, from)
 	next := h.next()
 	tick := time.NewTicker(tickEvery)
@@ -81,7 +81,7 @@ func (s *shop) publish(ctx context.Context, e *happening, fail context.CancelCau
 	s.client.Produce(ctx, &kgo.Record{Topic: s.topics[e.stream], Key: []byte(e.customer), Value: value, Timestamp: e.at},
 		func(_ *kgo.Record, err error) {
 			if err != nil {
-				fail(err)
+				fail(fmt.Errorf("demo shop: %w", err))
 			}
 		})
 	s.published.Add(1)

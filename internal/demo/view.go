@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -12,7 +13,7 @@ import (
 
 	"github.com/segmill/segmill/consumer"
 	"github.com/segmill/segmill/engine"
-	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/app"
 )
 
 // view shows what the engine finds: on a terminal a picture that is redrawn, else
@@ -28,15 +29,21 @@ type view struct {
 	fired    map[string]int // by trigger
 	changes  int
 	triggers int
-	news     []string // the latest effects, the newest last
-	told     map[string]int
+	news     []news // the latest, the newest last
+	untold   int    // news since the last lines
 }
 
-// kept is how many effects are remembered to be shown.
+// news is one effect as it is shown.
+type news struct {
+	effect engine.Effect // without lists
+	text   string
+}
+
+// kept is how much news is remembered to be shown.
 const kept = 200
 
 func newView(opt Options, s *shop) *view {
-	v := &view{opt: opt, shop: s, start: time.Now(), members: map[string]int{}, fired: map[string]int{}, told: map[string]int{}}
+	v := &view{opt: opt, shop: s, start: time.Now(), members: map[string]int{}, fired: map[string]int{}}
 	spec := opt.Rules.Set.Spec
 	for _, seg := range spec.Segments {
 		v.members[seg.ID] = 0
@@ -69,53 +76,70 @@ func (v *view) effects(_ int32, l []engine.Effect) {
 			v.fired[e.Name]++
 			v.triggers++
 		}
-		v.told[e.Name]++
-		v.news = append(v.news, newsLine(e))
+		v.tell(e)
 	}
 	if n := len(v.news) - kept; n > 0 {
 		v.news = slices.Delete(v.news, 0, n)
 	}
 }
 
+// tell adds an effect to the news. Leaving one stage of a lifecycle for another
+// is one piece of news.
+func (v *view) tell(e *engine.Effect) {
+	if e.Action == engine.Entered && e.From != "" {
+		for i := len(v.news) - 1; i >= 0 && v.news[i].effect.Customer == e.Customer && v.news[i].effect.At == e.At; i-- {
+			if left := &v.news[i].effect; left.Action == engine.Exited && left.Name == e.From {
+				v.news = slices.Delete(v.news, i, i+1)
+				v.untold--
+				break
+			}
+		}
+	}
+	v.untold++
+	v.news = append(v.news, news{
+		effect: engine.Effect{Action: e.Action, Customer: strings.Clone(e.Customer), Name: e.Name, At: e.At, From: e.From},
+		text:   newsLine(e),
+	})
+}
+
 // newsLine tells an effect in one line.
 func newsLine(e *engine.Effect) string {
-	at := e.At.Time().Format("2006-01-02 15:04")
+	action, what := e.Action.String(), e.Name
 	switch {
+	case e.Action == engine.Fired:
+		what += ": " + app.Why(e)
 	case e.Action == engine.Entered && e.From != "":
-		return fmt.Sprintf("%s  %-8s moved    %s -> %s", at, e.Customer, e.From, e.Name)
-	case e.Action == engine.Entered, e.Action == engine.Exited:
-		return fmt.Sprintf("%s  %-8s %-8s %s (%s)", at, e.Customer, e.Action, e.Name, e.Cause)
+		action, what = "moved", e.From+" -> "+e.Name
+	default:
+		what += " (" + e.Cause.String() + ")"
 	}
-	return fmt.Sprintf("%s  %-8s %-8s %s: %s", at, e.Customer, e.Action, e.Name, payload(e))
+	return fmt.Sprintf("%s  %-8s %-8s %s", e.At.Time().Format(minutes), e.Customer, action, what)
 }
 
-func payload(e *engine.Effect) string {
-	switch e.Kind {
-	case plan.AbandonedCart:
-		return fmt.Sprintf("%d products left, %s %s", len(e.Items), e.Value, e.Currency)
-	case plan.Inactivity:
-		return fmt.Sprintf("silent for %d days", e.Silent)
-	case plan.Anniversary:
-		return fmt.Sprintf("%d years since %s", e.Years, e.Date)
-	}
-	var parts []string
-	for _, p := range e.Context {
-		parts = append(parts, p.Name+" "+p.Value)
-	}
-	return strings.Join(parts, ", ")
-}
+// minutes is how instants are shown.
+const minutes = "2006-01-02 15:04"
 
-// run draws until ctx ends.
+// How often the view is brought up to date.
+const (
+	drawEvery = 200 * time.Millisecond
+	lineEvery = time.Second
+)
+
+// run draws until ctx ends or nothing can be written any more.
 func (v *view) run(ctx context.Context) error {
-	every := time.Second
-	if v.opt.Terminal {
-		every = 200 * time.Millisecond
-		fmt.Fprint(v.opt.Out, "\x1b[?1049h\x1b[?25l") // another screen, no cursor
+	every := lineEvery
+	if v.opt.Size != nil {
+		every = drawEvery
+		if _, err := io.WriteString(v.opt.Out, "\x1b[?1049h\x1b[?25l"); err != nil { // another screen, no cursor
+			return err
+		}
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		v.draw()
+		if err := v.draw(); err != nil {
+			return err
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -124,107 +148,75 @@ func (v *view) run(ctx context.Context) error {
 	}
 }
 
-func (v *view) draw() {
+func (v *view) draw() error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.opt.Terminal {
-		fmt.Fprint(v.opt.Out, v.picture())
-		return
+	var text string
+	if v.opt.Size != nil {
+		text = v.picture(v.opt.Size())
+	} else {
+		text = v.lines()
 	}
-	fmt.Fprintln(v.opt.Out, v.status())
-	show := v.news
-	if len(show) > linesASecond {
-		show = show[len(show)-linesASecond:]
-	}
-	for _, l := range show {
-		fmt.Fprintln(v.opt.Out, "  "+l)
-	}
-	v.news = v.news[:0]
+	_, err := io.WriteString(v.opt.Out, text)
+	return err
 }
 
-// linesASecond is how many effects are printed a second where there is no
-// terminal.
+// linesASecond is how much news is printed a second where there is no terminal.
 const linesASecond = 5
+
+// lines is what happened since it was last asked: figures and the latest news.
+func (v *view) lines() string {
+	text := v.status() + "\n"
+	show := v.news
+	if n := min(len(show), v.untold); n < len(show) {
+		show = show[len(show)-n:]
+	}
+	if n := len(show) - linesASecond; n > 0 {
+		show = show[n:]
+	}
+	for _, n := range show {
+		text += "  " + n.text + "\n"
+	}
+	if n := v.untold - len(show); n > 0 {
+		text += fmt.Sprintf("  and %d more before these\n", n)
+	}
+	v.untold = 0
+	return text
+}
 
 // status is the line of figures.
 func (v *view) status() string {
 	published, at, present := v.shop.progress()
-	where := "replaying the past"
+	where := "the past, in quick motion"
 	if present {
 		where = "live"
 	}
-	line := fmt.Sprintf("%s  %s  %d events", at.Time().Format("2006-01-02 15:04"), where, published)
+	line := fmt.Sprintf("%s  %s  %s", at.Time().Format(minutes), where, app.Plural(int(published), "event"))
 	if o := v.owner.Load(); o != nil {
 		st := o.Status()
 		line += fmt.Sprintf(", %.0f a second, lag %d", st.EventsPerSecond, st.Lag)
 	}
-	return line + fmt.Sprintf("  %d changes, %d triggers", v.changes, v.triggers)
-}
-
-const barWidth = 24
-
-// picture draws segments on the left, triggers under them, and news at the
-// bottom, in the height that there is.
-func (v *view) picture() string {
-	var b strings.Builder
-	line := func(format string, args ...any) {
-		s := fmt.Sprintf(format, args...)
-		if r := []rune(s); v.opt.Width > 0 && len(r) > v.opt.Width {
-			s = string(r[:v.opt.Width])
-		}
-		b.WriteString(s + "\x1b[K\r\n")
-	}
-	b.WriteString("\x1b[H")
-	line("segmill demo: an embedded broker, a shop of %d customers and the engine, live", v.opt.Customers)
-	line("%s", v.status())
-	line("")
-	rows := 3
-	most := 1
-	for _, n := range v.members {
-		most = max(most, n)
-	}
-	room := max(4, v.opt.Height-9-len(v.fired))
-	ids := slices.Sorted(maps.Keys(v.members))
-	if len(ids) > room {
-		ids = ids[:room]
-	}
-	line("%-28s %7s", "SEGMENT", "MEMBERS")
-	for _, id := range ids {
-		n := v.members[id]
-		line("%-28s %7d  %s", id, n, strings.Repeat("█", n*barWidth/most))
-	}
-	line("")
-	line("%-28s %7s", "TRIGGER", "FIRED")
-	for _, id := range slices.Sorted(maps.Keys(v.fired)) {
-		line("%-28s %7d", id, v.fired[id])
-	}
-	line("")
-	rows += len(ids) + len(v.fired) + 4
-	news := v.news
-	if n := max(0, v.opt.Height-rows-2); len(news) > n {
-		news = news[len(news)-n:]
-	}
-	for _, l := range news {
-		line("%s", l)
-	}
-	b.WriteString("\x1b[J\x1b[7m Ctrl-C ends the demo \x1b[0m")
-	return b.String()
+	return line + fmt.Sprintf("  %s, %s", app.Plural(v.changes, "change"), app.Plural(v.triggers, "trigger"))
 }
 
 // finish leaves the picture and prints what it came to.
-func (v *view) finish() {
+func (v *view) finish() error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.opt.Terminal {
-		fmt.Fprint(v.opt.Out, "\x1b[?25h\x1b[?1049l")
+	text := ""
+	if v.opt.Size != nil {
+		text = "\x1b[?25h\x1b[?1049l"
 	}
 	published, at, _ := v.shop.progress()
-	fmt.Fprintf(v.opt.Out, "\n%d events of %d customers up to %s, in %s: %d membership changes, %d triggers\n",
-		published, v.opt.Customers, at.Time().Format("2006-01-02 15:04"), time.Since(v.start).Round(time.Second), v.changes, v.triggers)
+	text += fmt.Sprintf("\n%s of %s up to %s, in %s: %s, %s\n",
+		app.Plural(int(published), "event"), app.Plural(v.opt.Customers, "customer"), at.Time().Format(minutes),
+		time.Since(v.start).Round(time.Second), app.Plural(v.changes, "membership change"), app.Plural(v.triggers, "trigger"))
 	for _, id := range slices.Sorted(maps.Keys(v.members)) {
-		fmt.Fprintf(v.opt.Out, "  %-28s %6d members\n", id, v.members[id])
+		text += fmt.Sprintf("  %-28s %6d members\n", id, v.members[id])
 	}
 	for _, id := range slices.Sorted(maps.Keys(v.fired)) {
-		fmt.Fprintf(v.opt.Out, "  %-28s %6d fired\n", id, v.fired[id])
+		text += fmt.Sprintf("  %-28s %6d fired\n", id, v.fired[id])
 	}
+	_, err := io.WriteString(v.opt.Out, text)
+	return err
 }

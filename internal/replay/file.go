@@ -23,13 +23,13 @@ type File struct {
 	Latest engine.Millis
 	// Bad is called with every bad line; lines count from 1.
 	Bad func(line int, err error)
-	// Progress is called after every line.
+	// Progress is called after every line; nil if nobody looks.
 	Progress func(c Counts)
 }
 
 // Counts says what became of the lines.
 type Counts struct {
-	Lines      int
+	Lines      int // with empty ones, which mean nothing
 	Bad        int
 	Duplicates int
 	Skipped    int // later than Until
@@ -42,19 +42,19 @@ func (f *File) Run(in io.Reader) (Counts, error) {
 	var ev engine.Event
 	r := bufio.NewReaderSize(in, 1<<16)
 	for {
-		line, err := readLine(r)
-		if len(bytes.TrimSpace(line)) > 0 {
-			c.Lines++
-			f.line(&c, bytes.TrimSpace(line), &ev)
-			f.Progress(c)
-		} else if err == nil {
-			c.Lines++
+		line, length, err := readLine(r)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return c, err
 		}
-		if errors.Is(err, io.EOF) {
-			break
+		if length > 0 {
+			c.Lines++
+			f.line(&c, line, length, &ev)
+		}
+		if f.Progress != nil {
+			f.Progress(c)
 		}
 		if err != nil {
-			return c, err
+			break
 		}
 	}
 	to := f.Until
@@ -67,11 +67,17 @@ func (f *File) Run(in io.Reader) (Counts, error) {
 	return c, nil
 }
 
-func (f *File) line(c *Counts, line []byte, ev *engine.Event) {
-	_, err := f.Reader.ReadJSONLine(line, ev)
-	if err == nil && ev.At > f.Latest {
-		err = fmt.Errorf("occurred_at %s is in the future: give --now if the file is", ev.At)
+// byteOrderMark is what some editors put before the first line.
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
+func (f *File) line(c *Counts, line []byte, length int, ev *engine.Event) {
+	if c.Lines == 1 {
+		line = bytes.TrimPrefix(line, byteOrderMark)
 	}
+	if line = bytes.TrimSpace(line); len(line) == 0 {
+		return
+	}
+	err := f.read(line, length, ev)
 	switch {
 	case err != nil:
 		c.Bad++
@@ -83,20 +89,38 @@ func (f *File) line(c *Counts, line []byte, ev *engine.Event) {
 	}
 }
 
-// maxLine bounds the memory that one line takes; what is longer is read to its
-// end and reported by the reader as too long.
-const maxLine = 4 << 20
+// read makes an event of a line.
+func (f *File) read(line []byte, length int, ev *engine.Event) error {
+	switch {
+	case length > maxLine+len("\r\n"):
+		return fmt.Errorf("%d bytes long, more than %d", length, maxLine)
+	case string(line) == "null":
+		return errors.New("a replay has no erasures: a tombstone needs Kafka's time and key")
+	}
+	if _, err := f.Reader.ReadJSONLine(line, ev); err != nil {
+		return err
+	}
+	if ev.At > f.Latest {
+		return fmt.Errorf("occurred_at %s is after %s, the latest that is believed: give --now if the file is of the future", ev.At, f.Latest)
+	}
+	return nil
+}
 
-// readLine returns the next line; of one longer than maxLine only the start.
-func readLine(r *bufio.Reader) ([]byte, error) {
-	var line []byte
+// maxLine is the longest line that is read, in bytes: what the reader takes of a
+// record.
+const maxLine = 1 << 20
+
+// readLine returns the next line with its length. Of a line longer than maxLine
+// it returns the start only, so that it takes no memory.
+func readLine(r *bufio.Reader) (line []byte, length int, err error) {
 	for {
 		part, err := r.ReadSlice('\n')
+		length += len(part)
 		if len(line) < maxLine {
 			line = append(line, part...)
 		}
 		if !errors.Is(err, bufio.ErrBufferFull) {
-			return line, err
+			return line, length, err
 		}
 	}
 }

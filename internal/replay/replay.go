@@ -19,35 +19,47 @@ type Runner struct {
 
 	customers map[string]*engine.Customer
 	due       wakes
-	queued    map[*engine.Customer]engine.Millis // the wake-up last put into due
+	wakes     map[*engine.Customer]*wake // what stands in due
 	started   bool
 	latest    engine.Millis // the greatest event time
 	clock     engine.Millis
 	out       engine.Output
 }
 
-// wake is an entry of the due index. One whose instant is no longer the
-// customer's is stale.
+// wake is the entry of a customer in the due index. Each has one at most: it is
+// moved, not left behind, when the instant changes.
 type wake struct {
 	at engine.Millis
 	c  *engine.Customer
+	i  int // index in wakes
 }
 
-type wakes []wake
+// wakes is a heap, the earliest first; customers that are due at one instant are
+// in the order of their ids.
+type wakes []*wake
 
 func (w wakes) Len() int { return len(w) }
 func (w wakes) Less(i, j int) bool {
 	return w[i].at < w[j].at || w[i].at == w[j].at && w[i].c.ID < w[j].c.ID
 }
-func (w wakes) Swap(i, j int) { w[i], w[j] = w[j], w[i] }
+
+func (w wakes) Swap(i, j int) {
+	w[i], w[j] = w[j], w[i]
+	w[i].i, w[j].i = i, j
+}
 
 // Push and Pop serve container/heap.
-func (w *wakes) Push(x any) { *w = append(*w, x.(wake)) }
+func (w *wakes) Push(x any) {
+	e := x.(*wake)
+	e.i = len(*w)
+	*w = append(*w, e)
+}
 
 // Pop removes the last entry.
 func (w *wakes) Pop() any {
 	old := *w
 	x := old[len(old)-1]
+	old[len(old)-1] = nil
 	*w = old[:len(old)-1]
 	return x
 }
@@ -57,7 +69,7 @@ func (w *wakes) Pop() any {
 func (r *Runner) Feed(ev *engine.Event) bool {
 	if r.customers == nil {
 		r.customers = map[string]*engine.Customer{}
-		r.queued = map[*engine.Customer]engine.Millis{}
+		r.wakes = map[*engine.Customer]*wake{}
 	}
 	if !r.started {
 		r.started, r.latest, r.clock = true, ev.At, ev.At-r.Grace
@@ -82,13 +94,7 @@ func (r *Runner) Turn(to engine.Millis) {
 	}
 	r.clock = max(r.clock, to)
 	for len(r.due) > 0 && r.due[0].at <= r.clock {
-		w := heap.Pop(&r.due).(wake)
-		if r.queued[w.c] == w.at {
-			delete(r.queued, w.c)
-		}
-		if w.c.Wake() != w.at {
-			continue
-		}
+		w := r.due[0]
 		r.Engine.Advance(w.c, w.at, &r.out)
 		r.told(w.c)
 	}
@@ -100,9 +106,18 @@ func (r *Runner) told(c *engine.Customer) {
 		r.Emit(r.out.Effects)
 	}
 	r.out.Reset()
-	if at := c.Wake(); at != engine.Never && r.queued[c] != at {
-		r.queued[c] = at
-		heap.Push(&r.due, wake{at, c})
+	at, w := c.Wake(), r.wakes[c]
+	switch {
+	case w == nil && at != engine.Never:
+		w = &wake{at: at, c: c}
+		r.wakes[c] = w
+		heap.Push(&r.due, w)
+	case w != nil && at == engine.Never:
+		heap.Remove(&r.due, w.i)
+		delete(r.wakes, c)
+	case w != nil && at != w.at:
+		w.at = at
+		heap.Fix(&r.due, w.i)
 	}
 }
 

@@ -1,0 +1,106 @@
+package app
+
+import (
+	"net/url"
+	"regexp"
+	"slices"
+	"time"
+)
+
+var appName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,99}$`)
+
+// maxCommitInterval keeps a transaction well within the time after which a broker
+// aborts it.
+const maxCommitInterval = 5 * time.Second
+
+// validate fills in what follows from other settings, and tells r of everything
+// that is missing or does not fit together.
+func (c *Config) validate(r *configReader) {
+	need := func(ok bool, path, format string, args ...any) {
+		if !ok && !r.failed(path) {
+			r.fail(r.lines[path], path, format, args...)
+		}
+	}
+	oneOf := func(path, value string, values ...string) {
+		need(slices.Contains(values, value), path, "%q is none of %s", value, join(values))
+	}
+	need(appName.MatchString(c.App), "app", "a name of letters, digits, '.', '_' and '-' is required, such as `app: shop`; it never changes afterwards")
+	need(len(c.Rules) > 0, "rules", "name at least one rule file or directory, such as `rules: [rules]`")
+	need(c.State != "", "state", "a directory is required")
+	oneOf("clock", c.Clock, "wall", "events")
+	oneOf("dead_letter.payload", c.DeadLetter.Payload, "original", "hash")
+	oneOf("log", c.Log, "debug", "info", "warn", "error")
+	interval := time.Duration(c.CommitInterval)
+	need(interval > 0 && interval <= maxCommitInterval, "commit_interval", "%s is not between 1ms and %s", c.CommitInterval, maxCommitInterval)
+	c.Kafka.validate(need, oneOf)
+	c.Topics.validate(need)
+	c.validateOutput(need, oneOf)
+}
+
+type (
+	needFunc  func(ok bool, path, format string, args ...any)
+	oneOfFunc func(path, value string, values ...string)
+)
+
+func (k *KafkaConfig) validate(need needFunc, oneOf oneOfFunc) {
+	need(len(k.Brokers) > 0 && !slices.Contains(k.Brokers, ""), "kafka.brokers", "name at least one broker, such as `brokers: [localhost:9092]`")
+	need(time.Duration(k.SessionTimeout) >= time.Second, "kafka.session_timeout", "%s is too short: brokers take 6s at least, unless they are configured otherwise", k.SessionTimeout)
+	if s := k.SASL; s != nil {
+		oneOf("kafka.sasl.mechanism", s.Mechanism, "plain", "scram-sha-256", "scram-sha-512")
+		need(s.User != "", "kafka.sasl.user", "it is required with kafka.sasl")
+		need(s.Password != "", "kafka.sasl.password", "it is required with kafka.sasl; take it from the environment: \"${KAFKA_PASSWORD}\"")
+	}
+	if t := k.TLS; t != nil {
+		need((t.Cert == "") == (t.Key == ""), "kafka.tls", "cert and key belong together: give both or none")
+	}
+}
+
+func (t *TopicsConfig) validate(need needFunc) {
+	need(len(t.Inputs()) > 0, "topics", "name at least one input: web, email, purchase, profile or consent")
+	seen := map[string]string{}
+	for _, x := range []struct{ key, name string }{
+		{"web", t.Web}, {"email", t.Email}, {"purchase", t.Purchase}, {"profile", t.Profile}, {"consent", t.Consent},
+		{"changes", t.Changes}, {"triggers", t.Triggers},
+	} {
+		path := "topics." + x.key
+		if x.name == "" {
+			need(x.key != "changes" && x.key != "triggers", path, "an output needs a topic")
+			continue
+		}
+		need(seen[x.name] == "", path, "%s is topics.%s already: each needs a topic of its own", x.name, seen[x.name])
+		seen[x.name] = x.key
+	}
+	if c := t.Create; c != nil {
+		need(c.Partitions >= 0, "topics.create.partitions", "it can't be less than 0")
+		need(c.Replication >= 0, "topics.create.replication", "it can't be less than 0")
+	}
+}
+
+func (c *Config) validateOutput(need needFunc, oneOf oneOfFunc) {
+	if c.Output.Format == "" {
+		if c.Output.Format = "json"; c.Registry.URL != "" {
+			c.Output.Format = "avro"
+		}
+	}
+	oneOf("output.format", c.Output.Format, "avro", "json")
+	need(c.Output.Format != "avro" || c.Registry.URL != "", "output.format", "avro needs a schema registry: set registry.url, or format: json")
+	if c.Registry.URL == "" {
+		return
+	}
+	u, err := url.Parse(c.Registry.URL)
+	need(err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "", "registry.url", "an address is needed such as http://localhost:8081")
+	need(err != nil || u.User == nil, "registry.url", "it is printed in errors: put user and password into registry.user and registry.password")
+}
+
+// join writes a list as a sentence does.
+func join(l []string) string {
+	s := l[0]
+	for i, x := range l[1:] {
+		if i == len(l)-2 {
+			s += " and " + x
+		} else {
+			s += ", " + x
+		}
+	}
+	return s
+}

@@ -1,0 +1,293 @@
+package app
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/prometheus/common/model"
+	"go.yaml.in/yaml/v4"
+)
+
+// ConfigError is one thing that is wrong in a configuration.
+type ConfigError struct {
+	File string // "" if it was not read from a file
+	Line int    // 0 if the error is of something that is not there
+	// Message begins with the key and says what to write.
+	Message string
+}
+
+// Error names the place and says what is wrong.
+func (e ConfigError) Error() string {
+	switch {
+	case e.Line == 0 && e.File == "":
+		return e.Message
+	case e.Line == 0:
+		return e.File + ": " + e.Message
+	}
+	return fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Message)
+}
+
+// ConfigErrors is everything that is wrong in a configuration, in the order of
+// the file.
+type ConfigErrors []ConfigError
+
+// Error prints the errors, one a line.
+func (l ConfigErrors) Error() string {
+	lines := make([]string, len(l))
+	for i, e := range l {
+		lines[i] = e.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// ReadConfig reads a configuration file. ${NAME} in a value stands for the
+// environment variable NAME, which must be set. Relative paths count from the
+// file's directory. What is wrong in the file comes back as ConfigErrors.
+func ReadConfig(path string) (*Config, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	c, errs := parseConfig(b, os.LookupEnv)
+	if len(errs) > 0 {
+		for i := range errs {
+			errs[i].File = path
+		}
+		return nil, errs
+	}
+	dir := filepath.Dir(path)
+	rel := func(p *string) {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+	}
+	for i := range c.Rules {
+		rel(&c.Rules[i])
+	}
+	rel(&c.State)
+	if t := c.Kafka.TLS; t != nil {
+		rel(&t.CA)
+		rel(&t.Cert)
+		rel(&t.Key)
+	}
+	return c, nil
+}
+
+// ParseConfig reads a configuration. lookup finds environment variables. What is
+// wrong comes back as ConfigErrors.
+func ParseConfig(b []byte, lookup func(string) (string, bool)) (*Config, error) {
+	c, errs := parseConfig(b, lookup)
+	if len(errs) > 0 {
+		return nil, errs
+	}
+	return c, nil
+}
+
+func parseConfig(b []byte, lookup func(string) (string, bool)) (*Config, ConfigErrors) {
+	c := DefaultConfig()
+	r := configReader{lookup: lookup, lines: map[string]int{}}
+	var root yaml.Node
+	if err := yaml.Unmarshal(b, &root); err != nil {
+		return nil, ConfigErrors{{Message: err.Error()}}
+	}
+	if len(root.Content) > 0 {
+		r.read(root.Content[0], reflect.ValueOf(&c).Elem(), "")
+	}
+	c.validate(&r)
+	slices.SortStableFunc(r.errs, func(a, b ConfigError) int { return a.Line - b.Line })
+	return &c, r.errs
+}
+
+// configReader fills a Config from a YAML tree and notes everything that does not
+// fit. It is strict where a YAML library is kind: a key that stands twice or has
+// no value is an error too.
+type configReader struct {
+	lookup func(string) (string, bool)
+	errs   ConfigErrors
+	lines  map[string]int // where each key stands that was read
+}
+
+func (r *configReader) fail(line int, path, format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if path != "" {
+		text = path + ": " + text
+	}
+	r.errs = append(r.errs, ConfigError{Line: line, Message: text})
+}
+
+// failed reports whether an error is told of a key or of something below it.
+func (r *configReader) failed(path string) bool {
+	return slices.ContainsFunc(r.errs, func(e ConfigError) bool {
+		rest, ok := strings.CutPrefix(e.Message, path)
+		return ok && rest != "" && strings.ContainsRune(":.[", rune(rest[0]))
+	})
+}
+
+// read fills v from n, which stands at path.
+func (r *configReader) read(n *yaml.Node, v reflect.Value, path string) {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	r.lines[path] = n.Line
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" && n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) == 0 {
+		r.fail(n.Line, path, "it has no value: give one, or leave the key out")
+		return
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		p := reflect.New(v.Type().Elem())
+		r.read(n, p.Elem(), path)
+		v.Set(p)
+	case reflect.Struct:
+		r.readKeys(n, v, path)
+	case reflect.Slice:
+		if n.Kind != yaml.SequenceNode {
+			r.fail(n.Line, path, "a list is needed, such as [a, b]")
+			return
+		}
+		list := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
+		for i, e := range n.Content {
+			r.read(e, list.Index(i), fmt.Sprintf("%s[%d]", path, i))
+		}
+		v.Set(list)
+	default:
+		r.readValue(n, v, path)
+	}
+}
+
+func (r *configReader) readKeys(n *yaml.Node, v reflect.Value, path string) {
+	if n.Kind != yaml.MappingNode {
+		what := path
+		if what == "" {
+			what = "the configuration"
+		}
+		r.fail(n.Line, "", "%s: keys with values are needed, such as %s: …", what, keys(v.Type())[0])
+		return
+	}
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		at := strings.TrimPrefix(path+"."+key.Value, ".")
+		field := slices.Index(keys(v.Type()), key.Value)
+		switch {
+		case field < 0:
+			r.fail(key.Line, at, "%s", unknownKey(key.Value, v.Type()))
+		case seen[key.Value]:
+			r.fail(key.Line, at, "the key stands twice")
+		default:
+			seen[key.Value] = true
+			r.read(value, v.Field(field), at)
+		}
+	}
+}
+
+// readValue reads a text, a number or a duration.
+func (r *configReader) readValue(n *yaml.Node, v reflect.Value, path string) {
+	if n.Kind != yaml.ScalarNode {
+		r.fail(n.Line, path, "one value is needed, not a list or keys")
+		return
+	}
+	text, ok := r.expand(n, path)
+	if !ok {
+		return
+	}
+	switch v.Interface().(type) {
+	case Duration:
+		d, err := model.ParseDuration(text)
+		if err != nil {
+			r.fail(n.Line, path, "%q is not a duration such as 100ms, 30m or 45d", n.Value)
+			return
+		}
+		v.SetInt(int64(d))
+	case string, Secret:
+		v.SetString(text)
+	default: // the others are integers
+		i, err := strconv.ParseInt(text, 10, v.Type().Bits())
+		if err != nil {
+			r.fail(n.Line, path, "%q is not a whole number of %d bits", n.Value, v.Type().Bits())
+			return
+		}
+		v.SetInt(i)
+	}
+}
+
+var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
+
+// expand replaces ${NAME} in a value.
+func (r *configReader) expand(n *yaml.Node, path string) (text string, ok bool) {
+	ok = true
+	text = variable.ReplaceAllStringFunc(n.Value, func(m string) string {
+		name := m[2 : len(m)-1]
+		v, found := r.lookup(name)
+		if !found {
+			r.fail(n.Line, path, "the environment variable %s is not set", name)
+			ok = false
+		}
+		return v
+	})
+	return text, ok
+}
+
+// keys returns the keys of a struct in the order of its fields.
+func keys(t reflect.Type) []string {
+	l := make([]string, t.NumField())
+	for i := range l {
+		l[i] = t.Field(i).Tag.Get("yaml")
+	}
+	return l
+}
+
+// unknownKey says what to write instead of a key that t does not have: one that
+// is spelled nearly so, or the same one where it belongs.
+func unknownKey(key string, t reflect.Type) string {
+	known := keys(t)
+	best, least := "", 3
+	for _, k := range known {
+		if d := distance(key, k); d < least && d < len(k) {
+			best, least = k, d
+		}
+	}
+	if best != "" {
+		return fmt.Sprintf("there is no such key: did you mean %s?", best)
+	}
+	root := reflect.TypeFor[Config]()
+	for i := range root.NumField() {
+		f := root.Field(i)
+		section := f.Tag.Get("yaml")
+		if f.Type.Kind() == reflect.Struct && slices.Contains(keys(f.Type), key) {
+			return fmt.Sprintf("there is no such key here: did you mean %s.%s?", section, key)
+		}
+	}
+	if t != root && slices.Contains(keys(root), key) {
+		return fmt.Sprintf("there is no such key here: %s stands at the left margin", key)
+	}
+	return "there is no such key, only " + strings.Join(known, ", ")
+}
+
+// distance returns how many letters must be added, removed or replaced to make b
+// of a (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			d := diagonal
+			if a[i] != b[j] {
+				d++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(d, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
