@@ -34,11 +34,17 @@ func (t *Task) acquire(ctx context.Context) (*session, error) {
 	if err := s.fence(ctx); err != nil {
 		return s, fmt.Errorf("fence: %w", err)
 	}
+	if err := s.at("fenced"); err != nil {
+		return s, err
+	}
 	start := s.cfg.Now()
 	if err := s.restore(ctx); err != nil {
 		return s, fmt.Errorf("restore: %w", err)
 	}
 	since(s.cfg.Metrics.restore, start, s.cfg.Now())
+	if err := s.at("restored"); err != nil {
+		return s, err
+	}
 	s.customers = newCustomers(s.cfg.Engine, t.store)
 	if err := s.checkPosition(); err != nil {
 		return s, err
@@ -52,8 +58,10 @@ func (t *Task) acquire(ctx context.Context) (*session, error) {
 	s.limitInputs()
 	t.committed(s.pos)
 	var err error
-	s.fetch, err = newFetcher(t.o.opts(), t.n, s.inputs)
-	return s, err
+	if s.fetch, err = newFetcher(t.o.opts(), t.n, s.inputs); err != nil {
+		return s, err
+	}
+	return s, s.at("acquired")
 }
 
 // fence makes the transactional producer. Initialising it right away, and not

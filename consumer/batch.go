@@ -26,8 +26,8 @@ type batch struct {
 	// results and causes are counted when the batch has committed.
 	results map[result]int
 	causes  map[string]int
-	// only is the record taken last, for a batch of one step; nil for a timer.
-	only *place
+	// only is the record taken last, for a batch of one step; zero for a timer.
+	only place
 	// deferred: overdue timers are left because of their rate.
 	deferred bool
 }
@@ -58,8 +58,8 @@ func (b *batch) reset() {
 	}
 }
 
-// step counts one step. only is its record, nil for a timer.
-func (s *session) step(only *place, bytes int) {
+// step counts one step. only is its record, zero for a timer.
+func (s *session) step(only place, bytes int) {
 	b := &s.batch
 	if b.steps == 0 {
 		b.since = s.cfg.Now()
@@ -73,7 +73,7 @@ func (s *session) step(only *place, bytes int) {
 func (s *session) take(in *input) error {
 	h := &in.head
 	at := place{in.topic, h.rec.Offset}
-	s.step(&at, len(h.rec.Value))
+	s.step(at, len(h.rec.Value))
 	s.batch.moved = true
 	what, err := s.dispatch(in, h, at)
 	if err != nil {
@@ -142,7 +142,7 @@ func (s *session) fire() error {
 		if !s.allowed(at) {
 			return nil
 		}
-		s.step(nil, 0)
+		s.step(place{}, 0)
 		s.cfg.Engine.Advance(e.c, at, &s.batch.out)
 		if e.c.Wake() <= at {
 			return stopped(s.t.n, "a customer's wake-up at %v did not go away when it fired; this is a defect", at)

@@ -54,6 +54,9 @@ func (s *session) write(ctx context.Context, pos *Position, changes []state.Chan
 		return err
 	}
 	s.cfg.Metrics.transactions.WithLabelValues("committed").Inc()
+	if err := s.at("ended"); err != nil {
+		return err
+	}
 	s.pos, s.versions, s.next = pos, nil, offset+1
 	meta := state.Meta{
 		Position: pos.append(nil), Versions: versions,
@@ -63,7 +66,7 @@ func (s *session) write(ctx context.Context, pos *Position, changes []state.Chan
 		return err
 	}
 	s.t.committed(pos)
-	return nil
+	return s.at("applied")
 }
 
 // nextPosition returns the position that the batch leads to, without its digest.
@@ -137,6 +140,9 @@ func (s *session) transact(ctx context.Context, records []*kgo.Record) (int64, e
 	if err := s.producer.BeginTransaction(); err != nil {
 		return 0, fmt.Errorf("begin transaction: %w", err)
 	}
+	if err := s.at("begun"); err != nil {
+		return 0, err
+	}
 	var d delivery
 	for _, r := range records {
 		s.producer.Produce(ctx, r, d.done)
@@ -148,6 +154,9 @@ func (s *session) transact(ctx context.Context, records []*kgo.Record) (int64, e
 		return 0, s.produceError(err)
 	} else if n != len(records) {
 		return 0, fmt.Errorf("produce: %d of %d records were answered", n, len(records))
+	}
+	if err := s.at("produced"); err != nil {
+		return 0, err
 	}
 	if err := s.producer.EndTransaction(ctx, kgo.TryCommit); err != nil {
 		return 0, fmt.Errorf("end transaction: %w", err)

@@ -70,6 +70,9 @@ type Config struct {
 	// Rebuild allows the state to be made again from the inputs because the rules
 	// have changed. Without it changed rules are an error.
 	Rebuild bool
+	// failAt, of tests, is called at the named points of the protocol. An error is
+	// what a crash would be to the task.
+	failAt func(task int32, point string) error
 	// SkipDeleted lets a task go on at the earliest record that is left when
 	// retention has deleted records that it had not read. Without it the partition
 	// stops.

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"math"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -22,7 +23,8 @@ type input struct {
 	origin bool // the repartition topic: records carry the coordinates of another one
 	queue  []*kgo.Record
 	head   head
-	loaded bool // head is valid
+	loaded bool      // head is valid
+	retry  time.Time // when to read the next record again that could not be read; zero if none
 
 	// next is the offset of the first record that is not taken, past control
 	// records; limit ends the reading of a run that has an end.

@@ -98,6 +98,9 @@ func (s *session) rebuild(ctx context.Context, want map[string]string) error {
 	if err := s.refold(ctx, scratch); err != nil {
 		return fmt.Errorf("rebuild: %w", err)
 	}
+	if err := s.at("refolded"); err != nil {
+		return err
+	}
 	former := map[string]string{}
 	maps.Copy(former, s.stored.Former)
 	maps.Copy(former, s.stored.Hashes)
@@ -110,6 +113,9 @@ func (s *session) rebuild(ctx context.Context, want map[string]string) error {
 	}
 	if err := s.retell(ctx, scratch, former); err != nil {
 		return fmt.Errorf("rebuild: %w", err)
+	}
+	if err := s.at("retold"); err != nil {
+		return err
 	}
 	s.versions = &Versions{Hashes: want}
 	s.rebuilding = false
@@ -255,7 +261,7 @@ func (s *session) retellOne(ctx context.Context, id string, fresh *engine.Custom
 	if err != nil {
 		return err
 	}
-	s.step(nil, 0)
+	s.step(place{}, 0)
 	s.cfg.Engine.Rebuild(e.c, fresh, former, s.clock.now, &s.batch.out)
 	s.customers.touch(e)
 	s.encode()

@@ -169,6 +169,9 @@ func (r *restoring) finish(end int64) error {
 	if err := r.flush(); err != nil {
 		return err
 	}
+	if err := s.at("replayed"); err != nil {
+		return err
+	}
 	s.cfg.Metrics.restored.Add(float64(r.records))
 	if r.fresh != nil {
 		r.versions = r.fresh

@@ -38,7 +38,6 @@ type session struct {
 	horizon  engine.Millis // events beyond it are dead letters
 	blocked  time.Time     // since when a topic has been waited for, zero if none
 	gaveUp   bool          // it is not waited for any longer
-	retry    time.Time     // when to read a head again that the registry did not let us read
 	tokens   float64       // overdue timers that may fire
 	refilled time.Time
 	until    *untilTask // of a run that has an end
@@ -110,7 +109,7 @@ func (s *session) ready() bool {
 		if in.missing() && len(in.queue) == 0 {
 			return false
 		}
-		some = some || in.loaded || s.retry.IsZero() && !in.closed && len(in.queue) > 0 && in.queue[0].Offset < in.limit
+		some = some || in.loaded || in.retry.IsZero() && !in.closed && len(in.queue) > 0 && in.queue[0].Offset < in.limit
 	}
 	return some
 }
@@ -209,16 +208,16 @@ func (s *session) loadOne(in *input) error {
 			in.queue = in.queue[1:]
 			continue
 		}
-		if !s.retry.IsZero() && s.cfg.Now().Before(s.retry) {
+		if !in.retry.IsZero() && s.cfg.Now().Before(in.retry) {
 			return nil
 		}
 		if err := s.read(in, r); err != nil {
 			// Nothing is known of the record: it is as good as not in hand.
 			s.t.log.Warn("record can't be read now; it is tried again", "topic", in.topic, "offset", r.Offset, "error", err)
-			s.retry = s.cfg.Now().Add(registryRetry)
+			in.retry = s.cfg.Now().Add(registryRetry)
 			return nil
 		}
-		s.retry = time.Time{}
+		in.retry = time.Time{}
 		in.queue = in.queue[1:]
 		if in.closed {
 			in.scanned = r.Offset + 1
@@ -296,6 +295,14 @@ func (s *session) publish() {
 	s.t.set(func(st *TaskStatus) {
 		st.Clock, st.Lag, st.Customers, st.behind = s.clock.now, lag, len(s.customers.byID), behind
 	})
+}
+
+// at passes a point of the protocol.
+func (s *session) at(point string) error {
+	if s.cfg.failAt == nil {
+		return nil
+	}
+	return s.cfg.failAt(s.t.n, point)
 }
 
 func (s *session) close() {

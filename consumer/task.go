@@ -153,19 +153,19 @@ func (t *Task) grow() {
 
 // shrink makes the next batch smaller after a transaction of n steps that can't
 // be produced. If it was one step, the record at fault becomes a dead letter.
-func (t *Task) shrink(n int, only *place, err error) error {
+func (t *Task) shrink(n int, only place, err error) error {
 	if n > 1 {
 		t.limit = max(1, n/2)
 		return err
 	}
 	t.limit = 1
-	if only == nil {
+	if only == (place{}) {
 		return stopped(t.n, "the outputs of a timer can't be produced: %w", err)
 	}
-	if t.poison[*only] {
+	if t.poison[only] {
 		return stopped(t.n, "the dead letter of %s offset %d can't be produced: %w", only.topic, only.offset, err)
 	}
-	t.poison[*only] = true
+	t.poison[only] = true
 	return err
 }
 

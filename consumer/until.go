@@ -123,6 +123,9 @@ func (s *session) reachedEnd(ctx context.Context) (bool, error) {
 		if err := s.commit(ctx); err != nil {
 			return false, err
 		}
+		if err := s.at("inputs read"); err != nil {
+			return false, err
+		}
 		u.note(u.arrived, s.t.n, u.all)
 		u.phase = waitingForOthers
 	case waitingForOthers:
@@ -132,6 +135,9 @@ func (s *session) reachedEnd(ctx context.Context) (bool, error) {
 		default:
 		}
 	case readingForwarded:
+		if err := s.at("forwarded read"); err != nil {
+			return false, err
+		}
 		s.clock.now = max(s.clock.now, u.instant)
 		s.batch.moved = true // the clock, which is to be committed
 		u.phase = firingTimers
