@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -73,6 +74,7 @@ type Config struct {
 	// failAt, of tests, is called at the named points of the protocol. An error is
 	// what a crash would be to the task.
 	failAt func(task int32, point string) error
+	watch  time.Duration // watchInterval, but for tests
 	// SkipDeleted lets a task go on at the earliest record that is left when
 	// retention has deleted records that it had not read. Without it the partition
 	// stops.
@@ -152,6 +154,7 @@ func (c *Config) validate() error {
 	if c.Metrics == nil {
 		c.Metrics = NewMetrics(nil)
 	}
+	c.watch = cmp.Or(c.watch, watchInterval)
 	for _, missing := range []struct {
 		is   bool
 		name string

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/state"
 )
@@ -52,6 +53,12 @@ func isFatal(err error) bool {
 // isFenced reports whether another owner has initialised the transactional id.
 func isFenced(err error) bool {
 	return errors.Is(err, kerr.InvalidProducerEpoch) || errors.Is(err, kerr.ProducerFenced)
+}
+
+// isUnreachable reports whether an error says only that brokers can't be reached
+// now.
+func isUnreachable(err error) bool {
+	return !isFatal(err) && (kgo.IsRetryableBrokerErr(err) || kerr.IsRetriable(err))
 }
 
 // isDeterministic reports whether producing the same record again would fail in

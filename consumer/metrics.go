@@ -29,6 +29,7 @@ type Metrics struct {
 	acquisitions *prometheus.CounterVec // reason
 	mergeWaits   prometheus.Counter
 	state        *prometheus.GaugeVec // state
+	stateBytes   *prometheus.GaugeVec // kind
 	clockStopped prometheus.Gauge
 	kafka        []kgo.Hook // kprom, registered once for all clients
 }
@@ -68,13 +69,14 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m.acquisitions = vec("task_acquisitions_total", "Times a task was acquired, by reason.", "reason")
 	m.mergeWaits = counter("merge_waits_exceeded_total", "Times that records were taken without waiting any longer for another topic.")
 	m.state = gauges("tasks", "Tasks of this instance by state.", "state")
+	m.stateBytes = gauges("state_bytes", "Size of the local state.", "kind")
 	m.clockStopped = prometheus.NewGauge(prometheus.GaugeOpts{
 		Namespace: "segmill", Name: "clock_stopped", Help: "1 while timers are stopped because the wall clock jumped ahead.",
 	})
 	if reg != nil {
 		reg.MustRegister(m.events, m.lag, m.changes, m.triggers, m.timerDelay, m.commit, m.fold, m.endToEnd,
 			m.restore, m.restored, m.deadLetters, m.forwarded, m.earlyWakes, m.overdue, m.transactions, m.acquisitions,
-			m.mergeWaits, m.state, m.clockStopped)
+			m.mergeWaits, m.state, m.stateBytes, m.clockStopped)
 		m.kafka = kafkaHooks(reg)
 	}
 	return m

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/engine"
@@ -67,13 +66,16 @@ const handOver = time.Second
 // again, and Run again with it.
 func (o *Owner) Run(ctx context.Context) error {
 	if err := o.prepare(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return fmt.Errorf("consumer: %w", err)
 	}
 	defer o.admin.Close()
 	defer o.kill()
 	var helpers sync.WaitGroup
 	helping, stopHelpers := context.WithCancel(o.hard)
-	for _, help := range []func(context.Context){o.ends.run, o.progress, o.verifier.run} {
+	for _, help := range []func(context.Context){o.ends.run, o.progress, o.verifier.run, o.watchTopics} {
 		helpers.Go(func() { help(helping) })
 	}
 	err := o.member(ctx)
@@ -81,6 +83,9 @@ func (o *Owner) Run(ctx context.Context) error {
 	helpers.Wait()
 	return err
 }
+
+// brokerRetry is how long to wait before brokers are asked again.
+const brokerRetry = time.Second
 
 // prepare makes everything that tasks need.
 func (o *Owner) prepare(ctx context.Context) (err error) {
@@ -93,6 +98,14 @@ func (o *Owner) prepare(ctx context.Context) (err error) {
 		}
 	}()
 	n, err := o.prepareTopics(ctx)
+	for err != nil && isUnreachable(err) && ctx.Err() == nil {
+		o.cfg.Logger.Warn("brokers do not answer; waiting for them", "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(brokerRetry):
+		}
+		n, err = o.prepareTopics(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -201,6 +214,9 @@ func (o *Owner) assigned(parts []int32) {
 		}
 		o.start(p)
 	}
+	if o.until != nil && len(o.tasks) < int(o.partitions) {
+		o.cfg.Logger.Warn("a run with an end waits until this instance has every partition", "has", len(o.tasks), "of", o.partitions)
+	}
 }
 
 // start runs a task. A task of the same partition that is still on its way out is
@@ -307,9 +323,9 @@ func (o *Owner) cacheShare() int64 {
 
 // topicID returns the id of a topic.
 func (o *Owner) topicID(ctx context.Context, topic string) ([16]byte, error) {
-	topics, err := kadm.NewClient(o.admin).ListTopics(ctx, topic)
+	topics, err := o.describe(ctx, topic)
 	if err != nil {
 		return [16]byte{}, err
 	}
-	return [16]byte(topics[topic].ID), topics[topic].Err
+	return topics[topic].id, topics[topic].err
 }

@@ -518,3 +518,30 @@ func (h *heard) sorted() []string {
 	defer h.mu.Unlock()
 	return slices.SortedFunc(slices.Values(h.list), cmp.Compare[string])
 }
+
+// addPartition raises the number of a topic's partitions to n.
+func (g *rig) addPartition(topic string, n int) {
+	g.Helper()
+	got, err := kadm.NewClient(g.cl).UpdatePartitions(context.Background(), n, topic)
+	if err == nil {
+		err = got.Error()
+	}
+	if err != nil {
+		g.Fatal(err)
+	}
+}
+
+// setting returns a setting of a topic.
+func (g *rig) setting(topic, key string) string {
+	g.Helper()
+	got, err := kadm.NewClient(g.cl).DescribeTopicConfigs(context.Background(), topic)
+	if err != nil {
+		g.Fatal(err)
+	}
+	for _, c := range got[0].Configs {
+		if c.Key == key {
+			return c.MaybeValue()
+		}
+	}
+	return ""
+}

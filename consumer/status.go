@@ -119,6 +119,10 @@ func (o *Owner) progress(ctx context.Context) {
 }
 
 func (o *Owner) gauges(tasks []TaskStatus) {
+	size := o.cfg.Store.Stats()
+	for kind, n := range map[string]int64{"disk": size.DiskBytes, "block_cache": size.CacheBytes, "memtable": size.MemTableBytes} {
+		o.cfg.Metrics.stateBytes.WithLabelValues(kind).Set(float64(n))
+	}
 	states := map[TaskState]int{}
 	for _, t := range tasks {
 		states[t.State]++

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,20 +15,63 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// topicInfo is what the brokers say of a topic.
+type topicInfo struct {
+	id         [16]byte
+	partitions int32
+	replicas   int // of the partition that has the fewest
+	err        error
+}
+
+// describe asks about topics. The admin package would answer from a cache that can
+// be seconds old. A topic that does not exist has an error.
+func (o *Owner) describe(ctx context.Context, topics ...string) (map[string]topicInfo, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	for _, topic := range topics {
+		t := kmsg.NewMetadataRequestTopic()
+		t.Topic = kmsg.StringPtr(topic)
+		req.Topics = append(req.Topics, t)
+	}
+	resp, err := req.RequestWith(ctx, o.admin)
+	if err != nil {
+		return nil, err
+	}
+	infos := make(map[string]topicInfo, len(topics))
+	for _, topic := range topics {
+		infos[topic] = topicInfo{err: kerr.UnknownTopicOrPartition}
+	}
+	for _, t := range resp.Topics {
+		info := topicInfo{id: t.TopicID, partitions: int32(len(t.Partitions)), err: kerr.ErrorForCode(t.ErrorCode)}
+		for i, p := range t.Partitions {
+			if n := len(p.Replicas); i == 0 || n < info.replicas {
+				info.replicas = n
+			}
+		}
+		if t.Topic != nil {
+			infos[*t.Topic] = info
+		}
+	}
+	return infos, nil
+}
+
+// settle is how long a created topic may take to be known everywhere.
+const settle = 250 * time.Millisecond
+
 // prepareTopics creates the topics that are missing, if that is allowed, and
 // checks that all fit together. It returns how many partitions they have.
 func (o *Owner) prepareTopics(ctx context.Context) (int32, error) {
 	adm := kadm.NewClient(o.admin)
 	c := &o.cfg
-	want := c.Create.Partitions
-	if want > 0 {
+	if c.Create.Partitions > 0 {
+		inputs := map[string]map[string]*string{}
 		for _, topic := range c.Inputs {
-			if err := o.create(ctx, adm, topic, want, nil); err != nil {
-				return 0, err
-			}
+			inputs[topic] = nil
+		}
+		if err := o.createMissing(ctx, adm, c.Create.Partitions, inputs); err != nil {
+			return 0, err
 		}
 	}
-	topics, err := adm.ListTopics(ctx, c.Inputs...)
+	topics, err := o.describe(ctx, c.Inputs...)
 	if err != nil {
 		return 0, err
 	}
@@ -34,16 +79,17 @@ func (o *Owner) prepareTopics(ctx context.Context) (int32, error) {
 	if err != nil {
 		return 0, err
 	}
+	own := ownTopics(c)
 	if c.Create.Topics {
-		if err := o.createOwn(ctx, adm, n); err != nil {
+		if err := o.createMissing(ctx, adm, n, own); err != nil {
 			return 0, err
 		}
 	}
-	own := []string{c.changelog(), c.repartition(), c.deadLetters(), c.Changes, c.Triggers}
-	if topics, err = adm.ListTopics(ctx, append(own, c.Inputs...)...); err != nil {
+	names := slices.Sorted(maps.Keys(own))
+	if topics, err = o.describe(ctx, append(slices.Clone(names), c.Inputs...)...); err != nil {
 		return 0, err
 	}
-	if _, err := sameCount(topics, own, n); err != nil {
+	if _, err := sameCount(topics, names, n); err != nil {
 		return 0, err
 	}
 	o.warn(ctx, adm, topics)
@@ -52,59 +98,75 @@ func (o *Owner) prepareTopics(ctx context.Context) (int32, error) {
 
 // sameCount returns the number of partitions that all of names have. want is what
 // the inputs have, 0 if these are the inputs.
-func sameCount(topics kadm.TopicDetails, names []string, want int32) (int32, error) {
+func sameCount(topics map[string]topicInfo, names []string, want int32) (int32, error) {
 	first := "the inputs"
 	for _, name := range names {
-		t, ok := topics[name]
-		if !ok || t.Err != nil {
-			return 0, fmt.Errorf("topic %s: %w", name, errors.Join(t.Err, kerr.UnknownTopicOrPartition))
+		t := topics[name]
+		if t.err != nil {
+			return 0, fatal("topic %s: %w", name, t.err)
 		}
-		switch n := int32(len(t.Partitions)); {
+		switch n := t.partitions; {
 		case want == 0:
 			first, want = name, n
 		case n != want:
-			return 0, fmt.Errorf("%s has %d partitions and %s has %d: a customer's records must be in the same partition of every topic, so the counts must be equal",
+			return 0, fatal("%s has %d partitions and %s has %d: a customer's records must be in the same partition of every topic, so the counts must be equal",
 				name, n, first, want)
 		}
 	}
 	return want, nil
 }
 
-// createOwn creates the topics that the engine writes.
-func (o *Owner) createOwn(ctx context.Context, adm *kadm.Client, n int32) error {
+// ownTopics returns the topics that the engine writes with the settings that they
+// are created with.
+func ownTopics(c *Config) map[string]map[string]*string {
 	ms := func(d time.Duration) *string { s := strconv.FormatInt(d.Milliseconds(), 10); return &s }
 	text := func(s string) *string { return &s }
-	forever := map[string]*string{
+	return map[string]map[string]*string{
+		c.changelog(): {
+			"cleanup.policy": text("compact"),
+			// How long after a deletion a copy on disk can still be brought up to date.
+			"delete.retention.ms": ms(tombstonesKept),
+			// A restore reads everything that is not compacted yet.
+			"min.cleanable.dirty.ratio": text("0.1"),
+			"segment.ms":                ms(6 * time.Hour),
+		},
 		// Forwarded records are the only copy that a rebuild can read of records
 		// that came to a wrong partition.
-		"cleanup.policy": text("delete"), "retention.ms": text("-1"),
+		c.repartition(): {"cleanup.policy": text("delete"), "retention.ms": text("-1")},
+		c.deadLetters(): nil,
+		c.Changes:       nil,
+		c.Triggers:      nil,
 	}
-	compacted := map[string]*string{
-		"cleanup.policy": text("compact"),
-		// How long after a deletion a copy on disk can still be brought up to date.
-		"delete.retention.ms": ms(tombstonesKept),
-		// A restore reads everything that is not compacted yet.
-		"min.cleanable.dirty.ratio": text("0.1"),
-		"segment.ms":                ms(6 * time.Hour),
-	}
-	for _, t := range []struct {
-		name    string
-		configs map[string]*string
-	}{
-		{o.cfg.changelog(), compacted},
-		{o.cfg.repartition(), forever},
-		{o.cfg.deadLetters(), nil},
-		{o.cfg.Changes, nil},
-		{o.cfg.Triggers, nil},
-	} {
-		if err := o.create(ctx, adm, t.name, n, t.configs); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
-// create creates a topic unless it exists.
+// createMissing creates those of the topics that do not exist, and waits until
+// they are known. Who may not create topics can still run when they exist.
+func (o *Owner) createMissing(ctx context.Context, adm *kadm.Client, n int32, topics map[string]map[string]*string) error {
+	names := slices.Sorted(maps.Keys(topics))
+	for wait := 0; ; wait++ {
+		have, err := o.describe(ctx, names...)
+		if err != nil {
+			return err
+		}
+		missing := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !errors.Is(have[name].err, kerr.UnknownTopicOrPartition) })
+		if len(missing) == 0 || wait > 40 {
+			return nil // sameCount says which is missing
+		}
+		for _, topic := range missing {
+			if wait == 0 {
+				if err := o.create(ctx, adm, topic, n, topics[topic]); err != nil {
+					return err
+				}
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(min(settle, settle*time.Duration(wait))):
+		}
+	}
+}
+
 func (o *Owner) create(ctx context.Context, adm *kadm.Client, topic string, n int32, configs map[string]*string) error {
 	replication := o.cfg.Create.Replication
 	if replication == 0 {
@@ -112,7 +174,7 @@ func (o *Owner) create(ctx context.Context, adm *kadm.Client, topic string, n in
 	}
 	r, err := adm.CreateTopic(ctx, n, replication, configs, topic)
 	if errors.Is(err, kerr.TopicAlreadyExists) {
-		return nil
+		return nil // by another instance
 	}
 	if err != nil {
 		return fmt.Errorf("create topic %s: %w (%s)", topic, err, r.ErrMessage)
@@ -121,25 +183,46 @@ func (o *Owner) create(ctx context.Context, adm *kadm.Client, topic string, n in
 	return nil
 }
 
+// watchInterval is how often the topics are looked at while the engine runs.
+const watchInterval = 30 * time.Second
+
+// watchTopics ends the run when an input gets more partitions: nobody would read
+// the new ones, and the keys of the others would move.
+func (o *Owner) watchTopics(ctx context.Context) {
+	tick := time.NewTicker(o.cfg.watch)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		topics, err := o.describe(ctx, o.cfg.Inputs...)
+		if err != nil {
+			continue
+		}
+		for name, t := range topics {
+			if t.err == nil && t.partitions != o.partitions {
+				o.fail(fatal("%s now has %d partitions and had %d: a customer's records would go to another partition than its state; move the inputs to new topics and begin with another app name",
+					name, t.partitions, o.partitions))
+				return
+			}
+		}
+	}
+}
+
 // warn says which settings of the cluster are weaker than the guarantees assume.
-func (o *Owner) warn(ctx context.Context, adm *kadm.Client, topics kadm.TopicDetails) {
+func (o *Owner) warn(ctx context.Context, adm *kadm.Client, topics map[string]topicInfo) {
 	if v, err := o.transactionVersion(ctx); err == nil && v < 2 {
 		o.cfg.Logger.Warn("the cluster's transaction.version is below 2: a delayed end of a transaction can reach a later one (KIP-890); raise it with kafka-features",
 			"transaction_version", v)
 	}
-	var few []string
-	for _, t := range topics.Sorted() {
-		for _, p := range t.Partitions {
-			if len(p.Replicas) < 3 {
-				few = append(few, t.Topic)
-				break
-			}
-		}
-	}
+	names := slices.Sorted(maps.Keys(topics))
+	few := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return topics[name].replicas >= 3 })
 	if len(few) > 0 {
 		o.cfg.Logger.Warn("topics with fewer than 3 replicas: losing a broker can lose what was committed", "topics", few)
 	}
-	configs, err := adm.DescribeTopicConfigs(ctx, topics.Names()...)
+	configs, err := adm.DescribeTopicConfigs(ctx, names...)
 	if err != nil {
 		return
 	}
