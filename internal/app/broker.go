@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,46 +15,60 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Waiting for brokers: the pause between two attempts, how long one may take, and
+// Waiting for servers: the pause between two attempts, how long one may take, and
 // after how many the log says again what is wrong.
 const (
-	brokerPause   = time.Second
-	brokerTimeout = 10 * time.Second
-	brokerRemind  = 30
+	awaitPause   = time.Second
+	awaitTimeout = 10 * time.Second
+	awaitRemind  = 30
 )
+
+// await tries until it succeeds, until ctx ends, or until final makes an error of
+// what try returns: one that waiting does not mend. The log says what is waited
+// for.
+func await(ctx context.Context, log *slog.Logger, what string, try func(context.Context) error, final func(error) error) error {
+	for attempt := 0; ; attempt++ {
+		trying, cancel := context.WithTimeout(ctx, awaitTimeout)
+		err := try(trying)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err := final(err); err != nil {
+			return err
+		}
+		if attempt%awaitRemind == 0 {
+			log.Warn("waiting for "+what, "error", err) //nolint:sloglint // one of two texts
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(awaitPause):
+		}
+	}
+}
 
 // awaitBroker waits until a broker answers. It fails at once if a broker refuses
 // us for a reason that waiting does not mend: a wrong password, a certificate
 // that is not trusted.
 func awaitBroker(ctx context.Context, k *KafkaConfig, opts []kgo.Opt, log *slog.Logger) error {
-	cl, err := kgo.NewClient(append(opts, kgo.RequestRetries(0), kgo.RetryTimeout(brokerTimeout))...)
+	cl, err := kgo.NewClient(append(slices.Clone(opts), kgo.RequestRetries(0))...)
 	if err != nil {
 		return fmt.Errorf("kafka: %w", err)
 	}
 	defer cl.Close()
-	for attempt := 0; ; attempt++ {
-		err := ping(ctx, cl)
-		if err == nil || ctx.Err() != nil {
-			return nil // a run that was stopped while it waited has not failed
+	try := func(ctx context.Context) error {
+		err := cl.Ping(ctx)
+		if err != nil && k.TLS == nil && (errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "EOF")) {
+			return fmt.Errorf("%w (a port for TLS? then set kafka.tls)", err)
 		}
-		if final := refusal(k, err); final != nil {
-			return final
-		}
-		if attempt%brokerRemind == 0 {
-			log.Warn("no broker answers yet: is kafka.brokers right?", "brokers", k.Brokers, "error", plainer(k, err))
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(brokerPause):
-		}
+		return err
 	}
-}
-
-func ping(ctx context.Context, cl *kgo.Client) error {
-	ctx, cancel := context.WithTimeout(ctx, brokerTimeout)
-	defer cancel()
-	return cl.Ping(ctx)
+	return await(ctx, log.With("brokers", k.Brokers), "a broker that answers; see kafka.brokers", try,
+		func(err error) error { return refusal(k, err) })
 }
 
 // refusal returns an error with its remedy if err will not go away by waiting,
@@ -81,14 +96,4 @@ func refusal(k *KafkaConfig, err error) error {
 		return fmt.Errorf("%s: it refuses our TLS handshake: see kafka.tls.cert: %w", where, err)
 	}
 	return nil
-}
-
-// plainer adds to the error of a connection that breaks off what it mostly
-// comes from.
-func plainer(k *KafkaConfig, err error) string {
-	text := err.Error()
-	if k.TLS == nil && (errors.Is(err, context.DeadlineExceeded) || strings.Contains(text, "EOF")) {
-		text += " (a port for TLS? then set kafka.tls)"
-	}
-	return text
 }

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -18,11 +19,11 @@ const maxCommitInterval = 5 * time.Second
 func (c *Config) validate(r *configReader) {
 	need := func(ok bool, path, format string, args ...any) {
 		if !ok && !r.failed(path) {
-			r.fail(r.lines[path], path, format, args...)
+			r.fail(r.lineOf(path), path, format, args...)
 		}
 	}
 	oneOf := func(path, value string, values ...string) {
-		need(slices.Contains(values, value), path, "%q is none of %s", value, join(values))
+		need(slices.Contains(values, value), path, "it is %s, not %q", either(values), value)
 	}
 	need(appName.MatchString(c.App), "app", "a name of letters, digits, '.', '_' and '-' is required, such as `app: shop`; it never changes afterwards")
 	need(len(c.Rules) > 0, "rules", "name at least one rule file or directory, such as `rules: [rules]`")
@@ -92,15 +93,8 @@ func (c *Config) validateOutput(need needFunc, oneOf oneOfFunc) {
 	need(err != nil || u.User == nil, "registry.url", "it is printed in errors: put user and password into registry.user and registry.password")
 }
 
-// join writes a list as a sentence does.
-func join(l []string) string {
-	s := l[0]
-	for i, x := range l[1:] {
-		if i == len(l)-2 {
-			s += " and " + x
-		} else {
-			s += ", " + x
-		}
-	}
-	return s
+// either writes a list as a sentence does.
+func either(l []string) string {
+	last := len(l) - 1
+	return strings.Join(l[:last], ", ") + " or " + l[last]
 }

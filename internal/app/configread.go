@@ -129,6 +129,18 @@ func (r *configReader) failed(path string) bool {
 	})
 }
 
+// lineOf returns where a key stands, or, if it is missing, what it belongs in; 0
+// if that is missing too.
+func (r *configReader) lineOf(path string) int {
+	for path != "" {
+		if line, ok := r.lines[path]; ok {
+			return line
+		}
+		path = path[:max(0, strings.LastIndexByte(path, '.'))]
+	}
+	return 0
+}
+
 // read fills v from n, which stands at path.
 func (r *configReader) read(n *yaml.Node, v reflect.Value, path string) {
 	if n.Kind == yaml.AliasNode {
@@ -136,7 +148,7 @@ func (r *configReader) read(n *yaml.Node, v reflect.Value, path string) {
 	}
 	r.lines[path] = n.Line
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" && n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) == 0 {
-		r.fail(n.Line, path, "it has no value: give one, or leave the key out")
+		r.fail(n.Line, path, "it has no value: give one ({} if it has only defaults), or leave the key out")
 		return
 	}
 	switch v.Kind() {

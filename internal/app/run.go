@@ -56,7 +56,7 @@ func RunRules(ctx context.Context, conf *Config, rules *Rules, opt RunOptions) e
 
 	cfg, err := conf.consumer(ctx, rules, opt)
 	if err != nil {
-		return err
+		return unlessStopped(ctx, err)
 	}
 	cfg.Metrics = consumer.NewMetrics(reg)
 	spec := rules.Set.Spec
@@ -81,6 +81,15 @@ func RunRules(ctx context.Context, conf *Config, rules *Rules, opt RunOptions) e
 // restartPause keeps a disk that damages everything from being written to without
 // end.
 const restartPause = time.Second
+
+// unlessStopped returns err, or nil if it comes from the end of ctx: a run that is
+// stopped while it waits for something has not failed.
+func unlessStopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil
+	}
+	return err
+}
 
 // runOnce opens the local state and runs until the run ends or the state turns
 // out to be damaged.
@@ -108,8 +117,8 @@ func runOnce(ctx context.Context, conf *Config, cfg consumer.Config, reg *promet
 		}
 		defer stop()
 	}
-	if err := awaitBroker(ctx, &conf.Kafka, cfg.Kafka, opt.Logger); err != nil || ctx.Err() != nil {
-		return err
+	if err := awaitBroker(ctx, &conf.Kafka, cfg.Kafka, opt.Logger); err != nil {
+		return unlessStopped(ctx, err)
 	}
 	return owner.Run(ctx)
 }
@@ -145,7 +154,7 @@ func (c *Config) consumer(ctx context.Context, rules *Rules, opt RunOptions) (co
 		return cfg, err
 	}
 	cfg.Read = reader.Read
-	if cfg.Encoder, err = c.encoder(ctx, registry); err != nil {
+	if cfg.Encoder, err = c.encoder(ctx, registry, opt.Logger); err != nil {
 		return cfg, err
 	}
 	cfg.Now, cfg.Logger, cfg.OnEffects = time.Now, opt.Logger, opt.OnEffects
@@ -168,17 +177,30 @@ func (c *Config) consumer(ctx context.Context, rules *Rules, opt RunOptions) (co
 	return cfg, nil
 }
 
-// encoder returns the encoder of outputs; for Avro it registers their schemas.
-func (c *Config) encoder(ctx context.Context, registry *sr.Client) (*schemas.Encoder, error) {
+// encoder returns the encoder of outputs; for Avro it registers their schemas, and
+// waits for a registry that does not answer.
+func (c *Config) encoder(ctx context.Context, registry *sr.Client, log *slog.Logger) (*schemas.Encoder, error) {
 	if c.Output.Format == "json" {
 		return schemas.NewEncoder(schemas.JSON, c.App, schemas.IDs{})
 	}
 	changes, triggers := schemas.Subject(c.Topics.Changes), schemas.Subject(c.Topics.Triggers)
-	ids, err := schemas.Register(ctx, registry, map[string]string{
-		changes: schemas.MembershipChange, triggers: schemas.TriggerFired,
+	var ids map[string]int
+	register := func(ctx context.Context) (err error) {
+		ids, err = schemas.Register(ctx, registry, map[string]string{
+			changes: schemas.MembershipChange, triggers: schemas.TriggerFired,
+		})
+		return err
+	}
+	where := address(c.Registry.URL)
+	err := await(ctx, log.With("registry", where), "a schema registry that answers; see registry.url", register, func(err error) error {
+		var answer *sr.ResponseError
+		if errors.As(err, &answer) && answer.StatusCode < 500 {
+			return fmt.Errorf("schema registry %s: %w", where, err)
+		}
+		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("schema registry %s: see registry.url: %w", address(c.Registry.URL), err)
+		return nil, err
 	}
 	return schemas.NewEncoder(schemas.Avro, c.App, schemas.IDs{Change: ids[changes], Trigger: ids[triggers]})
 }

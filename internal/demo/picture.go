@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/internal/app"
 )
 
 // Escape sequences.
@@ -47,10 +48,10 @@ func (v *view) picture(width, height int) string {
 	p.line(bold, fmt.Sprintf("segmill demo: an embedded broker, a shop of %d customers, and the engine", v.opt.Customers))
 	p.line("", v.status())
 	p.line("", "")
-	p.line(bold, "SEGMENTS, members now")
+	p.line(bold, fmt.Sprintf("SEGMENTS, members now, after %s", app.Plural(v.changes, "change")))
 	p.table(v.members, columns, segments)
 	p.line("", "")
-	p.line(bold, "TRIGGERS, fired so far")
+	p.line(bold, fmt.Sprintf("TRIGGERS, %d fired so far", v.triggers))
 	p.table(v.fired, columns, triggers)
 	p.line(bold, "NEWS")
 	show := v.news

@@ -107,7 +107,7 @@ func newsLine(e *engine.Effect) string {
 	action, what := e.Action.String(), e.Name
 	switch {
 	case e.Action == engine.Fired:
-		what += ": " + app.Why(e)
+		what = strings.TrimSuffix(what+": "+app.Why(e), ": ")
 	case e.Action == engine.Entered && e.From != "":
 		action, what = "moved", e.From+" -> "+e.Name
 	default:
@@ -166,7 +166,7 @@ const linesASecond = 5
 
 // lines is what happened since it was last asked: figures and the latest news.
 func (v *view) lines() string {
-	text := v.status() + "\n"
+	text := v.status() + "  " + v.counts() + "\n"
 	show := v.news
 	if n := min(len(show), v.untold); n < len(show) {
 		show = show[len(show)-n:]
@@ -187,7 +187,7 @@ func (v *view) lines() string {
 // status is the line of figures.
 func (v *view) status() string {
 	published, at, present := v.shop.progress()
-	where := "the past, in quick motion"
+	where := "fast-forward"
 	if present {
 		where = "live"
 	}
@@ -196,7 +196,12 @@ func (v *view) status() string {
 		st := o.Status()
 		line += fmt.Sprintf(", %.0f a second, lag %d", st.EventsPerSecond, st.Lag)
 	}
-	return line + fmt.Sprintf("  %s, %s", app.Plural(v.changes, "change"), app.Plural(v.triggers, "trigger"))
+	return line
+}
+
+// counts is how much was told.
+func (v *view) counts() string {
+	return app.Plural(v.changes, "change") + ", " + app.Plural(v.triggers, "trigger")
 }
 
 // finish leaves the picture and prints what it came to.
