@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/aggregate"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/engine/rule"
@@ -125,6 +126,31 @@ func TestCustomerGolden(t *testing.T) {
 	}
 	if wake, err := engine.WakeOf(want); err != nil || wake != c.Wake() || wake == engine.Never {
 		t.Errorf("wake in the head %v, %v; in the customer %v", wake, err, c.Wake())
+	}
+}
+
+// A list that passes its cap says so.
+func TestCoarseningIsCounted(t *testing.T) {
+	e := testEngine(t, `
+version: 1
+segments:
+  - {id: s, objective: t, owner: t, review_by: 2030-01-01, when: "count(purchase, days(365)) > 10"}
+`)
+	c := e.NewCustomer("c")
+	var out engine.Output
+	ev := engine.Event{
+		Stream: plan.Purchase, Customer: "c", Source: "/unknown", At: 1_700_000_000_000,
+		Fields: []expr.Value{expr.StringValue("completed")},
+	}
+	for i := range 2*aggregate.MaxEntries + 1 {
+		ev.ID, ev.At = fmt.Sprint(i), ev.At+1000
+		e.Apply(c, &ev, ev.At, &out)
+		if want := 0; i < aggregate.MaxEntries && out.Stats.Coarsened != want {
+			t.Fatalf("%d lists are coarse after %d events", out.Stats.Coarsened, i+1)
+		}
+	}
+	if out.Stats.Coarsened != 1 {
+		t.Errorf("%d lists became coarse, not 1", out.Stats.Coarsened)
 	}
 }
 

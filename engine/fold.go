@@ -135,7 +135,11 @@ func (e *Engine) foldMatched(x *exec, ev *Event, base Millis) {
 		}
 		c := e.cell(x.c, m.Summary)
 		c.Prune(base, e.p.Summaries[m.Summary].Reach)
+		was := coarse(c.Cell)
 		c.Fold(&s.Sample)
+		if !was && coarse(c.Cell) {
+			x.out.Stats.Coarsened++
+		}
 	}
 }
 
@@ -229,3 +233,9 @@ func (e *Engine) rescheduleTriggers(x *exec, zoned bool, base, now Millis) {
 }
 
 func same(a, b expr.Value) bool { return a.K == b.K && a.N == b.N && a.S == b.S }
+
+// coarse reports whether a summary has given up exactness because of its size.
+func coarse(c aggregate.Cell) bool {
+	l, ok := c.(interface{ Coarse() bool })
+	return ok && l.Coarse()
+}

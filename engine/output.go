@@ -21,6 +21,7 @@ type Stats struct {
 	EarlyWakes int // timer steps that changed nothing
 	Evaluated  int // units of rules evaluated
 	Unmerged   int // shared events that a merge could not count once
+	Coarsened  int // lists and sets that became inexact because of their size
 }
 
 // Reset empties o for reuse.
