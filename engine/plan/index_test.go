@@ -1,0 +1,106 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/segmill/segmill/engine/expr"
+	"pgregory.net/rapid"
+)
+
+var comparisons = []expr.Op{expr.OpEq, expr.OpNe, expr.OpLt, expr.OpLe, expr.OpGt, expr.OpGe}
+
+// Semantics 6: a move from a to b touches exactly the comparisons whose truth
+// differs at a and at b; a move from or to absent touches every one.
+func TestTouchIsExact(t *testing.T) {
+	value := rapid.Custom(func(t *rapid.T) expr.Value {
+		switch rapid.IntRange(0, 6).Draw(t, "kind") {
+		case 0:
+			return expr.Value{}
+		case 1:
+			return expr.DoubleValue(float64(rapid.IntRange(-6, 6).Draw(t, "half")) / 2)
+		default:
+			return expr.IntValue(int64(rapid.IntRange(-3, 3).Draw(t, "n")))
+		}
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		type comparison struct {
+			op expr.Op
+			c  expr.Value
+		}
+		var x Index
+		var all []comparison
+		for u := range rapid.IntRange(1, 12).Draw(t, "comparisons") {
+			c := comparison{rapid.SampledFrom(comparisons).Draw(t, "op"), expr.IntValue(int64(rapid.IntRange(-3, 3).Draw(t, "c")))}
+			all = append(all, c)
+			if !x.compare(c.op, c.c, u) {
+				t.Fatalf("comparison %v is not indexed", c)
+			}
+		}
+		a, b := value.Draw(t, "a"), value.Draw(t, "b")
+		var touched, want []int
+		x.Touch(a, b, func(u int) { touched = append(touched, u) })
+		for u, c := range all {
+			if !identical(expr.Relate(c.op, a, c.c), expr.Relate(c.op, b, c.c)) {
+				want = append(want, u)
+			}
+		}
+		if a.Present() != b.Present() {
+			want = want[:0]
+			for u := range all {
+				want = append(want, u)
+			}
+		}
+		touched = tidy(touched)
+		if !slices.Equal(touched, want) {
+			t.Fatalf("from %v to %v: touched %v, want %v of %v", a, b, touched, want, all)
+		}
+		if x.Same(a, b) && len(want) > 0 {
+			t.Fatalf("from %v to %v is the same, and touches %v", a, b, want)
+		}
+	})
+}
+
+// Texts are found by value, and in lists.
+func TestTouchTexts(t *testing.T) {
+	var x Index
+	x.compare(expr.OpEq, expr.StringValue("FR"), 0)
+	x.compare(expr.OpNe, expr.StringValue("DE"), 1)
+	x.compare(expr.OpIn, expr.ListValue([]expr.Value{expr.StringValue("FR"), expr.StringValue("BE")}), 2)
+	for _, c := range []struct{ a, b, want string }{
+		{"FR", "DE", "[0 1 2]"}, {"BE", "LU", "[2]"}, {"LU", "ES", "[]"}, {"FR", "FR", "[]"},
+	} {
+		var got []int
+		x.Touch(expr.StringValue(c.a), expr.StringValue(c.b), func(u int) { got = append(got, u) })
+		if s := fmt.Sprint(tidy(got)); s != c.want {
+			t.Errorf("from %s to %s: %s, want %s", c.a, c.b, s, c.want)
+		}
+	}
+}
+
+// Two texts with one 32-bit hash would share what is stored: they are refused.
+func TestHashCollisionIsRefused(t *testing.T) {
+	seen := map[uint32]string{}
+	c := compiler{byKey: map[uint32]string{}}
+	for i := 0; ; i++ {
+		text := fmt.Sprint("text", i)
+		other, ok := seen[Key32(text)]
+		if !ok {
+			seen[Key32(text)] = text
+			continue
+		}
+		if _, err := c.key(other); err != nil {
+			t.Fatal(err)
+		}
+		_, err := c.key(text)
+		if err == nil || !strings.Contains(err.Error(), other) || !strings.Contains(err.Error(), text) {
+			t.Errorf("%s and %s: %v", other, text, err)
+		}
+		if _, err := c.key(other); err != nil {
+			t.Errorf("the same text again: %v", err)
+		}
+		return
+	}
+}
