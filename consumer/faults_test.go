@@ -230,6 +230,16 @@ func TestFaultsChangeNothing(t *testing.T) {
 // returns what did.
 func (g *rig) runUnderFaults(rng *rand.Rand) (faults []string) {
 	var l liar
+	var handles []*kfake.FaultHandle
+	inject := func(f kfake.Fault) {
+		h := g.broker.Fault(f)
+		handles = append(handles, h)
+	}
+	defer func() {
+		for _, h := range handles {
+			h.Remove() // the test still has to read what came out
+		}
+	}()
 	files := vfs.NewCrashableMem()
 	config := func(c *Config) {
 		overHistory(c)
@@ -258,7 +268,7 @@ func (g *rig) runUnderFaults(rng *rand.Rand) (faults []string) {
 		if ended {
 			break
 		}
-		fault := []string{"answer", "cut", "refused", "produce", "fetch", "init", "kill", "kill, part of the disk", "kill, no disk", "stop", "coordinator"}[rng.IntN(11)]
+		fault := []string{"answer", "cut", "refused", "produce", "fetch", "init", "kill", "kill, part of the disk", "kill, no disk", "stop", "coordinator", "rival"}[rng.IntN(12)]
 		faults = append(faults, fault)
 		switch fault {
 		case "answer":
@@ -266,17 +276,19 @@ func (g *rig) runUnderFaults(rng *rand.Rand) (faults []string) {
 		case "cut":
 			l.lie(0, 1)
 		case "refused":
-			g.broker.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.EndTxn}, Err: kerr.UnknownServerError, Count: 1 + rng.IntN(2)})
+			inject(kfake.Fault{Keys: []kmsg.Key{kmsg.EndTxn}, Err: kerr.UnknownServerError, Count: 1 + rng.IntN(2)})
 		case "produce":
 			errs := []*kerr.Error{kerr.UnknownServerError, kerr.NotEnoughReplicasAfterAppend, kerr.InvalidProducerEpoch, kerr.NotLeaderForPartition, kerr.PolicyViolation}
-			g.broker.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: errs[rng.IntN(len(errs))], Count: 1 + rng.IntN(2)})
+			inject(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: errs[rng.IntN(len(errs))], Count: 1 + rng.IntN(2)})
 		case "fetch":
-			g.broker.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Err: kerr.UnknownServerError, Count: 1 + rng.IntN(3)})
+			inject(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Err: kerr.UnknownServerError, Count: 1 + rng.IntN(3)})
 		case "init":
-			g.broker.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.InitProducerID}, Err: kerr.CoordinatorNotAvailable, Count: 1 + rng.IntN(3)})
+			inject(kfake.Fault{Keys: []kmsg.Key{kmsg.InitProducerID}, Err: kerr.CoordinatorNotAvailable, Count: 1 + rng.IntN(3)})
 			l.lie(1, 0)
 		case "coordinator":
 			g.broker.RehashCoordinators()
+		case "rival":
+			g.rival(config)
 		default:
 			if fault == "stop" {
 				in.stop()
@@ -296,4 +308,30 @@ func (g *rig) runUnderFaults(rng *rand.Rand) (faults []string) {
 		g.Fatalf("after %v: %v", faults, err)
 	}
 	return faults
+}
+
+// rival takes every partition away from whoever has it, works for a while, and is
+// killed.
+func (g *rig) rival(change func(*Config)) {
+	o, end := g.byHand(change)
+	defer end()
+	tasks := map[int32]*Task{}
+	for p := range g.n {
+		tasks[p] = o.startByHand(p)
+	}
+	from := map[int32]uint64{}
+	g.eventually("the rival works", func() bool {
+		worked := 0
+		for p, t := range tasks {
+			st := t.Status()
+			if from[p] == 0 && st.State != Acquiring {
+				from[p] = st.Seq + 1
+			}
+			if st.State == Finished || from[p] > 0 && st.Seq > from[p]+1 || st.State == Waiting {
+				worked++
+			}
+		}
+		return worked == len(tasks)
+	})
+	o.kill()
 }

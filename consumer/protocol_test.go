@@ -22,8 +22,9 @@ import (
 	"github.com/segmill/segmill/state"
 )
 
-// byHand returns an Owner that is in no group: its tasks are started by the test.
-func (g *rig) byHand(change func(*Config)) *Owner {
+// byHand returns an Owner that is in no group: its tasks are started by the test,
+// which calls end.
+func (g *rig) byHand(change func(*Config)) (o *Owner, end func()) {
 	g.Helper()
 	store := g.store(vfs.NewMem())
 	cfg := g.config(rules, store)
@@ -40,7 +41,7 @@ func (g *rig) byHand(change func(*Config)) *Owner {
 	ctx, cancel := context.WithCancel(o.hard)
 	done := make(chan struct{})
 	go func() { defer close(done); o.ends.run(ctx) }()
-	g.Cleanup(func() {
+	return o, func() {
 		o.stop(o.owned(), handOver)
 		cancel()
 		<-done
@@ -49,8 +50,7 @@ func (g *rig) byHand(change func(*Config)) *Owner {
 		if err := store.Close(); err != nil {
 			g.Error(err)
 		}
-	})
-	return o
+	}
 }
 
 func (o *Owner) startByHand(p int32) *Task {
@@ -66,7 +66,7 @@ func TestZombie(t *testing.T) {
 	g := newRig(t, 1)
 	release := make(chan struct{})
 	paused := make(chan struct{}, 1)
-	first := g.byHand(func(c *Config) {
+	first, endFirst := g.byHand(func(c *Config) {
 		c.Group.SessionTimeout = time.Hour
 		read := c.Read
 		c.Read = func(r *schemas.Record, ev *engine.Event) (schemas.Result, error) {
@@ -77,6 +77,7 @@ func TestZombie(t *testing.T) {
 			return read(r, ev)
 		}
 	})
+	defer endFirst()
 	zombie := first.startByHand(0)
 	now := g.now()
 	g.produce(g.event(plan.Web, "anna", now, nil))
@@ -84,7 +85,8 @@ func TestZombie(t *testing.T) {
 	g.produce(g.event(plan.Purchase, "stop", now, nil), g.event(plan.Purchase, "anna", now, nil))
 	<-paused
 
-	second := g.byHand(nil)
+	second, endSecond := g.byHand(nil)
+	defer endSecond()
 	second.startByHand(0)
 	want := []string{"anna browsing", "anna buyer", "stop buyer"}
 	g.eventually("the second owner", func() bool { return slices.Equal(g.members(), want) })
