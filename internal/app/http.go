@@ -17,19 +17,15 @@ import (
 	"github.com/segmill/segmill/consumer"
 )
 
-// readiness says whether events are being processed.
-type readiness struct{ owner *consumer.Owner }
-
-// missing returns what keeps the instance from being ready, "" if nothing does.
-func (r readiness) missing() string {
-	st := r.owner.Status()
+// missing returns what keeps an instance from being ready, "" if nothing does.
+func missing(st consumer.Status) string {
 	if st.Ready {
 		return ""
 	}
 	var b strings.Builder
 	for _, t := range st.Tasks {
 		if t.State != consumer.Running && t.State != consumer.Finished {
-			fmt.Fprintf(&b, "partition %d: %s %s\n", t.Partition, t.State, t.Error)
+			b.WriteString(strings.TrimSpace(fmt.Sprintf("partition %d: %s %s", t.Partition, t.State, t.Error)) + "\n")
 		}
 	}
 	if b.Len() == 0 {
@@ -40,13 +36,13 @@ func (r readiness) missing() string {
 
 // serve listens on addr and serves /metrics, /healthz and /readyz until stop is
 // called.
-func serve(addr string, reg *prometheus.Registry, ready readiness, log *slog.Logger) (stop func(), err error) {
+func serve(addr string, reg *prometheus.Registry, status func() consumer.Status, log *slog.Logger) (stop func(), err error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("http: give another address, or \"\" for none: %w", err)
 	}
 	srv := &http.Server{
-		Handler:           handler(reg, ready),
+		Handler:           handler(reg, status),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,
@@ -70,14 +66,14 @@ func serve(addr string, reg *prometheus.Registry, ready readiness, log *slog.Log
 	}, nil
 }
 
-func handler(reg *prometheus.Registry, ready readiness) http.Handler {
+func handler(reg *prometheus.Registry, status func() consumer.Status) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if missing := ready.missing(); missing != "" {
+		if text := missing(status()); text != "" {
 			w.WriteHeader(http.StatusServiceUnavailable)
-			io.WriteString(w, missing)
+			io.WriteString(w, text)
 			return
 		}
 		io.WriteString(w, "ok\n")

@@ -111,7 +111,7 @@ func runOnce(ctx context.Context, conf *Config, cfg consumer.Config, reg *promet
 		opt.OnStart(owner)
 	}
 	if conf.HTTP != nil && *conf.HTTP != "" {
-		stop, err := serve(*conf.HTTP, reg, readiness{owner}, opt.Logger)
+		stop, err := serve(*conf.HTTP, reg, owner.Status, opt.Logger)
 		if err != nil {
 			return err
 		}

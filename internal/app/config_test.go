@@ -1,0 +1,196 @@
+package app
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// least is the shortest configuration that is valid.
+const least = "app: shop\nrules: [rules]\nkafka: {brokers: [b]}\n"
+
+func env(pairs ...string) func(string) (string, bool) {
+	return func(name string) (string, bool) {
+		for i := 0; i < len(pairs); i += 2 {
+			if pairs[i] == name {
+				return pairs[i+1], true
+			}
+		}
+		return "", false
+	}
+}
+
+func TestConfigDefaults(t *testing.T) {
+	c, err := ParseConfig([]byte(least), env())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := DefaultConfig()
+	want.App, want.Rules, want.Kafka.Brokers, want.Output.Format = "shop", []string{"rules"}, []string{"b"}, "json"
+	if got, want := fmt.Sprintf("%+v", *c), fmt.Sprintf("%+v", want); cut(got) != cut(want) {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if *c.HTTP != "127.0.0.1:9600" || time.Duration(c.Grace) != 2*time.Second || c.Clock != "wall" {
+		t.Errorf("%+v", c)
+	}
+}
+
+// cut removes the address of the pointer HTTP.
+func cut(s string) string {
+	before, after, _ := strings.Cut(s, "HTTP:")
+	_, after, _ = strings.Cut(after, " ")
+	return before + after
+}
+
+func TestConfigValues(t *testing.T) {
+	c, err := ParseConfig([]byte(`
+app: ${APP}-1
+rules: &r [a, "${DIR}/b"]
+state: x
+kafka:
+  brokers: *r
+  session_timeout: ${TIMEOUT}
+  tls: {}
+  sasl: {mechanism: plain, user: 12, password: "${PASSWORD}"}
+registry: {url: "https://registry:8081"}
+topics: {web: "", create: {partitions: "${PARTITIONS}"}}
+grace: 1h30m
+http: ""
+`), env("APP", "shop", "DIR", "/r", "TIMEOUT", "45s", "PASSWORD", "p: #{$", "PARTITIONS", "32"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, ok := range map[string]bool{
+		"app": c.App == "shop-1", "rules": c.Rules[1] == "/r/b", "brokers": c.Kafka.Brokers[0] == "a",
+		"session_timeout": time.Duration(c.Kafka.SessionTimeout) == 45*time.Second,
+		"tls":             c.Kafka.TLS != nil, "user": c.Kafka.SASL.User == "12", "password": c.Kafka.SASL.Password == "p: #{$",
+		"format": c.Output.Format == "avro", "web": len(c.Topics.Inputs()) == 4, "create": *c.Topics.Create == CreateConfig{Partitions: 32},
+		"grace": time.Duration(c.Grace) == 90*time.Minute, "http": *c.HTTP == "",
+	} {
+		if !ok {
+			t.Errorf("%s is wrong in %+v", name, *c)
+		}
+	}
+}
+
+func TestConfigErrors(t *testing.T) {
+	for _, x := range []struct{ yaml, want string }{
+		{"[]", "1: the configuration: keys with values are needed, such as app: …"},
+		{"app: [", "yaml: line 2: did not find expected node content"},
+		{"", "rules: name at least one rule file or directory, such as `rules: [rules]`"},
+		{least + "grase: 2s", "4: grase: there is no such key: did you mean grace?"},
+		{least + "frobnicate: 2s", "4: frobnicate: there is no such key, only app, rules, state,"},
+		{least + "brokers: [b]", "4: brokers: there is no such key here: did you mean kafka.brokers?"},
+		{least + "output: {grace: 1s}", "4: output.grace: there is no such key here: grace stands at the left margin"},
+		{least + "grace: 2s\ngrace: 3s", "5: grace: the key stands twice"},
+		{least + "grace:", "4: grace: it has no value: give one ({} if it has only defaults), or leave the key out"},
+		{least + "grace: 2", `4: grace: "2" is not a duration such as 100ms, 30m or 45d`},
+		{least + "grace: [2s]", "4: grace: one value is needed, not a list or keys"},
+		{least + "output: avro", "4: output: keys with values are needed, such as format: …"},
+		{least + "output: {format: avro}", "4: output.format: avro needs a schema registry: set registry.url, or format: json"},
+		{least + "output: {format: xml}", `4: output.format: it is avro or json, not "xml"`},
+		{least + "topics: {create: {partitions: x}}", `4: topics.create.partitions: "x" is not a whole number of 32 bits`},
+		{least + "topics: {create: {replication: 70000}}", `4: topics.create.replication: "70000" is not a whole number of 16 bits`},
+		{least + "topics: {create: {partitions: -1}}", "4: topics.create.partitions: it can't be less than 0"},
+		{least + "topics: {web: x, email: x}", "4: topics.email: x is topics.web already: each needs a topic of its own"},
+		{least + "topics: {changes: \"\"}", "4: topics.changes: an output needs a topic"},
+		{least + `topics: {web: "", email: "", purchase: "", profile: "", consent: ""}`, "4: topics: name at least one input: web, email, purchase, profile or consent"},
+		{least + "state: ''", "4: state: a directory is required"},
+		{least + "clock: moon", `4: clock: it is wall or events, not "moon"`},
+		{least + "log: loud", `4: log: it is debug, info, warn or error, not "loud"`},
+		{least + "dead_letter: {payload: none}", `4: dead_letter.payload: it is original or hash, not "none"`},
+		{least + "commit_interval: 0s", "4: commit_interval: 0s is not between 1ms and 5s"},
+		{least + "registry: {url: 'localhost:8081'}", "4: registry.url: an address is needed such as http://localhost:8081"},
+		{least + "registry: {url: 'http://me:s3cret@r'}", "4: registry.url: it is printed in errors: put user and password into registry.user and registry.password"},
+		{least + "registry: {password: \"${NO}\"}", "4: registry.password: the environment variable NO is not set"},
+		{"app: a b\nrules: [r]\nkafka: {brokers: [b]}", "1: app: a name of letters, digits"},
+		{"app: a\nrules: r\nkafka: {brokers: [b]}", "2: rules: a list is needed, such as [a, b]"},
+		{"app: a\nrules: [r]\nkafka: {session_timeout: 1ms, brokers: [b]}", "3: kafka.session_timeout: 1ms is too short"},
+		{"app: a\nrules: [r]\nkafka: {session_timeout: 9s}", "3: kafka.brokers: name at least one broker"},
+		{"app: a\nrules: [r]\nkafka: {brokers: [b], tls: {cert: c}}", "3: kafka.tls: cert and key belong together"},
+		{"app: a\nrules: [r]\nkafka: {brokers: [b], sasl: {mechanism: x}}", `3: kafka.sasl.mechanism: it is plain, scram-sha-256 or scram-sha-512, not "x"`},
+		{"app: a\nrules: [r]\nkafka: {brokers: [b], sasl: {mechanism: plain, user: u}}", "3: kafka.sasl.password: it is required with kafka.sasl; take it from"},
+		{"app: a\nrules: [r]\nkafka: {brokers: [b], sasl: {mechanism: plain, password: p}}", "3: kafka.sasl.user: it is required with kafka.sasl"},
+	} {
+		_, err := ParseConfig([]byte(x.yaml), env())
+		var l ConfigErrors
+		if !errors.As(err, &l) {
+			t.Errorf("%q: error %v", x.yaml, err)
+			continue
+		}
+		found := false
+		for _, e := range l {
+			e.File = "f"
+			found = found || strings.HasPrefix(strings.TrimPrefix(strings.TrimPrefix(e.Error(), "f:"), " "), x.want)
+		}
+		if !found || x.yaml != "" && len(l) > 1 && strings.HasPrefix(x.yaml, least) && !strings.Contains(x.yaml, "url") {
+			t.Errorf("%q: got\n%v\nwant %s", x.yaml, err, x.want)
+		}
+	}
+}
+
+func TestSecretsAreNotPrinted(t *testing.T) {
+	const secret = "correct horse"
+	c := DefaultConfig()
+	c.Kafka.SASL = &SASLConfig{Mechanism: "plain", User: "u", Password: secret}
+	c.Registry.Password = secret
+	asJSON, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asYAML, err := yaml.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var logged strings.Builder
+	NewLogger(&logged, "info", false).Info("config", "config", c, "sasl", *c.Kafka.SASL, "password", c.Registry.Password)
+	NewLogger(&logged, "info", true).Info("config", "config", c, "sasl", *c.Kafka.SASL, "password", c.Registry.Password)
+	for _, s := range []string{
+		string(asJSON), string(asYAML), logged.String(),
+		fmt.Sprintf("%v %+v %#v %s %q", *c.Kafka.SASL, c.Registry, c.Registry, c.Registry.Password, c.Registry.Password),
+	} {
+		if strings.Contains(s, secret) || !strings.Contains(s, "***") {
+			t.Errorf("printed: %s", s)
+		}
+	}
+}
+
+func TestReadConfig(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "segmill.yaml")
+	write(t, path, "app: a\nrules: [r, /abs]\nkafka: {brokers: [b], tls: {ca: ca.pem, cert: c.pem, key: /k.pem}}\n")
+	c, err := ReadConfig(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []string{c.Rules[0], c.Rules[1], c.State, c.Kafka.TLS.CA, c.Kafka.TLS.Cert, c.Kafka.TLS.Key}
+	want := []string{filepath.Join(dir, "r"), "/abs", filepath.Join(dir, "state"), filepath.Join(dir, "ca.pem"), filepath.Join(dir, "c.pem"), "/k.pem"}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	write(t, path, least+"grase: 2s")
+	if _, err := ReadConfig(path); err == nil || !strings.HasPrefix(err.Error(), path+":4: grase: ") {
+		t.Errorf("error %v", err)
+	}
+	if _, err := ReadConfig(filepath.Join(dir, "no")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// write writes a file and the directories above it.
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,73 @@
+package app
+
+import (
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/segmill/segmill/consumer"
+)
+
+func TestHandler(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	consumer.NewMetrics(reg)
+	var st consumer.Status
+	h := handler(reg, func() consumer.Status { return st })
+	get := func(path string) (int, string) {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		return w.Code, w.Body.String()
+	}
+	for _, x := range []struct {
+		name string
+		st   consumer.Status
+		code int
+		body string
+	}{
+		{"at first", consumer.Status{}, 503, "no partitions are assigned yet\n"},
+		{"one is stopped", consumer.Status{Tasks: []consumer.TaskStatus{
+			{Partition: 0, State: consumer.Running}, {Partition: 1, State: consumer.Acquiring},
+			{Partition: 2, State: consumer.Stopped, Error: "the changelog is gone"},
+		}}, 503, "partition 1: acquiring\npartition 2: stopped the changelog is gone\n"},
+		{"all run", consumer.Status{Ready: true, Tasks: []consumer.TaskStatus{{State: consumer.Running}}}, 200, "ok\n"},
+		{"none is ours", consumer.Status{Ready: true}, 200, "ok\n"},
+	} {
+		st = x.st
+		if code, body := get("/readyz"); code != x.code || body != x.body {
+			t.Errorf("%s: %d %q, want %d %q", x.name, code, body, x.code, x.body)
+		}
+		if code, body := get("/healthz"); code != 200 || body != "ok\n" {
+			t.Errorf("%s: healthz %d %q", x.name, code, body)
+		}
+	}
+	if code, body := get("/metrics"); code != 200 || !strings.Contains(body, "\nsegmill_clock_stopped 0\n") {
+		t.Errorf("metrics %d:\n%s", code, body)
+	}
+	if code, _ := get("/"); code != 404 {
+		t.Errorf("/ is %d", code)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/healthz", nil))
+	if w.Code != http.StatusMethodNotAllowed {
+		t.Errorf("POST is %d", w.Code)
+	}
+}
+
+func TestServePortInUse(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	_, err = serve(l.Addr().String(), prometheus.NewRegistry(), nil, log)
+	if err == nil || !strings.Contains(err.Error(), "address already in use") || !strings.Contains(err.Error(), "http: give another address") {
+		t.Errorf("error %v", err)
+	}
+}
