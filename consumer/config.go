@@ -115,6 +115,11 @@ type BatchConfig struct {
 
 // GroupConfig is about ownership of partitions.
 type GroupConfig struct {
+	// Instance names this instance in the group, and must be unique in it: a
+	// static member (KIP-345). A process that was killed and is started again under
+	// its name has its partitions back at once, instead of after SessionTimeout. ""
+	// makes it a member like any other.
+	Instance string
 	// SessionTimeout is after how long a dead instance loses its partitions.
 	SessionTimeout time.Duration
 	// RebalanceTimeout is how long the members of a rebalance may take. It must be

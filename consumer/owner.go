@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/engine"
@@ -142,6 +143,7 @@ func (o *Owner) member(ctx context.Context) error {
 	}
 	group.Close()
 	o.stop(o.owned(), handOver)
+	o.leave(leaving)
 	select {
 	case late := <-o.failed:
 		err = errors.Join(err, late)
@@ -150,9 +152,27 @@ func (o *Owner) member(ctx context.Context) error {
 	return err
 }
 
+// leave takes a static member out of the group, which its client does not do: to
+// Kafka, a static member that goes away will be back. So a clean stop hands over
+// at once, and only a killed process keeps its partitions until it is back or its
+// session ends.
+func (o *Owner) leave(ctx context.Context) {
+	if o.cfg.Group.Instance == "" {
+		return
+	}
+	b := kadm.LeaveGroup(o.cfg.App).Reason("clean stop").InstanceIDs(o.cfg.Group.Instance)
+	if _, err := kadm.NewClient(o.admin).LeaveGroup(ctx, b); err != nil {
+		o.cfg.Logger.Warn("group not left; the partitions move after the session timeout", "error", err)
+	}
+}
+
 func (o *Owner) join() (*kgo.Client, error) {
 	g := o.cfg.Group
-	cl, err := kgo.NewClient(append(o.opts(),
+	opts := o.opts()
+	if g.Instance != "" {
+		opts = append(opts, kgo.InstanceID(g.Instance))
+	}
+	cl, err := kgo.NewClient(append(opts,
 		kgo.ConsumerGroup(o.cfg.App),
 		kgo.ConsumeTopics(o.cfg.changelog()),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),

@@ -6,20 +6,23 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Waiting for servers: the pause between two attempts, how long one may take, and
 // after how many the log says again what is wrong.
 const (
 	awaitPause   = time.Second
-	awaitTimeout = 10 * time.Second
+	awaitTimeout = 5 * time.Second
 	awaitRemind  = 30
 )
 
@@ -51,24 +54,36 @@ func await(ctx context.Context, log *slog.Logger, what string, try func(context.
 	}
 }
 
-// awaitBroker waits until a broker answers. It fails at once if a broker refuses
-// us for a reason that waiting does not mend: a wrong password, a certificate
-// that is not trusted.
+// awaitBroker waits until a broker answers. It fails soon if a broker refuses us
+// for a reason that waiting does not mend: a wrong password, a certificate that is
+// not trusted.
 func awaitBroker(ctx context.Context, k *KafkaConfig, opts []kgo.Opt, log *slog.Logger) error {
-	cl, err := kgo.NewClient(append(slices.Clone(opts), kgo.RequestRetries(0))...)
+	var login hangUps
+	cl, err := kgo.NewClient(append(slices.Clone(opts), kgo.RequestRetries(0), kgo.WithHooks(&login))...)
 	if err != nil {
 		return fmt.Errorf("kafka: %w", err)
 	}
 	defer cl.Close()
-	try := func(ctx context.Context) error {
-		err := cl.Ping(ctx)
-		if err != nil && k.TLS == nil && (errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "EOF")) {
-			return fmt.Errorf("%w (a port for TLS? then set kafka.tls)", err)
+	return await(ctx, log.With("brokers", k.Brokers), "a broker that answers; see kafka.brokers", cl.Ping, func(err error) error {
+		if login.n.Load() >= hangUpsBelieved {
+			return fmt.Errorf("broker %s hangs up when we log in: user or password is wrong: see kafka.sasl: %w", strings.Join(k.Brokers, ", "), err)
 		}
-		return err
+		return refusal(k, err)
+	})
+}
+
+// hangUps counts connections that were closed in answer to a login. Kafka says
+// what is wrong with it; others, as kfake, only hang up.
+type hangUps struct{ n atomic.Int32 }
+
+// hangUpsBelieved is how many of them are no accident, such as a restart.
+const hangUpsBelieved = 3
+
+// OnBrokerRead implements kgo.HookBrokerRead.
+func (h *hangUps) OnBrokerRead(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, err error) {
+	if key == int16(kmsg.SASLAuthenticate) && errors.Is(err, io.EOF) {
+		h.n.Add(1)
 	}
-	return await(ctx, log.With("brokers", k.Brokers), "a broker that answers; see kafka.brokers", try,
-		func(err error) error { return refusal(k, err) })
 }
 
 // refusal returns an error with its remedy if err will not go away by waiting,

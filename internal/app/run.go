@@ -103,6 +103,9 @@ func runOnce(ctx context.Context, conf *Config, cfg consumer.Config, reg *promet
 		opt.Logger.Error("the local state was damaged: it was set aside and is restored from the changelog", "directory", conf.State, "error", reason)
 	}
 	cfg.Store = store
+	if cfg.Group.Instance, err = instanceID(conf.State); err != nil {
+		return err
+	}
 	owner, err := consumer.New(cfg)
 	if err != nil {
 		return err

@@ -248,6 +248,38 @@ func (e *engine) replaceTopics(t *testing.T, line string) {
 	}
 }
 
+// Two instances share the partitions; one is killed, comes back, and the other is
+// stopped: every record is there once, as if there had been one.
+func TestTwoInstances(t *testing.T) {
+	r := rand.New(rand.NewPCG(seedOf(t), 0))
+	start := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
+	l := facts(r, 60, 30, start, 20*time.Minute)
+	b := startBroker(t, allInputs...)
+	one := newEngine(t, b, "pair", "testdata/hours.yaml", "")
+	one.replaceTopics(t, fmt.Sprintf(allTopics, "pair"))
+	two := newEngine(t, b, "pair", "testdata/hours.yaml", "")
+	two.replaceTopics(t, fmt.Sprintf(allTopics, "pair"))
+	first, second := one.start(t), two.start(t)
+	part := len(l) / 4
+	b.publishFacts(t, l[:part])
+	b.drained(t, "pair")
+	first.Process.Kill()
+	first.Wait()
+	b.publishFacts(t, l[part:2*part])
+	first = one.start(t)
+	b.drained(t, "pair")
+	b.publishFacts(t, l[2*part:3*part])
+	stop(t, second)
+	b.drained(t, "pair")
+	stop(t, first)
+	b.publishFacts(t, l[3*part:])
+	until := l[len(l)-1].at.Add(30 * time.Hour)
+	two.finish(t, "--until", until.Format(time.RFC3339Nano))
+	memberships, triggers := split(replayFacts(t, "testdata/hours.yaml", "pair", l, until))
+	sameByCustomer(t, "changes", b.consume(t, "pair.changes"), memberships)
+	sameByCustomer(t, "triggers", b.consume(t, "pair.triggers"), triggers)
+}
+
 // Changed rules are refused by name; with --rebuild the differences are told.
 func TestRebuild(t *testing.T) {
 	r := rand.New(rand.NewPCG(seedOf(t), 0))
