@@ -43,6 +43,10 @@ type Config struct {
 	// MaxClockJump is the greatest jump of the wall clock that timers believe.
 	// Default 1h.
 	MaxClockJump Duration `yaml:"max_clock_jump"`
+	// SkipDeleted lets a partition go on at the earliest record that is left when
+	// retention has deleted records that were not read yet. Without it the
+	// partition stops and says so.
+	SkipDeleted bool `yaml:"skip_deleted"`
 	// DeadLetter says what dead letters carry.
 	DeadLetter DeadLetterConfig `yaml:"dead_letter"`
 	// HTTP is the address of /metrics, /healthz and /readyz. Default
@@ -95,7 +99,7 @@ type TopicsConfig struct {
 	Consent  string `yaml:"consent"`
 	Changes  string `yaml:"changes"`
 	Triggers string `yaml:"triggers"`
-	// Create creates the inputs and outputs that are missing. The engine's own
+	// Create creates the inputs that are missing. The outputs and the engine's own
 	// topics (<app>.changelog, .repartition, .dlq) are created in any case.
 	Create *CreateConfig `yaml:"create"`
 }

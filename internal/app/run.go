@@ -176,6 +176,7 @@ func (c *Config) consumer(ctx context.Context, rules *Rules, opt RunOptions) (co
 		cfg.Create = consumer.CreateConfig{Topics: true, Partitions: t.Partitions, Replication: t.Replication}
 	}
 	cfg.HashDeadLetters = c.DeadLetter.Payload == "hash"
+	cfg.SkipDeleted = c.SkipDeleted
 	cfg.Rebuild = opt.Rebuild
 	return cfg, nil
 }
