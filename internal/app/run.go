@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sr"
 
@@ -123,7 +124,11 @@ func runOnce(ctx context.Context, conf *Config, cfg consumer.Config, reg *promet
 	if err := awaitBroker(ctx, &conf.Kafka, cfg.Kafka, opt.Logger); err != nil {
 		return unlessStopped(ctx, err)
 	}
-	return owner.Run(ctx)
+	err = owner.Run(ctx)
+	if errors.Is(err, kerr.UnknownTopicOrPartition) {
+		err = fmt.Errorf("%w (create it, or let topics.create do it; a stream that has no topic gets an empty name in topics)", err)
+	}
+	return err
 }
 
 // consumer translates the configuration.
@@ -161,14 +166,7 @@ func (c *Config) consumer(ctx context.Context, rules *Rules, opt RunOptions) (co
 		return cfg, err
 	}
 	cfg.Now, cfg.Logger, cfg.OnEffects = time.Now, opt.Logger, opt.OnEffects
-	if c.Clock == "events" {
-		cfg.Time.Clock = consumer.EventsClock
-	}
-	cfg.Time.Grace = time.Duration(c.Grace)
-	cfg.Time.MaxMergeWait = time.Duration(c.MaxMergeWait)
-	cfg.Time.MaxClockJump = time.Duration(c.MaxClockJump)
-	cfg.Time.MaxFutureSkew = time.Duration(c.MaxFutureSkew)
-	cfg.Time.FixedNow, cfg.Time.Until = opt.Now, opt.Until
+	c.times(&cfg.Time, opt)
 	cfg.Batch.Interval = time.Duration(c.CommitInterval)
 	session := time.Duration(c.Kafka.SessionTimeout)
 	cfg.Group = consumer.GroupConfig{SessionTimeout: session, RebalanceTimeout: session * 2 / 3, Heartbeat: session / 10}
@@ -179,6 +177,17 @@ func (c *Config) consumer(ctx context.Context, rules *Rules, opt RunOptions) (co
 	cfg.SkipDeleted = c.SkipDeleted
 	cfg.Rebuild = opt.Rebuild
 	return cfg, nil
+}
+
+func (c *Config) times(t *consumer.TimeConfig, opt RunOptions) {
+	if c.Clock == "events" {
+		t.Clock = consumer.EventsClock
+	}
+	t.Grace = time.Duration(c.Grace)
+	t.MaxMergeWait = time.Duration(c.MaxMergeWait)
+	t.MaxClockJump = time.Duration(c.MaxClockJump)
+	t.MaxFutureSkew = time.Duration(c.MaxFutureSkew)
+	t.FixedNow, t.Until = opt.Now, opt.Until
 }
 
 // encoder returns the encoder of outputs; for Avro it registers their schemas, and

@@ -208,6 +208,15 @@ func TestRunChangedRules(t *testing.T) {
 	}
 }
 
+func TestRunMissingTopics(t *testing.T) {
+	conf := testConfig(t, newCluster(t).ListenAddrs()...)
+	conf.Topics.Create = nil
+	err := RunRules(t.Context(), conf, buyersRules(t), RunOptions{Logger: slog.New(slog.DiscardHandler)})
+	if err == nil || !strings.Contains(err.Error(), "events.consent") || !strings.Contains(err.Error(), "let topics.create do it") {
+		t.Errorf("error %v", err)
+	}
+}
+
 // TestRunWaits: a broker or a registry that is not there yet is waited for, and
 // the wait can be interrupted.
 func TestRunWaits(t *testing.T) {
