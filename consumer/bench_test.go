@@ -3,6 +3,8 @@ package consumer
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,4 +43,48 @@ func BenchmarkCatchUp(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "events/s")
+}
+
+// BenchmarkLatency measures the time from the instant at which an event is due to
+// be produced to the commit of what follows from it, at 500 events a second.
+func BenchmarkLatency(b *testing.B) {
+	for _, interval := range []time.Duration{20 * time.Millisecond, 100 * time.Millisecond} {
+		b.Run(interval.String(), func(b *testing.B) {
+			g := newRig(b, 1)
+			var mu sync.Mutex
+			due := map[string]time.Time{}
+			var took []time.Duration
+			in := g.start(rules, vfs.NewMem(), func(c *Config) {
+				c.Batch.Interval = interval
+				c.OnEffects = func(_ int32, effects []engine.Effect) {
+					now := time.Now()
+					mu.Lock()
+					defer mu.Unlock()
+					for i := range effects {
+						if effects[i].Name == "buyer" {
+							took = append(took, now.Sub(due[effects[i].Customer]))
+						}
+					}
+				}
+			})
+			in.ready()
+			tick := time.NewTicker(2 * time.Millisecond)
+			n := 0
+			for b.Loop() {
+				at := <-tick.C
+				n++
+				customer := fmt.Sprintf("c%d", n)
+				mu.Lock()
+				due[customer] = at
+				mu.Unlock()
+				g.cl.Produce(b.Context(), g.event(plan.Purchase, customer, at, nil), nil)
+			}
+			tick.Stop()
+			g.eventually("all told", func() bool { mu.Lock(); defer mu.Unlock(); return len(took) == n })
+			in.stop()
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2])/1e6, "p50-ms")
+			b.ReportMetric(float64(took[len(took)*99/100])/1e6, "p99-ms")
+		})
+	}
 }

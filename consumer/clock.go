@@ -25,12 +25,19 @@ type report struct {
 	asked engine.Millis
 }
 
-// hear takes in a report. With the wall clock, a partition that is read up to
-// the reported end has nothing older than the question.
-func (c *clock) hear(in *input, r report) {
+// hear takes in a report.
+func (in *input) hear(r report) {
 	in.end = max(in.end, r.end)
-	if c.mode == WallClock && !in.closed && in.next >= r.end {
-		in.mark = max(in.mark, r.asked)
+	if in.next >= r.end {
+		in.asOf = max(in.asOf, r.asked)
+	}
+}
+
+// begin takes in what was heard of an input. With the wall clock, a partition
+// that is read up to a reported end has nothing older than the question.
+func (c *clock) begin(in *input) {
+	if c.mode == WallClock {
+		in.mark = max(in.mark, in.asOf)
 	}
 	c.look(in)
 }

@@ -9,6 +9,12 @@ import (
 	"github.com/segmill/segmill/engine"
 )
 
+// hear is a report at the beginning of a batch.
+func (c *clock) hear(in *input, r report) {
+	in.hear(r)
+	c.begin(in)
+}
+
 // hand puts a record into an input's hand.
 func (c *clock) hand(in *input, offset int64, t engine.Millis) {
 	in.head = head{rec: &kgo.Record{Offset: offset}, at: t}

@@ -15,8 +15,11 @@ import (
 )
 
 // endsInterval is how often the ends of the inputs are asked for. Silence is
-// noticed no earlier than that.
-const endsInterval = 50 * time.Millisecond
+// noticed no earlier than that. hurryInterval is how often when somebody waits.
+const (
+	endsInterval  = 50 * time.Millisecond
+	hurryInterval = 10 * time.Millisecond
+)
 
 // Isolation levels and timestamps of ListOffsets.
 const (
@@ -36,13 +39,15 @@ type ends struct {
 	// not to be trusted; reports then leave the time as it was.
 	stamp func() (engine.Millis, bool)
 
+	soon chan struct{} // holds one if somebody waits for an answer
+
 	mu      sync.Mutex
 	reports map[int32]map[string]report // by task and topic
 	held    engine.Millis               // the last time that was trusted
 }
 
 func newEnds(cl *kgo.Client, topics []string, stamp func() (engine.Millis, bool)) *ends {
-	return &ends{cl: cl, topics: topics, stamp: stamp, reports: map[int32]map[string]report{}, held: never}
+	return &ends{cl: cl, topics: topics, stamp: stamp, soon: make(chan struct{}, 1), reports: map[int32]map[string]report{}, held: never}
 }
 
 // watch begins to ask for a task. Earlier reports are forgotten.
@@ -65,16 +70,29 @@ func (e *ends) of(task int32) map[string]report {
 	return maps.Clone(e.reports[task])
 }
 
+// hurry makes the next round come soon.
+func (e *ends) hurry() {
+	select {
+	case e.soon <- struct{}{}:
+	default:
+	}
+}
+
 // run asks until ctx ends.
 func (e *ends) run(ctx context.Context) {
-	t := time.NewTicker(endsInterval)
-	defer t.Stop()
 	for {
 		e.ask(ctx)
+		earliest, latest := time.After(hurryInterval), time.After(endsInterval)
 		select {
 		case <-ctx.Done():
 			return
-		case <-t.C:
+		case <-earliest:
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-e.soon:
+		case <-latest:
 		}
 	}
 }

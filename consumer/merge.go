@@ -37,6 +37,9 @@ type input struct {
 	closed  bool
 	scanned int64
 
+	// asOf is when the last end was asked for that the partition has been read up
+	// to: nothing older than that is still to come.
+	asOf engine.Millis
 	// mark is the instant up to which the partition has spoken; it never goes
 	// back. seen is the greatest event time up to and including the head.
 	mark, seen engine.Millis
@@ -52,13 +55,15 @@ type head struct {
 	// at is what the order goes by: the event time, with the wall clock at most
 	// the record's timestamp.
 	at engine.Millis
+	// came is the wall clock when the record was in hand.
+	came engine.Millis
 }
 
 // bad reports whether the record can't be read.
 func (h *head) bad() bool { return h.err != nil }
 
 func newInput(topic string, next int64, isOrigin bool) *input {
-	return &input{topic: topic, origin: isOrigin, next: next, limit: math.MaxInt64, end: unknown, mark: never, seen: never}
+	return &input{topic: topic, origin: isOrigin, next: next, limit: math.MaxInt64, end: unknown, asOf: never, mark: never, seen: never}
 }
 
 // unread reports whether records below the reported end are left.
@@ -161,10 +166,25 @@ func (m *merge) start() int {
 	return len(m.inputs)
 }
 
-// missing returns an input that the others should wait for, nil if there is none.
+// missing returns an input that the others should wait for, nil if there is none:
+// its next record is not in hand, or, with the wall clock, it may have a record
+// that is older than the oldest one in hand. Such a record is there when the ends
+// are asked for after the other one has come, so one answer ends the wait.
 func (m *merge) missing() *input {
+	oldest := engine.Never
 	for _, in := range m.inputs {
 		if in.missing() {
+			return in
+		}
+		if in.loaded {
+			oldest = min(oldest, in.head.at, in.head.came)
+		}
+	}
+	if m.mode == EventsClock || oldest == engine.Never {
+		return nil
+	}
+	for _, in := range m.inputs {
+		if !in.loaded && !in.closed && in.asOf < oldest {
 			return in
 		}
 	}

@@ -156,3 +156,36 @@ func TestMergeGoesOnFromTurn(t *testing.T) {
 		}
 	}
 }
+
+// With the wall clock a record waits until the other topics are known to have
+// nothing older: until they are read as of its time, or as of when it came.
+func TestMergeWaitsForOlder(t *testing.T) {
+	m := merge{mode: WallClock}
+	a, b := newInput("a", 0, false), newInput("b", 0, false)
+	m.inputs = []*input{a, b}
+	a.end, b.end = 1, 0
+	in := func(at, came engine.Millis) {
+		a.head, a.loaded = head{rec: &kgo.Record{}, at: at, came: came}, true
+	}
+	for _, c := range []struct {
+		at, came, asOf engine.Millis
+		waits          bool
+	}{
+		{at: 100, came: 105, asOf: 99, waits: true},
+		{at: 100, came: 105, asOf: 100},
+		{at: 200, came: 105, asOf: 104, waits: true}, // dated ahead: it is enough that it is here
+		{at: 200, came: 105, asOf: 105},
+		{at: never, came: 105, asOf: 0}, // unreadable: it has no time to wait for
+	} {
+		in(c.at, c.came)
+		b.asOf = c.asOf
+		if got := m.missing(); (got == b) != c.waits {
+			t.Errorf("%+v: waits for %v", c, got)
+		}
+	}
+	in(100, 105)
+	b.asOf, m.mode = 0, EventsClock
+	if m.missing() != nil {
+		t.Error("over history, what is there at the end of a topic is all there is")
+	}
+}

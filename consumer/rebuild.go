@@ -143,7 +143,7 @@ func (s *session) refold(ctx context.Context, scratch *state.Task) error {
 		past.limit, past.end = in.next, in.next
 		r.inputs = append(r.inputs, past)
 	}
-	r.merge = merge{inputs: r.inputs, mode: s.cfg.Time.Clock}
+	r.merge = merge{inputs: r.inputs, mode: EventsClock}
 	r.clock = clock{mode: EventsClock, grace: millis(s.cfg.Time.Grace), now: never, latest: never}
 	r.horizon = s.cfg.skewNow() + millis(s.cfg.Time.MaxFutureSkew)
 	if r.fetch, err = newFetcher(s.t.o.opts(), s.t.n, r.inputs); err != nil {

@@ -34,7 +34,8 @@ type session struct {
 	clock  clock
 	batch  batch
 
-	wall     engine.Millis // read once per batch
+	polled   engine.Millis // the wall clock when records were last asked for
+	wall     engine.Millis // the wall clock, read once per batch
 	horizon  engine.Millis // events beyond it are dead letters
 	blocked  time.Time     // since when a topic has been waited for, zero if none
 	gaveUp   bool          // it is not waited for any longer
@@ -51,8 +52,9 @@ type session struct {
 // as new ends take to be asked for.
 const idleWait = endsInterval
 
-// deferredWait is how long to wait when overdue timers are held back.
-const deferredWait = 10 * time.Millisecond
+// shortWait is how long to wait when overdue timers are held back, or for an
+// answer.
+const shortWait = 5 * time.Millisecond
 
 // run takes records and fires timers until live ends.
 func (s *session) run(live, hard context.Context) error {
@@ -63,6 +65,8 @@ func (s *session) run(live, hard context.Context) error {
 		if err := s.fetch.poll(live, s.wait()); err != nil {
 			return err
 		}
+		s.polled = s.cfg.now()
+		s.hear()
 		if s.batch.empty() {
 			s.begin()
 		}
@@ -93,8 +97,8 @@ func (s *session) wait() time.Duration {
 	if s.ready() {
 		return 0
 	}
-	if s.batch.deferred {
-		return deferredWait
+	if s.batch.deferred || s.merge.missing() != nil {
+		return shortWait
 	}
 	if s.batch.empty() {
 		return idleWait
@@ -106,7 +110,7 @@ func (s *session) wait() time.Duration {
 func (s *session) ready() bool {
 	some := false
 	for _, in := range s.inputs {
-		if in.missing() && len(in.queue) == 0 {
+		if len(in.queue) == 0 && (in.missing() || s.merge.missing() == in) {
 			return false
 		}
 		some = some || in.loaded || in.retry.IsZero() && !in.closed && len(in.queue) > 0 && in.queue[0].Offset < in.limit
@@ -122,10 +126,18 @@ func (s *session) limits() (steps, bytes int) { return s.t.limit, s.cfg.Batch.By
 func (s *session) begin() {
 	s.readWall()
 	s.batch.deferred = false
+	for _, in := range s.inputs {
+		s.clock.begin(in)
+	}
+}
+
+// hear takes in what is known of the ends of the inputs. The clock hears of it
+// with the next batch.
+func (s *session) hear() {
 	reports := s.t.o.ends.of(s.t.n)
 	for _, in := range s.inputs {
 		if r, ok := reports[in.topic]; ok {
-			s.clock.hear(in, r)
+			in.hear(r)
 		}
 	}
 }
@@ -156,6 +168,9 @@ func (s *session) steps() error {
 		if err := s.take(in); err != nil {
 			return err
 		}
+		if !s.gaveUp {
+			s.blocked = time.Time{}
+		}
 	}
 	return nil
 }
@@ -163,13 +178,17 @@ func (s *session) steps() error {
 // waitForMissing reports whether to wait for a topic whose next record is not in
 // hand. After MaxMergeWait the others go on without it; the clock still waits.
 func (s *session) waitForMissing() bool {
-	if s.merge.missing() == nil {
-		s.blocked = time.Time{}
+	missing := s.merge.missing()
+	if missing == nil {
+		s.blocked, s.gaveUp = time.Time{}, false
 		return false
+	}
+	if !missing.missing() {
+		s.t.o.ends.hurry()
 	}
 	now := s.cfg.Now()
 	if s.blocked.IsZero() {
-		s.blocked, s.gaveUp = now, false
+		s.blocked = now
 	}
 	if now.Sub(s.blocked) < s.cfg.Time.MaxMergeWait {
 		return true
@@ -178,7 +197,7 @@ func (s *session) waitForMissing() bool {
 		s.gaveUp = true
 		s.cfg.Metrics.mergeWaits.Inc()
 		s.t.log.Warn("records of a topic do not arrive; the others go on without them, timers wait",
-			"topic", s.merge.missing().topic, "waited", s.cfg.Time.MaxMergeWait)
+			"topic", missing.topic, "waited", s.cfg.Time.MaxMergeWait)
 	}
 	return false
 }
@@ -244,7 +263,7 @@ const registryRetry = time.Second
 // read now.
 func (s *session) read(in *input, r *kgo.Record) error {
 	h := &in.head
-	h.rec, h.err = r, nil
+	h.rec, h.err, h.at, h.came = r, nil, never, s.polled
 	rec := recordOf(r)
 	h.from = origin{topic: r.Topic, partition: r.Partition, offset: r.Offset, at: rec.Time}
 	if in.origin {
