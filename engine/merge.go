@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"github.com/segmill/segmill/engine/aggregate"
 	"github.com/segmill/segmill/engine/plan"
@@ -108,7 +109,7 @@ func (e *Engine) Rebuild(old, fresh *Customer, known map[string]string, clock Mi
 			m.seq++
 			out.Effects = append(out.Effects, Effect{
 				Action: Exited, Customer: old.ID, Name: id, Version: v, At: now, Sequence: m.seq,
-				Cause: CauseRuleChange, MemberFor: now - m.since,
+				Cause: CauseRuleChange, Group: groupOf(id), MemberFor: now - m.since,
 			})
 			m.since = 0
 		}
@@ -126,6 +127,15 @@ func (e *Engine) Rebuild(old, fresh *Customer, known map[string]string, clock Mi
 	slices.SortStableFunc(out.Effects[n:], func(a, b Effect) int {
 		return cmp.Or(cmp.Compare(rank(a.Action), rank(b.Action)), cmp.Compare(a.Name, b.Name))
 	})
+}
+
+// groupOf returns the lifecycle in the id of a stage, "" for a plain segment.
+func groupOf(id string) string {
+	group, _, ok := strings.Cut(id, "/")
+	if !ok {
+		return ""
+	}
+	return group
 }
 
 // rank orders the effects of one step.

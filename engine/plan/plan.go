@@ -152,7 +152,10 @@ const ZonePath = "time_zone"
 // stand in conditions. An error means that two texts share a hash (then one of
 // them must be written differently) or that the spec did not come from the rule
 // compiler.
-func Compile(s *Spec, zones expr.Zones) (*Plan, error) {
+func Compile(spec *Spec, zones expr.Zones) (*Plan, error) {
+	own := *spec // the triggers are put in order
+	own.Triggers = slices.Clone(spec.Triggers)
+	s := &own
 	c := compiler{
 		Plan:  &Plan{Spec: s, ZoneSummary: -1},
 		zones: zones,
