@@ -14,6 +14,9 @@ const MaxEntries = 4096
 // panesPerReach is how many panes a coarsened list's reach is divided into.
 const panesPerReach = 1024
 
+// PaneWidth returns how wide the panes of a coarsened list are, in ms.
+func PaneWidth(reach Millis) Millis { return max(1, reach/panesPerReach) }
+
 // Entry is one event in a List: its time, and the field's scaled value (0 if the
 // list reads no field).
 type Entry struct {
@@ -94,7 +97,7 @@ func (l *List) addPane(p Pane) {
 // coarsen turns the older half of the entries into panes.
 func (l *List) coarsen() {
 	if l.width == 0 {
-		l.width = max(1, l.reach/panesPerReach)
+		l.width = PaneWidth(l.reach)
 	}
 	h := len(l.Entries) / 2
 	for h < len(l.Entries) && l.Entries[h].At == l.Entries[h-1].At {

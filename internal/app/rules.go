@@ -54,7 +54,7 @@ func CompileRules(files []rule.File) (*Rules, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Rules{Engine: e, Set: set, Warnings: set.Warnings}
+	r := &Rules{Engine: e, Set: set, Warnings: append(set.Warnings, coarseWindows(p)...)}
 	for _, f := range files {
 		r.Files = append(r.Files, f.Name)
 	}
