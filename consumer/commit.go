@@ -208,6 +208,7 @@ func (s *session) count() {
 	}
 	m.forwarded.Add(float64(b.forwarded))
 	m.earlyWakes.Add(float64(b.out.Stats.EarlyWakes))
+	m.coarsened.Add(float64(b.out.Stats.Coarsened))
 	now := s.cfg.now()
 	for i := range b.out.Effects {
 		switch e := &b.out.Effects[i]; e.Action {

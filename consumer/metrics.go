@@ -24,6 +24,7 @@ type Metrics struct {
 	deadLetters  *prometheus.CounterVec // cause
 	forwarded    prometheus.Counter
 	earlyWakes   prometheus.Counter
+	coarsened    prometheus.Counter
 	overdue      prometheus.Counter
 	transactions *prometheus.CounterVec // result
 	acquisitions *prometheus.CounterVec // reason
@@ -64,6 +65,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m.deadLetters = vec("dead_letters_total", "Records put on the dead-letter topic.", "cause")
 	m.forwarded = counter("forwarded_total", "Records that arrived on a wrong partition and were forwarded.")
 	m.earlyWakes = counter("timer_early_wakes_total", "Wake-ups at which nothing changed.")
+	m.coarsened = counter("lists_coarsened_total", "Lists and sets of customers that became inexact because of their size.")
 	m.overdue = counter("timers_deferred_total", "Times that overdue timers were held back to keep their rate bounded.")
 	m.transactions = vec("transactions_total", "Transactions, by result.", "result")
 	m.acquisitions = vec("task_acquisitions_total", "Times a task was acquired, by reason.", "reason")
@@ -75,7 +77,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	})
 	if reg != nil {
 		reg.MustRegister(m.events, m.lag, m.changes, m.triggers, m.timerDelay, m.commit, m.fold, m.endToEnd,
-			m.restore, m.restored, m.deadLetters, m.forwarded, m.earlyWakes, m.overdue, m.transactions, m.acquisitions,
+			m.restore, m.restored, m.deadLetters, m.forwarded, m.earlyWakes, m.coarsened, m.overdue, m.transactions, m.acquisitions,
 			m.mergeWaits, m.state, m.stateBytes, m.clockStopped)
 		m.kafka = kafkaHooks(reg)
 	}
