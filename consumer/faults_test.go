@@ -41,12 +41,6 @@ func (l *liar) lie(asError, cut int) {
 	l.error, l.cut = l.error+asError, l.cut+cut
 }
 
-func (l *liar) count() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.told
-}
-
 func (l *liar) dial(ctx context.Context, network, host string) (net.Conn, error) {
 	c, err := (&net.Dialer{}).DialContext(ctx, network, host)
 	if err != nil {

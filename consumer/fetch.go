@@ -64,7 +64,8 @@ func consumerOpts(base []kgo.Opt) []kgo.Opt {
 func (f *fetcher) poll(ctx context.Context, wait time.Duration) error {
 	var fetches kgo.Fetches
 	if wait <= 0 {
-		fetches = f.cl.PollRecords(nil, 0) //nolint:staticcheck // nil means not to wait
+		//lint:ignore SA1012 to this client, nil means not to wait
+		fetches = f.cl.PollRecords(nil, 0)
 	} else {
 		waiting, cancel := context.WithTimeout(ctx, wait)
 		fetches = f.cl.PollRecords(waiting, 0)
