@@ -22,7 +22,7 @@ const (
 )
 
 // Position says how far a task has come: everything that is needed to go on from
-// the transaction that ends with it. Fields are documented in docs/formats.md.
+// the transaction that ends with it.
 type Position struct {
 	App        string
 	Partitions int32

@@ -239,14 +239,15 @@ func (o *Owner) warn(ctx context.Context, adm *kadm.Client, topics map[string]to
 			}
 		}
 	}
-	for message, names := range map[string][]string{
-		"topics with min.insync.replicas 1: a write is acknowledged by one broker alone":            weak,
-		"topics with unclean leader election: a broker that was behind can take over and lose data": unclean,
-		"the changelog is not compacted: restoring takes longer the longer the engine runs":         uncompacted,
-	} {
-		if len(names) > 0 {
-			o.cfg.Logger.Warn(message, "topics", names)
-		}
+	log := o.cfg.Logger
+	if len(weak) > 0 {
+		log.Warn("topics with min.insync.replicas 1: a write is acknowledged by one broker alone", "topics", weak)
+	}
+	if len(unclean) > 0 {
+		log.Warn("topics with unclean leader election: a broker that was behind can take over and lose data", "topics", unclean)
+	}
+	if len(uncompacted) > 0 {
+		log.Warn("the changelog is not compacted: restoring takes longer the longer the engine runs", "topics", uncompacted)
 	}
 }
 
