@@ -6,7 +6,7 @@ export SEED
 # Pebble needs no C library; without one the build is the same everywhere.
 export CGO_ENABLED ?= 0
 
-.PHONY: help build demo test race lint fuzz bench sim e2e cdnow containers fmt-check tidy-check deploy-check clean
+.PHONY: help build demo test race lint fuzz bench sim mutations e2e containers fmt-check tidy-check deploy-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -27,6 +27,9 @@ race: ## the tests of what runs concurrently, under the race detector (needs a C
 SIM_TIME ?= 60s
 sim: ## random histories against the naive oracle, SIM_TIME for each property; SEED=n repeats one
 	SIM_TIME=$(SIM_TIME) $(GO) test -count=1 -timeout 30m ./engine/sim
+
+mutations: ## break each rule of the protocol in turn; its tests must find every one (4 minutes)
+	$(GO) test -count=1 -tags mutations -timeout 20m -run MutationsAreFound ./consumer
 
 e2e: build ## processes over loopback: real purchases, kill -9, an independent client (installs kcat)
 	$(GO) test -count=1 -timeout 25m -tags e2e -v ./internal/e2e
