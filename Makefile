@@ -9,7 +9,7 @@ export CGO_ENABLED ?= 0
 .PHONY: help build demo test race lint fuzz bench sim mutations e2e containers fmt-check tidy-check deploy-check clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 build: ## build bin/segmill and bin/devkafka
 	$(GO) build -trimpath -o bin/ ./cmd/...
