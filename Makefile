@@ -31,7 +31,7 @@ sim: ## random histories against the naive oracle, SIM_TIME for each property; S
 mutations: ## break each rule of the protocol in turn; its tests must find every one (4 minutes)
 	$(GO) test -count=1 -tags mutations -timeout 20m -run MutationsAreFound ./consumer
 
-e2e: build ## processes over loopback: real purchases, kill -9, an independent client (installs kcat)
+e2e: build ## processes over loopback: real purchases, kill -9, an independent client (needs kcat)
 	$(GO) test -count=1 -timeout 25m -tags e2e -v ./internal/e2e
 
 containers: ## against a real Kafka in a container; skipped, and said so, without a container engine
