@@ -35,8 +35,8 @@ e2e: build ## processes over loopback: real purchases, kill -9, an independent c
 	$(GO) test -count=1 -timeout 25m -tags e2e -v ./internal/e2e
 
 containers: ## against a real Kafka in a container; skipped, and said so, without a container engine
-	cd internal/containers && $(GO) test -count=1 -v ./... | tee /tmp/segmill-containers.log; \
-	echo "$$(grep -c -- '--- SKIP' /tmp/segmill-containers.log) container tests skipped"
+	@cd internal/containers && out=$$($(GO) test -count=1 -v ./... 2>&1); code=$$?; echo "$$out"; \
+	echo "$$(echo "$$out" | grep -c -- '--- SKIP') container tests skipped"; exit $$code
 
 lint: fmt-check ## vet, staticcheck, and golangci-lint where it is installed
 	$(GO) vet ./...

@@ -1,0 +1,192 @@
+package aggregate
+
+import (
+	"sort"
+
+	"github.com/segmill/segmill/engine/expr"
+)
+
+// Op is what is computed over a window of a List.
+type Op uint8
+
+// The operations.
+const (
+	OpCount Op = iota
+	OpSum
+	OpAvg
+	OpMin
+	OpMax
+)
+
+// running is a total over some elements of a list.
+type running struct {
+	n        uint64
+	sum      Int128
+	min, max int64
+}
+
+func (t *running) add(p *Pane) {
+	if t.n == 0 {
+		t.min, t.max = p.Min, p.Max
+	}
+	t.min, t.max = min(t.min, p.Min), max(t.max, p.Max)
+	t.n += p.N
+	t.sum = t.sum.Plus(p.Sum)
+}
+
+func (t *running) value(op Op, k expr.Kind) expr.Value {
+	switch {
+	case op == OpCount:
+		return expr.IntValue(int64(t.n))
+	case op == OpSum:
+		return SumValue(t.sum, k)
+	case t.n == 0:
+		return expr.Value{}
+	case op == OpAvg:
+		// One division rounds once: dividing by the scale first would make an
+		// average of 115.6378 compare unequal to that literal.
+		return expr.DoubleValue(t.sum.Float(Scale(k) * float64(t.n)))
+	case op == OpMin:
+		return Number(k, t.min)
+	default:
+		return Number(k, t.max)
+	}
+}
+
+// SumValue returns a sum of values of kind k as rules compare it: an int for
+// ints (absent beyond 64 bits), else a double.
+func SumValue(s Int128, k expr.Kind) expr.Value {
+	if k != expr.Int {
+		return expr.DoubleValue(s.Float(Scale(k)))
+	}
+	if s.hi != int64(s.lo)>>63 {
+		return expr.Value{}
+	}
+	return expr.IntValue(int64(s.lo))
+}
+
+// Value returns op over the events with now - w < t <= now; k is the kind of
+// the field's values.
+func (l *List) Value(op Op, k expr.Kind, now, w Millis) expr.Value {
+	i, j := l.span(now, w)
+	if op == OpCount && i >= len(l.Panes) {
+		return expr.IntValue(int64(j - i))
+	}
+	t := l.total(i, j)
+	return t.value(op, k)
+}
+
+// total adds up elements i to j.
+func (l *List) total(i, j int) running {
+	var t running
+	for ; i < min(j, len(l.Panes)); i++ {
+		t.add(&l.Panes[i])
+	}
+	if i == j {
+		return t
+	}
+	rest := l.Entries[i-len(l.Panes) : j-len(l.Panes)]
+	if t.n == 0 {
+		t.min, t.max = rest[0].Num, rest[0].Num
+	}
+	for i := range rest {
+		v := rest[i].Num
+		t.min, t.max = min(t.min, v), max(t.max, v)
+		t.sum = t.sum.Add(v)
+	}
+	t.n += uint64(len(rest))
+	return t
+}
+
+// drop takes element i out of a total of which it is the oldest; min and max
+// become wrong.
+func (l *List) drop(t *running, i int) {
+	if i < len(l.Panes) {
+		t.n -= l.Panes[i].N
+		t.sum = t.sum.Minus(l.Panes[i].Sum)
+		return
+	}
+	t.n--
+	t.sum = t.sum.Minus(Int128{}.Add(l.Entries[i-len(l.Panes)].Num))
+}
+
+// Next returns the first instant after now at which, with no further event, the
+// value over window w is no longer one that same accepts; Never if that does not
+// come. same must be true of the value now, and accept an interval of values.
+func (l *List) Next(op Op, k expr.Kind, now, w Millis, same func(expr.Value) bool) Millis {
+	i, j := l.span(now, w)
+	if i == j {
+		return expr.Never
+	}
+	switch {
+	case op == OpCount && i >= len(l.Panes):
+		return l.nextCount(i, j, w, same)
+	case op == OpMin || op == OpMax:
+		return l.nextExtreme(op, k, i, j, w, same)
+	}
+	t := l.total(i, j)
+	stride := 1
+	if (op == OpSum || op == OpCount) && t.min >= 0 {
+		stride = monotoneStride
+	}
+	return l.nextTotal(&t, op, k, i, j, w, stride, same)
+}
+
+// monotoneStride is how many elements are taken out of a total that only falls
+// before it is judged again.
+const monotoneStride = 64
+
+// nextTotal takes the elements out in order. A total that only falls leaves an
+// interval once: it is judged after every stride elements, and element by element
+// in the stride in which it left.
+func (l *List) nextTotal(t *running, op Op, k expr.Kind, i, j int, w Millis, stride int, same func(expr.Value) bool) Millis {
+	for i < j {
+		start, before := i, *t
+		out := l.at(i)
+		for i < j && (i-start < stride || l.at(i) == out) {
+			out = l.at(i)
+			l.drop(t, i)
+			i++
+		}
+		if same(t.value(op, k)) {
+			continue
+		}
+		if stride == 1 {
+			return out + w
+		}
+		*t = before
+		return l.nextTotal(t, op, k, start, i, w, 1, same)
+	}
+	return expr.Never
+}
+
+// nextCount uses that a count only falls: if it is not accepted after some
+// events have left, it is not accepted after more have.
+func (l *List) nextCount(i, j int, w Millis, same func(expr.Value) bool) Millis {
+	k := sort.Search(j-i, func(k int) bool {
+		gone := l.at(i + k)
+		left := j - sort.Search(j, func(x int) bool { return l.at(x) > gone })
+		return !same(expr.IntValue(int64(left)))
+	})
+	if k == j-i {
+		return expr.Never
+	}
+	return l.at(i+k) + w
+}
+
+// nextExtreme uses that a least value stays in an accepted interval as long as
+// any value of that interval is in the window: smaller ones would be outside
+// already.
+func (l *List) nextExtreme(op Op, k expr.Kind, i, j int, w Millis, same func(expr.Value) bool) Millis {
+	for x := j - 1; x >= i; x-- {
+		p := l.pane(x)
+		v := p.Min
+		if op == OpMax {
+			v = p.Max
+		}
+		if same(Number(k, v)) {
+			return l.at(x) + w
+		}
+	}
+	return l.at(i) + w
+}
