@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net"
 	"os"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -73,4 +74,28 @@ func (r *RegistryConfig) client() (*sr.Client, error) {
 		return nil, fmt.Errorf("registry.url: %w", err)
 	}
 	return cl, nil
+}
+
+// plainText returns a broker on another machine that is reached without TLS, "" if
+// there is none.
+func (k *KafkaConfig) plainText() string {
+	if k.TLS != nil {
+		return ""
+	}
+	for _, b := range k.Brokers {
+		if !isLoopback(b) {
+			return b
+		}
+	}
+	return ""
+}
+
+// isLoopback reports whether an address, host:port, stays on this machine.
+func isLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		host = addr
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

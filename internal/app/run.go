@@ -63,6 +63,12 @@ func RunRules(ctx context.Context, conf *Config, rules *Rules, opt RunOptions) e
 	spec := rules.Set.Spec
 	opt.Logger.Info("starting", "app", conf.App, "brokers", conf.Kafka.Brokers, "state", conf.State, "clock", conf.Clock,
 		"segments", len(spec.Segments), "lifecycles", len(spec.Lifecycles), "triggers", len(spec.Triggers))
+	if host := conf.Kafka.plainText(); host != "" {
+		opt.Logger.Warn("the connection to the brokers is not encrypted: set kafka.tls", "broker", host)
+	}
+	if conf.HTTP != nil && *conf.HTTP != "" && !isLoopback(*conf.HTTP) {
+		opt.Logger.Warn("the HTTP endpoints can be reached from other machines and ask for no password", "address", *conf.HTTP)
+	}
 	for {
 		err := runOnce(ctx, conf, cfg, reg, opt)
 		if err == nil {
