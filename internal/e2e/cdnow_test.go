@@ -208,7 +208,7 @@ func TestCDNOWKilled(t *testing.T) {
 		select {
 		case err := <-done:
 			t.Fatalf("the run ended after %d kills (%v): it must still be running when it is killed", kills, err)
-		case <-time.After(time.Duration(r.IntN(60_000)) * time.Microsecond):
+		case <-time.After(time.Duration(r.IntN(30_000)) * time.Microsecond):
 		}
 		cmd.Process.Kill()
 		<-done
