@@ -29,8 +29,7 @@ func (e *Engine) value(c *Customer, i int, now Millis) expr.Value {
 	case plan.InYears:
 		loc := e.zoneOf(c)
 		if d, ok := calendar.Of(e.value(c, in.Of, now), loc); ok {
-			today, _ := calendar.Of(expr.TimeValue(now), loc)
-			return expr.IntValue(int64(d.YearsUntil(today, e.p.Spec.MarFirst)))
+			return expr.IntValue(int64(d.YearsAt(now, loc, e.p.Spec.MarFirst)))
 		}
 	case plan.InSegment:
 		m := c.member(e.p.Segments[in.SegmentIndex].Key)

@@ -71,6 +71,18 @@ func (d Date) YearsUntil(on Date, marFirst bool) int {
 	return max(0, y)
 }
 
+// YearsAt returns how many whole years have passed since d at an instant: they
+// change at local midnight, at the first of two. The local date alone would not
+// do: where clocks go back from just after midnight (St. John's did until 2011),
+// it is yesterday again for an hour, and nobody becomes younger.
+func (d Date) YearsAt(now expr.Millis, loc *time.Location, marFirst bool) int {
+	y := d.YearsUntil(ofTime(now.Time().In(loc)), marFirst)
+	if d.Anniversary(y+1, marFirst).At(loc, 0) <= now {
+		y++
+	}
+	return y
+}
+
 // At returns the instant of a local time, given in milliseconds after midnight,
 // on d in loc. A time that a change of clocks skips becomes the first instant
 // after the gap; of one that comes twice it is the first.

@@ -110,3 +110,29 @@ func TestDays(t *testing.T) {
 		t.Errorf("%v", d)
 	}
 }
+
+// Years never fall, also where clocks go back over midnight, and change at the
+// instant that At gives.
+func TestYearsNeverFall(t *testing.T) {
+	born := Date{1980, 11, 7}
+	for _, name := range []string{"America/St_Johns", "America/Havana", "Asia/Gaza", "Asia/Beirut", "Europe/Paris"} {
+		loc := zone(t, name)
+		for year := 2000; year <= 2012; year++ {
+			// The last day of summer time in St. John's was the first Sunday of
+			// November, or the last of October.
+			for day := time.Date(year, 9, 1, 0, 0, 0, 0, time.UTC); day.Year() == year; day = day.AddDate(0, 0, 1) {
+				born.Month, born.Day = day.Month(), day.Day()
+				turn := born.Anniversary(year-1980, false).At(loc, 0)
+				for m := expr.Millis(-90); m <= 90; m += 15 {
+					want := year - 1980
+					if m < 0 {
+						want--
+					}
+					if got := born.YearsAt(turn+m*60_000, loc, false); got != want {
+						t.Fatalf("%s, born %v, %d minutes after midnight of %d: %d years, want %d", name, born, m, year, got, want)
+					}
+				}
+			}
+		}
+	}
+}
