@@ -85,19 +85,6 @@ func (c *Customer) Instant() Millis { return c.instant }
 // and after an erasure. A customer that is not known must not be stored.
 func (c *Customer) Known() bool { return c.events > 0 }
 
-// Member reports whether c is in the segment, and since when.
-func (e *Engine) Member(c *Customer, segment string) (since Millis, in bool) {
-	i := sort.Search(len(e.p.Segments), func(i int) bool { return e.p.Segments[i].ID >= segment })
-	if i == len(e.p.Segments) || e.p.Segments[i].ID != segment {
-		return 0, false
-	}
-	m := c.member(e.p.Segments[i].Key)
-	if m == nil || !m.in() {
-		return 0, false
-	}
-	return m.since, true
-}
-
 // Memberships returns the ids of the segments that c is in, sorted.
 func (e *Engine) Memberships(c *Customer) []string {
 	ids := []string{}
@@ -117,7 +104,7 @@ func (c *Customer) member(key uint32) *membership {
 	return nil
 }
 
-// enter returns the membership under key, adding it.
+// memberOrNew returns the membership under key, adding it.
 func (c *Customer) memberOrNew(key uint32) *membership {
 	i := sort.Search(len(c.members), func(i int) bool { return c.members[i].key >= key })
 	if i == len(c.members) || c.members[i].key != key {
