@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-
-	"github.com/segmill/segmill/state"
 )
 
 // acquireTimeout bounds each request of acquiring. Fencing waits for the
@@ -149,36 +147,6 @@ func (o *Owner) opts() []kgo.Opt {
 		opts = append(opts, kgo.WithHooks(hooks...))
 	}
 	return append(opts, kgo.DisableClientMetrics())
-}
-
-// local returns the copy's meta if the copy can be used with the changelog from
-// first to end.
-func (s *session) local(first, end int64) (state.Meta, *Position, error) {
-	meta, ok, err := s.t.store.Meta()
-	if err != nil || !ok {
-		return meta, nil, err
-	}
-	pos, err := decodePosition(meta.Position)
-	var why string
-	switch {
-	case err != nil:
-		why = err.Error()
-	case meta.TopicID != s.topicID:
-		why = "it is of another changelog topic of the same name"
-	case meta.Next > end:
-		return meta, nil, stopped(s.t.n, "the changelog ends at offset %d and the local copy was made up to %d: the changelog has lost committed records",
-			end, meta.Next)
-	case meta.Next < first:
-		why = "the changelog no longer has what follows it"
-	case meta.Next < end && s.cfg.now()-meta.AppliedAt > millis(tombstonesKept-staleMargin):
-		// The tombstones of customers that were deleted since may be gone, and the
-		// copy would bring the customers back.
-		why = "it is too old"
-	default:
-		return meta, pos, nil
-	}
-	s.t.log.Info("local copy is not used", "reason", why)
-	return meta, nil, nil
 }
 
 // tombstonesKept is delete.retention.ms of the changelog; a copy is not used

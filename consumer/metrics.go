@@ -21,6 +21,8 @@ type Metrics struct {
 	endToEnd     prometheus.Histogram
 	restore      prometheus.Histogram
 	restored     prometheus.Counter
+	restoring    *prometheus.GaugeVec   // partition
+	damaged      *prometheus.CounterVec // cause
 	deadLetters  *prometheus.CounterVec // cause
 	forwarded    prometheus.Counter
 	earlyWakes   prometheus.Counter
@@ -34,6 +36,13 @@ type Metrics struct {
 	clockStopped prometheus.Gauge
 	kafka        []kgo.Hook // kprom, registered once for all clients
 }
+
+// Causes of segmill_state_damaged_total.
+const (
+	damagedStart   = "start"   // the database could not be opened
+	damagedRunning = "running" // wrong bytes were met while it was in use
+	damagedDigest  = "digest"  // one partition's copy is not what its position says
+)
 
 // NewMetrics returns metrics registered with reg; nil registers them nowhere.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
@@ -62,6 +71,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m.endToEnd = seconds("end_to_end_seconds", "Wall clock at commit minus the time of the event that caused an effect.", 0.01, 16)
 	m.restore = seconds("state_restore_seconds", "Duration of restoring a task from its changelog.", 0.001, 20)
 	m.restored = counter("state_restored_records_total", "Changelog records read to restore tasks.")
+	m.restoring = gauges("restore_remaining_records", "Changelog offsets that a restore has yet to read.", "partition")
+	m.damaged = vec("state_damaged_total", "Times that local state was found to be damaged and was restored, by how it was found.", "cause")
+	for _, cause := range []string{damagedStart, damagedRunning, damagedDigest} {
+		m.damaged.WithLabelValues(cause) // so that the first one is an increase
+	}
 	m.deadLetters = vec("dead_letters_total", "Records put on the dead-letter topic.", "cause")
 	m.forwarded = counter("forwarded_total", "Records that arrived on a wrong partition and were forwarded.")
 	m.earlyWakes = counter("timer_early_wakes_total", "Wake-ups at which nothing changed.")
@@ -77,7 +91,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	})
 	if reg != nil {
 		reg.MustRegister(m.events, m.lag, m.changes, m.triggers, m.timerDelay, m.commit, m.fold, m.endToEnd,
-			m.restore, m.restored, m.deadLetters, m.forwarded, m.earlyWakes, m.coarsened, m.overdue, m.transactions, m.acquisitions,
+			m.restore, m.restored, m.restoring, m.damaged, m.deadLetters, m.forwarded, m.earlyWakes, m.coarsened, m.overdue, m.transactions, m.acquisitions,
 			m.mergeWaits, m.state, m.stateBytes, m.clockStopped)
 		m.kafka = kafkaHooks(reg)
 	}

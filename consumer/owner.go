@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/state"
 )
 
 // Owner runs the tasks of one instance. Which ones is decided by an ordinary
@@ -25,6 +26,7 @@ type Owner struct {
 	guard      guard
 	until      *untilRun // nil unless the run has an end
 	verifier   *verifier
+	gauged     map[int32]bool // partitions that have gauges; of progress
 
 	// hard is what tasks run under; kill ends it, and with it everything at once.
 	hard   context.Context //nolint:containedctx // outlives the callbacks that start tasks
@@ -49,6 +51,13 @@ type running struct {
 func New(cfg Config) (*Owner, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
+	}
+	if reason := cfg.Store.WasReset(); reason != nil {
+		cause := damagedStart
+		if errors.Is(reason, state.ErrInUse) {
+			cause = damagedRunning
+		}
+		cfg.Metrics.damaged.WithLabelValues(cause).Inc()
 	}
 	o := &Owner{cfg: cfg, failed: make(chan error, 1), tasks: map[int32]*running{}, guard: guard{limit: cfg.Time.MaxClockJump}}
 	return o, nil

@@ -3,7 +3,9 @@ package consumer
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -15,87 +17,138 @@ import (
 // about; a transaction is never divided.
 const restoreChunk = 10_000
 
+// noteInterval is how often a copy that is current is noted to be so.
+const noteInterval = time.Minute
+
 // restore brings the copy in the store to the end of the changelog and reads the
-// position there.
+// position there. It is said how far it has come meanwhile.
 func (s *session) restore(ctx context.Context) error {
-	changelog := s.cfg.changelog()
-	asking, cancel := context.WithTimeout(ctx, acquireTimeout)
-	defer cancel()
-	var err error
-	if s.topicID, err = s.t.o.topicID(asking, changelog); err != nil {
-		return err
-	}
-	first, err := listOne(asking, s.t.o.admin, []string{changelog}, s.t.n, highWatermark, atStart)
+	r, err := s.t.o.replay(ctx, s.t.n, s.t.store, s.t.log, highWatermark)
 	if err != nil {
 		return err
 	}
-	end, err := listOne(asking, s.t.o.admin, []string{changelog}, s.t.n, highWatermark, atEnd)
-	if err != nil {
+	defer r.close()
+	s.topicID = r.topicID
+	r.progress = newProgress(s.t, r.next, r.end)
+	defer r.progress.done()
+	if err := r.to(ctx, r.end); err != nil {
 		return err
 	}
-	from, to := first[changelog], end[changelog]
-	meta, pos, err := s.local(from, to)
-	if err != nil {
+	if err := r.flush(); err != nil {
 		return err
 	}
-	r := &restoring{s: s, tail: pos != nil, pos: pos, versions: meta.Versions, next: from}
-	if r.tail {
-		r.next, r.digest = meta.Next, pos.Digest
-	} else if err := s.t.store.Drop(); err != nil {
+	if err := s.at("replayed"); err != nil {
 		return err
 	}
-	if err := r.replay(ctx, to); err != nil {
+	if err := r.verify(ctx); err != nil {
 		return err
 	}
-	return r.finish(to)
+	return s.continueFrom(r)
 }
 
-// restoring is the replay of a changelog. There are two kinds. A tail is laid over
-// a copy, transaction by transaction, so that the copy is always at some position.
-// A whole changelog is loaded blindly into an empty task, and indexed and hashed
-// afterwards in one scan: compaction has left customers without the transactions
-// that wrote them, and until the end the copy has no position.
-type restoring struct {
-	s    *session
-	tail bool
+// continueFrom gives the session the position of a copy that is verified.
+func (s *session) continueFrom(r *replay) error {
+	if r.pos == nil {
+		s.first(r.end)
+		return nil
+	}
+	if r.records > 0 {
+		s.t.log.Info("restored", "records", r.records, "tail", r.began, "seq", r.pos.Seq, "took", r.progress.took())
+	}
+	if r.began {
+		s.t.o.verifier.later(s.t)
+	}
+	s.pos, s.next = r.pos, r.next
+	return s.readVersions(r.versions)
+}
 
-	next     int64 // the next offset
+// replay lays a changelog over the copy of one partition. There are two kinds. A
+// tail is laid over a copy that is there, transaction by transaction, so that the
+// copy is always at some position. A whole changelog is loaded blindly into an
+// empty task, and indexed and hashed afterwards in one scan: compaction has left
+// customers without the transactions that wrote them, and until the end the copy
+// has no position. From then on it is a tail.
+type replay struct {
+	o     *Owner
+	n     int32
+	store *state.Task
+	log   *slog.Logger
+	cl    *kgo.Client // once something has to be read
+
+	tail        bool // whether the copy has been verified at some position
+	began       bool // as a tail
+	topicID     [16]byte
+	end         int64        // where the changelog ended
+	asked       state.Millis // when that was asked for
+	asOf        state.Millis // the copy lacks nothing that was written before
+	written     int64        // meta.Next and meta.AppliedAt in the store
+	writtenAsOf state.Millis
+
+	next     int64         // the next offset
+	rest     []*kgo.Record // fetched and not taken in
 	pending  []state.Change
 	upTo     int          // how many of pending are followed by a position
 	at       int64        // the offset after that position
 	digest   state.Digest // of the copy
 	pos      *Position    // the last one
-	versions []byte
-	fresh    []byte // versions that came with the replay
+	versions []byte       // the last ones
+	coming   []byte       // versions that are not followed by a position yet
+	fresh    []byte       // versions that the copy does not have
 	records  int
+	progress *progress // nil if nobody watches
 }
 
-// replay reads the changelog from r.next up to end.
-func (r *restoring) replay(ctx context.Context, end int64) error {
-	if r.next >= end {
-		return nil
+// replay sees what the changelog has and what the local copy of a partition lacks.
+// The changelog ends at the high watermark, or at the last stable offset where an
+// owner may be writing. A copy that can't be continued is dropped.
+func (o *Owner) replay(ctx context.Context, n int32, store *state.Task, log *slog.Logger, isolation int8) (*replay, error) {
+	changelog := []string{o.cfg.changelog()}
+	ctx, cancel := context.WithTimeout(ctx, acquireTimeout)
+	defer cancel()
+	r := &replay{o: o, n: n, store: store, log: log}
+	var err error
+	if r.topicID, err = o.topicID(ctx, changelog[0]); err != nil {
+		return nil, err
 	}
-	s := r.s
-	opts := append(consumerOpts(s.t.o.opts()), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{
-		s.cfg.changelog(): {s.t.n: kgo.NewOffset().At(r.next)},
-	}))
-	cl, err := kgo.NewClient(opts...)
+	first, err := listOne(ctx, o.admin, changelog, n, highWatermark, atStart)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer cl.Close()
+	r.asked = o.cfg.now()
+	end, err := listOne(ctx, o.admin, changelog, n, isolation, atEnd)
+	if err != nil {
+		return nil, err
+	}
+	r.next, r.end = first[changelog[0]], end[changelog[0]]
+	meta, pos, err := r.local(r.next)
+	if err != nil {
+		return nil, err
+	}
+	if pos == nil {
+		return r, store.Drop()
+	}
+	r.tail, r.began = true, true
+	r.pos, r.versions, r.digest = pos, meta.Versions, pos.Digest
+	r.next, r.written, r.asOf, r.writtenAsOf = meta.Next, meta.Next, meta.AppliedAt, meta.AppliedAt
+	return r, nil
+}
+
+// to reads the changelog up to an offset, and not beyond.
+func (r *replay) to(ctx context.Context, end int64) error {
 	for r.next < end {
-		waiting, cancel := context.WithTimeout(ctx, acquireTimeout)
-		fetches := cl.PollFetches(waiting)
-		cancel()
-		for _, e := range fetches.Errors() {
-			if ctx.Err() == nil && waiting.Err() != nil {
-				e.Err = errNoProgress
+		if len(r.rest) == 0 {
+			if err := r.fetch(ctx, end); err != nil {
+				return err
 			}
-			return fmt.Errorf("changelog at offset %d of %d: %w", r.next, end, e.Err)
 		}
-		for it := fetches.RecordIter(); !it.Done(); {
-			if err := r.record(it.Next()); err != nil {
+		for len(r.rest) > 0 && r.next < end {
+			rec := r.rest[0]
+			if rec.Offset >= end {
+				r.next = end
+				break
+			}
+			r.rest = r.rest[1:]
+			if err := r.record(rec); err != nil {
 				return err
 			}
 		}
@@ -104,44 +157,80 @@ func (r *restoring) replay(ctx context.Context, end int64) error {
 				return err
 			}
 		}
+		r.progress.read(r.next)
 	}
 	return nil
 }
 
+// fetch waits for records.
+func (r *replay) fetch(ctx context.Context, end int64) error {
+	if r.cl == nil {
+		opts := append(consumerOpts(r.o.opts()), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{
+			r.o.cfg.changelog(): {r.n: kgo.NewOffset().At(r.next)},
+		}))
+		var err error
+		if r.cl, err = kgo.NewClient(opts...); err != nil {
+			return err
+		}
+	}
+	waiting, cancel := context.WithTimeout(ctx, acquireTimeout)
+	defer cancel()
+	fetches := r.cl.PollFetches(waiting)
+	for _, e := range fetches.Errors() {
+		if ctx.Err() == nil && waiting.Err() != nil {
+			e.Err = errNoProgress
+		}
+		return fmt.Errorf("changelog at offset %d of %d: %w", r.next, end, e.Err)
+	}
+	r.rest = fetches.Records()
+	return nil
+}
+
+// close ends what to began.
+func (r *replay) close() {
+	if r.cl != nil {
+		r.cl.Close()
+	}
+}
+
 // record takes in one record of the changelog.
-func (r *restoring) record(rec *kgo.Record) error {
+func (r *replay) record(rec *kgo.Record) error {
 	r.next = rec.Offset + 1
 	if rec.Attrs.IsControl() {
 		return nil
 	}
 	r.records++
+	r.progress.record(len(rec.Key) + len(rec.Value))
 	switch key := string(rec.Key); {
 	case strings.HasPrefix(key, customerPrefix):
 		c := state.Change{Customer: key[len(customerPrefix):], Value: rec.Value}
 		if rec.Value != nil {
 			if _, err := engine.WakeOf(rec.Value); err != nil {
-				return stopped(r.s.t.n, "changelog offset %d: %w", rec.Offset, err)
+				return stopped(r.n, "changelog offset %d: %w", rec.Offset, err)
 			}
 		}
 		r.pending = append(r.pending, c)
 	case key == versionsKey:
-		r.fresh = rec.Value
+		r.coming = rec.Value
 	case key == positionKey:
 		pos, err := decodePosition(rec.Value)
 		if err != nil {
-			return stopped(r.s.t.n, "changelog offset %d: %w", rec.Offset, err)
+			return stopped(r.n, "changelog offset %d: %w", rec.Offset, err)
 		}
 		r.pos, r.upTo, r.at = pos, len(r.pending), rec.Offset+1
+		if r.coming != nil {
+			r.versions, r.fresh, r.coming = r.coming, r.coming, nil
+		}
 	default:
-		return stopped(r.s.t.n, "changelog offset %d has a key that no version writes: somebody else writes to %s", rec.Offset, rec.Topic)
+		return stopped(r.n, "changelog offset %d has a key that no version writes: somebody else writes to %s", rec.Offset, rec.Topic)
 	}
 	return nil
 }
 
 // flush writes what is pending: of a tail, what is followed by a position.
-func (r *restoring) flush() error {
+func (r *replay) flush() error {
 	if !r.tail {
-		err := r.s.t.store.Load(r.pending)
+		err := r.store.Load(r.pending)
 		r.pending, r.upTo = r.pending[:0], 0
 		return err
 	}
@@ -149,62 +238,94 @@ func (r *restoring) flush() error {
 		return nil
 	}
 	var err error
-	r.digest, err = r.s.t.store.Replay(r.pending[:r.upTo], r.meta(), r.digest)
+	if r.digest, err = r.store.Replay(r.pending[:r.upTo], r.meta(r.at), r.digest); err != nil {
+		return err
+	}
 	r.pending = append(r.pending[:0], r.pending[r.upTo:]...)
-	r.upTo, r.at = 0, 0
-	return err
+	r.upTo, r.at, r.fresh = 0, 0, nil
+	return nil
 }
 
-// meta returns the meta of the copy at the last position.
-func (r *restoring) meta() *state.Meta {
+// meta returns the meta of the copy at the last position, which is below next.
+func (r *replay) meta(next int64) *state.Meta {
 	return &state.Meta{
 		Position: r.pos.append(nil), Versions: r.fresh,
-		TopicID: r.s.topicID, Next: r.at, AppliedAt: r.s.cfg.now(),
+		TopicID: r.topicID, Next: next, AppliedAt: r.asOf,
 	}
 }
 
-// finish writes the rest, verifies the copy, and gives the session its position.
-func (r *restoring) finish(end int64) error {
-	s := r.s
+// verify writes the rest of what was read, compares the digest of the copy with
+// that of the last position, and notes that the copy was current when the end was
+// asked for. An error that wraps errLocal blames the copy.
+func (r *replay) verify(ctx context.Context) error {
 	if err := r.flush(); err != nil {
 		return err
 	}
-	if err := s.at("replayed"); err != nil {
-		return err
-	}
-	s.cfg.Metrics.restored.Add(float64(r.records))
-	if r.fresh != nil {
-		r.versions = r.fresh
-	}
-	if r.pos == nil {
-		if r.records > 0 {
-			return stopped(s.t.n, "the changelog has %d records and no position", r.records)
-		}
-		s.first(end)
-		return nil
+	if r.pos == nil && r.records > 0 {
+		return stopped(r.n, "the changelog has %d records and no position", r.records)
 	}
 	if !r.tail {
 		var err error
-		if r.digest, _, err = s.t.store.Index(); err != nil {
+		if r.digest, _, err = r.store.Index(func(customers int) error {
+			r.progress.indexed(customers)
+			return ctx.Err()
+		}); err != nil {
 			return err
 		}
 	}
-	if len(r.pending) > 0 || r.digest != r.pos.Digest {
-		return fmt.Errorf("%w: digest %v, the position says %v, after %d records", errLocal, r.digest, r.pos.Digest, r.records)
+	var want state.Digest
+	if r.pos != nil {
+		want = r.pos.Digest
 	}
-	if !r.tail {
-		if err := s.t.store.Apply(nil, r.meta()); err != nil {
-			return err
-		}
+	if len(r.pending) > 0 || r.digest != want {
+		return fmt.Errorf("%w: digest %v, the position says %v, after %d records", errLocal, r.digest, want, r.records)
 	}
-	if r.records > 0 {
-		s.t.log.Info("restored", "records", r.records, "tail", r.tail, "seq", r.pos.Seq)
+	return r.current(r.asked)
+}
+
+// current notes that the copy, which has come to next, lacks nothing that was
+// written before an instant. If only the instant is new it is not noted each time.
+func (r *replay) current(asOf state.Millis) error {
+	r.tail, r.asOf = true, asOf
+	if r.pos == nil || r.next == r.written && asOf-r.writtenAsOf < millis(noteInterval) {
+		return nil // of a partition that has never run there is nothing to note
 	}
-	if r.tail {
-		s.t.o.verifier.later(s.t)
+	if err := r.store.Apply(nil, r.meta(r.next)); err != nil {
+		return err
 	}
-	s.pos, s.next = r.pos, r.next
-	return s.readVersions(r.versions)
+	r.at, r.fresh, r.written, r.writtenAsOf = 0, nil, r.next, asOf
+	return nil
+}
+
+// local returns the copy's meta if the copy can be used with the changelog, which
+// begins at first.
+func (r *replay) local(first int64) (state.Meta, *Position, error) {
+	meta, ok, err := r.store.Meta()
+	if err != nil || !ok {
+		return meta, nil, err
+	}
+	pos, err := decodePosition(meta.Position)
+	var why string
+	switch {
+	case err != nil:
+		why = err.Error()
+		r.o.cfg.Metrics.damaged.WithLabelValues(damagedDigest).Inc()
+	case meta.TopicID != r.topicID:
+		why = "it is of another changelog topic of the same name"
+	case meta.Next > r.end:
+		return meta, nil, stopped(r.n, "the changelog ends at offset %d and the local copy was made up to %d: the changelog has lost committed records",
+			r.end, meta.Next)
+	case meta.Next < first:
+		why = "the changelog no longer has what follows it"
+	case meta.Next < r.end && r.asked-meta.AppliedAt > millis(tombstonesKept-staleMargin):
+		// The tombstones of customers that were deleted since may be gone, and the
+		// copy would bring the customers back.
+		why = "it is too old"
+	default:
+		return meta, pos, nil
+	}
+	r.log.Info("local copy is not used", "reason", why)
+	return meta, nil, nil
 }
 
 // first is the position of a task that has never run.

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/segmill/segmill/engine"
@@ -83,6 +84,8 @@ const progressInterval = time.Second
 func (o *Owner) progress(ctx context.Context) {
 	adm := kadm.NewClient(o.admin)
 	committed := map[int32]uint64{} // seq by task
+	// Another Owner of this process would not know whose gauges these were.
+	defer o.cfg.Metrics.lag.Reset()
 	tick := time.NewTicker(progressInterval)
 	defer tick.Stop()
 	for {
@@ -118,12 +121,27 @@ func (o *Owner) progress(ctx context.Context) {
 	}
 }
 
+// forget deletes the gauges of partitions that are no longer here: what they said
+// last is not true any more.
+func (o *Owner) forget(tasks []TaskStatus) {
+	gone := o.gauged
+	o.gauged = make(map[int32]bool, len(tasks))
+	for _, t := range tasks {
+		o.gauged[t.Partition] = true
+		delete(gone, t.Partition)
+	}
+	for p := range gone {
+		o.cfg.Metrics.lag.DeletePartialMatch(prometheus.Labels{"partition": strconv.Itoa(int(p))})
+	}
+}
+
 func (o *Owner) gauges(tasks []TaskStatus) {
 	size := o.cfg.Store.Stats()
 	for kind, n := range map[string]int64{"disk": size.DiskBytes, "block_cache": size.CacheBytes, "memtable": size.MemTableBytes} {
 		o.cfg.Metrics.stateBytes.WithLabelValues(kind).Set(float64(n))
 	}
 	states := map[TaskState]int{}
+	o.forget(tasks)
 	for _, t := range tasks {
 		states[t.State]++
 		for topic, behind := range t.behind {

@@ -138,6 +138,7 @@ func (t *Task) judge(err error) error {
 		return stopped(t.n, "what the changelog gives is wrong too: %w", err)
 	}
 	t.scratch = true
+	t.o.cfg.Metrics.damaged.WithLabelValues(damagedDigest).Inc()
 	t.log.Error("local state is wrong; it is restored from the changelog", "error", err)
 	if derr := t.store.Drop(); derr != nil {
 		return derr
@@ -213,8 +214,10 @@ type TaskStatus struct {
 	Seq                            uint64
 	Folded, DeadLetters, Forwarded uint64
 	Customers                      int // in the cache
+	// Restore is how far a restore has come, nil if there is none.
+	Restore *RestoreStatus
 
-	// Maps are never changed once they are here.
+	// Maps, and what Restore points to, are never changed once they are here.
 	sources map[string]Source
 	behind  map[string]engine.Millis // wall clock minus time of the last event, by topic
 }

@@ -31,7 +31,7 @@ func BenchmarkLoad(b *testing.B) {
 				changes = changes[:0]
 			}
 		}
-		if _, got, err := task.Index(); got != n || err != nil {
+		if _, got, err := task.Index(nil); got != n || err != nil {
 			b.Fatal(got, err)
 		}
 		closeStore(b, s)

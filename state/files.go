@@ -106,5 +106,5 @@ func (s *Store) damageMarked() error {
 	if _, err := s.opt.FS.Stat(s.opt.FS.PathJoin(s.dir, damageFile)); err != nil {
 		return nil
 	}
-	return fmt.Errorf("%w: found while it was in use", ErrDamaged)
+	return fmt.Errorf("%w: %w", ErrDamaged, ErrInUse)
 }

@@ -72,8 +72,9 @@ func (t *Task) Load(changes []Change) error {
 }
 
 // Index makes the due index of a task that was filled with Load, and returns the
-// digest and the number of its customers.
-func (t *Task) Index() (Digest, int, error) {
+// digest and the number of its customers. It calls each, which may be nil, with
+// the number of customers so far every now and then, and ends with its error.
+func (t *Task) Index(each func(customers int) error) (Digest, int, error) {
 	var d, h Digest
 	var n int
 	var buf []byte
@@ -81,7 +82,11 @@ func (t *Task) Index() (Digest, int, error) {
 	err := t.Scan("", func(id string, v []byte) error {
 		h, buf = DigestOf(id, v, buf)
 		d = d.Add(h)
-		n++
+		if n++; n%indexBatch == 0 && each != nil {
+			if err := each(n); err != nil {
+				return err
+			}
+		}
 		wake, err := t.s.opt.Wake(v)
 		if err != nil || wake == Never {
 			return err

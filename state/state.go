@@ -32,6 +32,10 @@ var ErrFailed = errors.New("state: the store failed")
 // written. Close the store and open it again: Open sets the files aside.
 var ErrDamaged = errors.New("state: the store is damaged")
 
+// ErrInUse is wrapped by the reason of WasReset if the damage was found while the
+// database was in use, and not when it was opened.
+var ErrInUse = errors.New("found while it was in use")
+
 // Store is the database of one instance. Its methods may be called by any
 // goroutine; a Task belongs to one.
 type Store struct {

@@ -206,7 +206,7 @@ func TestModel(t *testing.T) {
 					}
 				}
 				var n int
-				if digest, n, err = task.Index(); err != nil || n != len(model) {
+				if digest, n, err = task.Index(nil); err != nil || n != len(model) {
 					t.Fatal(n, err)
 				}
 				if err := task.Apply(nil, &Meta{}); err != nil {

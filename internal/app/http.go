@@ -24,7 +24,11 @@ func missing(st consumer.Status) string {
 	}
 	var b strings.Builder
 	for _, t := range st.Tasks {
-		if t.State != consumer.Running && t.State != consumer.Finished {
+		switch {
+		case t.State == consumer.Running || t.State == consumer.Finished:
+		case t.Restore != nil:
+			fmt.Fprintf(&b, "partition %d: %v\n", t.Partition, t.Restore)
+		default:
 			b.WriteString(strings.TrimSpace(fmt.Sprintf("partition %d: %s %s", t.Partition, t.State, t.Error)) + "\n")
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -35,6 +36,11 @@ func TestHandler(t *testing.T) {
 			{Partition: 0, State: consumer.Running}, {Partition: 1, State: consumer.Acquiring},
 			{Partition: 2, State: consumer.Stopped, Error: "the changelog is gone"},
 		}}, 503, "partition 1: acquiring\npartition 2: stopped the changelog is gone\n"},
+		{"restoring", consumer.Status{Tasks: []consumer.TaskStatus{
+			{Partition: 3, State: consumer.Acquiring, Restore: &consumer.RestoreStatus{
+				From: 500, Next: 1_200_500, End: 4_000_500, PerSecond: 210_000, Left: 13*time.Second + 300*time.Millisecond,
+			}},
+		}}, 503, "partition 3: restoring 1,200,000 of 4,000,000 records, 210,000/s, about 13 s left\n"},
 		{"all run", consumer.Status{Ready: true, Tasks: []consumer.TaskStatus{{State: consumer.Running}}}, 200, "ok\n"},
 		{"none is ours", consumer.Status{Ready: true}, 200, "ok\n"},
 	} {

@@ -1,0 +1,266 @@
+package consumer
+
+import (
+	"bytes"
+	"log/slog"
+	"path"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/state"
+)
+
+// A restore is seen in the status and the metrics while it lasts, and in the log
+// if it lasts long. Time here is the configured clock's.
+func TestProgress(t *testing.T) {
+	g := newRig(t, 1)
+	store := g.store(vfs.NewMem())
+	defer store.Close() //nolint:errcheck // nothing was written
+	var log bytes.Buffer
+	reg := prometheus.NewPedanticRegistry()
+	now := time.Now()
+	cfg := g.config(rules, store)
+	cfg.Now = func() time.Time { return now }
+	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	cfg.Metrics = NewMetrics(reg)
+	o, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	task := newTask(o, 3)
+	lines := func() int { return strings.Count(log.String(), "\n") }
+	check := func(when, text string, remaining, restored float64, logged int) {
+		t.Helper()
+		got := gather(t, reg)
+		left, shown := got["segmill_restore_remaining_records{3}"]
+		st := task.Status().Restore
+		if text == "" {
+			if st != nil || shown {
+				t.Errorf("%s: still %v, %v", when, st, left)
+			}
+		} else if st == nil || st.String() != text || left != remaining || !shown {
+			t.Errorf("%s: %v, remaining %v", when, st, left)
+		}
+		if n := got["segmill_state_restored_records_total{}"]; n != restored {
+			t.Errorf("%s: %v records restored", when, n)
+		}
+		if n := lines(); n != logged {
+			t.Errorf("%s: %d lines:\n%s", when, n, log.String())
+		}
+	}
+
+	p := newProgress(task, 1_000, 4_001_000)
+	check("at first", "restoring 0 of 4,000,000 records", 4_000_000, 0, 0)
+	now = now.Add(2 * time.Second)
+	p.record(100)
+	p.record(50)
+	p.read(401_000)
+	check("after 2 s", "restoring 400,000 of 4,000,000 records, 200,000/s, about 18 s left", 3_600_000, 2, 0)
+	now = now.Add(2 * time.Second)
+	p.record(50)
+	p.read(601_000)
+	check("after 4 s", "restoring 600,000 of 4,000,000 records, 150,000/s, about 23 s left", 3_400_000, 3, 1)
+	now = now.Add(4 * time.Second)
+	p.read(601_000)
+	check("after 8 s without records", "restoring 600,000 of 4,000,000 records, 75,000/s, about 45 s left", 3_400_000, 3, 1)
+	now = now.Add(time.Second)
+	p.read(4_001_000)
+	check("after 9 s", "restoring 4,000,000 of 4,000,000 records, 444,444/s, about 0 s left", 0, 3, 2)
+	now = now.Add(sayInterval)
+	p.indexed(10_000)
+	check("indexing", "restored 4,000,000 records, indexing, 10,000 customers so far", 0, 3, 3)
+	p.done()
+	check("done", "", 0, 3, 3)
+	if !strings.Contains(log.String(), "bytes=200") || !strings.Contains(log.String(), "partition=3") {
+		t.Errorf("log:\n%s", log.String())
+	}
+	for d, want := range map[time.Duration]string{89 * time.Second: "89 s", 10 * time.Minute: "10 min", 3 * time.Hour: "3.0 h"} {
+		if got := inWords(d); got != want {
+			t.Errorf("%v is %q", d, got)
+		}
+	}
+}
+
+// A restore that is held up shows itself, and a short one is not in the log. What
+// is said of a partition goes away with it.
+func TestProgressOfRestore(t *testing.T) {
+	reg := prometheus.NewPedanticRegistry()
+	g := newRig(t, 1)
+	in := g.start(rules, vfs.NewMem(), nil)
+	in.ready()
+	for _, c := range g.customersOf(0, 20) {
+		g.produce(g.event(plan.Purchase, c, g.now(), nil))
+	}
+	in.caughtUp()
+	in.stop()
+
+	var log bytes.Buffer
+	held, release := make(chan struct{}), make(chan struct{})
+	in = g.start(rules, vfs.NewMem(), func(c *Config) {
+		c.Metrics = NewMetrics(reg)
+		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		c.failAt = func(_ int32, point string) error {
+			if point == "replayed" {
+				close(held)
+				<-release
+			}
+			return nil
+		}
+	})
+	<-held
+	st := in.o.Status()
+	if r := st.Tasks[0].Restore; st.Ready || r == nil || r.Next != r.End || r.Records < 20 || r.Bytes == 0 {
+		t.Errorf("%+v", r)
+	}
+	got := gather(t, reg)
+	if left, ok := got["segmill_restore_remaining_records{0}"]; !ok || left != 0 || got["segmill_state_restored_records_total{}"] < 20 {
+		t.Errorf("%v", got)
+	}
+	close(release)
+	in.caughtUp()
+	if r := in.o.Status().Tasks[0].Restore; r != nil {
+		t.Errorf("still %v", r)
+	}
+	g.eventually("lag is measured", func() bool { _, ok := gather(t, reg)["segmill_event_time_lag_seconds{0,web}"]; return ok })
+	in.stop()
+	for name := range gather(t, reg) {
+		if strings.HasPrefix(name, "segmill_restore_remaining") || strings.HasPrefix(name, "segmill_event_time_lag") {
+			t.Errorf("%s is still there", name)
+		}
+	}
+	if strings.Contains(log.String(), "restoring") || !strings.Contains(log.String(), "msg=restored") {
+		t.Errorf("log:\n%s", log.String())
+	}
+}
+
+// Damage of the database is counted by how it was found, once, whatever the
+// number of stores and owners that a process has.
+func TestDamageIsCounted(t *testing.T) {
+	reg := prometheus.NewPedanticRegistry()
+	metrics := NewMetrics(reg)
+	g := newRig(t, 1)
+	files := vfs.NewMem()
+	write := func(name, text string) {
+		f, err := files.Create(name, vfs.WriteCategoryUnspecified)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := func() {
+		in := g.start(rules, files, func(c *Config) { c.Metrics = metrics })
+		in.ready()
+		in.stop()
+	}
+	check := func(start, running float64) {
+		t.Helper()
+		got := gather(t, reg)
+		if got["segmill_state_damaged_total{start}"] != start || got["segmill_state_damaged_total{running}"] != running || got["segmill_state_damaged_total{digest}"] != 0 {
+			t.Errorf("%v of start, %v of running, %v of digest", got["segmill_state_damaged_total{start}"], got["segmill_state_damaged_total{running}"], got["segmill_state_damaged_total{digest}"])
+		}
+	}
+	run()
+	check(0, 0)
+	names, err := files.List("state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, "MANIFEST") {
+			write(path.Join("state", name), "these are not the bytes that were written")
+		}
+	}
+	run()
+	check(1, 0)
+	write("state/DAMAGED", "")
+	run()
+	check(1, 1)
+	run()
+	check(1, 1)
+}
+
+// Every kind of restore is verified, and a copy that is wrong is made again from
+// the whole changelog once.
+func TestRestoresAreVerified(t *testing.T) {
+	type counts struct{ assigned, again, damaged float64 }
+	run := func(g *rig, files vfs.FS, until TaskState) (counts, float64) {
+		g.Helper()
+		reg := prometheus.NewPedanticRegistry()
+		in := g.start(rules, files, func(c *Config) { c.Metrics = NewMetrics(reg) })
+		g.eventually(string(until), func() bool {
+			st := in.o.Status()
+			return len(st.Tasks) == 1 && st.Tasks[0].State == until
+		})
+		in.stop()
+		got := gather(t, reg)
+		return counts{
+			got["segmill_task_acquisitions_total{assigned}"], got["segmill_task_acquisitions_total{error}"],
+			got["segmill_state_damaged_total{digest}"],
+		}, got["segmill_state_restored_records_total{}"]
+	}
+	events := func(g *rig, files vfs.FS) {
+		in := g.start(rules, files, nil)
+		in.ready()
+		for _, c := range g.customersOf(0, 5) {
+			g.produce(g.event(plan.Purchase, c, g.now(), nil))
+		}
+		in.caughtUp()
+		in.stop()
+	}
+	t.Run("a tail over a wrong copy", func(t *testing.T) {
+		g := newRig(t, 1)
+		files := vfs.NewMem()
+		events(g, files)
+		s := g.store(files)
+		c := g.customersOf(0, 1)[0]
+		b, _, err := s.Task(0).Customer(nil, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Task(0).Apply([]state.Change{{Customer: c, Value: append(b, 0), Old: state.Never, New: state.Never}}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		events(g, vfs.NewMem()) // by another instance, about the same customers
+		got, _ := run(g, files, Running)
+		if got != (counts{1, 1, 1}) {
+			t.Errorf("%+v", got)
+		}
+		if got, _ := run(g, files, Running); got != (counts{1, 0, 0}) {
+			t.Errorf("afterwards: %+v", got)
+		}
+	})
+	t.Run("the whole of a wrong changelog", func(t *testing.T) {
+		g := newRig(t, 1)
+		events(g, vfs.NewMem())
+		_, all := run(g, vfs.NewMem(), Running)
+		c := g.read(app + ".changelog")[0]
+		spoilt := *c[0]
+		spoilt.Key, spoilt.Headers = []byte(customerPrefix+"nobody"), nil
+		for _, r := range c {
+			if strings.HasPrefix(string(r.Key), customerPrefix) {
+				spoilt.Value = r.Value
+			}
+		}
+		g.produce(&spoilt)
+		got, read := run(g, vfs.NewMem(), Stopped)
+		if got != (counts{1, 1, 1}) {
+			t.Errorf("%+v", got)
+		}
+		if read != 2*(all+1) {
+			t.Errorf("%v records read; there are %v, to be read twice", read, all+1)
+		}
+	})
+}
