@@ -95,6 +95,22 @@ func (o *Oracle) Apply(r Record, clock Millis) ([]engine.Effect, bool) {
 	return o.step(p, reason{cause: engine.CauseEvent, event: r.ID}, out), true
 }
 
+// Know takes note of an event and tells nothing: for Members alone. A repeat
+// counts once, however old it is. It returns false for one.
+func (o *Oracle) Know(r Record) bool {
+	p := o.person(r.Customer)
+	for i := range p.events {
+		if p.events[i].same(&r) {
+			return false
+		}
+	}
+	p.events = append(p.events, r)
+	return true
+}
+
+// Forget drops a customer and tells nothing: the counterpart of Know.
+func (o *Oracle) Forget(customer string) { delete(o.people, customer) }
+
 // Advance fires what is due at or before an instant.
 func (o *Oracle) Advance(customer string, to Millis) []engine.Effect {
 	return o.fire(o.person(customer), to, nil)

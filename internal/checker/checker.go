@@ -1,0 +1,228 @@
+// Package checker says whether what an engine left in Kafka is what it promises:
+// nothing lost, nothing twice, nothing early. It reads the committed topics and
+// judges them by themselves, by the inputs, and by two other computations of the
+// same: the naive oracle of engine/sim, and the engine run once over the inputs
+// without Kafka, batches or faults.
+//
+// The invariants:
+//
+//	I1  sequences are 1, 2, 3 … and alternate; ids are unique; a customer's
+//	    instants never go back; records are on their customer's partition
+//	I2  final memberships are those that the oracle computes from all events
+//	I3  every input record was folded, forwarded or refused, once
+//	I4  positions follow each other without a gap; clocks and offsets never go back
+//	I5  the digest of the changelog is that of its last position, and local copies
+//	    agree with it
+//	I6  what each customer was told is what one run over the inputs tells
+//	I7  nothing fired before its time
+//	I9  the inputs were read to their end
+package checker
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/schemas"
+	"github.com/segmill/segmill/state"
+)
+
+// Config says what was run. Outputs must be JSON, and the rules the same from the
+// first record to the last.
+type Config struct {
+	// Kafka is how brokers are reached. Only Load needs it.
+	Kafka []kgo.Opt
+	// App, Inputs, Changes and Triggers are those of the engine's own Config.
+	App               string
+	Inputs            []string
+	Changes, Triggers string
+
+	// Spec is what rule files say (rule.Set), for the oracle.
+	Spec *plan.Spec
+	// Engine runs the same rules.
+	Engine *engine.Engine
+	// Read makes an event of a record: (*schemas.Reader).Read.
+	Read func(*schemas.Record, *engine.Event) (schemas.Result, error)
+	// Zones finds time zones by name.
+	Zones func(name string) (*time.Location, bool)
+
+	// Clock and Grace are the engine's.
+	//
+	// With the wall clock, I6 holds for customers whose every record came within
+	// Grace of its event time (and not before it), and whose records stand in the
+	// order of their times across topics; see Exact. An erasure's instant is not
+	// judged, since it is the clock's.
+	//
+	// With the clock of events, I6 holds for any inputs that were complete before
+	// the engine began.
+	//
+	// In both cases customers are left out, and counted, that had records on a wrong
+	// partition: when those are taken depends on when they were forwarded.
+	Clock consumer.ClockMode
+	Grace engine.Millis
+	// Until is that of a run with an end, which makes forwarded records exact too;
+	// 0 if there was none.
+	Until engine.Millis
+	// Horizon is the greatest event time that was believed; later ones are dead
+	// letters. 0 means that none was too late.
+	Horizon engine.Millis
+	// Settled is an instant by which everything that was due has certainly been
+	// told. The last position's clock is one; give a later one if you waited for it.
+	Settled engine.Millis
+
+	// Compacted: the changelog was compacted, so positions may be missing (I4).
+	Compacted bool
+	// AtLeastOnce allows an output, dead letter or forward that stands there again
+	// exactly as before, and nothing else.
+	AtLeastOnce bool
+	// Skew is how far wall clocks of instances were apart (I7).
+	Skew engine.Millis
+	// Exact reports whether a customer is to be compared record for record (I6).
+	// nil means that all are.
+	Exact func(customer string) bool
+	// Stores are local copies that must agree with the changelog: with its end, or
+	// with an earlier position of it.
+	Stores []*state.Store
+}
+
+// Violation is one thing that must not be.
+type Violation struct {
+	Invariant string // "I1" …
+	Text      string // with what is needed to find the place
+}
+
+// String returns both on one line.
+func (v Violation) String() string { return v.Invariant + ": " + v.Text }
+
+// Report says what was judged and what was found.
+type Report struct {
+	Events       int // valid input records, forwarded ones counted once
+	Bad          int // input records that had to become dead letters
+	Erasures     int
+	Forwarded    int
+	Customers    int
+	Changes      int // outputs, receipts of erasures included
+	Triggers     int
+	DeadLetters  int
+	Transactions uint64
+	Repeats      int // outputs that stood there again (AtLeastOnce)
+	// Compared is how many customers I6 judged, Left how many it could not, and
+	// Late how many events of those judged came after their time.
+	Compared, Left, Late int
+
+	Violations []Violation
+	// Hidden is how many more violations of each invariant there are.
+	Hidden map[string]int
+}
+
+// shown is how many violations of one invariant are kept.
+const shown = 10
+
+func (r *Report) violate(invariant, format string, args ...any) {
+	n := 0
+	for _, v := range r.Violations {
+		if v.Invariant == invariant {
+			n++
+		}
+	}
+	if n >= shown {
+		if r.Hidden == nil {
+			r.Hidden = map[string]int{}
+		}
+		r.Hidden[invariant]++
+		return
+	}
+	r.Violations = append(r.Violations, Violation{invariant, fmt.Sprintf(format, args...)})
+}
+
+// String returns the counts on one line and a violation on each further one.
+func (r *Report) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d events (%d late), %d bad, %d erasures, %d forwarded of %d customers; %d changes, %d triggers, %d dead letters in %d transactions; compared %d customers, left %d; %d violations",
+		r.Events, r.Late, r.Bad, r.Erasures, r.Forwarded, r.Customers, r.Changes, r.Triggers, r.DeadLetters, r.Transactions, r.Compared, r.Left, r.Count())
+	for _, v := range r.Violations {
+		fmt.Fprintf(&b, "\n%v", v)
+	}
+	for i, n := range r.Hidden {
+		fmt.Fprintf(&b, "\n%s: and %d more", i, n)
+	}
+	return b.String()
+}
+
+// Count returns how many violations there are.
+func (r *Report) Count() int {
+	n := len(r.Violations)
+	for _, h := range r.Hidden {
+		n += h
+	}
+	return n
+}
+
+// Check reads the topics and judges them. The engine must have stopped, or be
+// idle. An error means that they could not be read.
+func Check(ctx context.Context, cfg Config) (*Report, error) {
+	h, err := Load(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return cfg.Judge(ctx, h)
+}
+
+// judgement is the work of one Judge.
+type judgement struct {
+	cfg   *Config
+	h     *History
+	r     *Report
+	route func(customer string) int32
+
+	changes, triggers map[int32][]*output
+	parts             map[int32]*part
+	letters           map[coordinates]*kgo.Record // dead letters by the record that they are about
+}
+
+// part is what is known of one partition.
+type part struct {
+	last    *consumer.Position // nil if there is none
+	bySeq   map[uint64]state.Digest
+	sources map[string][]*input // by topic, up to the last position
+	told    map[string]*told    // by customer
+}
+
+// told is what a customer was told.
+type told struct{ changes, triggers []*output }
+
+// Judge judges topics that have been read. An error means that something is not
+// what an engine writes, so that nothing can be said of it.
+func (c Config) Judge(ctx context.Context, h *History) (*Report, error) {
+	j := &judgement{cfg: &c, h: h, r: &Report{}, route: router(h.Partitions), parts: map[int32]*part{}}
+	for p := range h.Partitions {
+		j.parts[p] = &part{bySeq: map[uint64]state.Digest{}, sources: map[string][]*input{}, told: map[string]*told{}}
+	}
+	for _, step := range []func(context.Context) error{
+		j.readOutputs, j.judgeSequences, j.judgeChangelog, j.judgeStores, j.readLetters, j.judgeInputs, j.judgeMeaning,
+	} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return j.r, nil
+}
+
+func (j *judgement) violate(invariant, format string, args ...any) {
+	j.r.violate(invariant, format, args...)
+}
+
+// router returns where a customer's records belong: where the default partitioner
+// of Kafka's own client puts them.
+func router(partitions int32) func(customer string) int32 {
+	p := kgo.StickyKeyPartitioner(nil).ForTopic("")
+	return func(customer string) int32 {
+		return int32(p.Partition(&kgo.Record{Key: []byte(customer)}, int(partitions)))
+	}
+}

@@ -1,0 +1,270 @@
+package checker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/schemas"
+)
+
+// coordinates are where a record came in.
+type coordinates struct {
+	topic     string
+	partition int32
+	offset    int64
+}
+
+func (c coordinates) String() string { return fmt.Sprintf("%s/%d@%d", c.topic, c.partition, c.offset) }
+
+// input is a record of a source, read.
+type input struct {
+	from      coordinates // of a forwarded record: where it came in
+	forwarded bool
+	offset    int64
+	ev        engine.Event
+	result    schemas.Result
+	fate      fate
+	// at is what the order of records goes by.
+	at engine.Millis
+}
+
+// fate is what must become of a record.
+type fate uint8
+
+const (
+	folded fate = iota
+	forwarded
+	refused
+)
+
+// letterOf reads the coordinates of a dead letter. The record's own headers stand
+// before those of the engine.
+func letterOf(r *kgo.Record) (c coordinates, cause string, err error) {
+	for _, h := range r.Headers {
+		var n int64
+		switch h.Key {
+		case "dlq.cause":
+			cause = string(h.Value)
+		case "dlq.topic":
+			c.topic = string(h.Value)
+		case "dlq.partition":
+			n, err = strconv.ParseInt(string(h.Value), 10, 32)
+			c.partition = int32(n)
+		case "dlq.offset":
+			c.offset, err = strconv.ParseInt(string(h.Value), 10, 64)
+		}
+	}
+	if c.topic == "" || cause == "" {
+		err = errors.New("no coordinates or no cause")
+	}
+	return c, cause, err
+}
+
+// readLetters reads the dead letters: each is about another record.
+func (j *judgement) readLetters(context.Context) error {
+	j.letters = map[coordinates]*kgo.Record{}
+	for _, p := range slices.Sorted(maps.Keys(j.parts)) {
+		for _, r := range j.h.Topics[j.cfg.deadLetters()][p] {
+			c, _, err := letterOf(r)
+			if err != nil {
+				j.violate("I3", "%s: %v", place(r), err)
+				continue
+			}
+			j.r.DeadLetters++
+			if before := j.letters[c]; before != nil {
+				if j.cfg.AtLeastOnce && string(before.Value) == string(r.Value) {
+					j.r.Repeats++
+					continue
+				}
+				j.violate("I3", "%s: %v is dead already at %s", place(r), c, place(before))
+			}
+			j.letters[c] = r
+		}
+	}
+	return nil
+}
+
+// judgeInputs is I3 and I9: it reads the inputs, says what had to become of every
+// record, and compares.
+func (j *judgement) judgeInputs(context.Context) error {
+	copies := map[coordinates]string{}
+	customers := map[string]bool{}
+	for _, p := range slices.Sorted(maps.Keys(j.parts)) {
+		part := j.parts[p]
+		if part.last == nil {
+			part.last = &consumer.Position{}
+		}
+		var n [3]uint64
+		for _, topic := range append(slices.Sorted(slices.Values(j.cfg.Inputs)), j.cfg.repartition()) {
+			next, unread := part.last.Sources[topic].Next, 0
+			for _, r := range j.h.Topics[topic][p] {
+				in, err := j.read(r, p)
+				if err != nil {
+					return err
+				}
+				if j.cfg.Until != 0 && in.result == schemas.IsEvent && in.ev.At > j.cfg.Until {
+					break // the reading ends here, whatever else is wrong with the record
+				}
+				if r.Offset >= next {
+					unread++
+					continue
+				}
+				if in.forwarded {
+					j.judgeCopy(copies, in, place(r))
+				}
+				part.sources[topic] = append(part.sources[topic], in)
+				n[in.fate]++
+				j.tally(in, customers)
+			}
+			if unread > 0 {
+				j.violate("I9", "%s/%d: %d records are not read, from offset %d on", topic, p, unread, next)
+			}
+		}
+		for _, c := range []struct {
+			what      string
+			got, want uint64
+		}{
+			{"folded", part.last.Folded, n[folded]},
+			{"forwarded", part.last.Forwarded, n[forwarded]},
+			{"refused", part.last.DeadLetters, n[refused]},
+		} {
+			if c.got != c.want {
+				j.violate("I3", "partition %d: %d records %s by the last position (%d), %d by the inputs", p, c.got, c.what, part.last.Seq, c.want)
+			}
+		}
+	}
+	j.r.Customers = len(customers)
+	j.judgeLeftOver(copies)
+	return nil
+}
+
+// tally counts a record, and takes the dead letter of a refused one away.
+func (j *judgement) tally(in *input, customers map[string]bool) {
+	switch in.fate {
+	case refused:
+		j.r.Bad++
+		if j.letters[in.from] == nil {
+			j.violate("I3", "%v: refused, and there is no dead letter", in.from)
+		}
+		delete(j.letters, in.from)
+		return
+	case forwarded:
+		j.r.Forwarded++
+		return
+	}
+	customers[in.ev.Customer] = true
+	if in.result == schemas.IsTombstone {
+		j.r.Erasures++
+	} else {
+		j.r.Events++
+	}
+}
+
+// judgeCopy judges a record of the repartition topic.
+func (j *judgement) judgeCopy(copies map[coordinates]string, in *input, where string) {
+	if before, ok := copies[in.from]; ok && !j.cfg.AtLeastOnce {
+		j.violate("I3", "%s: %v was forwarded already at %s", where, in.from, before)
+	}
+	copies[in.from] = where
+}
+
+// judgeLeftOver judges the dead letters and forwarded records that no input asked
+// for.
+func (j *judgement) judgeLeftOver(copies map[coordinates]string) {
+	for _, p := range slices.Sorted(maps.Keys(j.parts)) {
+		for _, l := range j.parts[p].sources {
+			for _, in := range l {
+				if in.fate != forwarded {
+					continue
+				}
+				if _, ok := copies[in.from]; !ok {
+					j.violate("I3", "%v: forwarded, and not on the repartition topic, or not yet read from it", in.from)
+				}
+				delete(copies, in.from)
+			}
+		}
+	}
+	for _, c := range sortedPlaces(copies) {
+		j.violate("I3", "%s: nobody had to forward %v", copies[c], c)
+	}
+	for _, c := range sortedPlaces(j.letters) {
+		j.violate("I3", "%s: %v did not have to be refused, or was not read", place(j.letters[c]), c)
+	}
+}
+
+func sortedPlaces[V any](m map[coordinates]V) []coordinates {
+	return slices.SortedFunc(maps.Keys(m), func(a, b coordinates) int {
+		return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.partition, b.partition), cmp.Compare(a.offset, b.offset))
+	})
+}
+
+// read says what a record is and what must become of it on its partition.
+func (j *judgement) read(r *kgo.Record, p int32) (*input, error) {
+	in := &input{from: coordinates{r.Topic, r.Partition, r.Offset}, offset: r.Offset, fate: refused}
+	rec := schemas.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Time: engine.Millis(r.Timestamp.UnixMilli())}
+	for _, h := range r.Headers {
+		rec.Headers = append(rec.Headers, schemas.Header(h))
+	}
+	if r.Topic == j.cfg.repartition() {
+		if !in.cameFrom(r, &rec) {
+			return in, nil
+		}
+		in.forwarded = true
+	}
+	var err error
+	in.result, err = j.cfg.Read(&rec, &in.ev)
+	var bad *schemas.BadInput
+	if errors.As(err, &bad) {
+		return in, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("checker: %s: %w", place(r), err)
+	}
+	if in.at = in.ev.At; j.cfg.Clock == consumer.WallClock {
+		in.at = min(in.at, rec.Time)
+	}
+	if in.result == schemas.IsEvent && j.cfg.Horizon != 0 && in.ev.At > j.cfg.Horizon {
+		return in, nil
+	}
+	if j.route(in.ev.Customer) == p {
+		in.fate = folded
+	} else if !in.forwarded {
+		in.fate = forwarded
+	}
+	return in, nil
+}
+
+// cameFrom reads the headers of a forwarded record. It returns false if there are
+// none.
+func (in *input) cameFrom(r *kgo.Record, rec *schemas.Record) bool {
+	found := 0
+	for _, h := range r.Headers {
+		n, err := strconv.ParseInt(string(h.Value), 10, 64)
+		switch h.Key {
+		case "segmill.topic":
+			rec.Topic, in.from.topic, err = string(h.Value), string(h.Value), nil
+		case "segmill.partition":
+			in.from.partition = int32(n)
+		case "segmill.offset":
+			in.from.offset = n
+		case "segmill.time":
+			rec.Time = engine.Millis(n)
+		default:
+			continue
+		}
+		if err != nil {
+			return false
+		}
+		found++
+	}
+	return found == 4
+}

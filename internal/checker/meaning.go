@@ -1,0 +1,262 @@
+package checker
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"slices"
+
+	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/engine/sim"
+	"github.com/segmill/segmill/schemas"
+)
+
+// person is a customer as one run over the inputs leaves it.
+type person struct {
+	c                 *engine.Customer
+	changes, triggers []*output
+	latest            engine.Millis // the greatest event time since the last erasure
+	forwarded, erased bool
+	// left says why it can't be compared record for record, "" if it can.
+	left string
+	late int
+}
+
+// judgeMeaning is I2, I6 and the rest of I7.
+func (j *judgement) judgeMeaning(context.Context) error {
+	enc, err := schemas.NewEncoder(schemas.JSON, j.cfg.App, schemas.IDs{})
+	if err != nil {
+		return err
+	}
+	oracle := sim.NewOracle(j.cfg.Spec, engine.Options{Zones: j.cfg.Zones})
+	for _, p := range slices.Sorted(maps.Keys(j.parts)) {
+		run := &run{j: j, enc: enc, oracle: oracle, people: map[string]*person{}}
+		if err := run.partition(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// run is one run over the inputs of a partition.
+type run struct {
+	j      *judgement
+	enc    *schemas.Encoder
+	oracle *sim.Oracle
+	people map[string]*person
+	out    engine.Output
+}
+
+func (r *run) partition(p int32) error {
+	part := r.j.parts[p]
+	turns, end := r.j.order(p)
+	forwards := len(part.sources[r.j.cfg.repartition()]) > 0 && r.j.cfg.Until == 0
+	for _, t := range turns {
+		if err := r.take(t, forwards); err != nil {
+			return err
+		}
+	}
+	// Every output so far must be among those up to "to", and everything due by
+	// "settled" must be among the outputs.
+	settled := max(part.last.Clock, r.j.cfg.Settled)
+	if r.j.cfg.Until != 0 {
+		settled = max(settled, end, r.j.cfg.Until)
+	}
+	to := settled
+	for _, t := range part.told {
+		for _, l := range [][]*output{t.changes, t.triggers} {
+			for _, o := range l {
+				to = max(to, o.at())
+			}
+		}
+	}
+	for id := range part.told {
+		if r.people[id] == nil {
+			r.j.violate("I6", "customer %q of partition %d was told something, and no input names it", id, p)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(r.people)) {
+		who := r.people[id]
+		must := max(settled, who.c.Instant())
+		if err := r.advance(who, to); err != nil {
+			return err
+		}
+		r.judgeMembers(id, who, part.of(id), max(settled, who.latest))
+		r.judgeEarly(who, part.of(id))
+		if who.left == "" && (r.j.cfg.Exact == nil || r.j.cfg.Exact(id)) {
+			r.j.r.Compared++
+			r.j.r.Late += who.late
+			r.compare(part.of(id).changes, who.changes, must)
+			r.compare(part.of(id).triggers, who.triggers, must)
+		} else {
+			r.j.r.Left++
+		}
+	}
+	return nil
+}
+
+// take folds one record.
+func (r *run) take(t turn, forwards bool) error {
+	ev := &t.in.ev
+	who := r.people[ev.Customer]
+	if who == nil {
+		who = &person{c: r.j.cfg.Engine.NewCustomer(ev.Customer), latest: never}
+		r.people[ev.Customer] = who
+	}
+	if t.in.forwarded && forwards {
+		who.forwarded, who.left = true, "its records were forwarded"
+	}
+	if t.late {
+		who.late++
+		if forwards {
+			who.left = "how late it was depends on what was forwarded"
+		}
+	}
+	if t.in.result == schemas.IsTombstone {
+		return r.erase(who, t)
+	}
+	if err := r.advance(who, t.clock); err != nil {
+		return err
+	}
+	r.j.cfg.Engine.Apply(who.c, ev, t.clock, &r.out)
+	who.latest = max(who.latest, ev.At)
+	r.oracle.Know(recordOf(ev, r.j.cfg.Engine.Layout(ev.Stream)))
+	return r.tell(who)
+}
+
+// erase erases a customer. With the wall clock its instant is the clock's, which
+// lies between the last effect and the tombstone; a timer due in between may or
+// may not have fired.
+func (r *run) erase(who *person, t turn) error {
+	clock := t.clock
+	if r.j.cfg.Clock == consumer.WallClock {
+		if clock = t.in.at; who.c.Wake() <= clock {
+			who.left = "a timer was due before its erasure"
+		}
+	}
+	if err := r.advance(who, clock); err != nil {
+		return err
+	}
+	who.erased, who.latest = true, never
+	r.j.cfg.Engine.Erase(who.c, max(clock, 0), &r.out)
+	r.oracle.Forget(who.c.ID)
+	return r.tell(who)
+}
+
+// advance fires what is due for a customer up to an instant.
+func (r *run) advance(who *person, to engine.Millis) error {
+	if who.c.Wake() > to {
+		return nil
+	}
+	r.j.cfg.Engine.Advance(who.c, to, &r.out)
+	return r.tell(who)
+}
+
+// tell makes outputs of effects.
+func (r *run) tell(who *person) error {
+	for i := range r.out.Effects {
+		e := &r.out.Effects[i]
+		var b []byte
+		if e.Action == engine.Fired {
+			b = r.enc.AppendTrigger(nil, e, 0)
+		} else {
+			b = r.enc.AppendChange(nil, e, 0)
+		}
+		o, err := decode(b, "the run over the inputs")
+		if err != nil {
+			return err
+		}
+		if e.Action == engine.Fired {
+			who.triggers = append(who.triggers, o)
+		} else {
+			who.changes = append(who.changes, o)
+		}
+	}
+	r.out.Reset()
+	return nil
+}
+
+// compare is I6: what was told is what the run tells, to its end or, of what was
+// due after must, as far as it goes.
+func (r *run) compare(got, want []*output, must engine.Millis) {
+	for i, g := range got {
+		if i >= len(want) {
+			r.j.violate("I6", "%v: one run over the inputs does not tell this", g)
+			return
+		}
+		if a, b := r.comparable(g), r.comparable(want[i]); a != b {
+			r.j.violate("I6", "%v: one run over the inputs tells something else\n\tgot  %s\n\twant %s", g, a, b)
+			return
+		}
+	}
+	if len(got) < len(want) && want[len(got)].at() <= must {
+		r.j.violate("I6", "missing, after %d of %d outputs, by %v: %s", len(got), len(want), must, r.comparable(want[len(got)]))
+	}
+}
+
+// comparable is an output without what may differ.
+func (r *run) comparable(o *output) string {
+	if o.Cause != "erasure" || r.j.cfg.Clock != consumer.WallClock {
+		return o.text()
+	}
+	fields := maps.Clone(o.fields)
+	for _, name := range []string{"change_id", "effective_at", "member_for_ms"} {
+		delete(fields, name)
+	}
+	b, err := json.Marshal(fields)
+	if err != nil {
+		return err.Error() // what was JSON is JSON
+	}
+	return string(b)
+}
+
+// judgeMembers is I2.
+func (r *run) judgeMembers(id string, who *person, t *told, at engine.Millis) {
+	if who.forwarded && who.erased {
+		return // nobody knows which came first
+	}
+	last := map[string]string{}
+	for _, o := range t.changes {
+		if o.Action == "erased" {
+			clear(last)
+		} else {
+			last[o.Segment] = o.Action
+		}
+	}
+	maps.DeleteFunc(last, func(_, action string) bool { return action != "entered" })
+	got, want := slices.Sorted(maps.Keys(last)), r.oracle.Members(id, at)
+	if !slices.Equal(got, want) {
+		r.j.violate("I2", "customer %q is in %v by what was told, in %v by its events at %v", id, got, want, at)
+	}
+}
+
+// judgeEarly is the part of I7 about the wall clock: what comes of time alone is
+// told after its time, unless an event of the customer was of a later time.
+func (r *run) judgeEarly(who *person, t *told) {
+	if r.j.cfg.Clock != consumer.WallClock || who.erased {
+		return
+	}
+	for _, l := range [][]*output{t.changes, t.triggers} {
+		for _, o := range l {
+			emitted := engine.Millis(o.Emitted.UnixMilli())
+			if (o.TriggerID != "" || o.Cause == "timer") && emitted+r.j.cfg.Skew < o.at() && who.latest < o.at() {
+				r.j.violate("I7", "%v: emitted at %v", o, emitted)
+			}
+		}
+	}
+}
+
+// recordOf is an event as the oracle knows it, its fields by path.
+func recordOf(ev *engine.Event, l *plan.Layout) sim.Record {
+	r := sim.Record{Stream: ev.Stream, Customer: ev.Customer, ID: ev.ID, Source: ev.Source, At: ev.At, Fields: map[string]expr.Value{}}
+	for i, path := range l.Paths {
+		if v := ev.Fields[i]; v.Present() {
+			v.L = slices.Clone(v.L)
+			r.Fields[path] = v
+		}
+	}
+	return r
+}
