@@ -16,6 +16,12 @@ const (
 	queueLow  = 2_000
 )
 
+// How much is fetched at a time, in bytes.
+const (
+	maxFetch          = 8 << 20
+	maxPartitionFetch = 1 << 20
+)
+
 // fetcher gets the records of one task's input partitions. It has a client of its
 // own; tasks know only this type, so that they could share one.
 type fetcher struct {
@@ -52,10 +58,9 @@ func consumerOpts(base []kgo.Opt) []kgo.Opt {
 		// partition is the end of a transaction.
 		kgo.KeepControlRecords(),
 		kgo.FetchMaxWait(500*time.Millisecond),
-		kgo.FetchMaxBytes(8<<20),
-		kgo.FetchMaxPartitionBytes(1<<20),
-		// A small batch that decompresses to a large one is refused.
-		kgo.MaxDecompressBatchBytes(16<<20),
+		kgo.FetchMaxBytes(maxFetch),
+		kgo.FetchMaxPartitionBytes(maxPartitionFetch),
+		kgo.MaxDecompressBatchBytes(maxBatch),
 	)
 }
 
@@ -71,19 +76,24 @@ func (f *fetcher) poll(ctx context.Context, wait time.Duration) error {
 		fetches = f.cl.PollRecords(waiting, 0)
 		cancel()
 	}
-	for _, e := range fetches.Errors() {
-		if !errors.Is(e.Err, context.DeadlineExceeded) && !errors.Is(e.Err, context.Canceled) {
-			return fmt.Errorf("fetch %s/%d: %w", e.Topic, e.Partition, e.Err)
-		}
-	}
 	var failed error
 	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
 		if err := f.queue(p); err != nil {
 			failed = err
 		}
 	})
+	if failed != nil {
+		return failed
+	}
+	for _, e := range fetches.Errors() {
+		if !errors.Is(e.Err, context.DeadlineExceeded) && !errors.Is(e.Err, context.Canceled) {
+			if err := f.failed(ctx, e); err != nil {
+				return err
+			}
+		}
+	}
 	f.balance()
-	return failed
+	return f.lookAtLate(ctx)
 }
 
 func (f *fetcher) queue(p kgo.FetchTopicPartition) error {
@@ -91,12 +101,7 @@ func (f *fetcher) queue(p kgo.FetchTopicPartition) error {
 	if in == nil || len(p.Records) == 0 {
 		return nil
 	}
-	want := in.next
-	if n := len(in.queue); n > 0 {
-		want = in.queue[n-1].Offset + 1
-	} else if in.loaded {
-		want = in.head.rec.Offset + 1
-	}
+	want := in.want()
 	if got := p.Records[0].Offset; got < want {
 		return fmt.Errorf("fetch %s/%d: offset %d came again, %d was next", p.Topic, p.Partition, got, want)
 	}

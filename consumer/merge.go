@@ -25,6 +25,10 @@ type input struct {
 	head   head
 	loaded bool      // head is valid
 	retry  time.Time // when to read the next record again that could not be read; zero if none
+	// refused are batches of which a record in the queue only holds the place, by
+	// its offset.
+	refused map[int64]*refused
+	late    time.Time // since when the next record does not come, zero if it need not
 
 	// next is the offset of the first record that is not taken, past control
 	// records; limit ends the reading of a run that has an end.
@@ -52,6 +56,7 @@ type head struct {
 	result schemas.Result
 	err    error // *schemas.BadInput
 	from   origin
+	batch  *refused // what the record holds the place of, nil if it is one
 	// at is what the order goes by: the event time, with the wall clock at most
 	// the record's timestamp.
 	at engine.Millis

@@ -130,7 +130,9 @@ func (s *session) deadLetter(h *head, cause, reason string) string {
 		kgo.RecordHeader{Key: "dlq.partition", Value: strconv.AppendInt(nil, int64(h.from.partition), 10)},
 		kgo.RecordHeader{Key: "dlq.offset", Value: strconv.AppendInt(nil, h.from.offset, 10)},
 		kgo.RecordHeader{Key: "dlq.at", Value: []byte(s.wall.Time().Format(time.RFC3339Nano))})
-	if s.cfg.HashDeadLetters || headersAndValue(h.rec) > maxCopied {
+	if h.batch != nil {
+		r.Headers = append(r.Headers, kgo.RecordHeader{Key: "dlq.last_offset", Value: strconv.AppendInt(nil, h.rec.Offset, 10)})
+	} else if s.cfg.HashDeadLetters || headersAndValue(h.rec) > maxCopied {
 		sum := sha256.Sum256(r.Value)
 		r.Key, r.Value = nil, nil
 		r.Headers = append(r.Headers[len(h.rec.Headers):],

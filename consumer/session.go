@@ -266,6 +266,11 @@ func (s *session) read(in *input, r *kgo.Record) error {
 	h.rec, h.err, h.at, h.came = r, nil, never, s.polled
 	rec := recordOf(r)
 	h.from = origin{topic: r.Topic, partition: r.Partition, offset: r.Offset, at: rec.Time}
+	if h.batch = in.refused[r.Offset]; h.batch != nil {
+		delete(in.refused, r.Offset)
+		h.from.offset, h.err = h.batch.first, h.batch.bad(r.Offset)
+		return nil
+	}
 	if in.origin {
 		if h.from, h.err = originOf(r, s.cfg.Inputs); h.err != nil {
 			return nil

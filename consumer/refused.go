@@ -1,0 +1,175 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/segmill/segmill/schemas"
+)
+
+// maxBatch is how large a batch of records may be when it is decompressed.
+const maxBatch = 16 << 20
+
+// refused is a batch of records that can't be decoded, however often it is
+// fetched: it is bad input like a record that can't be read. In the queue stands
+// one record without contents for it, at its last offset.
+type refused struct {
+	first  int64 // offset
+	cause  schemas.Cause
+	reason string
+}
+
+// causeBatch is the cause of batches that can't be decoded.
+const causeBatch schemas.Cause = "batch"
+
+func (r *refused) bad(last int64) *schemas.BadInput {
+	return &schemas.BadInput{Cause: r.cause, Detail: fmt.Sprintf("the batch of records %d to %d: %s", r.first, last, r.reason)}
+}
+
+// patience is how long a record that is known to exist may take to come before
+// the batch that it is in is looked at: the client says nothing of a batch that
+// has fewer records than it claims, and fetches it again and again.
+const patience = 3 * time.Second
+
+// want returns the offset of the next record of an input that is not in hand.
+func (in *input) want() int64 {
+	if n := len(in.queue); n > 0 {
+		return in.queue[n-1].Offset + 1
+	}
+	if in.loaded {
+		return in.head.rec.Offset + 1
+	}
+	return in.next
+}
+
+// failed takes in an error of fetching an input. A batch that can't be decoded is
+// refused; any other error is returned.
+func (f *fetcher) failed(ctx context.Context, e kgo.FetchError) error {
+	in := f.inputs[e.Topic]
+	err := fmt.Errorf("fetch %s/%d: %w", e.Topic, e.Partition, e.Err)
+	var large *kgo.ErrDecompressTooLarge
+	var code *kerr.Error
+	var lost *kgo.ErrDataLoss
+	switch {
+	case in == nil || errors.As(e.Err, &code) || errors.As(e.Err, &lost) || errors.Is(e.Err, kgo.ErrClientClosed):
+		return err
+	case errors.As(e.Err, &large):
+		f.refuse(in, large.NextOffset-1, schemas.CauseSize, fmt.Sprintf("they are more than %d bytes when they are decompressed", maxBatch))
+		return nil
+	}
+	if ok, lerr := f.look(ctx, in); lerr != nil || !ok {
+		return errors.Join(err, lerr)
+	}
+	return nil
+}
+
+// refuse puts a record that stands for a batch into the queue of its input, and
+// lets the client go on behind it.
+func (f *fetcher) refuse(in *input, last int64, cause schemas.Cause, reason string) {
+	if in.refused == nil {
+		in.refused = map[int64]*refused{}
+	}
+	in.refused[last] = &refused{first: in.want(), cause: cause, reason: reason}
+	in.queue = append(in.queue, &kgo.Record{Topic: in.topic, Partition: f.partition, Offset: last})
+	f.cl.SetOffsets(map[string]map[int32]kgo.EpochOffset{in.topic: {f.partition: {Epoch: -1, Offset: last + 1}}})
+}
+
+// lookAtLate looks at the batches of inputs whose next record does not come.
+func (f *fetcher) lookAtLate(ctx context.Context) error {
+	for _, in := range f.inputs {
+		switch {
+		case in.loaded || len(in.queue) > 0 || !in.unread() || f.paused[in.topic]:
+			in.late = time.Time{}
+		case in.late.IsZero():
+			in.late = time.Now()
+		case time.Since(in.late) > patience:
+			in.late = time.Time{}
+			if _, err := f.look(ctx, in); err != nil {
+				return fmt.Errorf("fetch %s/%d: nothing comes of offset %d: %w", in.topic, f.partition, in.want(), err)
+			}
+		}
+	}
+	return nil
+}
+
+// look fetches the batch of an input's next record as it is. If the batch is
+// whole and as it was written, and can't be decoded all the same, it is refused.
+func (f *fetcher) look(ctx context.Context, in *input) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, acquireTimeout)
+	defer cancel()
+	p, err := f.fetchOne(ctx, in.topic, in.want())
+	if err != nil {
+		return false, err
+	}
+	var b kmsg.RecordBatch
+	if len(p.RecordBatches) < 61 || b.ReadFrom(p.RecordBatches) != nil || b.Length < 49 || int(b.Length) > len(p.RecordBatches)-12 {
+		return false, nil
+	}
+	p.RecordBatches = p.RecordBatches[:12+b.Length]
+	if err := b.ReadFrom(p.RecordBatches); err != nil || b.Magic != 2 {
+		return false, nil
+	}
+	last := b.FirstOffset + int64(b.LastOffsetDelta)
+	if crc32.Checksum(p.RecordBatches[21:], castagnoli) != uint32(b.CRC) || last < in.want() {
+		return false, nil // damaged on its way or on the broker's disk: another replica may have it
+	}
+	// The client has decompressed this batch before, within its limit.
+	got, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
+		Offset: in.want(), Topic: in.topic, Partition: f.partition, KeepControlRecords: true,
+	}, &p, kgo.DefaultDecompressor(), nil)
+	switch {
+	case got.Err != nil:
+		f.refuse(in, last, causeBatch, got.Err.Error())
+	case next <= last && len(got.Records) == 0:
+		f.refuse(in, last, causeBatch, fmt.Sprintf("it does not have the %d records that it claims", b.NumRecords))
+	default:
+		return false, nil
+	}
+	return true, nil
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// fetchOne fetches what is at an offset, outside of what the client fetches.
+func (f *fetcher) fetchOne(ctx context.Context, topic string, offset int64) (p kmsg.FetchResponseTopicPartition, err error) {
+	where := kmsg.NewPtrMetadataRequest()
+	asked := kmsg.NewMetadataRequestTopic()
+	asked.Topic = &topic
+	where.Topics = append(where.Topics, asked)
+	places, err := where.RequestWith(ctx, f.cl)
+	if err != nil {
+		return p, err
+	}
+	for _, t := range places.Topics {
+		for _, part := range t.Partitions {
+			if part.Partition != f.partition || part.Leader < 0 {
+				continue
+			}
+			req := kmsg.NewPtrFetchRequest()
+			req.MaxBytes, req.IsolationLevel = maxFetch, lastStable
+			rt := kmsg.NewFetchRequestTopic()
+			rt.Topic, rt.TopicID = topic, t.TopicID
+			rp := kmsg.NewFetchRequestTopicPartition()
+			rp.Partition, rp.FetchOffset, rp.PartitionMaxBytes = f.partition, offset, maxPartitionFetch
+			rt.Partitions = append(rt.Partitions, rp)
+			req.Topics = append(req.Topics, rt)
+			resp, err := req.RequestWith(ctx, f.cl.Broker(int(part.Leader)))
+			if err != nil {
+				return p, err
+			}
+			if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
+				return p, kerr.ErrorForCode(resp.ErrorCode)
+			}
+			p = resp.Topics[0].Partitions[0]
+			return p, kerr.ErrorForCode(p.ErrorCode)
+		}
+	}
+	return p, kerr.LeaderNotAvailable
+}
