@@ -10,10 +10,12 @@ import (
 )
 
 // Fetched records wait in the task's queues. A topic that is ahead of the others
-// in time is paused at queueHigh records and goes on below queueLow.
+// in time is paused at queueHigh records or queueBytes, and goes on below queueLow
+// and half of the bytes.
 const (
-	queueHigh = 8_000
-	queueLow  = 2_000
+	queueHigh  = 8_000
+	queueLow   = 2_000
+	queueBytes = 16 << 20
 )
 
 // How much is fetched at a time, in bytes.
@@ -29,6 +31,8 @@ type fetcher struct {
 	partition int32
 	inputs    map[string]*input
 	paused    map[string]bool
+
+	decompressor *decompressor
 }
 
 // newFetcher fetches from in.next of every input. There is no offset to fall back
@@ -40,8 +44,11 @@ func newFetcher(base []kgo.Opt, partition int32, inputs []*input) (*fetcher, err
 		f.inputs[in.topic] = in
 		from[in.topic] = map[int32]kgo.Offset{partition: kgo.NewOffset().At(in.next)}
 	}
-	opts := append(consumerOpts(base), kgo.ConsumePartitions(from))
 	var err error
+	if f.decompressor, err = newDecompressor(); err != nil {
+		return nil, err
+	}
+	opts := append(consumerOpts(base), kgo.ConsumePartitions(from), kgo.WithDecompressor(f.decompressor))
 	if f.cl, err = kgo.NewClient(opts...); err != nil {
 		return nil, err
 	}
@@ -76,6 +83,9 @@ func (f *fetcher) poll(ctx context.Context, wait time.Duration) error {
 		fetches = f.cl.PollRecords(waiting, 0)
 		cancel()
 	}
+	if fetches.NumRecords() > 0 {
+		f.decompressor.polled()
+	}
 	var failed error
 	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
 		if err := f.queue(p); err != nil {
@@ -106,6 +116,9 @@ func (f *fetcher) queue(p kgo.FetchTopicPartition) error {
 		return fmt.Errorf("fetch %s/%d: offset %d came again, %d was next", p.Topic, p.Partition, got, want)
 	}
 	in.queue = append(in.queue, p.Records...)
+	for _, r := range p.Records {
+		in.bytes += size(r)
+	}
 	return nil
 }
 
@@ -114,10 +127,10 @@ func (f *fetcher) balance() {
 	for topic, in := range f.inputs {
 		one := map[string][]int32{topic: {f.partition}}
 		switch n := len(in.queue); {
-		case n > queueHigh && !f.paused[topic]:
+		case (n > queueHigh || in.bytes > queueBytes) && !f.paused[topic]:
 			f.cl.PauseFetchPartitions(one)
 			f.paused[topic] = true
-		case n < queueLow && f.paused[topic]:
+		case n < queueLow && in.bytes < queueBytes/2 && f.paused[topic]:
 			f.cl.ResumeFetchPartitions(one)
 			f.paused[topic] = false
 		}

@@ -22,6 +22,7 @@ type input struct {
 	topic  string
 	origin bool // the repartition topic: records carry the coordinates of another one
 	queue  []*kgo.Record
+	bytes  int // of the records in the queue
 	head   head
 	loaded bool      // head is valid
 	retry  time.Time // when to read the next record again that could not be read; zero if none
@@ -87,6 +88,13 @@ func (in *input) skip(to int64) {
 	} else {
 		in.next = to
 	}
+}
+
+// shift drops the first record of the queue.
+func (in *input) shift() {
+	in.bytes -= size(in.queue[0])
+	in.queue[0] = nil
+	in.queue = in.queue[1:]
 }
 
 // pop drops the head.

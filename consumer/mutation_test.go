@@ -73,6 +73,11 @@ var mutations = []struct {
 		`s.clock.now, s.clock.latest, s.merge.turn`, `s.clock.now, s.clock.latest, turn{}`,
 		[]find{protocol},
 	},
+	{
+		"a batch that can't be decoded is fetched again and again", "consumer/refused.go",
+		`	if ok, lerr := f.look(ctx, in); lerr != nil || !ok {`, `	if ok, lerr := false, error(nil); lerr != nil || !ok {`,
+		[]find{{"consumer", "RefusedBatches/none"}},
+	},
 
 	// Time.
 	{

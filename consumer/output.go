@@ -132,7 +132,7 @@ func (s *session) deadLetter(h *head, cause, reason string) string {
 		kgo.RecordHeader{Key: "dlq.at", Value: []byte(s.wall.Time().Format(time.RFC3339Nano))})
 	if h.batch != nil {
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: "dlq.last_offset", Value: strconv.AppendInt(nil, h.rec.Offset, 10)})
-	} else if s.cfg.HashDeadLetters || headersAndValue(h.rec) > maxCopied {
+	} else if s.cfg.HashDeadLetters || size(h.rec) > maxCopied {
 		sum := sha256.Sum256(r.Value)
 		r.Key, r.Value = nil, nil
 		r.Headers = append(r.Headers[len(h.rec.Headers):],
@@ -144,7 +144,8 @@ func (s *session) deadLetter(h *head, cause, reason string) string {
 	return "dead_letter"
 }
 
-func headersAndValue(r *kgo.Record) int {
+// size returns how many bytes the contents of a record have.
+func size(r *kgo.Record) int {
 	n := len(r.Key) + len(r.Value)
 	for _, h := range r.Headers {
 		n += len(h.Key) + len(h.Value)

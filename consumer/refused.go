@@ -14,9 +14,6 @@ import (
 	"github.com/segmill/segmill/schemas"
 )
 
-// maxBatch is how large a batch of records may be when it is decompressed.
-const maxBatch = 16 << 20
-
 // refused is a batch of records that can't be decoded, however often it is
 // fetched: it is bad input like a record that can't be read. In the queue stands
 // one record without contents for it, at its last offset.
@@ -58,6 +55,9 @@ func (f *fetcher) failed(ctx context.Context, e kgo.FetchError) error {
 	var code *kerr.Error
 	var lost *kgo.ErrDataLoss
 	switch {
+	case errors.Is(e.Err, errAhead):
+		f.decompressor.polled() // nothing stands before the batch
+		return nil
 	case in == nil || errors.As(e.Err, &code) || errors.As(e.Err, &lost) || errors.Is(e.Err, kgo.ErrClientClosed):
 		return err
 	case errors.As(e.Err, &large):
@@ -120,10 +120,9 @@ func (f *fetcher) look(ctx context.Context, in *input) (bool, error) {
 	if crc32.Checksum(p.RecordBatches[21:], castagnoli) != uint32(b.CRC) || last < in.want() {
 		return false, nil // damaged on its way or on the broker's disk: another replica may have it
 	}
-	// The client has decompressed this batch before, within its limit.
 	got, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
 		Offset: in.want(), Topic: in.topic, Partition: f.partition, KeepControlRecords: true,
-	}, &p, kgo.DefaultDecompressor(), nil)
+	}, &p, f.decompressor.inner, nil)
 	switch {
 	case got.Err != nil:
 		f.refuse(in, last, causeBatch, got.Err.Error())

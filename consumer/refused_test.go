@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -156,5 +157,32 @@ func (g *rig) wantRefused(want ...string) {
 	}
 	if !slices.Equal(got, want) {
 		g.Errorf("dead letters %q, want %q", got, want)
+	}
+}
+
+// One small answer of a broker can hold many batches that are large only once
+// they are decompressed. They are not all in memory at once.
+func TestManyLargeBatches(t *testing.T) {
+	g := newRig(t, 1)
+	const n = 40
+	large, as := compress(t, codecs["zstd"], rawRecords(make([]byte, maxBatch-100)))
+	for range n {
+		g.produceBatch("web", as, 1, large)
+	}
+	in := g.start(rules, vfs.NewMem(), nil)
+	in.ready()
+	var before, now runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	most := uint64(0)
+	g.eventually("dead letters", func() bool {
+		runtime.GC()
+		runtime.ReadMemStats(&now)
+		most = max(most, now.HeapAlloc)
+		return in.o.Status().Tasks[0].DeadLetters == n
+	})
+	in.stop()
+	if most -= min(most, before.HeapAlloc); most > n*maxBatch/2 {
+		t.Errorf("%d MiB in use for %d batches of %d MiB", most>>20, n, maxBatch>>20)
 	}
 }

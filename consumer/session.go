@@ -224,7 +224,7 @@ func (s *session) loadOne(in *input) error {
 		}
 		if r.Attrs.IsControl() {
 			in.skip(r.Offset + 1)
-			in.queue = in.queue[1:]
+			in.shift()
 			continue
 		}
 		if !in.retry.IsZero() && s.cfg.Now().Before(in.retry) {
@@ -237,7 +237,7 @@ func (s *session) loadOne(in *input) error {
 			return nil
 		}
 		in.retry = time.Time{}
-		in.queue = in.queue[1:]
+		in.shift()
 		if in.closed {
 			in.scanned = r.Offset + 1
 			s.until.lookBehind(&in.head)
