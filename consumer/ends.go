@@ -70,6 +70,13 @@ func (e *ends) of(task int32) map[string]report {
 	return maps.Clone(e.reports[task])
 }
 
+// trusted returns the last time that was trusted.
+func (e *ends) trusted() engine.Millis {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.held
+}
+
 // hurry makes the next round come soon.
 func (e *ends) hurry() {
 	select {

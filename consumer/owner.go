@@ -336,6 +336,16 @@ func (o *Owner) stamp() (engine.Millis, bool) {
 	return engine.Millis(now.UnixMilli()), ok
 }
 
+// present is the wall clock as reports of ends have it: while it is not trusted,
+// the last one that was. A record that comes then would otherwise be taken for
+// later than every report, and wait for MaxMergeWait.
+func (o *Owner) present() engine.Millis {
+	if o.guard.ok() {
+		return o.cfg.now()
+	}
+	return o.ends.trusted()
+}
+
 // ConfirmClock accepts the wall clock after a jump, and timers fire again.
 func (o *Owner) ConfirmClock() {
 	o.guard.confirm()

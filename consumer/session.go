@@ -34,7 +34,7 @@ type session struct {
 	clock  clock
 	batch  batch
 
-	polled   engine.Millis // the wall clock when records were last asked for
+	polled   engine.Millis // the wall clock when records were last asked for, as reports of ends have it
 	wall     engine.Millis // the wall clock, read once per batch
 	horizon  engine.Millis // events beyond it are dead letters
 	blocked  time.Time     // since when a topic has been waited for, zero if none
@@ -65,7 +65,7 @@ func (s *session) run(live, hard context.Context) error {
 		if err := s.fetch.poll(live, s.wait()); err != nil {
 			return err
 		}
-		s.polled = s.cfg.now()
+		s.polled = s.t.o.present()
 		s.hear()
 		if s.batch.empty() {
 			s.begin()
