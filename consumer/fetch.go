@@ -29,6 +29,7 @@ const (
 type fetcher struct {
 	cl        *kgo.Client
 	partition int32
+	now       func() time.Time
 	inputs    map[string]*input
 	paused    map[string]bool
 
@@ -37,8 +38,8 @@ type fetcher struct {
 
 // newFetcher fetches from in.next of every input. There is no offset to fall back
 // to: data that is not there is an error.
-func newFetcher(base []kgo.Opt, partition int32, inputs []*input) (*fetcher, error) {
-	f := &fetcher{partition: partition, inputs: map[string]*input{}, paused: map[string]bool{}}
+func newFetcher(base []kgo.Opt, partition int32, inputs []*input, now func() time.Time) (*fetcher, error) {
+	f := &fetcher{partition: partition, now: now, inputs: map[string]*input{}, paused: map[string]bool{}}
 	from := map[string]map[int32]kgo.Offset{}
 	for _, in := range inputs {
 		f.inputs[in.topic] = in

@@ -88,8 +88,8 @@ func (f *fetcher) lookAtLate(ctx context.Context) error {
 		case in.loaded || len(in.queue) > 0 || !in.unread() || f.paused[in.topic]:
 			in.late = time.Time{}
 		case in.late.IsZero():
-			in.late = time.Now()
-		case time.Since(in.late) > patience:
+			in.late = f.now()
+		case f.now().Sub(in.late) > patience:
 			in.late = time.Time{}
 			if _, err := f.look(ctx, in); err != nil {
 				return fmt.Errorf("fetch %s/%d: nothing comes of offset %d: %w", in.topic, f.partition, in.want(), err)
