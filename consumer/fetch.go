@@ -104,7 +104,8 @@ func (f *fetcher) poll(ctx context.Context, wait time.Duration) error {
 		}
 	}
 	f.balance()
-	return f.lookAtLate(ctx)
+	f.lookAtLate(ctx)
+	return nil
 }
 
 func (f *fetcher) queue(p kgo.FetchTopicPartition) error {

@@ -75,7 +75,7 @@ var mutations = []struct {
 	},
 	{
 		"a batch that can't be decoded is fetched again and again", "consumer/refused.go",
-		`	if ok, lerr := f.look(ctx, in); lerr != nil || !ok {`, `	if ok, lerr := false, error(nil); lerr != nil || !ok {`,
+		`	if ok, lerr := f.look(ctx, in, lookFor); lerr != nil || !ok {`, `	if ok, lerr := false, error(nil); lerr != nil || !ok {`,
 		[]find{{"consumer", "RefusedBatches/none"}},
 	},
 

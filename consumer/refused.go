@@ -33,7 +33,14 @@ func (r *refused) bad(last int64) *schemas.BadInput {
 // patience is how long a record that is known to exist may take to come before
 // the batch that it is in is looked at: the client says nothing of a batch that
 // has fewer records than it claims, and fetches it again and again.
-const patience = 3 * time.Second
+const patience = 4 * time.Second
+
+// How long looking may take: when nothing comes, other topics wait for it; when
+// fetching has failed, there is nothing else to do.
+const (
+	lookBriefly = time.Second
+	lookFor     = 10 * time.Second
+)
 
 // want returns the offset of the next record of an input that is not in hand.
 func (in *input) want() int64 {
@@ -64,7 +71,7 @@ func (f *fetcher) failed(ctx context.Context, e kgo.FetchError) error {
 		f.refuse(in, large.NextOffset-1, schemas.CauseSize, fmt.Sprintf("they are more than %d bytes when they are decompressed", maxBatch))
 		return nil
 	}
-	if ok, lerr := f.look(ctx, in); lerr != nil || !ok {
+	if ok, lerr := f.look(ctx, in, lookFor); lerr != nil || !ok {
 		return errors.Join(err, lerr)
 	}
 	return nil
@@ -81,8 +88,9 @@ func (f *fetcher) refuse(in *input, last int64, cause schemas.Cause, reason stri
 	f.cl.SetOffsets(map[string]map[int32]kgo.EpochOffset{in.topic: {f.partition: {Epoch: -1, Offset: last + 1}}})
 }
 
-// lookAtLate looks at the batches of inputs whose next record does not come.
-func (f *fetcher) lookAtLate(ctx context.Context) error {
+// lookAtLate looks at the batches of inputs whose next record does not come. If
+// the broker does not answer, that is why, and there is nothing to refuse.
+func (f *fetcher) lookAtLate(ctx context.Context) {
 	for _, in := range f.inputs {
 		switch {
 		case in.loaded || len(in.queue) > 0 || !in.unread() || f.paused[in.topic]:
@@ -91,18 +99,15 @@ func (f *fetcher) lookAtLate(ctx context.Context) error {
 			in.late = f.now()
 		case f.now().Sub(in.late) > patience:
 			in.late = time.Time{}
-			if _, err := f.look(ctx, in); err != nil {
-				return fmt.Errorf("fetch %s/%d: nothing comes of offset %d: %w", in.topic, f.partition, in.want(), err)
-			}
+			_, _ = f.look(ctx, in, lookBriefly)
 		}
 	}
-	return nil
 }
 
 // look fetches the batch of an input's next record as it is. If the batch is
 // whole and as it was written, and can't be decoded all the same, it is refused.
-func (f *fetcher) look(ctx context.Context, in *input) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, acquireTimeout)
+func (f *fetcher) look(ctx context.Context, in *input, limit time.Duration) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	p, err := f.fetchOne(ctx, in.topic, in.want())
 	if err != nil {
