@@ -1,7 +1,7 @@
 // Command devkafka is a Kafka broker and a schema registry for development, in
 // one process and without Java: kfake and srfake on the loopback interface. It
 // is no broker for production: nothing is replicated, everything is in memory
-// (with --data also in files), and nobody has to log in.
+// (with --data also in files), and nobody has to log in unless --user is given.
 //
 // Stop it with SIGTERM or Ctrl-C. A killed kfake can leave a transaction visible
 // on some of its partitions only, which no real broker does.
@@ -33,6 +33,8 @@ type options struct {
 	kafka, registry string // addresses, host:port
 	data            string // directory, "" for memory only
 	topics          []topic
+	minSession      time.Duration // shortest session timeout of consumer groups
+	user            string        // name:password of whom may log in, "" if nobody has to
 }
 
 type topic struct {
@@ -67,11 +69,16 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.registry, "registry", "127.0.0.1:8081", "address of the schema registry; port 0 picks a free one")
 	f.StringVar(&o.data, "data", "", "directory that keeps topics and schemas over a restart; empty keeps them in memory")
 	f.StringVar(&topics, "topics", "", "topics to create if they do not exist: name:partitions,...")
+	f.DurationVar(&o.minSession, "min-session", 6*time.Second, "shortest session timeout that consumer groups may ask for")
+	f.StringVar(&o.user, "user", "", "name:password that clients must log in with, by SCRAM-SHA-256; empty lets everybody in")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
 	if f.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	if name, password, ok := strings.Cut(o.user, ":"); o.user != "" && (!ok || name == "" || password == "") {
+		return o, errors.New("--user: name:password is needed")
 	}
 	for t := range strings.SplitSeq(topics, ",") {
 		if t == "" {
@@ -121,7 +128,11 @@ func run(ctx context.Context, o options, ready func(kafka, registry string)) err
 func startBroker(o options) (*kfake.Cluster, error) {
 	opts := []kfake.Opt{
 		kfake.NumBrokers(1),
+		kfake.GroupMinSessionTimeout(o.minSession),
 		kfake.ListenFn(func(network, _ string) (net.Listener, error) { return net.Listen(network, o.kafka) }),
+	}
+	if name, password, ok := strings.Cut(o.user, ":"); ok {
+		opts = append(opts, kfake.EnableSASL(), kfake.Superuser("SCRAM-SHA-256", name, password))
 	}
 	if o.data != "" {
 		opts = append(opts, kfake.DataDir(filepath.Join(o.data, "kafka")))

@@ -7,8 +7,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -48,12 +50,19 @@ func kcat(t *testing.T, args ...string) *exec.Cmd {
 }
 
 // broker is a devkafka process.
-type broker struct{ kafka, registry string }
+type broker struct {
+	kafka, registry string
+	cl              *kgo.Client // for questions and for records of the tests' own
+	adm             *kadm.Client
+}
+
+// session is the session timeout of instances whose partitions shall move soon.
+const session = 2 * time.Second
 
 func startBroker(t *testing.T, topics ...string) broker {
 	t.Helper()
 	cmd := exec.Command(program(t, "devkafka"), "--kafka", "127.0.0.1:0", "--registry", "127.0.0.1:0",
-		"--data", t.TempDir(), "--topics", strings.Join(topics, ","))
+		"--data", t.TempDir(), "--topics", strings.Join(topics, ","), "--min-session", "1s")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -80,6 +89,11 @@ func startBroker(t *testing.T, topics ...string) broker {
 		}
 	}
 	go io.Copy(io.Discard, out)
+	if b.cl, err = kgo.NewClient(kgo.SeedBrokers(b.kafka), kgo.ManualFlushing(), kgo.MaxBufferedRecords(1<<20), kgo.ProducerBatchMaxBytes(1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.cl.Close)
+	b.adm = kadm.NewClient(b.cl)
 	return b
 }
 
@@ -97,12 +111,7 @@ func (b broker) publish(t *testing.T, topic string, lines []byte) {
 // is no such topic.
 func (b broker) written(t *testing.T, topic string) int64 {
 	t.Helper()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(b.kafka))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cl.Close()
-	ends, err := kadm.NewClient(cl).ListEndOffsets(context.Background(), topic)
+	ends, err := b.adm.ListEndOffsets(context.Background(), topic)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,11 +197,14 @@ func sameByCustomer(t *testing.T, what string, got, want []change) {
 	}
 }
 
-// engine is one configuration of segmill.
+// engine is one instance of segmill: a configuration and a place for its state.
 type engine struct {
 	b       broker
 	program string
 	config  string
+	state   string   // directory of the local copy
+	log     string   // file of everything its processes have said
+	env     []string // added to the environment
 }
 
 // newEngine writes a configuration. extra is YAML that is appended.
@@ -217,30 +229,118 @@ log: warn
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return &engine{b: b, program: program(t, "segmill"), config: path}
+	e := &engine{b: b, program: program(t, "segmill"), config: path, state: filepath.Join(dir, "state"), log: filepath.Join(dir, "log")}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the log of %s:\n%s", dir, tail(e.logged(t), 40))
+		}
+	})
+	return e
+}
+
+// logged returns what the processes of e have said so far.
+func (e *engine) logged(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile(e.log)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// tail returns the last n lines.
+func tail(text string, n int) string {
+	l := strings.Split(text, "\n")
+	return strings.Join(l[max(0, len(l)-n):], "\n")
+}
+
+// process is a running `segmill run`.
+type process struct {
+	*os.Process
+	done chan struct{} // closed when it has ended
+	err  error         // how, once done is closed
+}
+
+// running reports whether the process has not ended.
+func (p *process) running() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// kill ends the process as `kill -9` does.
+func (p *process) kill(t *testing.T) {
+	t.Helper()
+	if !p.running() {
+		t.Fatalf("the process had ended before it was killed: %v", p.err)
+	}
+	p.Process.Kill()
+	<-p.done
+}
+
+// stop ends the process with SIGTERM, which must take less than 10 s and end well.
+func (p *process) stop(t *testing.T) time.Duration {
+	t.Helper()
+	start := time.Now()
+	p.Signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+	case <-time.After(10 * time.Second):
+		t.Fatal("still running 10 s after SIGTERM")
+	}
+	if p.err != nil {
+		t.Fatalf("after SIGTERM: %v", p.err)
+	}
+	took := time.Since(start)
+	t.Logf("stopped in %s", took.Round(time.Millisecond))
+	return took
 }
 
 // start starts `segmill run`.
-func (e *engine) start(t *testing.T, args ...string) *exec.Cmd {
+func (e *engine) start(t *testing.T, args ...string) *process {
 	t.Helper()
+	log, err := os.OpenFile(e.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
 	cmd := exec.Command(e.program, append([]string{"run", "-c", e.config}, args...)...)
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	cmd.Stdout, cmd.Stderr, cmd.Env = log, log, append(os.Environ(), e.env...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { cmd.Process.Kill() })
-	return cmd
+	p := &process{Process: cmd.Process, done: make(chan struct{})}
+	go func() {
+		p.err = cmd.Wait()
+		close(p.done)
+	}()
+	t.Cleanup(func() {
+		p.Process.Kill()
+		<-p.done
+	})
+	return p
 }
 
-// finish runs `segmill run` to its end.
+// run runs `segmill run` to its end.
+func (e *engine) run(t *testing.T, args ...string) error {
+	t.Helper()
+	p := e.start(t, args...)
+	select {
+	case <-p.done:
+	case <-time.After(5 * time.Minute):
+		t.Fatalf("segmill run %s has not ended in 5 minutes", strings.Join(args, " "))
+	}
+	return p.err
+}
+
+// finish runs `segmill run` to its end, which must be a good one.
 func (e *engine) finish(t *testing.T, args ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, e.program, append([]string{"run", "-c", e.config}, args...)...)
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	start := time.Now()
-	if err := cmd.Run(); err != nil {
+	if err := e.run(t, args...); err != nil {
 		t.Fatalf("segmill run %s: %v", strings.Join(args, " "), err)
 	}
 	t.Logf("segmill run took %s", time.Since(start).Round(time.Millisecond))

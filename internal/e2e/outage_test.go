@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"testing"
 	"time"
 
@@ -61,21 +60,31 @@ func facts(r *rand.Rand, customers, each int, start time.Time, gap time.Duration
 	return l
 }
 
-// publishFacts sends events with a client of our own, with their time as the
-// record's.
+// publishFacts sends events in one request, with their time as the record's: who
+// reads sees all of them or none.
 func (b broker) publishFacts(t *testing.T, l []fact) {
 	t.Helper()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(b.kafka))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cl.Close()
 	var rs []*kgo.Record
 	for _, f := range l {
 		rs = append(rs, &kgo.Record{Topic: "events." + f.stream, Key: []byte(f.customer), Value: []byte(f.json("")), Timestamp: f.at})
 	}
-	if err := cl.ProduceSync(context.Background(), rs...).FirstErr(); err != nil {
+	b.produce(t, rs)
+}
+
+// produce sends records and waits until they are written.
+func (b broker) produce(t *testing.T, rs []*kgo.Record) {
+	t.Helper()
+	errs := make(chan error, len(rs))
+	for _, r := range rs {
+		b.cl.Produce(context.Background(), r, func(_ *kgo.Record, err error) { errs <- err })
+	}
+	if err := b.cl.Flush(context.Background()); err != nil {
 		t.Fatal(err)
+	}
+	for range rs {
+		if err := <-errs; err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -96,52 +105,40 @@ func replayFacts(t *testing.T, rules, app string, l []fact, until time.Time) []c
 	return changes(t, out)
 }
 
-// drained waits until the run has committed every record of the inputs.
-func (b broker) drained(t *testing.T, app string) {
+// lag returns how many records of the inputs the run has not committed.
+func (b broker) lag(t *testing.T, app string) (int64, error) {
 	t.Helper()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(b.kafka))
+	ends, err := b.adm.ListEndOffsets(context.Background(), "events.web", "events.email", "events.purchase")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer cl.Close()
-	adm := kadm.NewClient(cl)
-	deadline := time.Now().Add(time.Minute)
+	at, err := b.adm.FetchOffsets(context.Background(), app+"-progress")
+	left := int64(0)
+	ends.Each(func(e kadm.ListedOffset) {
+		o, _ := at.Lookup(e.Topic, e.Partition)
+		left += e.Offset - max(0, o.At)
+	})
+	return left, err
+}
+
+// drained waits until the run has committed every record of the inputs.
+func (b broker) drained(t *testing.T, app string) {
+	t.Helper()
+	b.drainedWithin(t, app, time.Minute)
+}
+
+func (b broker) drainedWithin(t *testing.T, app string, most time.Duration) {
+	t.Helper()
+	deadline := time.Now().Add(most)
 	for ; ; time.Sleep(100 * time.Millisecond) {
-		ends, err := adm.ListEndOffsets(context.Background(), "events.web", "events.email", "events.purchase")
-		if err != nil {
-			t.Fatal(err)
-		}
-		at, err := adm.FetchOffsets(context.Background(), app+"-progress")
-		left := int64(0)
-		ends.Each(func(e kadm.ListedOffset) {
-			o, _ := at.Lookup(e.Topic, e.Partition)
-			left += e.Offset - max(0, o.At)
-		})
+		left, err := b.lag(t, app)
 		if err == nil && left == 0 {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%d records are left after a minute (%v)", left, err)
+			t.Fatalf("%d records are left after %s (%v)", left, most, err)
 		}
 	}
-}
-
-// stop ends a run with SIGTERM, which must take less than 10 s and end well.
-func stop(t *testing.T, cmd *exec.Cmd) {
-	t.Helper()
-	start := time.Now()
-	cmd.Process.Signal(syscall.SIGTERM)
-	done := make(chan error, 1)
-	go func() { done <- cmd.Wait() }()
-	select {
-	case err := <-done:
-		if err != nil {
-			t.Fatalf("after SIGTERM: %v", err)
-		}
-	case <-time.After(10 * time.Second):
-		t.Fatal("still running 10 s after SIGTERM")
-	}
-	t.Logf("stopped in %s", time.Since(start).Round(time.Millisecond))
 }
 
 var allInputs = []string{"events.web:4", "events.email:4", "events.purchase:4"}
@@ -161,7 +158,7 @@ func TestStoppedForADay(t *testing.T) {
 	b.publishFacts(t, l[:i])
 	cmd := e.start(t)
 	b.drained(t, "stopped")
-	stop(t, cmd)
+	cmd.stop(t)
 	b.publishFacts(t, l[i:])
 	until := l[len(l)-1].at.Add(30 * time.Hour)
 	e.finish(t, "--until", until.Format(time.RFC3339Nano))
@@ -186,7 +183,7 @@ func TestWallClockOutage(t *testing.T) {
 	stopped := false
 	for i := 0; i < len(l); {
 		if !stopped && time.Now().After(down) {
-			stop(t, cmd)
+			cmd.stop(t)
 			stopped = true
 		}
 		j := i
@@ -206,7 +203,7 @@ func TestWallClockOutage(t *testing.T) {
 	cutoff := l[len(l)-1].at
 	b.drained(t, "wall")
 	time.Sleep(4 * time.Second) // silence is judged grace after its time
-	stop(t, cmd)
+	cmd.stop(t)
 	want := replayFacts(t, "testdata/seconds.yaml", "wall", l, cutoff.Add(time.Minute))
 	memberships, triggers := split(before(want, cutoff))
 	t.Logf("%d changes, %d triggers", len(memberships), len(triggers))
@@ -263,15 +260,14 @@ func TestTwoInstances(t *testing.T) {
 	part := len(l) / 4
 	b.publishFacts(t, l[:part])
 	b.drained(t, "pair")
-	first.Process.Kill()
-	first.Wait()
+	first.kill(t)
 	b.publishFacts(t, l[part:2*part])
 	first = one.start(t)
 	b.drained(t, "pair")
 	b.publishFacts(t, l[2*part:3*part])
-	stop(t, second)
+	second.stop(t)
 	b.drained(t, "pair")
-	stop(t, first)
+	first.stop(t)
 	b.publishFacts(t, l[3*part:])
 	until := l[len(l)-1].at.Add(30 * time.Hour)
 	two.finish(t, "--until", until.Format(time.RFC3339Nano))

@@ -1,0 +1,139 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// inOrder is when the facts of flowing tests begin; they are long past, so only
+// their order counts.
+var inOrder = time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
+
+// flow publishes facts bit by bit, in the order of their time, while instances
+// come and go.
+type flow struct {
+	b    broker
+	l    []fact
+	next int // the first that is not published
+}
+
+// chunk and chunkPause are how much of a flow is published at a time.
+const (
+	chunk      = 5
+	chunkPause = 10 * time.Millisecond
+)
+
+// some publishes a chunk of what stands before bound, and waits a little.
+func (f *flow) some(t *testing.T, bound int) {
+	t.Helper()
+	if to := min(f.next+chunk, bound, len(f.l)); to > f.next {
+		f.b.publishFacts(t, f.l[f.next:to])
+		f.next = to
+	}
+	time.Sleep(chunkPause)
+}
+
+// during publishes for a time.
+func (f *flow) during(t *testing.T, d time.Duration, bound int) {
+	t.Helper()
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		f.some(t, bound)
+	}
+}
+
+// until publishes until a condition holds. It fails the test after a minute.
+func (f *flow) until(t *testing.T, bound int, what string, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !done(); {
+		if time.Now().After(end) {
+			t.Fatalf("a minute has passed without %s", what)
+		}
+		f.some(t, bound)
+	}
+}
+
+// rest publishes what is left.
+func (f *flow) rest(t *testing.T) {
+	t.Helper()
+	f.b.publishFacts(t, f.l[f.next:])
+	f.next = len(f.l)
+}
+
+// commits publishes until the app has committed again, which p must live to see.
+func (f *flow) commits(t *testing.T, app string, bound int, ps ...*process) time.Duration {
+	t.Helper()
+	start := time.Now()
+	before := f.b.written(t, app+".changelog")
+	f.until(t, bound, "a commit", func() bool {
+		for _, p := range ps {
+			if !p.running() {
+				t.Fatalf("the process has ended: %v", p.err)
+			}
+		}
+		return f.b.written(t, app+".changelog") > before
+	})
+	return time.Since(start)
+}
+
+// instance returns an instance of an app over all inputs whose clock follows the
+// events, with a short session.
+func (f *flow) instance(t *testing.T, app, rules string) *engine {
+	t.Helper()
+	e := newEngine(t, f.b, app, rules, "")
+	e.replaceTopics(t, fmt.Sprintf(allTopics, app))
+	e.replace(t, "session_timeout: 6s", "session_timeout: "+session.String())
+	return e
+}
+
+// newFlow returns a broker with the inputs, and a flow to it.
+func newFlow(t *testing.T, l []fact) *flow {
+	t.Helper()
+	return &flow{b: startBroker(t, allInputs...), l: l}
+}
+
+// compare runs e to an instant after the last event and compares the outputs with
+// what replay says.
+func (f *flow) compare(t *testing.T, e *engine, app, rules string) {
+	t.Helper()
+	f.rest(t)
+	until := f.l[len(f.l)-1].at.Add(30 * time.Hour)
+	e.finish(t, "--until", until.Format(time.RFC3339Nano))
+	memberships, triggers := split(replayFacts(t, rules, app, f.l, until))
+	t.Logf("%d events, %d changes, %d triggers", len(f.l), len(memberships), len(triggers))
+	sameByCustomer(t, "changes", f.b.consume(t, app+".changes"), memberships)
+	sameByCustomer(t, "triggers", f.b.consume(t, app+".triggers"), triggers)
+	if n := f.b.written(t, app+".dlq"); n != 0 {
+		t.Errorf("%d dead letters, want none", n)
+	}
+}
+
+// share returns a part of the number in an environment variable, usual/of of it,
+// or usual if it is not set.
+func share(t *testing.T, name string, usual, of int) int {
+	t.Helper()
+	v := os.Getenv(name)
+	if v == "" {
+		return usual
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 1 {
+		t.Fatalf("%s=%s: a number from 1 on is needed", name, v)
+	}
+	return max(1, n*usual/of)
+}
+
+// told logs the middle and the greatest of some durations.
+func told(t *testing.T, what string, l []time.Duration) {
+	t.Helper()
+	if len(l) == 0 {
+		return
+	}
+	slices.Sort(l)
+	t.Logf("%s: %d times, middle %s, longest %s", what, len(l), l[len(l)/2].Round(time.Millisecond), l[len(l)-1].Round(time.Millisecond))
+}
