@@ -56,7 +56,7 @@ func (t *Task) acquire(ctx context.Context) (*session, error) {
 	s.limitInputs()
 	t.committed(s.pos)
 	var err error
-	if s.fetch, err = newFetcher(t.o.opts(), t.n, s.inputs, s.cfg.Now); err != nil {
+	if s.fetch, err = t.o.newFetcher(t.n, s.inputs); err != nil {
 		return s, err
 	}
 	return s, s.at("acquired")

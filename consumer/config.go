@@ -65,6 +65,9 @@ type Config struct {
 	// CacheBytes is about how much memory decoded customers may take, all tasks
 	// together.
 	CacheBytes int64
+	// QueueBytes is about how much memory records may take that are fetched and not
+	// yet taken, all tasks together.
+	QueueBytes int64
 	// HashDeadLetters keeps personal data out of the dead letters: the value is
 	// replaced by its SHA-256 in a header.
 	HashDeadLetters bool
@@ -149,6 +152,7 @@ func DefaultConfig() Config {
 		Group:      GroupConfig{SessionTimeout: 45 * time.Second, RebalanceTimeout: 30 * time.Second, Heartbeat: 3 * time.Second},
 		Create:     CreateConfig{Topics: true},
 		CacheBytes: 256 << 20,
+		QueueBytes: 256 << 20,
 	}
 }
 

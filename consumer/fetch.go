@@ -10,12 +10,13 @@ import (
 )
 
 // Fetched records wait in the task's queues. A topic that is ahead of the others
-// in time is paused at queueHigh records or queueBytes, and goes on below queueLow
-// and half of the bytes.
+// in time is paused at queueHigh records, or when they fill its room, and goes on
+// below queueLow and half of the room.
 const (
 	queueHigh  = 8_000
 	queueLow   = 2_000
-	queueBytes = 16 << 20
+	mostRoom   = 16 << 20 // of one queue, in bytes
+	leastRoom  = 64 << 10
 )
 
 // How much is fetched at a time, in bytes.
@@ -32,14 +33,17 @@ type fetcher struct {
 	now       func() time.Time
 	inputs    map[string]*input
 	paused    map[string]bool
+	room      int // of each queue, in bytes
 
 	decompressor *decompressor
 }
 
 // newFetcher fetches from in.next of every input. There is no offset to fall back
 // to: data that is not there is an error.
-func newFetcher(base []kgo.Opt, partition int32, inputs []*input, now func() time.Time) (*fetcher, error) {
-	f := &fetcher{partition: partition, now: now, inputs: map[string]*input{}, paused: map[string]bool{}}
+func (o *Owner) newFetcher(partition int32, inputs []*input) (*fetcher, error) {
+	f := &fetcher{partition: partition, now: o.cfg.Now, inputs: map[string]*input{}, paused: map[string]bool{}}
+	bytes := o.queueShare()
+	f.room = int(max(leastRoom, min(bytes/int64(len(inputs)), mostRoom)))
 	from := map[string]map[int32]kgo.Offset{}
 	for _, in := range inputs {
 		f.inputs[in.topic] = in
@@ -49,7 +53,8 @@ func newFetcher(base []kgo.Opt, partition int32, inputs []*input, now func() tim
 	if f.decompressor, err = newDecompressor(); err != nil {
 		return nil, err
 	}
-	opts := append(consumerOpts(base), kgo.ConsumePartitions(from), kgo.WithDecompressor(f.decompressor))
+	opts := append(consumerOpts(o.opts()), kgo.ConsumePartitions(from), kgo.WithDecompressor(f.decompressor),
+		kgo.FetchMaxBytes(int32(max(leastRoom, min(bytes, maxFetch)))))
 	if f.cl, err = kgo.NewClient(opts...); err != nil {
 		return nil, err
 	}
@@ -129,10 +134,10 @@ func (f *fetcher) balance() {
 	for topic, in := range f.inputs {
 		one := map[string][]int32{topic: {f.partition}}
 		switch n := len(in.queue); {
-		case (n > queueHigh || in.bytes > queueBytes) && !f.paused[topic]:
+		case (n > queueHigh || in.bytes > f.room) && !f.paused[topic]:
 			f.cl.PauseFetchPartitions(one)
 			f.paused[topic] = true
-		case n < queueLow && in.bytes < queueBytes/2 && f.paused[topic]:
+		case n < queueLow && in.bytes < f.room/2 && f.paused[topic]:
 			f.cl.ResumeFetchPartitions(one)
 			f.paused[topic] = false
 		}

@@ -354,10 +354,15 @@ func (o *Owner) ConfirmClock() {
 }
 
 // cacheShare returns how many bytes of decoded customers a task may keep.
-func (o *Owner) cacheShare() int64 {
+func (o *Owner) cacheShare() int64 { return o.shareOf(o.cfg.CacheBytes) }
+
+// queueShare returns how many bytes of records a task may have in hand.
+func (o *Owner) queueShare() int64 { return o.shareOf(o.cfg.QueueBytes) }
+
+func (o *Owner) shareOf(bytes int64) int64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.cfg.CacheBytes / int64(max(1, len(o.tasks)))
+	return bytes / int64(max(1, len(o.tasks)))
 }
 
 // topicID returns the id of a topic.

@@ -146,7 +146,7 @@ func (s *session) refold(ctx context.Context, scratch *state.Task) error {
 	r.merge = merge{inputs: r.inputs, mode: EventsClock}
 	r.clock = clock{mode: EventsClock, grace: millis(s.cfg.Time.Grace), now: never, latest: never}
 	r.horizon = s.cfg.skewNow() + millis(s.cfg.Time.MaxFutureSkew)
-	if r.fetch, err = newFetcher(s.t.o.opts(), s.t.n, r.inputs, s.cfg.Now); err != nil {
+	if r.fetch, err = s.t.o.newFetcher(s.t.n, r.inputs); err != nil {
 		return err
 	}
 	defer r.close()

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -14,6 +15,9 @@ type Options struct {
 	// CacheBytes is the block cache, shared by all tasks of the instance. A get
 	// that misses it costs 20 to 40 us instead of 6. 0 means 256 MiB.
 	CacheBytes int64
+	// MemTableBytes is what is written and not yet in sorted files, at most. The
+	// log of it takes as much disk. 0 means 256 MiB.
+	MemTableBytes int64
 	// Logger gets errors of the database. Nil means slog.Default.
 	Logger *slog.Logger
 	// FS is where the files are. Nil means the disk.
@@ -28,6 +32,9 @@ func (o Options) withDefaults() Options {
 	if o.CacheBytes == 0 {
 		o.CacheBytes = 256 << 20
 	}
+	if o.MemTableBytes == 0 {
+		o.MemTableBytes = 256 << 20
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -36,6 +43,10 @@ func (o Options) withDefaults() Options {
 	}
 	return o
 }
+
+// memTables is how many memtables there may be: a slow flush must not stop
+// commits.
+const memTables = 4
 
 // pebbleOptions returns the settings of the database, each with its reason.
 func (o Options) pebbleOptions(s *Store) *pebble.Options {
@@ -51,8 +62,8 @@ func (o Options) pebbleOptions(s *Store) *pebble.Options {
 		// A customer written again while still in the memtable never reaches a
 		// file, so a larger one saves compaction; it also bounds what is read
 		// again after a kill.
-		MemTableSize:                64 << 20,
-		MemTableStopWritesThreshold: 4, // a slow flush must not stop commits
+		MemTableSize:                uint64(max(o.MemTableBytes/memTables, 1<<20)),
+		MemTableStopWritesThreshold: memTables,
 		// Reads of cold customers pay for every sublevel of level 0.
 		L0CompactionThreshold: 2,
 		LBaseMaxBytes:         256 << 20, // four memtables: fewer levels for small states
@@ -63,6 +74,12 @@ func (o Options) pebbleOptions(s *Store) *pebble.Options {
 		CompactionConcurrencyRange: func() (int, int) { return 1, 3 },
 		EventListener: &pebble.EventListener{
 			DataCorruption: func(i pebble.DataCorruptionInfo) { _ = s.fail(ErrDamaged, "%s: %v", i.Path, i.Details) },
+			// Pebble tries again at once and without end, while commits wait.
+			BackgroundError: func(err error) {
+				if !errors.Is(err, pebble.ErrCorruption) && !errors.Is(err, pebble.ErrClosed) {
+					_ = s.fail(ErrFailed, "%w", err)
+				}
+			},
 		},
 	}
 	for i := range p.Levels {

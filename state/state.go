@@ -97,17 +97,35 @@ func (s *Store) takeLock() error {
 }
 
 // openPebble opens the database under the lock. Bytes that are wrong in the
-// right place make Pebble panic instead of returning an error.
-func (s *Store) openPebble() (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("%w: %v", ErrDamaged, r)
-		}
-	}()
-	if s.db, err = pebble.Open(s.dir, s.opt.pebbleOptions(s)); err != nil {
-		return err
+// right place make Pebble panic instead of returning an error, and a disk that
+// refuses what was in the log makes it try again without end: as in guard, the
+// wait ends when the store fails.
+func (s *Store) openPebble() error {
+	type result struct {
+		db  *pebble.DB
+		err error
 	}
-	if err = s.Err(); errors.Is(err, ErrDamaged) {
+	done := make(chan result, 1)
+	go func() {
+		defer func() {
+			if r := recover(); r != nil {
+				done <- result{err: fmt.Errorf("%w: %v", ErrDamaged, r)}
+			}
+		}()
+		db, err := pebble.Open(s.dir, s.opt.pebbleOptions(s))
+		done <- result{db, err}
+	}()
+	select {
+	case r := <-done:
+		if r.err != nil {
+			return r.err
+		}
+		s.db = r.db
+	case <-s.failed:
+		return s.Err()
+	}
+	err := s.Err()
+	if errors.Is(err, ErrDamaged) {
 		return errors.Join(err, s.db.Close())
 	}
 	return err
@@ -134,7 +152,7 @@ func (s *Store) fail(kind error, format string, args ...any) error {
 	if s.err != nil {
 		return s.err
 	}
-	s.err = fmt.Errorf("%w: %s", kind, fmt.Sprintf(format, args...))
+	s.err = fmt.Errorf("%w: %w", kind, fmt.Errorf(format, args...))
 	if errors.Is(kind, ErrDamaged) {
 		s.markDamaged()
 		close(s.damaged)

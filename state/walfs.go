@@ -51,7 +51,7 @@ func (w walFS) log(name string, f vfs.File, err error) (vfs.File, error) {
 		return f, err
 	}
 	if err != nil {
-		_ = w.s.fail(ErrFailed, "%v", err)
+		_ = w.s.fail(ErrFailed, "%w", err)
 		f = nowhere{}
 	}
 	return &walFile{File: f, s: w.s}, nil
@@ -71,7 +71,7 @@ func (f *walFile) do(write func() error) error {
 	default:
 	}
 	if err := write(); err != nil {
-		_ = f.s.fail(ErrFailed, "%v", err)
+		_ = f.s.fail(ErrFailed, "%w", err)
 	}
 	return nil
 }

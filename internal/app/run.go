@@ -101,11 +101,11 @@ func unlessStopped(ctx context.Context, err error) error {
 // runOnce opens the local state and runs until the run ends or the state turns
 // out to be damaged.
 func runOnce(ctx context.Context, conf *Config, cfg consumer.Config, reg *prometheus.Registry, opt RunOptions) (err error) {
-	store, err := state.Open(conf.State, state.Options{Wake: engine.WakeOf, Logger: opt.Logger})
+	store, err := state.Open(conf.State, storeOptions(opt.Logger))
 	if err != nil {
-		return err
+		return explainDisk(err, conf.State)
 	}
-	defer func() { err = errors.Join(err, store.Close()) }()
+	defer func() { err = explainDisk(errors.Join(err, store.Close()), conf.State) }()
 	if reason := store.WasReset(); reason != nil {
 		opt.Logger.Error("the local state was damaged: it was set aside and is restored from the changelog", "directory", conf.State, "error", reason)
 	}
@@ -172,6 +172,7 @@ func (c *Config) consumer(ctx context.Context, rules *Rules, opt RunOptions) (co
 		return cfg, err
 	}
 	cfg.Now, cfg.Logger, cfg.OnEffects = time.Now, opt.Logger, opt.OnEffects
+	cfg.CacheBytes, cfg.QueueBytes = memoryShare(), memoryShare()
 	c.times(&cfg.Time, opt)
 	cfg.Batch.Interval = time.Duration(c.CommitInterval)
 	session := time.Duration(c.Kafka.SessionTimeout)

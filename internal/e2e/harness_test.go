@@ -271,6 +271,15 @@ func (p *process) running() bool {
 	}
 }
 
+// ExitCode returns the exit code of a process that has ended, -1 after a signal.
+func (p *process) ExitCode() int {
+	var e *exec.ExitError
+	if errors.As(p.err, &e) {
+		return e.ExitCode()
+	}
+	return 0
+}
+
 // kill ends the process as `kill -9` does.
 func (p *process) kill(t *testing.T) {
 	t.Helper()
