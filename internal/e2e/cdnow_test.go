@@ -170,7 +170,7 @@ func TestCDNOW(t *testing.T) {
 	path := cdnow(t)
 	l := readPurchases(t, path)
 	b := load(t, l)
-	newEngine(t, b, "cdnow", "testdata/cdnow.yaml", "").finish(t, "--until", end)
+	newInstance(t, b, "cdnow", "testdata/cdnow.yaml", "").finish(t, "--until", end)
 	got, fired := b.consume(t, "cdnow.changes"), b.consume(t, "cdnow.triggers")
 	for _, at := range ends {
 		want := independent(t, path, at)
@@ -191,7 +191,7 @@ func TestCDNOWKilled(t *testing.T) {
 	b := load(t, l)
 	seed := seedOf(t)
 	r := rand.New(rand.NewPCG(seed, 0))
-	e := newEngine(t, b, "killed", "testdata/cdnow.yaml", "commit_interval: 10ms\n")
+	e := newInstance(t, b, "killed", "testdata/cdnow.yaml", "commit_interval: 10ms\n")
 	for kills := 0; kills < 10; {
 		before := b.written(t, "killed.changelog")
 		p := e.start(t, "--until", end)

@@ -110,7 +110,7 @@ func fill(t *testing.T, dir string) string {
 }
 
 // says fails the test unless the last words of a process have all these parts.
-func (e *engine) says(t *testing.T, parts ...string) {
+func (e *instance) says(t *testing.T, parts ...string) {
 	t.Helper()
 	last := tail(strings.TrimSpace(e.logged(t)), 1)
 	t.Log(last)
@@ -122,7 +122,7 @@ func (e *engine) says(t *testing.T, parts ...string) {
 }
 
 // fine starts a process, which must come to the end of the inputs and stop well.
-func (e *engine) fine(t *testing.T, app string) {
+func (e *instance) fine(t *testing.T, app string) {
 	t.Helper()
 	p := e.start(t)
 	e.b.drained(t, app)

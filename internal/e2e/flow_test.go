@@ -83,9 +83,9 @@ func (f *flow) commits(t *testing.T, app string, bound int, ps ...*process) time
 
 // instance returns an instance of an app over all inputs whose clock follows the
 // events, with a short session.
-func (f *flow) instance(t *testing.T, app, rules string) *engine {
+func (f *flow) instance(t *testing.T, app, rules string) *instance {
 	t.Helper()
-	e := newEngine(t, f.b, app, rules, "")
+	e := newInstance(t, f.b, app, rules, "")
 	e.replaceTopics(t, fmt.Sprintf(allTopics, app))
 	e.replace(t, "session_timeout: 6s", "session_timeout: "+session.String())
 	return e
@@ -97,9 +97,10 @@ func newFlow(t *testing.T, l []fact) *flow {
 	return &flow{b: startBroker(t, allInputs...), l: l}
 }
 
-// compare runs e to an instant after the last event and compares the outputs with
-// what replay says.
-func (f *flow) compare(t *testing.T, e *engine, app, rules string) {
+// compare runs e, the only instance left, to an instant after the last event, and
+// compares the outputs with what replay says. The checker judges them too, and the
+// states of the others.
+func (f *flow) compare(t *testing.T, e *instance, app, rules string, others ...*instance) {
 	t.Helper()
 	f.rest(t)
 	until := f.l[len(f.l)-1].at.Add(30 * time.Hour)
@@ -108,9 +109,7 @@ func (f *flow) compare(t *testing.T, e *engine, app, rules string) {
 	t.Logf("%d events, %d changes, %d triggers", len(f.l), len(memberships), len(triggers))
 	sameByCustomer(t, "changes", f.b.consume(t, app+".changes"), memberships)
 	sameByCustomer(t, "triggers", f.b.consume(t, app+".triggers"), triggers)
-	if n := f.b.written(t, app+".dlq"); n != 0 {
-		t.Errorf("%d dead letters, want none", n)
-	}
+	f.b.judge(t, app, rules, until, append(others, e)...)
 }
 
 // share returns a part of the number in an environment variable, usual/of of it,

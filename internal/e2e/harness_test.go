@@ -197,8 +197,8 @@ func sameByCustomer(t *testing.T, what string, got, want []change) {
 	}
 }
 
-// engine is one instance of segmill: a configuration and a place for its state.
-type engine struct {
+// instance is one segmill: a configuration and a place for its state.
+type instance struct {
 	b       broker
 	program string
 	config  string
@@ -207,8 +207,8 @@ type engine struct {
 	env     []string // added to the environment
 }
 
-// newEngine writes a configuration. extra is YAML that is appended.
-func newEngine(t *testing.T, b broker, app, rules, extra string) *engine {
+// newInstance writes a configuration. extra is YAML that is appended.
+func newInstance(t *testing.T, b broker, app, rules, extra string) *instance {
 	t.Helper()
 	dir := t.TempDir()
 	abs, err := filepath.Abs(rules)
@@ -229,7 +229,7 @@ log: warn
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	e := &engine{b: b, program: program(t, "segmill"), config: path, state: filepath.Join(dir, "state"), log: filepath.Join(dir, "log")}
+	e := &instance{b: b, program: program(t, "segmill"), config: path, state: filepath.Join(dir, "state"), log: filepath.Join(dir, "log")}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the log of %s:\n%s", dir, tail(e.logged(t), 40))
@@ -239,7 +239,7 @@ log: warn
 }
 
 // logged returns what the processes of e have said so far.
-func (e *engine) logged(t *testing.T) string {
+func (e *instance) logged(t *testing.T) string {
 	t.Helper()
 	b, err := os.ReadFile(e.log)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -309,7 +309,7 @@ func (p *process) stop(t *testing.T) time.Duration {
 }
 
 // start starts `segmill run`.
-func (e *engine) start(t *testing.T, args ...string) *process {
+func (e *instance) start(t *testing.T, args ...string) *process {
 	t.Helper()
 	log, err := os.OpenFile(e.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -334,7 +334,7 @@ func (e *engine) start(t *testing.T, args ...string) *process {
 }
 
 // run runs `segmill run` to its end.
-func (e *engine) run(t *testing.T, args ...string) error {
+func (e *instance) run(t *testing.T, args ...string) error {
 	t.Helper()
 	p := e.start(t, args...)
 	select {
@@ -346,7 +346,7 @@ func (e *engine) run(t *testing.T, args ...string) error {
 }
 
 // finish runs `segmill run` to its end, which must be a good one.
-func (e *engine) finish(t *testing.T, args ...string) {
+func (e *instance) finish(t *testing.T, args ...string) {
 	t.Helper()
 	start := time.Now()
 	if err := e.run(t, args...); err != nil {

@@ -54,7 +54,7 @@ func TestKilledInPairs(t *testing.T) {
 	r := rand.New(rand.NewPCG(seedOf(t), 0))
 	kills := share(t, "KILLS", 10, usualKills)
 	f := newFlow(t, facts(r, 80, max(20, 3*kills), inOrder, 20*time.Minute))
-	var es [2]*engine
+	var es [2]*instance
 	var ps [2]*process
 	for i := range es {
 		es[i] = f.instance(t, "pairs", "testdata/hours.yaml")
@@ -80,11 +80,11 @@ func TestKilledInPairs(t *testing.T) {
 	for _, p := range ps {
 		p.stop(t)
 	}
-	f.compare(t, es[0], "pairs", "testdata/hours.yaml")
+	f.compare(t, es[0], "pairs", "testdata/hours.yaml", es[1])
 }
 
 // loseState removes the local copy.
-func (e *engine) loseState(t *testing.T) {
+func (e *instance) loseState(t *testing.T) {
 	t.Helper()
 	if err := os.RemoveAll(e.state); err != nil {
 		t.Fatal(err)

@@ -152,7 +152,7 @@ func TestStoppedForADay(t *testing.T) {
 	start := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
 	l := facts(r, 60, 25, start, 20*time.Minute)
 	b := startBroker(t, allInputs...)
-	e := newEngine(t, b, "stopped", "testdata/hours.yaml", "")
+	e := newInstance(t, b, "stopped", "testdata/hours.yaml", "")
 	e.replaceTopics(t, fmt.Sprintf(allTopics, "stopped"))
 	i := len(l) / 2
 	b.publishFacts(t, l[:i])
@@ -173,7 +173,7 @@ func TestStoppedForADay(t *testing.T) {
 func TestWallClockOutage(t *testing.T) {
 	r := rand.New(rand.NewPCG(seedOf(t), 0))
 	b := startBroker(t, allInputs...)
-	e := newEngine(t, b, "wall", "testdata/seconds.yaml", "")
+	e := newInstance(t, b, "wall", "testdata/seconds.yaml", "")
 	e.replaceTopics(t, fmt.Sprintf(allTopics, "wall"))
 	e.replace(t, "clock: events", "clock: wall")
 	cmd := e.start(t)
@@ -218,7 +218,7 @@ func before(l []change, at time.Time) []change {
 }
 
 // replace changes the configuration.
-func (e *engine) replace(t *testing.T, from, to string) {
+func (e *instance) replace(t *testing.T, from, to string) {
 	t.Helper()
 	b, err := os.ReadFile(e.config)
 	if err != nil {
@@ -232,7 +232,7 @@ func (e *engine) replace(t *testing.T, from, to string) {
 	}
 }
 
-func (e *engine) replaceTopics(t *testing.T, line string) {
+func (e *instance) replaceTopics(t *testing.T, line string) {
 	t.Helper()
 	b, err := os.ReadFile(e.config)
 	if err != nil {
@@ -252,9 +252,9 @@ func TestTwoInstances(t *testing.T) {
 	start := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
 	l := facts(r, 60, 30, start, 20*time.Minute)
 	b := startBroker(t, allInputs...)
-	one := newEngine(t, b, "pair", "testdata/hours.yaml", "")
+	one := newInstance(t, b, "pair", "testdata/hours.yaml", "")
 	one.replaceTopics(t, fmt.Sprintf(allTopics, "pair"))
-	two := newEngine(t, b, "pair", "testdata/hours.yaml", "")
+	two := newInstance(t, b, "pair", "testdata/hours.yaml", "")
 	two.replaceTopics(t, fmt.Sprintf(allTopics, "pair"))
 	first, second := one.start(t), two.start(t)
 	part := len(l) / 4
@@ -283,7 +283,7 @@ func TestRebuild(t *testing.T) {
 	l := facts(r, 40, 10, start, 20*time.Minute)
 	until := l[len(l)-1].at.Add(30 * time.Hour)
 	b := startBroker(t, allInputs...)
-	e := newEngine(t, b, "rebuilt", "testdata/hours.yaml", "")
+	e := newInstance(t, b, "rebuilt", "testdata/hours.yaml", "")
 	e.replaceTopics(t, fmt.Sprintf(allTopics, "rebuilt"))
 	b.publishFacts(t, l)
 	at := "--until=" + until.Format(time.RFC3339Nano)

@@ -1,0 +1,74 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/internal/app"
+	"github.com/segmill/segmill/internal/checker"
+	"github.com/segmill/segmill/schemas"
+	"github.com/segmill/segmill/state"
+)
+
+// judge runs the checker over what an app left on the broker and in the states of
+// its instances, which must have stopped. With until the last of them ran to that
+// instant, else the wall clock was used.
+func (b broker) judge(t *testing.T, appName, rules string, until time.Time, es ...*instance) *checker.Report {
+	t.Helper()
+	loaded, err := app.LoadRules([]string{rules})
+	if err != nil {
+		t.Fatal(err)
+	}
+	zones := app.Zones()
+	inputs := app.TopicsConfig{Web: "events.web", Email: "events.email", Purchase: "events.purchase"}
+	cfg := checker.Config{
+		Kafka: []kgo.Opt{kgo.SeedBrokers(b.kafka)}, App: appName, Changes: appName + ".changes", Triggers: appName + ".triggers",
+		Spec: loaded.Set.Spec, Engine: loaded.Engine, Zones: zones, Grace: app.DefaultGrace,
+	}
+	rc := schemas.Config{
+		Layouts: loaded.Engine.Layout, Topics: inputs.Inputs(),
+		Zones: func(name string) bool { _, ok := zones(name); return ok },
+	}
+	for topic := range rc.Topics {
+		cfg.Inputs = append(cfg.Inputs, topic)
+	}
+	reader, err := schemas.NewReader(rc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Read = reader.Read
+	if !until.IsZero() {
+		cfg.Clock, cfg.Until = consumer.EventsClock, engine.Millis(until.UnixMilli())
+	}
+	for _, e := range es {
+		if _, err := os.Stat(e.state); err != nil {
+			continue // it lost it last
+		}
+		s, err := state.Open(e.state, state.Options{Wake: engine.WakeOf})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if err := s.WasReset(); err != nil {
+			t.Errorf("the state left in %s was damaged: %v", e.state, err)
+		}
+		cfg.Stores = append(cfg.Stores, s)
+	}
+	r, err := checker.Check(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(r)
+	if r.Count() > 0 {
+		t.Error("the checker found violations")
+	}
+	return r
+}
