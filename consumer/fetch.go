@@ -13,10 +13,10 @@ import (
 // in time is paused at queueHigh records, or when they fill its room, and goes on
 // below queueLow and half of the room.
 const (
-	queueHigh  = 8_000
-	queueLow   = 2_000
-	mostRoom   = 16 << 20 // of one queue, in bytes
-	leastRoom  = 64 << 10
+	queueHigh = 8_000
+	queueLow  = 2_000
+	mostRoom  = 16 << 20 // of one queue, in bytes
+	leastRoom = 64 << 10
 )
 
 // How much is fetched at a time, in bytes.
