@@ -22,6 +22,7 @@ var (
 	laws      = find{"engine/sim", "WakeIsNeverLate|StepsOfTheClock|EngineEqualsOracle$"}
 	clocks    = find{"consumer", "^Test(Wall|Events)Clock|Guard"}
 	protocol  = find{"consumer", "ChangelogEnd|Death|Wrong|Zombie|Unproducible|FaultsChange"}
+	virtual   = find{"consumer", "ThirtyDays/autumn"}
 	timers    = find{"consumer", "Customers|AfterOutage|ClockJumps|EventTimes"}
 )
 
@@ -160,6 +161,16 @@ var mutations = []struct {
 		[]find{{"consumer", "EventTimes"}},
 	},
 	{
+		"a timer fires a minute early", "consumer/batch.go",
+		`s.customers.next(s.clock.now)`, `s.customers.next(s.clock.now + 60_000)`,
+		[]find{virtual},
+	},
+	{
+		"an anniversary is an hour late", "triggers/anniversary.go",
+		`AddDays(t.offset).At(v.Zone(), t.at)`, `AddDays(t.offset).At(v.Zone(), t.at) + 3_600_000`,
+		[]find{virtual},
+	},
+	{
 		"overdue timers all fire at once", "consumer/batch.go",
 		`s.clock.now-at < overdueAfter`, `s.clock.now-at < engine.Never`,
 		[]find{timers},
@@ -171,7 +182,7 @@ var mutations = []struct {
 func TestMutationsAreFound(t *testing.T) {
 	t.Run("none", func(t *testing.T) {
 		t.Parallel()
-		for _, f := range []find{scenarios, laws, clocks, timers, protocol, {"engine/calendar", "."}, {"state", "DueOrder|Model|Crash"}} {
+		for _, f := range []find{scenarios, laws, clocks, timers, virtual, protocol, {"engine/calendar", "."}, {"state", "DueOrder|Model|Crash"}} {
 			if found, out := f.try(t, ""); found {
 				t.Fatalf("%v fails without a mutation:\n%s", f, out)
 			}

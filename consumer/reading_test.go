@@ -46,8 +46,8 @@ func (g *rig) read(topic string) map[int32][]*kgo.Record {
 	if left == 0 {
 		return got
 	}
-	cl, err := kgo.NewClient(kgo.SeedBrokers(g.broker.ListenAddrs()...), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.KeepControlRecords(), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))
+	cl, err := kgo.NewClient(append(slices.Clone(g.kafka), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))...)
 	if err != nil {
 		g.Fatal(err)
 	}

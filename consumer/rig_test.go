@@ -46,6 +46,7 @@ triggers:
 type rig struct {
 	testing.TB
 	broker *kfake.Cluster
+	kafka  []kgo.Opt // of every client
 	n      int32
 	shift  atomic.Int64 // added to the wall clock
 	cl     *kgo.Client  // reads committed, writes
@@ -56,20 +57,26 @@ type rig struct {
 
 func newRig(t testing.TB, partitions int32) *rig {
 	t.Helper()
-	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, "web", "purchase", "profile"),
-		kfake.GroupMinSessionTimeout(100*time.Millisecond))
+	return newRigOn(t, partitions, nil)
+}
+
+// newRigOn is newRig with options of the broker, and of every client.
+func newRigOn(t testing.TB, partitions int32, opts []kfake.Opt, clients ...kgo.Opt) *rig {
+	t.Helper()
+	broker, err := kfake.NewCluster(append(opts, kfake.NumBrokers(1), kfake.SeedTopics(partitions, "web", "purchase", "profile"),
+		kfake.GroupMinSessionTimeout(100*time.Millisecond))...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(broker.Close)
-	g := &rig{TB: t, broker: broker, n: partitions, enc: schemas.NewEventEncoder(schemas.JSON, [plan.NumStreams]int{}), route: newRouter(partitions)}
+	g := &rig{TB: t, broker: broker, kafka: append(clients, kgo.SeedBrokers(broker.ListenAddrs()...)), n: partitions, enc: schemas.NewEventEncoder(schemas.JSON, [plan.NumStreams]int{}), route: newRouter(partitions)}
 	g.cl = g.client(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	return g
 }
 
 func (g *rig) client(opts ...kgo.Opt) *kgo.Client {
 	g.Helper()
-	cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(g.broker.ListenAddrs()...))...)
+	cl, err := kgo.NewClient(append(opts, g.kafka...)...)
 	if err != nil {
 		g.Fatal(err)
 	}
@@ -106,7 +113,7 @@ func newEngine(t testing.TB, text string) *engine.Engine {
 func (g *rig) config(text string, store *state.Store) Config {
 	g.Helper()
 	cfg := DefaultConfig()
-	cfg.App, cfg.Kafka = app, []kgo.Opt{kgo.SeedBrokers(g.broker.ListenAddrs()...)}
+	cfg.App, cfg.Kafka = app, slices.Clone(g.kafka)
 	topics := map[string]plan.Stream{"web": plan.Web, "purchase": plan.Purchase, "profile": plan.Profile}
 	cfg.Inputs = slices.Collect(maps.Keys(topics))
 	cfg.Changes, cfg.Triggers = "changes", "triggers"
