@@ -43,6 +43,12 @@ func (t *Task) acquire(ctx context.Context) (*session, error) {
 	if err := s.at("restored"); err != nil {
 		return s, err
 	}
+	var err error
+	if s.cfg.Delivery == AtLeastOnce {
+		if s.follower, err = s.newFollower(); err != nil {
+			return s, err
+		}
+	}
 	s.customers = newCustomers(s.cfg.Engine, t.store)
 	if err := s.checkPosition(); err != nil {
 		return s, err
@@ -55,34 +61,39 @@ func (t *Task) acquire(ctx context.Context) (*session, error) {
 	}
 	s.limitInputs()
 	t.committed(s.pos)
-	var err error
 	if s.fetch, err = t.o.newFetcher(t.n, s.inputs); err != nil {
 		return s, err
 	}
 	return s, s.at("acquired")
 }
 
-// fence makes the transactional producer. Initialising it right away, and not
-// with the first record, is what fences.
+// fence makes the producer, and keeps older owners from writing what counts: with
+// transactions by initialising it, and that right away and not with the first
+// record; without them by a claim.
 func (s *session) fence(ctx context.Context) error {
 	opts := append(s.t.o.opts(),
-		kgo.TransactionalID(s.cfg.transactionalID(s.t.n)),
-		kgo.TransactionTimeout(transactionTimeout),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		// Every transaction ends with a flush; until then records only gather.
+		// Every batch ends with a flush; until then records only gather.
 		kgo.ProducerLinger(transactionTimeout),
 		kgo.MaxBufferedRecords(1<<20),
 		kgo.RecordDeliveryTimeout(transactionTimeout),
 		kgo.ProduceRequestTimeout(transactionTimeout))
+	transactions := s.cfg.Delivery == ExactlyOnce
+	if transactions {
+		opts = append(opts, kgo.TransactionalID(s.cfg.transactionalID(s.t.n)), kgo.TransactionTimeout(transactionTimeout))
+	}
 	var err error
 	if s.producer, err = kgo.NewClient(opts...); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, acquireTimeout)
 	defer cancel()
-	_, _, err = s.producer.ProducerID(ctx)
-	return err
+	if transactions {
+		_, _, err = s.producer.ProducerID(ctx)
+		return err
+	}
+	return s.writeClaim(ctx)
 }
 
 // checkPosition makes sure that the position is one of this engine.

@@ -20,7 +20,7 @@ const transactionTimeout = 10 * time.Second
 // batch that changed nothing and moved no offset writes nothing. After an error
 // it is not known whether the transaction took place, and the session must end.
 func (s *session) commit(ctx context.Context) error {
-	if !s.batch.moved && len(s.customers.dirty) == 0 {
+	if !s.batch.moved && len(s.customers.dirty) == 0 && len(s.rewrite) == 0 {
 		s.batch.reset()
 		return nil
 	}
@@ -48,7 +48,11 @@ func (s *session) write(ctx context.Context, pos *Position, changes []state.Chan
 	if s.versions != nil {
 		versions = s.versions.append(nil)
 	}
-	offset, err := s.transact(ctx, s.transaction(pos, changes, versions))
+	records, err := s.transaction(pos, changes, versions)
+	if err != nil {
+		return err
+	}
+	offset, err := s.deliver(ctx, records)
 	if err != nil {
 		s.cfg.Metrics.transactions.WithLabelValues("error").Inc()
 		return err
@@ -58,6 +62,8 @@ func (s *session) write(ctx context.Context, pos *Position, changes []state.Chan
 		return err
 	}
 	s.pos, s.versions, s.next = pos, nil, offset+1
+	s.logged = s.claim
+	clear(s.rewrite)
 	meta := state.Meta{
 		Position: pos.append(nil), Versions: versions,
 		TopicID: s.topicID, Next: s.next, AppliedAt: s.cfg.now(),
@@ -74,7 +80,7 @@ func (s *session) nextPosition() *Position {
 	pos := s.pos.clone()
 	pos.Seq++
 	pos.Clock, pos.Latest, pos.Turn = s.clock.now, s.clock.latest, s.merge.turn
-	pos.Rules, pos.Rebuilding = s.rules, s.rebuilding
+	pos.Rules, pos.Rebuilding, pos.Claim = s.rules, s.rebuilding, s.claim
 	pos.Folded += s.batch.folded
 	pos.DeadLetters += s.batch.dead
 	pos.Forwarded += s.batch.forwarded
@@ -116,52 +122,97 @@ func (s *session) changes(pos *Position) []state.Change {
 }
 
 // transaction returns the records of the transaction, the position last.
-func (s *session) transaction(pos *Position, changes []state.Change, versions []byte) []*kgo.Record {
-	changelog := s.cfg.changelog()
+func (s *session) transaction(pos *Position, changes []state.Change, versions []byte) ([]*kgo.Record, error) {
 	records := make([]*kgo.Record, 0, len(changes)+len(s.batch.records)+2)
+	var stamped []kgo.RecordHeader
+	if s.claim != (claim{}) {
+		stamped = []kgo.RecordHeader{stamp{s.claim, pos.Seq}.header()}
+	}
+	changelog := func(key, value []byte) {
+		records = append(records, &kgo.Record{Topic: s.cfg.changelog(), Partition: s.t.n, Key: key, Value: value, Headers: stamped})
+	}
+	if s.claim != s.logged {
+		changelog(claimKey(), s.claim[:]) // transactions come after a time without
+	}
+	if err := s.again(changelog); err != nil {
+		return nil, err
+	}
 	if versions != nil {
-		records = append(records, &kgo.Record{Topic: changelog, Partition: s.t.n, Key: []byte(versionsKey), Value: versions})
+		changelog([]byte(versionsKey), versions)
 	}
 	for i := range changes {
 		c := &changes[i]
 		key := append(make([]byte, 0, len(customerPrefix)+len(c.Customer)), customerPrefix...)
-		records = append(records, &kgo.Record{Topic: changelog, Partition: s.t.n, Key: append(key, c.Customer...), Value: c.Value})
+		changelog(append(key, c.Customer...), c.Value)
 	}
 	records = append(records, s.batch.records...)
-	return append(records, &kgo.Record{Topic: changelog, Partition: s.t.n, Key: []byte(positionKey), Value: pos.append(nil)})
+	changelog([]byte(positionKey), pos.append(nil))
+	return records, nil
 }
 
-// transact writes records in one transaction and returns the offset of the last.
-// Every record is waited for: the client would commit a transaction of which one
-// record could not be produced.
-func (s *session) transact(ctx context.Context, records []*kgo.Record) (int64, error) {
+// deliver writes records, and returns the offset of the last of them, which is the
+// position: when it is written, all are.
+func (s *session) deliver(ctx context.Context, records []*kgo.Record) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, transactionTimeout)
 	defer cancel()
-	if err := s.producer.BeginTransaction(); err != nil {
-		return 0, fmt.Errorf("begin transaction: %w", err)
+	last := len(records) - 1
+	if s.cfg.Delivery == AtLeastOnce {
+		if err := s.ours(); err != nil {
+			return 0, err
+		}
+		if err := s.at("begun"); err != nil {
+			return 0, err
+		}
+		if err := s.produce(ctx, records[:last]); err != nil {
+			return 0, err
+		}
+		if err := s.at("produced"); err != nil {
+			return 0, err
+		}
+		return s.writePosition(ctx, records[last])
 	}
-	if err := s.at("begun"); err != nil {
+	if err := s.transact(ctx, records); err != nil {
 		return 0, err
 	}
+	return records[last].Offset, nil
+}
+
+// transact writes records in one transaction.
+func (s *session) transact(ctx context.Context, records []*kgo.Record) error {
+	if err := s.producer.BeginTransaction(); err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	if err := s.at("begun"); err != nil {
+		return err
+	}
+	if err := s.produce(ctx, records); err != nil {
+		return err
+	}
+	if err := s.at("produced"); err != nil {
+		return err
+	}
+	if err := s.producer.EndTransaction(ctx, kgo.TryCommit); err != nil {
+		return fmt.Errorf("end transaction: %w", err)
+	}
+	return nil
+}
+
+// produce writes records. Every one is waited for: the client would commit a
+// transaction of which one record could not be produced.
+func (s *session) produce(ctx context.Context, records []*kgo.Record) error {
 	var d delivery
 	for _, r := range records {
 		s.producer.Produce(ctx, r, d.done)
 	}
 	if err := s.producer.Flush(ctx); err != nil {
-		return 0, fmt.Errorf("produce: %w", err)
+		return fmt.Errorf("produce: %w", err)
 	}
 	if n, err := d.result(); err != nil {
-		return 0, s.produceError(err)
+		return s.produceError(err)
 	} else if n != len(records) {
-		return 0, fmt.Errorf("produce: %d of %d records were answered", n, len(records))
+		return fmt.Errorf("produce: %d of %d records were answered", n, len(records))
 	}
-	if err := s.at("produced"); err != nil {
-		return 0, err
-	}
-	if err := s.producer.EndTransaction(ctx, kgo.TryCommit); err != nil {
-		return 0, fmt.Errorf("end transaction: %w", err)
-	}
-	return records[len(records)-1].Offset, nil
+	return nil
 }
 
 // produceError makes the next batch smaller if this one would fail again.

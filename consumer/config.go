@@ -28,6 +28,20 @@ const (
 	EventsClock
 )
 
+// Delivery is what a reader of the outputs can rely on.
+type Delivery uint8
+
+// The deliveries.
+const (
+	// ExactlyOnce writes every batch in a Kafka transaction: a reader of committed
+	// records sees every effect once. It needs Kafka 2.5 or later.
+	ExactlyOnce Delivery = iota
+	// AtLeastOnce needs no transactions. The state is the same; after a failure a
+	// reader can see an effect again, with the same id. The instances of an engine
+	// must agree, so all are stopped to change it.
+	AtLeastOnce
+)
+
 // Config says what an Owner runs. Start from DefaultConfig.
 type Config struct {
 	// App is the prefix of every name that the engine makes for itself: topics,
@@ -62,6 +76,7 @@ type Config struct {
 	Group  GroupConfig
 	Create CreateConfig
 
+	Delivery Delivery
 	// CacheBytes is about how much memory decoded customers may take, all tasks
 	// together.
 	CacheBytes int64

@@ -50,9 +50,10 @@ func isFatal(err error) bool {
 	return errors.As(err, &f) || errors.Is(err, state.ErrFailed) || errors.Is(err, state.ErrDamaged)
 }
 
-// isFenced reports whether another owner has initialised the transactional id.
+// isFenced reports whether another owner has initialised the transactional id, or
+// written a claim.
 func isFenced(err error) bool {
-	return errors.Is(err, kerr.InvalidProducerEpoch) || errors.Is(err, kerr.ProducerFenced)
+	return errors.Is(err, errClaimed) || errors.Is(err, kerr.InvalidProducerEpoch) || errors.Is(err, kerr.ProducerFenced)
 }
 
 // isUnreachable reports whether an error says only that brokers can't be reached

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
 	"testing"
@@ -24,8 +25,9 @@ var errCrash = errors.New("crash of a test")
 // its disk or without, gives the outputs of one that lives.
 func TestDeathAtEveryPoint(t *testing.T) {
 	const seed, events = 5, 300
-	run := func(t *testing.T, change func(*Config)) (transcript string, folded, dead, forwarded uint64) {
+	run := func(t *testing.T, delivery Delivery, change func(*Config)) (transcript string, folded, dead, forwarded uint64) {
 		g := newRig(t, 2)
+		g.delivery = delivery
 		g.history(rand.New(rand.NewPCG(seed, 0)), events)
 		in := g.start(rules, vfs.NewMem(), func(c *Config) {
 			overHistory(c)
@@ -38,17 +40,18 @@ func TestDeathAtEveryPoint(t *testing.T) {
 		folded, dead, forwarded = g.totals()
 		return g.transcript(), folded, dead, forwarded
 	}
-	want, folded, dead, forwarded := run(t, func(*Config) {})
+	want, folded, dead, forwarded := run(t, ExactlyOnce, func(*Config) {})
 	for _, point := range points {
-		for _, noDisk := range []bool{false, true} {
-			name := point
+		for i := range 4 {
+			delivery, noDisk := Delivery(i/2), i%2 == 1
+			name := fmt.Sprintf("%s, delivery %d", point, delivery)
 			if noDisk {
 				name += ", disk lost"
 			}
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				var n, crashes atomic.Int32
-				got, f, d, w := run(t, func(c *Config) {
+				got, f, d, w := run(t, delivery, func(c *Config) {
 					c.failAt = func(task int32, p string) error {
 						if p != point || n.Add(1)%3 != 0 || crashes.Add(1) > 6 {
 							return nil

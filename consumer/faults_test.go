@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -194,8 +195,9 @@ func TestFaultsChangeNothing(t *testing.T) {
 	if testing.Short() {
 		n = 1
 	}
-	for _, seed := range seeds(t, n) {
-		t.Run(fmt.Sprintf("SEED=%d", seed), func(t *testing.T) {
+	for i, seed := range slices.Repeat(seeds(t, n), 2) {
+		delivery := Delivery(i % 2)
+		t.Run(fmt.Sprintf("SEED=%d delivery %d", seed, delivery), func(t *testing.T) {
 			clean := newRig(t, 3)
 			good, bad, wrong := clean.history(rand.New(rand.NewPCG(seed, 0)), 2_000)
 			in := clean.start(rules, vfs.NewMem(), overHistory)
@@ -205,19 +207,44 @@ func TestFaultsChangeNothing(t *testing.T) {
 			want := clean.transcript()
 
 			g := newRig(t, 3)
+			g.delivery = delivery
 			g.history(rand.New(rand.NewPCG(seed, 0)), 2_000)
 			faults := g.runUnderFaults(rand.New(rand.NewPCG(seed, 1)))
 			if diff := gocmp.Diff(want, g.transcript()); diff != "" {
 				t.Errorf("after %v: %s", faults, diff)
 			}
-			t.Logf("%d members, %d lines, %v", len(g.members()), strings.Count(want, "\n"), faults)
+			t.Logf("%d members, %d lines, %d repeats, %v", len(g.members()), strings.Count(want, "\n"), g.repeats, faults)
 			folded, dead, forwarded := g.totals()
+			folded -= uint64(g.forwardedAgain())
 			if int(folded) != good || int(dead) != bad || int(forwarded) != wrong {
 				t.Errorf("after %v: folded %d, dead letters %d, forwarded %d; want %d, %d, %d", faults, folded, dead, forwarded, good, bad, wrong)
 			}
 			g.verifyFromNothing(rules, func(c *Config) { c.Time.Clock = EventsClock })
 		})
 	}
+}
+
+// forwardedAgain returns how many records were forwarded that had been before: at
+// least once, forwards repeat as outputs do, and are folded as repeats.
+func (g *rig) forwardedAgain() (n int) {
+	g.Helper()
+	seen := map[origin]bool{}
+	for _, records := range g.read(app + ".repartition") {
+		for _, r := range records {
+			from, err := originOf(r, []string{"web", "purchase", "profile"})
+			if err != nil {
+				g.Fatal(err)
+			}
+			if seen[from] {
+				n++
+			}
+			seen[from] = true
+		}
+	}
+	if n > 0 && g.delivery == ExactlyOnce {
+		g.Errorf("%d records were forwarded twice", n)
+	}
+	return n
 }
 
 // runUnderFaults runs over the history to its end while things go wrong, and

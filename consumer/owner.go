@@ -107,14 +107,14 @@ func (o *Owner) prepare(ctx context.Context) (err error) {
 			o.admin.Close()
 		}
 	}()
-	n, err := o.prepareTopics(ctx)
+	n, err := o.prepareCluster(ctx)
 	for err != nil && isUnreachable(err) && ctx.Err() == nil {
 		o.cfg.Logger.Warn("brokers do not answer; waiting for them", "error", err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(brokerRetry):
 		}
-		n, err = o.prepareTopics(ctx)
+		n, err = o.prepareCluster(ctx)
 	}
 	if err != nil {
 		return err
@@ -126,6 +126,19 @@ func (o *Owner) prepare(ctx context.Context) (err error) {
 	o.ends = newEnds(o.admin, o.cfg.sources(), o.stamp)
 	o.verifier = newVerifier(o)
 	return o.prepareUntil(ctx)
+}
+
+// prepareCluster makes sure that the cluster can do what is needed of it, and
+// returns how many partitions there are.
+func (o *Owner) prepareCluster(ctx context.Context) (int32, error) {
+	if err := o.checkDelivery(ctx); err != nil {
+		return 0, err
+	}
+	n, err := o.prepareTopics(ctx)
+	if err == nil && o.cfg.Delivery == AtLeastOnce {
+		o.warnOfCompaction(ctx)
+	}
+	return n, err
 }
 
 // member is in the group until ctx ends or a task says that nothing can go on.

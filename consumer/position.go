@@ -19,6 +19,7 @@ const (
 	customerPrefix = "c/"       // c/<customer>: the customer's bytes, null if deleted
 	positionKey    = "position" // Position
 	versionsKey    = "versions" // Versions, written when they change
+	claimPrefix    = "claim/"   // claim/<random>: the claim of an owner that has no transactions
 )
 
 // Position says how far a task has come: everything that is needed to go on from
@@ -46,6 +47,9 @@ type Position struct {
 	Turn turn
 	// Rebuilding is set from the first transaction of a rebuild until its last.
 	Rebuilding bool
+	// Claim is that of the owner which wrote the position; zero if it was written in
+	// a transaction.
+	Claim claim
 }
 
 // Source is how far one input partition has been taken.
@@ -71,13 +75,14 @@ var errPosition = errors.New("position record is not readable")
 const (
 	flagSweeping = 1 << iota
 	flagRebuilding
+	flagClaim
 )
 
 // append appends the stored form:
 //
 //	| format (1) | flags (1) | app | partitions | seq | clock | latest | digest (16) |
 //	| folded | dead letters | forwarded | rules (16) | turn |
-//	| number of sources | name, next, seen | …
+//	| number of sources | name, next, seen | … | claim (8), if there is one |
 //
 // Integers are varints, the signed ones zigzag; texts have their length in front.
 // Sources are sorted, so that equal positions have equal bytes.
@@ -88,6 +93,9 @@ func (p *Position) append(b []byte) []byte {
 	}
 	if p.Rebuilding {
 		flags |= flagRebuilding
+	}
+	if p.Claim != (claim{}) {
+		flags |= flagClaim
 	}
 	b = append(b, positionFormat, flags)
 	b = appendText(b, p.App)
@@ -107,6 +115,9 @@ func (p *Position) append(b []byte) []byte {
 		b = appendText(b, name)
 		b = binary.AppendVarint(b, p.Sources[name].Next)
 		b = binary.AppendVarint(b, int64(p.Sources[name].Seen))
+	}
+	if p.Claim != (claim{}) {
+		b = append(b, p.Claim[:]...)
 	}
 	return b
 }
@@ -133,7 +144,11 @@ func decodePosition(b []byte) (*Position, error) {
 		name := d.text(maxName)
 		p.Sources[name] = Source{Next: d.varint(), Seen: engine.Millis(d.varint())}
 	}
-	if d.bad || len(d.b) != 0 || uint64(len(p.Sources)) != n || flags > flagSweeping|flagRebuilding {
+	if flags&flagClaim != 0 {
+		copy(p.Claim[:], d.take(len(p.Claim)))
+		d.bad = d.bad || p.Claim == (claim{})
+	}
+	if d.bad || len(d.b) != 0 || uint64(len(p.Sources)) != n || flags > flagSweeping|flagRebuilding|flagClaim {
 		return nil, errPosition
 	}
 	return p, nil

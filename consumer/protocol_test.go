@@ -59,19 +59,35 @@ func (o *Owner) startByHand(p int32) *Task {
 // A task that is taken over while it is paused can neither write nor fire timers
 // when it wakes up, and does not fight for the partition.
 func TestZombie(t *testing.T) {
+	for _, delivery := range []Delivery{ExactlyOnce, AtLeastOnce} {
+		for _, point := range []string{"read", "begun"} {
+			t.Run(fmt.Sprintf("delivery %d, %s", delivery, point), func(t *testing.T) { testZombie(t, delivery, point) })
+		}
+	}
+}
+
+func testZombie(t *testing.T, delivery Delivery, point string) {
 	g := newRig(t, 1)
+	g.delivery = delivery
 	release := make(chan struct{})
 	paused := make(chan struct{}, 1)
 	first, endFirst := g.byHand(func(c *Config) {
 		c.Group.SessionTimeout = time.Hour
 		read := c.Read
-		c.Read = func(r *schemas.Record, ev *engine.Event) (schemas.Result, error) {
-			if string(r.Key) == "stop" {
+		armed := false // both are called by the one task
+		at := func(p string) {
+			if armed && p == point {
+				armed = false
 				paused <- struct{}{}
 				<-release
 			}
+		}
+		c.Read = func(r *schemas.Record, ev *engine.Event) (schemas.Result, error) {
+			armed = armed || string(r.Key) == "stop"
+			at("read")
 			return read(r, ev)
 		}
+		c.failAt = func(_ int32, p string) error { at(p); return nil }
 	})
 	defer endFirst()
 	zombie := first.startByHand(0)
@@ -93,6 +109,9 @@ func TestZombie(t *testing.T) {
 	g.positions()
 	if got := len(g.effects("changes")[0]); got != 4 {
 		t.Errorf("%d changes, want 4", got)
+	}
+	if delivery == AtLeastOnce && point == "begun" {
+		g.eventually("what the zombie has written is void, and written again", func() bool { return g.newestCounts(app + ".changelog") })
 	}
 }
 

@@ -109,7 +109,29 @@ func (g *rig) effects(topic string) map[int32][]effect {
 			got[p] = append(got[p], e)
 		}
 	}
+	if g.delivery == AtLeastOnce {
+		for p := range got {
+			got[p] = g.once(got[p])
+		}
+	}
 	return got
+}
+
+// once leaves out effects that were told before. They must not say anything new.
+func (g *rig) once(effects []effect) []effect {
+	g.Helper()
+	told := map[string]effect{}
+	return slices.DeleteFunc(effects, func(e effect) bool {
+		before, ok := told[e.ID+e.Trigger]
+		if ok && before != e {
+			g.Errorf("%v was told again as %v", before, e)
+		}
+		if ok {
+			g.repeats++
+		}
+		told[e.ID+e.Trigger] = e
+		return ok
+	})
 }
 
 // transcript returns all outputs as text, without what may differ between runs.
@@ -163,13 +185,20 @@ func (g *rig) positions() map[int32]*Position {
 	last := map[int32]*Position{}
 	for p, records := range g.read(app + ".changelog") {
 		seq := uint64(0)
+		var owner claim
 		for _, r := range records {
+			if strings.HasPrefix(string(r.Key), claimPrefix) {
+				owner = claim(r.Value)
+			}
 			if string(r.Key) != positionKey {
 				continue
 			}
 			pos, err := decodePosition(r.Value)
 			if err != nil {
 				g.Fatal(err)
+			}
+			if pos.Claim != owner {
+				continue // void
 			}
 			if pos.Seq != seq+1 {
 				g.Errorf("partition %d: position %d after %d", p, pos.Seq, seq)

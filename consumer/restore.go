@@ -20,10 +20,11 @@ const restoreChunk = 10_000
 // noteInterval is how often a copy that is current is noted to be so.
 const noteInterval = time.Minute
 
-// restore brings the copy in the store to the end of the changelog and reads the
-// position there. It is said how far it has come meanwhile.
+// restore brings the copy in the store to the end of the changelog, which is not
+// before the claim, and reads the position there. It is said how far it has come
+// meanwhile.
 func (s *session) restore(ctx context.Context) error {
-	r, err := s.t.o.replay(ctx, s.t.n, s.t.store, s.t.log, highWatermark)
+	r, err := s.t.o.replay(ctx, s.t.n, s.t.store, s.t.log, highWatermark, s.claimed)
 	if err != nil {
 		return err
 	}
@@ -33,6 +34,9 @@ func (s *session) restore(ctx context.Context) error {
 	defer r.progress.done()
 	if err := r.to(ctx, r.end); err != nil {
 		return err
+	}
+	if s.claim != (claim{}) && r.claim != s.claim {
+		return errClaimed
 	}
 	if err := r.flush(); err != nil {
 		return err
@@ -48,6 +52,7 @@ func (s *session) restore(ctx context.Context) error {
 
 // continueFrom gives the session the position of a copy that is verified.
 func (s *session) continueFrom(r *replay) error {
+	s.logged, s.rewrite = r.claim, r.void()
 	if r.pos == nil {
 		s.first(r.end)
 		return nil
@@ -68,6 +73,10 @@ func (s *session) continueFrom(r *replay) error {
 // empty task, and indexed and hashed afterwards in one scan: compaction has left
 // customers without the transactions that wrote them, and until the end the copy
 // has no position. From then on it is a tail.
+//
+// Of stamped records (see claim) a position makes everything before it good: the
+// first batch of an owner holds again what the batch that its predecessor left
+// without a position had overwritten.
 type replay struct {
 	o     *Owner
 	n     int32
@@ -84,6 +93,7 @@ type replay struct {
 	written     int64        // meta.Next and meta.AppliedAt in the store
 	writtenAsOf state.Millis
 
+	first    int64         // the first offset that the changelog has
 	next     int64         // the next offset
 	rest     []*kgo.Record // fetched and not taken in
 	pending  []state.Change
@@ -96,16 +106,28 @@ type replay struct {
 	fresh    []byte       // versions that the copy does not have
 	records  int
 	progress *progress // nil if nobody watches
+
+	claim claim // under which records stand, if known
+	known bool
+	last  int64 // the offset after the last position
+	// foreign are keys whose newest record is void because of its claim; open are
+	// those of stamped records whose position has not come yet, the newest batch of
+	// each claim: a batch is begun when the one before it is complete.
+	foreign   map[string]struct{}
+	open      map[string]struct{}
+	openStamp stamp
+	unstamped int // records that stand in transactions, positions aside
 }
 
 // replay sees what the changelog has and what the local copy of a partition lacks.
 // The changelog ends at the high watermark, or at the last stable offset where an
-// owner may be writing. A copy that can't be continued is dropped.
-func (o *Owner) replay(ctx context.Context, n int32, store *state.Task, log *slog.Logger, isolation int8) (*replay, error) {
+// owner may be writing, and not before the least that is known of its end. A copy
+// that can't be continued is dropped.
+func (o *Owner) replay(ctx context.Context, n int32, store *state.Task, log *slog.Logger, isolation int8, least int64) (*replay, error) {
 	changelog := []string{o.cfg.changelog()}
 	ctx, cancel := context.WithTimeout(ctx, acquireTimeout)
 	defer cancel()
-	r := &replay{o: o, n: n, store: store, log: log}
+	r := &replay{o: o, n: n, store: store, log: log, foreign: map[string]struct{}{}, open: map[string]struct{}{}}
 	var err error
 	if r.topicID, err = o.topicID(ctx, changelog[0]); err != nil {
 		return nil, err
@@ -119,7 +141,8 @@ func (o *Owner) replay(ctx context.Context, n int32, store *state.Task, log *slo
 	if err != nil {
 		return nil, err
 	}
-	r.next, r.end = first[changelog[0]], end[changelog[0]]
+	r.first = first[changelog[0]]
+	r.next, r.end = r.first, max(end[changelog[0]], least)
 	meta, pos, err := r.local(r.next)
 	if err != nil {
 		return nil, err
@@ -129,6 +152,7 @@ func (o *Owner) replay(ctx context.Context, n int32, store *state.Task, log *slo
 	}
 	r.tail, r.began = true, true
 	r.pos, r.versions, r.digest = pos, meta.Versions, pos.Digest
+	r.claim, r.known, r.last = pos.Claim, true, meta.Next
 	r.next, r.written, r.asOf, r.writtenAsOf = meta.Next, meta.Next, meta.AppliedAt, meta.AppliedAt
 	return r, nil
 }
@@ -201,28 +225,42 @@ func (r *replay) record(rec *kgo.Record) error {
 	}
 	r.records++
 	r.progress.record(len(rec.Key) + len(rec.Value))
-	switch key := string(rec.Key); {
+	by, err := r.judge(rec)
+	if err == nil && by != nil {
+		err = r.take(string(rec.Key), rec, *by)
+	}
+	if err != nil {
+		return stopped(r.n, "changelog offset %d: %w", rec.Offset, err)
+	}
+	return nil
+}
+
+// take takes in a record that is not void.
+func (r *replay) take(key string, rec *kgo.Record, by stamp) error {
+	switch {
 	case strings.HasPrefix(key, customerPrefix):
-		c := state.Change{Customer: key[len(customerPrefix):], Value: rec.Value}
 		if rec.Value != nil {
 			if _, err := engine.WakeOf(rec.Value); err != nil {
-				return stopped(r.n, "changelog offset %d: %w", rec.Offset, err)
+				return err
 			}
 		}
-		r.pending = append(r.pending, c)
+		r.pending = append(r.pending, state.Change{Customer: key[len(customerPrefix):], Value: rec.Value})
+		r.opened(key, by)
 	case key == versionsKey:
 		r.coming = rec.Value
+		r.opened(key, by)
 	case key == positionKey:
 		pos, err := decodePosition(rec.Value)
 		if err != nil {
-			return stopped(r.n, "changelog offset %d: %w", rec.Offset, err)
+			return err
 		}
-		r.pos, r.upTo, r.at = pos, len(r.pending), rec.Offset+1
+		r.pos, r.upTo, r.at, r.last = pos, len(r.pending), r.next, r.next
 		if r.coming != nil {
 			r.versions, r.fresh, r.coming = r.coming, r.coming, nil
 		}
+		clear(r.open)
 	default:
-		return stopped(r.n, "changelog offset %d has a key that no version writes: somebody else writes to %s", rec.Offset, rec.Topic)
+		return fmt.Errorf("its key is one that no version writes: somebody else writes to %s", rec.Topic)
 	}
 	return nil
 }
@@ -261,11 +299,14 @@ func (r *replay) verify(ctx context.Context) error {
 	if err := r.flush(); err != nil {
 		return err
 	}
-	if r.pos == nil && r.records > 0 {
+	if r.pos == nil && r.unstamped > 0 {
 		return stopped(r.n, "the changelog has %d records and no position", r.records)
 	}
 	if !r.tail {
 		var err error
+		if err = r.undo(ctx); err != nil {
+			return err
+		}
 		if r.digest, _, err = r.store.Index(func(customers int) error {
 			r.progress.indexed(customers)
 			return ctx.Err()
@@ -277,7 +318,7 @@ func (r *replay) verify(ctx context.Context) error {
 	if r.pos != nil {
 		want = r.pos.Digest
 	}
-	if len(r.pending) > 0 || r.digest != want {
+	if len(r.pending) > 0 && len(r.open) == 0 || r.digest != want {
 		return fmt.Errorf("%w: digest %v, the position says %v, after %d records", errLocal, r.digest, want, r.records)
 	}
 	return r.current(r.asked)
@@ -287,13 +328,19 @@ func (r *replay) verify(ctx context.Context) error {
 // written before an instant. If only the instant is new it is not noted each time.
 func (r *replay) current(asOf state.Millis) error {
 	r.tail, r.asOf = true, asOf
-	if r.pos == nil || r.next == r.written && asOf-r.writtenAsOf < millis(noteInterval) {
+	next := r.next
+	if r.pos != nil && r.claim != r.pos.Claim || len(r.open) > 0 {
+		// From next, the copy would be continued under the claim of its position, or
+		// without the beginning of a batch.
+		next = r.last
+	}
+	if r.pos == nil || next == r.written && asOf-r.writtenAsOf < millis(noteInterval) {
 		return nil // of a partition that has never run there is nothing to note
 	}
-	if err := r.store.Apply(nil, r.meta(r.next)); err != nil {
+	if err := r.store.Apply(nil, r.meta(next)); err != nil {
 		return err
 	}
-	r.at, r.fresh, r.written, r.writtenAsOf = 0, nil, r.next, asOf
+	r.at, r.fresh, r.written, r.writtenAsOf = 0, nil, next, asOf
 	return nil
 }
 

@@ -53,6 +53,9 @@ type rig struct {
 	enc    *schemas.EventEncoder
 	route  router
 	seq    int
+
+	delivery Delivery
+	repeats  int // effects that a reader saw again
 }
 
 func newRig(t testing.TB, partitions int32) *rig {
@@ -126,6 +129,7 @@ func (g *rig) config(text string, store *state.Store) Config {
 	if cfg.Encoder, err = schemas.NewEncoder(schemas.JSON, app, schemas.IDs{}); err != nil {
 		g.Fatal(err)
 	}
+	cfg.Delivery = g.delivery
 	cfg.Store, cfg.Now, cfg.Logger = store, g.now, testLogger()
 	cfg.Time.Grace = 100 * time.Millisecond
 	cfg.Batch.Interval = 10 * time.Millisecond

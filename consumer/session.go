@@ -29,6 +29,14 @@ type session struct {
 	topicID   [16]byte
 	customers *customers
 
+	// claim is that of this session, zero with transactions; logged is the one under
+	// which the changelog stands. follower reads the changelog for others' records.
+	claim, logged claim
+	claimed       int64 // the offset after it
+	follower      *follower
+	rewrite       map[string]struct{} // keys whose newest record in the changelog is void
+	looped        time.Time           // when the loop last went round
+
 	inputs []*input
 	merge  merge
 	clock  clock
@@ -62,6 +70,9 @@ func (s *session) run(live, hard context.Context) error {
 		if wrong := s.t.wrong.Swap(nil); wrong != nil {
 			return *wrong
 		}
+		if err := s.follow(); err != nil {
+			return err
+		}
 		if err := s.fetch.poll(live, s.wait()); err != nil {
 			return err
 		}
@@ -82,7 +93,7 @@ func (s *session) run(live, hard context.Context) error {
 		if err != nil || done {
 			return err
 		}
-		if s.batch.full(s.limits()) || s.batch.overdue(s.cfg.Now(), s.cfg.Batch.Interval) {
+		if s.batch.full(s.limits()) || s.batch.overdue(s.cfg.Now(), s.cfg.Batch.Interval) || len(s.rewrite) > 0 {
 			if err := s.commit(hard); err != nil {
 				return err
 			}
@@ -332,6 +343,9 @@ func (s *session) at(point string) error {
 func (s *session) close() {
 	if s.fetch != nil {
 		s.fetch.close()
+	}
+	if s.follower != nil {
+		s.follower.close()
 	}
 	if s.producer != nil {
 		s.producer.Close()

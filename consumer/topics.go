@@ -121,15 +121,19 @@ func sameCount(topics map[string]topicInfo, names []string, want int32) (int32, 
 func ownTopics(c *Config) map[string]map[string]*string {
 	ms := func(d time.Duration) *string { s := strconv.FormatInt(d.Milliseconds(), 10); return &s }
 	text := func(s string) *string { return &s }
+	changelog := map[string]*string{
+		"cleanup.policy": text("compact"),
+		// How long after a deletion a copy on disk can still be brought up to date.
+		"delete.retention.ms": ms(tombstonesKept),
+		// A restore reads everything that is not compacted yet.
+		"min.cleanable.dirty.ratio": text("0.1"),
+		"segment.ms":                ms(6 * time.Hour),
+	}
+	if c.Delivery == AtLeastOnce {
+		changelog["min.compaction.lag.ms"] = ms(compactionLag)
+	}
 	return map[string]map[string]*string{
-		c.changelog(): {
-			"cleanup.policy": text("compact"),
-			// How long after a deletion a copy on disk can still be brought up to date.
-			"delete.retention.ms": ms(tombstonesKept),
-			// A restore reads everything that is not compacted yet.
-			"min.cleanable.dirty.ratio": text("0.1"),
-			"segment.ms":                ms(6 * time.Hour),
-		},
+		c.changelog(): changelog,
 		// Forwarded records are the only copy that a rebuild can read of records
 		// that came to a wrong partition.
 		c.repartition(): {"cleanup.policy": text("delete"), "retention.ms": text("-1")},
@@ -213,7 +217,7 @@ func (o *Owner) watchTopics(ctx context.Context) {
 
 // warn says which settings of the cluster are weaker than the guarantees assume.
 func (o *Owner) warn(ctx context.Context, adm *kadm.Client, topics map[string]topicInfo) {
-	if v, err := o.transactionVersion(ctx); err == nil && v < 2 {
+	if v, err := o.transactionVersion(ctx); o.cfg.Delivery == ExactlyOnce && err == nil && v < 2 {
 		o.cfg.Logger.Warn("the cluster's transaction.version is below 2: a delayed end of a transaction can reach a later one (KIP-890); raise it with kafka-features",
 			"transaction_version", v)
 	}
@@ -253,9 +257,7 @@ func (o *Owner) warn(ctx context.Context, adm *kadm.Client, topics map[string]to
 
 // transactionVersion returns the cluster's finalized transaction.version.
 func (o *Owner) transactionVersion(ctx context.Context) (int16, error) {
-	req := kmsg.NewPtrApiVersionsRequest()
-	req.ClientSoftwareName, req.ClientSoftwareVersion = "segmill", "0"
-	resp, err := req.RequestWith(ctx, o.admin)
+	resp, err := o.apiVersions(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -265,4 +267,11 @@ func (o *Owner) transactionVersion(ctx context.Context) (int16, error) {
 		}
 	}
 	return 0, nil
+}
+
+// apiVersions asks a broker what it knows.
+func (o *Owner) apiVersions(ctx context.Context) (*kmsg.ApiVersionsResponse, error) {
+	req := kmsg.NewPtrApiVersionsRequest()
+	req.ClientSoftwareName, req.ClientSoftwareVersion = "segmill", "0"
+	return req.RequestWith(ctx, o.admin)
 }

@@ -47,6 +47,8 @@ type Config struct {
 	// retention has deleted records that were not read yet. Without it the
 	// partition stops and says so.
 	SkipDeleted bool `yaml:"skip_deleted"`
+	// Delivery is "exactly_once" or, without transactions, "at_least_once".
+	Delivery string `yaml:"delivery"`
 	// DeadLetter says what dead letters carry.
 	DeadLetter DeadLetterConfig `yaml:"dead_letter"`
 	// HTTP is the address of /metrics, /healthz and /readyz. Default
@@ -180,6 +182,7 @@ func DefaultConfig() Config {
 		MaxFutureSkew:  Duration(time.Duration(DefaultFutureSkew) * time.Millisecond),
 		MaxMergeWait:   Duration(10 * time.Second),
 		MaxClockJump:   Duration(time.Hour),
+		Delivery:       "exactly_once",
 		DeadLetter:     DeadLetterConfig{Payload: "original"},
 		Kafka:          KafkaConfig{SessionTimeout: Duration(10 * time.Second)},
 		HTTP:           &http,

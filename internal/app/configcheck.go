@@ -29,6 +29,7 @@ func (c *Config) validate(r *configReader) {
 	need(len(c.Rules) > 0, "rules", "name at least one rule file or directory, such as `rules: [rules]`")
 	need(c.State != "", "state", "a directory is required")
 	oneOf("clock", c.Clock, "wall", "events")
+	oneOf("delivery", c.Delivery, "exactly_once", "at_least_once")
 	oneOf("dead_letter.payload", c.DeadLetter.Payload, "original", "hash")
 	oneOf("log", c.Log, "debug", "info", "warn", "error")
 	interval := time.Duration(c.CommitInterval)

@@ -180,6 +180,9 @@ func (c *Config) consumer(ctx context.Context, rules *Rules, opt RunOptions) (co
 	if t := c.Topics.Create; t != nil {
 		cfg.Create = consumer.CreateConfig{Topics: true, Partitions: t.Partitions, Replication: t.Replication}
 	}
+	if c.Delivery == "at_least_once" {
+		cfg.Delivery = consumer.AtLeastOnce
+	}
 	cfg.HashDeadLetters = c.DeadLetter.Payload == "hash"
 	cfg.SkipDeleted = c.SkipDeleted
 	cfg.Rebuild = opt.Rebuild
