@@ -183,6 +183,16 @@ func (r *replay) void() map[string]struct{} {
 	return keys
 }
 
+// knowing returns the topic id for the meta of a copy, none if there are records that
+// are still to be written again: a copy does not say which, so it must not be
+// continued. Whoever reads the whole changelog finds them.
+func knowing(topicID [16]byte, void map[string]struct{}) [16]byte {
+	if len(void) > 0 {
+		return [16]byte{}
+	}
+	return topicID
+}
+
 // undo takes back the batch that the log ends with if no position follows it: a
 // whole changelog is loaded blindly, and what the customers of that batch were
 // before it has to be looked for. Whoever reads on reads the batch again.
@@ -394,8 +404,12 @@ func (f *follower) await(ctx context.Context, offset int64) error {
 	return f.err
 }
 
-// take moves the keys that were found to keys.
+// take moves the keys that were found to keys. With transactions there is no
+// follower, and nothing to be found.
 func (f *follower) take(keys map[string]struct{}) {
+	if f == nil {
+		return
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	maps.Copy(keys, f.keys)

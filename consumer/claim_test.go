@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -221,7 +222,7 @@ func TestClaims(t *testing.T) {
 func testRestoreOf(t *testing.T, c *claims, fromCopy bool) {
 	g := newRig(t, 1)
 	g.delivery = AtLeastOnce
-	o, end := g.byHand(nil)
+	o, end := g.byHand(func(c *Config) { c.Time.Clock = EventsClock }) // no timers
 	defer end()
 	g.produce(c.log...)
 	store := o.cfg.Store.Task(0)
@@ -365,4 +366,28 @@ func TestNoTransactions(t *testing.T) {
 	if diff := gocmp.Diff([]string{"anna buyer"}, g.members()); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// An owner that dies after it has learned of a void record, and before it has
+// written the customer again, does not take that knowledge along.
+func TestVoidIsNotForgotten(t *testing.T) {
+	g := newRig(t, 1)
+	g.delivery = AtLeastOnce
+	var batches atomic.Int32
+	o, end := g.byHand(func(c *Config) {
+		c.failAt = func(_ int32, point string) error {
+			switch {
+			case point == "produced" && batches.Load() == 1:
+				by := stamp{claim: claim{1}, seq: 9}
+				g.produce(&kgo.Record{Topic: app + ".changelog", Key: []byte("c/anna"), Value: []byte("void"), Headers: []kgo.RecordHeader{by.header()}})
+			case point == "begun" && batches.Add(1) == 2:
+				return errCrash
+			}
+			return nil
+		}
+	})
+	defer end()
+	o.startByHand(0)
+	g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
+	g.eventually("anna's record is the newest", func() bool { return batches.Load() > 2 && g.newestCounts(app+".changelog") })
 }

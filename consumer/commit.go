@@ -64,9 +64,10 @@ func (s *session) write(ctx context.Context, pos *Position, changes []state.Chan
 	s.pos, s.versions, s.next = pos, nil, offset+1
 	s.logged = s.claim
 	clear(s.rewrite)
+	s.follower.take(s.rewrite)
 	meta := state.Meta{
 		Position: pos.append(nil), Versions: versions,
-		TopicID: s.topicID, Next: s.next, AppliedAt: s.cfg.now(),
+		TopicID: knowing(s.topicID, s.rewrite), Next: s.next, AppliedAt: s.cfg.now(),
 	}
 	if err := s.t.store.Apply(changes, &meta); err != nil {
 		return err

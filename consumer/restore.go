@@ -288,7 +288,7 @@ func (r *replay) flush() error {
 func (r *replay) meta(next int64) *state.Meta {
 	return &state.Meta{
 		Position: r.pos.append(nil), Versions: r.fresh,
-		TopicID: r.topicID, Next: next, AppliedAt: r.asOf,
+		TopicID: knowing(r.topicID, r.foreign), Next: next, AppliedAt: r.asOf,
 	}
 }
 
@@ -357,6 +357,8 @@ func (r *replay) local(first int64) (state.Meta, *Position, error) {
 	case err != nil:
 		why = err.Error()
 		r.o.cfg.Metrics.damaged.WithLabelValues(damagedDigest).Inc()
+	case meta.TopicID == [16]byte{}:
+		why = "it does not say which records of the changelog are still to be written again"
 	case meta.TopicID != r.topicID:
 		why = "it is of another changelog topic of the same name"
 	case meta.Next > r.end:
