@@ -76,7 +76,12 @@ func (cs *customers) get(id string) (*cached, error) {
 		if e.c, err = cs.eng.Decode(id, b); err != nil {
 			return nil, fmt.Errorf("%w: a customer's bytes: %w", errLocal, err)
 		}
-		e.stored, e.wake = true, e.c.Wake()
+		e.stored = true
+		// Under changed rules the customer wakes up at another time than its bytes,
+		// and the due index, say.
+		if e.wake, err = engine.WakeOf(b); err != nil {
+			return nil, fmt.Errorf("%w: a customer's bytes: %w", errLocal, err)
+		}
 		e.hash, cs.hbuf = state.DigestOf(id, b, cs.hbuf)
 		e.size += expansion * len(b)
 	}

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -185,4 +186,25 @@ func TestTimersAfterOutage(t *testing.T) {
 			t.Errorf("%v, want at %v", e, now.Add(3*time.Hour))
 		}
 	}
+}
+
+// A rebuild under rules that wake customers up at other times leaves no entry of
+// the due index behind.
+func TestRebuildMovesWakeUps(t *testing.T) {
+	g := newRig(t, 1)
+	files := vfs.NewMem()
+	in := g.start(rules, files, nil)
+	in.ready()
+	for i := range 10 {
+		g.produce(g.event(plan.Purchase, fmt.Sprintf("c%d", i), g.now(), map[string]any{"revenue": "90"}))
+	}
+	in.caughtUp()
+	in.stop()
+	changed := strings.Replace(rules, "> 300", "> 80", 1)
+	in = g.start(changed, files, func(c *Config) { c.Rebuild = true })
+	in.ready()
+	if v, err := Verify(context.Background(), in.store, 0); err != nil || v.Customers != 10 {
+		t.Errorf("%+v, %v", v, err)
+	}
+	in.stop()
 }
