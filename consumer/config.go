@@ -93,11 +93,21 @@ type Config struct {
 	// what a crash would be to the task.
 	failAt func(task int32, point string) error
 	watch  time.Duration // watchInterval, but for tests
+	// Standby is how many instances keep a copy of each partition beside its
+	// owner, up to MaxStandby. They take over without restoring everything. 0: a
+	// partition that moves is restored first. It needs Group.Instance, and does
+	// nothing in a run until an instant.
+	Standby     int
+	standbyEach time.Duration // standbyInterval, but for tests
 	// SkipDeleted lets a task go on at the earliest record that is left when
 	// retention has deleted records that it had not read. Without it the partition
 	// stops.
 	SkipDeleted bool
 }
+
+// MaxStandby is the greatest Config.Standby. Each copy costs as much disk as the
+// original and reads the changelog once more.
+const MaxStandby = 3
 
 // TimeConfig is about the task clock.
 type TimeConfig struct {
@@ -179,6 +189,7 @@ func (c *Config) validate() error {
 		c.Metrics = NewMetrics(nil)
 	}
 	c.watch = cmp.Or(c.watch, watchInterval)
+	c.standbyEach = cmp.Or(c.standbyEach, standbyInterval)
 	for _, missing := range []struct {
 		is   bool
 		name string
@@ -202,6 +213,15 @@ func (c *Config) validate() error {
 	}
 	if c.Group.RebalanceTimeout >= c.Group.SessionTimeout {
 		return fmt.Errorf("consumer: rebalance timeout %v must be shorter than session timeout %v", c.Group.RebalanceTimeout, c.Group.SessionTimeout)
+	}
+	if c.Standby < 0 || c.Standby > MaxStandby {
+		return fmt.Errorf("consumer: standby %d is not between 0 and %d", c.Standby, MaxStandby)
+	}
+	if c.Standby > 0 && c.Group.Instance == "" {
+		return errors.New("consumer: standby needs Group.Instance: instances know each other by their names")
+	}
+	if c.Time.Until != 0 {
+		c.Standby = 0 // one instance has every partition
 	}
 	c.Inputs = slices.Clone(c.Inputs)
 	slices.Sort(c.Inputs)

@@ -23,6 +23,9 @@ type Metrics struct {
 	restored     prometheus.Counter
 	restoring    *prometheus.GaugeVec   // partition
 	damaged      *prometheus.CounterVec // cause
+	standbys     *prometheus.GaugeVec   // state
+	standbyLag   *prometheus.GaugeVec   // partition
+	standbyRead  prometheus.Counter
 	deadLetters  *prometheus.CounterVec // cause
 	forwarded    prometheus.Counter
 	earlyWakes   prometheus.Counter
@@ -76,6 +79,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	for _, cause := range []string{damagedStart, damagedRunning, damagedDigest} {
 		m.damaged.WithLabelValues(cause) // so that the first one is an increase
 	}
+	m.standbys = gauges("standbys", "Copies of partitions of other instances that are kept here, by state.", "state")
+	m.standbyLag = gauges("standby_lag_records", "Changelog offsets that such a copy lacks.", "partition")
+	m.standbyRead = counter("standby_records_total", "Changelog records read to keep such copies.")
 	m.deadLetters = vec("dead_letters_total", "Records put on the dead-letter topic.", "cause")
 	m.forwarded = counter("forwarded_total", "Records that arrived on a wrong partition and were forwarded.")
 	m.earlyWakes = counter("timer_early_wakes_total", "Wake-ups at which nothing changed.")
@@ -91,7 +97,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	})
 	if reg != nil {
 		reg.MustRegister(m.events, m.lag, m.changes, m.triggers, m.timerDelay, m.commit, m.fold, m.endToEnd,
-			m.restore, m.restored, m.restoring, m.damaged, m.deadLetters, m.forwarded, m.earlyWakes, m.coarsened, m.overdue, m.transactions, m.acquisitions,
+			m.restore, m.restored, m.restoring, m.damaged, m.standbys, m.standbyLag, m.standbyRead, m.deadLetters, m.forwarded, m.earlyWakes, m.coarsened, m.overdue, m.transactions, m.acquisitions,
 			m.mergeWaits, m.state, m.stateBytes, m.clockStopped)
 		m.kafka = kafkaHooks(reg)
 	}

@@ -26,6 +26,7 @@ type Owner struct {
 	guard      guard
 	until      *untilRun // nil unless the run has an end
 	verifier   *verifier
+	standbys   *standbys
 	gauged     map[int32]bool // partitions that have gauges; of progress
 
 	// hard is what tasks run under; kill ends it, and with it everything at once.
@@ -85,7 +86,7 @@ func (o *Owner) Run(ctx context.Context) error {
 	defer o.kill()
 	var helpers sync.WaitGroup
 	helping, stopHelpers := context.WithCancel(o.hard)
-	for _, help := range []func(context.Context){o.ends.run, o.progress, o.verifier.run, o.watchTopics} {
+	for _, help := range []func(context.Context){o.ends.run, o.progress, o.verifier.run, o.watchTopics, o.standbys.run} {
 		helpers.Go(func() { help(helping) })
 	}
 	err := o.member(ctx)
@@ -121,6 +122,7 @@ func (o *Owner) prepare(ctx context.Context) (err error) {
 	}
 	o.mu.Lock()
 	o.partitions = n
+	o.standbys = newStandbys(o)
 	o.hard, o.kill = context.WithCancel(context.WithoutCancel(ctx))
 	o.mu.Unlock()
 	o.ends = newEnds(o.admin, o.cfg.sources(), o.stamp)
@@ -143,6 +145,13 @@ func (o *Owner) prepareCluster(ctx context.Context) (int32, error) {
 
 // member is in the group until ctx ends or a task says that nothing can go on.
 func (o *Owner) member(ctx context.Context) error {
+	select {
+	case <-o.standbys.warm:
+	case <-ctx.Done():
+		return nil
+	case err := <-o.failed:
+		return err
+	}
 	group, err := o.join()
 	if err != nil {
 		return fmt.Errorf("consumer: %w", err)
@@ -197,7 +206,7 @@ func (o *Owner) join() (*kgo.Client, error) {
 	cl, err := kgo.NewClient(append(opts,
 		kgo.ConsumerGroup(o.cfg.App),
 		kgo.ConsumeTopics(o.cfg.changelog()),
-		kgo.Balancers(kgo.CooperativeStickyBalancer()),
+		kgo.Balancers(o.standbys.balancer()),
 		kgo.SessionTimeout(g.SessionTimeout),
 		kgo.RebalanceTimeout(g.RebalanceTimeout),
 		kgo.HeartbeatInterval(g.Heartbeat),
@@ -262,7 +271,8 @@ func (o *Owner) assigned(parts []int32) {
 }
 
 // start runs a task. A task of the same partition that is still on its way out is
-// waited for: two of them would fence each other.
+// waited for: two of them would fence each other. So is a standby, which writes to
+// the same copy.
 func (o *Owner) start(p int32) {
 	before := o.tasks[p]
 	r := &running{t: newTask(o, p), done: make(chan struct{})}
@@ -270,11 +280,13 @@ func (o *Owner) start(p int32) {
 	hard, r.kill = context.WithCancel(o.hard)
 	live, r.release = context.WithCancel(hard)
 	o.tasks[p] = r
+	copied := o.standbys.end(p)
 	go func() {
 		defer close(r.done)
 		if before != nil {
 			<-before.done
 		}
+		<-copied
 		if err := r.t.run(live, hard); err != nil {
 			o.fail(err)
 		}

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"strconv"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // RestoreStatus is how far a restore has come.
@@ -60,29 +62,41 @@ const (
 	sayInterval = 5 * time.Second
 )
 
-// progress shows how far the restore of a task has come: in its status, in the
-// metrics and, if it takes long, in the log. A nil progress shows nothing.
+// progress shows how far a restore has come: in a status, in the metrics and, if it
+// takes long, in the log. A nil progress shows nothing.
 type progress struct {
-	cfg     *Config
+	now     func() time.Time
 	log     *slog.Logger
-	n       string
 	show    func(*RestoreStatus)
+	left    prometheus.Gauge
+	counter prometheus.Counter
 	start   time.Time
 	say     time.Time // when to log next
 	st      RestoreStatus
 	counted int64 // records that the counter has heard of
 }
 
-// newProgress begins to show a restore from one changelog offset to another.
-func newProgress(t *Task, from, end int64) *progress {
-	now := t.o.cfg.Now()
-	p := &progress{
-		cfg: &t.o.cfg, log: t.log, n: strconv.Itoa(int(t.n)), start: now, say: now.Add(quietFor),
-		st:   RestoreStatus{From: from, Next: from, End: end},
-		show: func(r *RestoreStatus) { t.set(func(st *TaskStatus) { st.Restore = r }) },
-	}
+// begin begins to show a restore from one changelog offset to another.
+func (p progress) begin(from, end int64) *progress {
+	p.start = p.now()
+	p.say = p.start.Add(quietFor)
+	p.st = RestoreStatus{From: from, Next: from, End: end}
 	p.update()
-	return p
+	return &p
+}
+
+// showRestore begins to show a restore of the task until done is called.
+func (t *Task) showRestore(from, end int64) (p *progress, done func()) {
+	m := t.o.cfg.Metrics
+	n := strconv.Itoa(int(t.n))
+	p = progress{
+		now: t.o.cfg.Now, log: t.log, left: m.restoring.WithLabelValues(n), counter: m.restored,
+		show: func(r *RestoreStatus) { t.set(func(st *TaskStatus) { st.Restore = r }) },
+	}.begin(from, end)
+	return p, func() {
+		p.show(nil)
+		m.restoring.DeleteLabelValues(n)
+	}
 }
 
 // record takes in a record.
@@ -120,21 +134,14 @@ func (p *progress) indexed(customers int) {
 func (p *progress) update() {
 	st := p.st
 	p.show(&st)
-	m := p.cfg.Metrics
-	m.restoring.WithLabelValues(p.n).Set(float64(st.End - st.Next))
-	m.restored.Add(float64(st.Records - p.counted))
+	p.left.Set(float64(st.End - st.Next))
+	p.counter.Add(float64(st.Records - p.counted))
 	p.counted = st.Records
-	if now := p.cfg.Now(); !now.Before(p.say) {
+	if now := p.now(); !now.Before(p.say) {
 		p.say = now.Add(sayInterval)
 		p.log.Info(st.String(), "records", st.Records, "bytes", st.Bytes, "next", st.Next, "end", st.End)
 	}
 }
 
 // took returns how long it has taken so far.
-func (p *progress) took() time.Duration { return p.cfg.Now().Sub(p.start) }
-
-// done ends the showing.
-func (p *progress) done() {
-	p.show(nil)
-	p.cfg.Metrics.restoring.DeleteLabelValues(p.n)
-}
+func (p *progress) took() time.Duration { return p.now().Sub(p.start) }

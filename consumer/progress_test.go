@@ -54,7 +54,7 @@ func TestProgress(t *testing.T) {
 		}
 	}
 
-	p := newProgress(task, 1_000, 4_001_000)
+	p, done := task.showRestore(1_000, 4_001_000)
 	check("at first", "restoring 0 of 4,000,000 records", 4_000_000, 0, 0)
 	now = now.Add(2 * time.Second)
 	p.record(100)
@@ -74,7 +74,7 @@ func TestProgress(t *testing.T) {
 	now = now.Add(sayInterval)
 	p.indexed(10_000)
 	check("indexing", "restored 4,000,000 records, indexing, 10,000 customers so far", 0, 3, 3)
-	p.done()
+	done()
 	check("done", "", 0, 3, 3)
 	if !strings.Contains(log.String(), "bytes=200") || !strings.Contains(log.String(), "partition=3") {
 		t.Errorf("log:\n%s", log.String())

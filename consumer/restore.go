@@ -30,8 +30,9 @@ func (s *session) restore(ctx context.Context) error {
 	}
 	defer r.close()
 	s.topicID = r.topicID
-	r.progress = newProgress(s.t, r.next, r.end)
-	defer r.progress.done()
+	var done func()
+	r.progress, done = s.t.showRestore(r.next, r.end)
+	defer done()
 	if err := r.to(ctx, r.end); err != nil {
 		return err
 	}

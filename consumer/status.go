@@ -18,6 +18,9 @@ type Status struct {
 	// Ready: the group has assigned partitions, or told us that none is ours, and
 	// every one of ours is running.
 	Ready bool
+	// Joining is what this instance does before it takes any partition, "" if
+	// nothing.
+	Joining string
 	// Clock is the least of the task clocks.
 	Clock engine.Millis
 	// ClockStopped: the wall clock has jumped; see Owner.ConfirmClock.
@@ -38,6 +41,9 @@ func (o *Owner) Status() Status {
 	st := Status{
 		Ready: o.joined, Clock: engine.Never, ClockStopped: !o.guard.ok(),
 		EventsPerSecond: o.rate.perSecond, Partitions: o.partitions,
+	}
+	if !o.joined && o.standbys != nil {
+		st.Joining = o.standbys.joining()
 	}
 	for _, p := range slices.Sorted(maps.Keys(o.tasks)) {
 		t := o.tasks[p].t.Status()

@@ -49,6 +49,9 @@ type Config struct {
 	SkipDeleted bool `yaml:"skip_deleted"`
 	// Delivery is "exactly_once" or, without transactions, "at_least_once".
 	Delivery string `yaml:"delivery"`
+	// Standby is how many instances keep a copy of each partition beside its
+	// owner. Default 0.
+	Standby int `yaml:"standby"`
 	// DeadLetter says what dead letters carry.
 	DeadLetter DeadLetterConfig `yaml:"dead_letter"`
 	// HTTP is the address of /metrics, /healthz and /readyz. Default

@@ -106,6 +106,8 @@ func TestConfigErrors(t *testing.T) {
 		{least + "clock: moon", `4: clock: it is wall or events, not "moon"`},
 		{least + "log: loud", `4: log: it is debug, info, warn or error, not "loud"`},
 		{least + "dead_letter: {payload: none}", `4: dead_letter.payload: it is original or hash, not "none"`},
+		{least + "standby: 4", "4: standby: it is how many other instances keep a copy of each partition: 4 is not between 0 and 3"},
+		{least + "standby: -1", "4: standby: it is how many other instances keep a copy of each partition: -1 is not between 0 and 3"},
 		{least + "commit_interval: 0s", "4: commit_interval: 0s is not between 1ms and 5s"},
 		{least + "registry: {url: 'localhost:8081'}", "4: registry.url: an address is needed such as http://localhost:8081"},
 		{least + "registry: {url: 'http://me:s3cret@r'}", "4: registry.url: it is printed in errors: put user and password into registry.user and registry.password"},

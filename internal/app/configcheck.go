@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/segmill/segmill/consumer"
 )
 
 var appName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,99}$`)
@@ -34,6 +36,7 @@ func (c *Config) validate(r *configReader) {
 	oneOf("log", c.Log, "debug", "info", "warn", "error")
 	interval := time.Duration(c.CommitInterval)
 	need(interval > 0 && interval <= maxCommitInterval, "commit_interval", "%s is not between 1ms and %s", c.CommitInterval, maxCommitInterval)
+	need(c.Standby >= 0 && c.Standby <= consumer.MaxStandby, "standby", "it is how many other instances keep a copy of each partition: %d is not between 0 and %d", c.Standby, consumer.MaxStandby)
 	c.Kafka.validate(need, oneOf)
 	c.Topics.validate(need)
 	c.validateOutput(need, oneOf)

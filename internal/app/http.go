@@ -32,6 +32,9 @@ func missing(st consumer.Status) string {
 			b.WriteString(strings.TrimSpace(fmt.Sprintf("partition %d: %s %s", t.Partition, t.State, t.Error)) + "\n")
 		}
 	}
+	if b.Len() == 0 && st.Joining != "" {
+		return st.Joining + "\n"
+	}
 	if b.Len() == 0 {
 		return "no partitions are assigned yet\n"
 	}

@@ -186,6 +186,7 @@ func (c *Config) consumer(ctx context.Context, rules *Rules, opt RunOptions) (co
 	cfg.HashDeadLetters = c.DeadLetter.Payload == "hash"
 	cfg.SkipDeleted = c.SkipDeleted
 	cfg.Rebuild = opt.Rebuild
+	cfg.Standby = c.Standby
 	return cfg, nil
 }
 

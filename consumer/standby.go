@@ -1,0 +1,329 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// standbys are the standby copies of this instance. Which ones is computed from
+// what the group coordinator says: no instance tells another anything.
+type standbys struct {
+	o     *Owner
+	loads chan struct{} // whole changelogs that are being read
+	// warm is closed when the instance may join the group. An instance that is new
+	// copies first what it would be standby for; the balancer then gives it
+	// partitions that it has a copy of.
+	warm chan struct{}
+
+	// Of the goroutine of run:
+	since time.Time // when something moved last, or the coordinator answered
+	steps int
+
+	copies map[int32]*standby // guarded by o.mu
+}
+
+// standbyInterval is how often the group is looked at and the copies are brought
+// up to date.
+const standbyInterval = time.Second
+
+const (
+	// standbyLoads is how many whole changelogs are read at once.
+	standbyLoads = 2
+	// warmPatience is how long nothing may move before an instance joins the group
+	// with what it has.
+	warmPatience = 30 * time.Second
+)
+
+func newStandbys(o *Owner) *standbys {
+	s := &standbys{
+		o: o, loads: make(chan struct{}, standbyLoads), warm: make(chan struct{}), copies: map[int32]*standby{}, since: o.cfg.Now(),
+	}
+	if o.cfg.Standby == 0 {
+		close(s.warm)
+	}
+	return s
+}
+
+// balancer returns the balancer of the group.
+func (s *standbys) balancer() kgo.GroupBalancer {
+	stock := kgo.CooperativeStickyBalancer()
+	if s.o.cfg.Standby == 0 {
+		return stock
+	}
+	return &warmBalancer{GroupBalancer: stock, topic: s.o.cfg.changelog(), copies: s.current}
+}
+
+// run keeps copies until ctx ends.
+func (s *standbys) run(ctx context.Context) {
+	if s.o.cfg.Standby == 0 {
+		return
+	}
+	defer s.endAll()
+	tick := time.NewTicker(s.o.cfg.standbyEach)
+	defer tick.Stop()
+	for {
+		s.round(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (s *standbys) round(ctx context.Context) {
+	asking, cancel := context.WithTimeout(ctx, acquireTimeout)
+	defer cancel()
+	group, err := s.o.sharing(asking)
+	if err != nil {
+		s.o.cfg.Logger.Debug("group not described; standbys stay as they are", "error", err)
+	} else {
+		s.follow(ctx, s.mine(group))
+	}
+	s.tellEnds(asking)
+	s.gauges()
+	select {
+	case <-s.warm:
+	default:
+		if s.mayJoin(group, err) {
+			close(s.warm)
+		}
+	}
+}
+
+// errUnsettled is returned while the group shares out anew.
+var errUnsettled = errors.New("the group is not stable")
+
+// sharing asks the coordinator who owns what.
+func (o *Owner) sharing(ctx context.Context) (sharing, error) {
+	s := sharing{owners: map[int32]string{}}
+	got, err := kadm.NewClient(o.admin).DescribeGroups(ctx, o.cfg.App)
+	if err != nil {
+		return s, err
+	}
+	g := got[o.cfg.App]
+	switch {
+	case errors.Is(g.Err, kerr.GroupIDNotFound):
+		return s, nil
+	case g.Err != nil:
+		return s, g.Err
+	case len(g.Members) > 0 && g.State != "Stable":
+		return s, errUnsettled
+	}
+	for _, m := range g.Members {
+		name := m.MemberID
+		if m.InstanceID != nil {
+			name = *m.InstanceID
+		}
+		s.members = append(s.members, name)
+		if a, ok := m.Assigned.AsConsumer(); ok {
+			for _, t := range a.Topics {
+				for _, p := range t.Partitions {
+					if t.Topic == o.cfg.changelog() {
+						s.owners[p] = name
+					}
+				}
+			}
+		}
+	}
+	if len(s.members) > 0 && len(s.owners) < int(o.partitions) {
+		return s, errUnsettled
+	}
+	slices.Sort(s.members)
+	return s, nil
+}
+
+// mine returns the partitions that this instance should keep a copy of.
+func (s *standbys) mine(group sharing) map[int32]bool {
+	me := s.o.cfg.Group.Instance
+	s.o.mu.Lock()
+	defer s.o.mu.Unlock()
+	member := slices.Contains(group.members, me)
+	mine := map[int32]bool{}
+	switch {
+	case !member && s.o.joined: // it will be a member again, or is leaving
+		for p := range s.copies {
+			mine[p] = true
+		}
+		return mine
+	case !member:
+		return firstShare(group, me)
+	}
+	for p, names := range spread(group, s.o.cfg.Standby) {
+		mine[p] = slices.Contains(names, me)
+	}
+	return mine
+}
+
+// follow starts the copies that are missing and ends those that are not to be.
+// Their files stay: they are what to go on from another time.
+func (s *standbys) follow(ctx context.Context, mine map[int32]bool) {
+	s.o.mu.Lock()
+	defer s.o.mu.Unlock()
+	for p, c := range s.copies {
+		if !mine[p] {
+			c.stop()
+		}
+		if over(c.done) {
+			delete(s.copies, p)
+			s.o.cfg.Metrics.standbyLag.DeleteLabelValues(c.label())
+		}
+	}
+	for p, is := range mine {
+		task := s.o.tasks[p]
+		if is && p < s.o.partitions && s.copies[p] == nil && (task == nil || over(task.done)) {
+			s.copies[p] = s.start(ctx, p)
+		}
+	}
+}
+
+func over(done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *standbys) start(hard context.Context, p int32) *standby {
+	c := &standby{
+		o: s.o, n: p, log: s.o.cfg.Logger.With("partition", p, "standby", true), store: s.o.cfg.Store.Task(p),
+		done: make(chan struct{}), news: make(chan struct{}, 1), state: loading,
+	}
+	var live context.Context
+	live, c.stop = context.WithCancel(hard)
+	go c.run(live, hard)
+	return c
+}
+
+// end ends the copy of a partition that this instance is to own, under o.mu, and
+// returns what is closed when it is over.
+func (s *standbys) end(p int32) <-chan struct{} {
+	c := s.copies[p]
+	if c == nil {
+		none := make(chan struct{})
+		close(none)
+		return none
+	}
+	c.stop()
+	return c.done
+}
+
+// endAll ends all copies and waits for them.
+func (s *standbys) endAll() {
+	s.o.mu.Lock()
+	copies := slices.Collect(maps.Values(s.copies))
+	clear(s.copies)
+	s.o.mu.Unlock()
+	for _, c := range copies {
+		c.stop()
+	}
+	for _, c := range copies {
+		<-c.done
+		s.o.cfg.Metrics.standbyLag.DeleteLabelValues(c.label())
+	}
+	s.o.cfg.Metrics.standbys.Reset()
+}
+
+// all returns the copies that are kept now.
+func (s *standbys) all() map[int32]*standby {
+	s.o.mu.Lock()
+	defer s.o.mu.Unlock()
+	return maps.Clone(s.copies)
+}
+
+// tellEnds asks for the ends of the changelog, for all copies together.
+func (s *standbys) tellEnds(ctx context.Context) {
+	copies := s.all()
+	if len(copies) == 0 {
+		return
+	}
+	topic := s.o.cfg.changelog()
+	asked := s.o.cfg.now()
+	got, _ := listOffsets(ctx, s.o.admin, []string{topic}, slices.Collect(maps.Keys(copies)), lastStable, atEnd)
+	for p, end := range got[topic] {
+		copies[p].hear(end, asked)
+	}
+}
+
+func (s *standbys) gauges() {
+	m := s.o.cfg.Metrics
+	count := map[standbyState]int{}
+	for _, c := range s.all() {
+		state, lag, _, _ := c.look()
+		if over(c.done) {
+			continue
+		}
+		count[state]++
+		m.standbyLag.WithLabelValues(c.label()).Set(float64(lag))
+	}
+	for _, state := range []standbyState{loading, current, behind, failing} {
+		m.standbys.WithLabelValues(string(state)).Set(float64(count[state]))
+	}
+}
+
+// current returns the partitions whose copies are up to date.
+func (s *standbys) current() []int32 {
+	var parts []int32
+	for p, c := range s.all() {
+		if state, _, _, _ := c.look(); state == current && !over(c.done) {
+			parts = append(parts, p)
+		}
+	}
+	slices.Sort(parts)
+	return parts
+}
+
+// mayJoin reports whether nothing is gained by waiting: the instance is a member
+// already, by its name, and has its partitions back at once; nobody else owns
+// anything; or the copies are made. If nothing moves it does not wait either.
+func (s *standbys) mayJoin(group sharing, err error) bool {
+	if err == nil && (slices.Contains(group.members, s.o.cfg.Group.Instance) || len(group.owners) == 0) {
+		return true
+	}
+	waiting, steps := false, 0
+	for _, c := range s.all() {
+		state, _, _, n := c.look()
+		waiting = waiting || state != current
+		steps += n
+	}
+	if err == nil && !waiting {
+		return true
+	}
+	if now := s.o.cfg.Now(); steps != s.steps || s.since.IsZero() {
+		s.steps, s.since = steps, now
+	}
+	if s.o.cfg.Now().Sub(s.since) < warmPatience {
+		return false
+	}
+	s.o.cfg.Logger.Warn("standby copies do not come; joining the group without them", "waited", warmPatience, "error", err)
+	return true
+}
+
+// joining says what is copied before the instance joins the group. It is called
+// under o.mu.
+func (s *standbys) joining() string {
+	if over(s.warm) {
+		return ""
+	}
+	lines := []string{"copying partitions before taking any"}
+	for _, p := range slices.Sorted(maps.Keys(s.copies)) {
+		state, _, restore, _ := s.copies[p].look()
+		what := string(state)
+		if restore != nil {
+			what = restore.String()
+		}
+		lines = append(lines, fmt.Sprintf("copy of partition %d: %s", p, what))
+	}
+	return strings.Join(lines, "\n")
+}

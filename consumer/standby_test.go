@@ -1,0 +1,506 @@
+package consumer
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/state"
+)
+
+// member is an instance in a group with standbys.
+type member struct {
+	*instance
+	t     *testing.T
+	name  string
+	files *vfs.MemFS
+	reg   *prometheus.Registry
+}
+
+// join starts an instance by name on files, with one standby for each partition.
+func (g *rig) join(t *testing.T, name string, files *vfs.MemFS, change func(*Config)) *member {
+	t.Helper()
+	m := &member{t: t, name: name, files: files, reg: prometheus.NewPedanticRegistry()}
+	m.instance = g.start(rules, files, func(c *Config) {
+		c.Standby, c.Group.Instance, c.Metrics = 1, name, NewMetrics(m.reg)
+		c.standbyEach = 20 * time.Millisecond
+		if change != nil {
+			change(c)
+		}
+	})
+	return m
+}
+
+func (m *member) metric(name string) float64 { return gather(m.t, m.reg)[name] }
+
+// restored is how many changelog records the instance has read to take partitions
+// over, and copied how many to be standby.
+func (m *member) restored() float64 { return m.metric("segmill_state_restored_records_total{}") }
+func (m *member) copied() float64   { return m.metric("segmill_standby_records_total{}") }
+
+// owns returns the partitions that run on the instance.
+func (m *member) owns() []int32 {
+	var parts []int32
+	for _, t := range m.o.Status().Tasks {
+		if t.State == Running {
+			parts = append(parts, t.Partition)
+		}
+	}
+	return parts
+}
+
+// upToDate returns the partitions of which the instance has a copy of everything
+// that has been written.
+func (m *member) upToDate() []int32 {
+	m.o.mu.Lock()
+	defer m.o.mu.Unlock()
+	if m.o.standbys == nil {
+		return nil
+	}
+	ends := m.g.ends(app + ".changelog")[app+".changelog"]
+	var parts []int32
+	for p, c := range m.o.standbys.copies {
+		c.mu.Lock()
+		if c.state == current && c.next == ends[p] && !over(c.done) {
+			parts = append(parts, p)
+		}
+		c.mu.Unlock()
+	}
+	slices.Sort(parts)
+	return parts
+}
+
+// settled waits until every partition runs on one of the members, evenly, and has
+// a copy with everything on another.
+func (g *rig) settled(members ...*member) {
+	g.Helper()
+	g.eventually("every partition has one owner and a copy elsewhere", func() bool {
+		var owned, copied []int32
+		for _, m := range members {
+			st := m.o.Status()
+			owns := m.owns()
+			if !st.Ready || st.Lag > 0 || len(owns) != len(st.Tasks) || len(owns) < int(g.n)/len(members) {
+				return false
+			}
+			copies := m.upToDate()
+			if slices.ContainsFunc(copies, func(p int32) bool { return slices.Contains(owns, p) }) {
+				return false
+			}
+			owned, copied = append(owned, owns...), append(copied, copies...)
+		}
+		slices.Sort(owned)
+		slices.Sort(copied)
+		all := make([]int32, g.n)
+		for i := range all {
+			all[i] = int32(i)
+		}
+		return slices.Equal(owned, all) && slices.Equal(copied, all)
+	})
+}
+
+// changelog returns how many records the changelog has.
+func (g *rig) changelog() (n int) {
+	for _, records := range g.read(app + ".changelog") {
+		n += len(records)
+	}
+	return n
+}
+
+func byEvents(c *Config) {
+	c.Time.Clock = EventsClock
+	c.Batch.Records, c.Batch.Interval = 20, 5*time.Millisecond
+}
+
+// An instance that is killed is replaced by its standbys, which read next to
+// nothing for it, and what comes out is what one instance would have told.
+func TestStandbyTakesOver(t *testing.T) {
+	seed := seeds(t, 1)[0]
+	t.Logf("SEED=%d", seed)
+	// Two parts of a history; between them the first one is killed.
+	const events = 1_500
+	history := func(g *rig, part int) {
+		rng := rand.New(rand.NewPCG(seed, uint64(part)))
+		at := time.Date(2026, 1, 1+15*part, 0, 0, 0, 0, time.UTC)
+		for range 5 {
+			var records []*kgo.Record
+			for range events / 5 {
+				at = at.Add(time.Duration(rng.Int64N(int64(10 * time.Minute))))
+				customer, stream := fmt.Sprintf("c%d", rng.IntN(40)), []plan.Stream{plan.Web, plan.Purchase}[rng.IntN(2)]
+				records = append(records, g.event(stream, customer, at, nil))
+			}
+			g.produce(records...)
+		}
+		g.eventually("everything is taken", func() bool {
+			folded, _, _ := g.totals()
+			return int(folded) == (part+1)*events
+		})
+	}
+	clean := newRig(t, 4)
+	one := clean.start(rules, vfs.NewMem(), byEvents)
+	one.ready()
+	history(clean, 0)
+	history(clean, 1)
+	one.stop()
+
+	goroutines := runtime.NumGoroutine()
+	g := newRig(t, 4)
+	a := g.join(t, "a", vfs.NewMem(), byEvents)
+	a.ready()
+	b := g.join(t, "b", vfs.NewMem(), byEvents)
+	history(g, 0)
+	g.settled(a, b)
+	all := g.changelog()
+	before := b.restored()
+	a.crash()
+	b.ready()
+	if read := b.restored() - before; read > float64(all)/20 {
+		t.Errorf("%v of %d records were read to take over", read, all)
+	}
+	history(g, 1)
+	b.stop()
+	if diff := gocmp.Diff(clean.byCustomer(), g.byCustomer()); diff != "" {
+		t.Error(diff)
+	}
+	g.members()
+	g.verifyFromNothing(rules, byEvents)
+	for name := range gather(t, b.reg) {
+		if strings.HasPrefix(name, "segmill_standby_lag") || strings.HasPrefix(name, "segmill_standbys{") {
+			t.Errorf("%s is still there", name)
+		}
+	}
+	g.broker.Close()
+	g.cl.Close()
+	g.eventually("no goroutine is left", func() bool { return runtime.NumGoroutine() <= goroutines })
+}
+
+// Instances come and go in good order, new ones and old ones: each partition moves
+// to where a copy of it is.
+func TestScaleOut(t *testing.T) {
+	g := newRig(t, 6)
+	disks := []*vfs.MemFS{vfs.NewMem(), vfs.NewMem(), vfs.NewMem()}
+	events := func() {
+		for i := range 300 {
+			g.produce(g.event(plan.Purchase, fmt.Sprintf("c%d", i), g.now(), nil))
+		}
+	}
+	small := func(what string, read float64) {
+		t.Helper()
+		if all := g.changelog(); read > float64(all)/10 {
+			t.Errorf("%s: %v of %d records were read to take over", what, read, all)
+		}
+	}
+	a := g.join(t, "a", disks[0], nil)
+	a.ready()
+	events()
+	a.caughtUp()
+	all := g.changelog()
+
+	b := g.join(t, "b", disks[1], nil)
+	g.settled(a, b)
+	small("b is new", b.restored())
+	if b.copied() < float64(all)/3 {
+		t.Errorf("%v of %d records were copied", b.copied(), all)
+	}
+	events()
+	c := g.join(t, "c", disks[2], nil)
+	g.settled(a, b, c)
+	small("c is new", c.restored())
+
+	moved := a.restored() + c.restored()
+	b.stop()
+	events()
+	g.settled(a, c)
+	small("b has left", a.restored()+c.restored()-moved)
+	b = g.join(t, "b", disks[1], nil)
+	g.settled(a, b, c)
+	small("b is back", b.restored())
+	if b.copied() > float64(g.changelog())*2/3 {
+		t.Errorf("%v records were copied again", b.copied())
+	}
+
+	moved = b.restored() + c.restored()
+	a.crash()
+	g.settled(b, c)
+	small("a has died", b.restored()+c.restored()-moved)
+	a = g.join(t, "a", disks[0], nil)
+	g.settled(a, b, c)
+	small("a is back", a.restored())
+	for _, m := range []*member{a, b, c} {
+		if n := m.metric("segmill_state_damaged_total{digest}"); n > 0 {
+			t.Errorf("%s: %v copies were wrong", m.name, n)
+		}
+		g.eventually(m.name+" is standby for two", func() bool { return m.metric("segmill_standbys{current}") == 2 })
+	}
+	for _, m := range []*member{a, b, c} {
+		m.stop()
+	}
+	if folded, dead, _ := g.totals(); folded != 900 || dead > 0 {
+		t.Errorf("folded %d, dead letters %d", folded, dead)
+	}
+	if got := len(g.members()); got < 300 {
+		t.Errorf("%d members", got)
+	}
+	g.verifyFromNothing(rules, nil)
+}
+
+// A standby follows erasures and a rebuild: what it takes over is what the owner
+// had.
+func TestStandbyFollowsErasureAndRebuild(t *testing.T) {
+	g := newRig(t, 2)
+	disks := []*vfs.MemFS{vfs.NewMem(), vfs.NewMem()}
+	a, b := g.join(t, "a", disks[0], nil), g.join(t, "b", disks[1], nil)
+	for i := range 60 {
+		g.produce(g.event(plan.Purchase, fmt.Sprintf("c%d", i), g.now(), map[string]any{"revenue": "90"}))
+	}
+	g.settled(a, b)
+	for i := range 20 {
+		id := fmt.Sprintf("c%d", i)
+		g.produce(&kgo.Record{Topic: "profile", Partition: g.route.partition(id), Key: []byte(id), Timestamp: g.now()})
+	}
+	g.eventually("20 are erased", func() bool { return len(g.members()) == 40 })
+	g.settled(a, b)
+	counted := func(m *member) (customers int) {
+		for p := range g.n {
+			v, err := Verify(context.Background(), m.store, p)
+			if err != nil {
+				t.Errorf("%s, partition %d: %v", m.name, p, err)
+			}
+			customers += v.Customers
+		}
+		return customers
+	}
+	if x, y := counted(a), counted(b); x != 40 || y != 40 {
+		t.Errorf("%d and %d customers, want 40", x, y)
+	}
+	a.stop()
+	b.stop()
+
+	changed := strings.Replace(rules, "> 300", "> 80", 1)
+	rebuild := func(c *Config) { c.Engine, c.Rebuild = newEngine(t, changed), true }
+	a, b = g.join(t, "a", disks[0], rebuild), g.join(t, "b", disks[1], rebuild)
+	g.settled(a, b)
+	if x, y := counted(a), counted(b); x != 40 || y != 40 {
+		t.Errorf("after the rebuild: %d and %d customers, want 40", x, y)
+	}
+	before := b.restored()
+	a.crash()
+	b.ready()
+	if read, all := b.restored()-before, g.changelog(); read > 10 {
+		t.Errorf("%v of %d records were read to take over", read, all)
+	}
+	if n := b.metric("segmill_state_damaged_total{digest}"); n > 0 {
+		t.Errorf("%v copies were wrong", n)
+	}
+	b.stop()
+	big := slices.DeleteFunc(g.members(), func(m string) bool { return !strings.HasSuffix(m, " big") })
+	if len(big) != 40 {
+		t.Errorf("%d are big, want 40", len(big))
+	}
+	g.verifyFromNothing(changed, nil)
+}
+
+// A standby with nothing to read notes that its copy is current, so that it does
+// not become too old to be used.
+func TestIdleStandbyStaysFresh(t *testing.T) {
+	g := newRig(t, 2)
+	a, b := g.join(t, "a", vfs.NewMem(), nil), g.join(t, "b", vfs.NewMem(), nil)
+	g.produce(g.event(plan.Purchase, g.customersOf(0, 1)[0], g.now(), nil), g.event(plan.Purchase, g.customersOf(1, 1)[0], g.now(), nil))
+	g.settled(a, b)
+	end := g.ends(app + ".changelog")[app+".changelog"]
+	g.shift.Store(int64(10 * time.Minute)) // nothing is due then
+	since := engine.Millis(g.now().UnixMilli())
+	for _, m := range []*member{a, b} {
+		for _, p := range m.upToDate() {
+			g.eventually("the copy is noted to be current", func() bool {
+				meta, ok, err := m.store.Task(p).Meta()
+				if err != nil || !ok || meta.Next != end[p] {
+					t.Fatalf("%+v, %v, %v; the end is %d", meta, ok, err, end[p])
+				}
+				return meta.AppliedAt >= since
+			})
+		}
+	}
+	if now := g.ends(app + ".changelog")[app+".changelog"]; !gocmp.Equal(now, end) {
+		t.Errorf("the changelog grew from %v to %v", end, now)
+	}
+	a.stop()
+	b.stop()
+}
+
+// A standby's copy that is wrong is found when it is brought up to date, and made
+// again; the instance goes on.
+func TestWrongStandby(t *testing.T) {
+	g := newRig(t, 2)
+	disks := []*vfs.MemFS{vfs.NewMem(), vfs.NewMem()}
+	a, b := g.join(t, "a", disks[0], nil), g.join(t, "b", disks[1], nil)
+	ids := append(g.customersOf(0, 5), g.customersOf(1, 5)...)
+	buy := func() {
+		for _, id := range ids {
+			g.produce(g.event(plan.Purchase, id, g.now(), nil))
+		}
+	}
+	buy()
+	g.settled(a, b)
+	b.stop()
+	s := g.store(disks[1])
+	for p := range g.n {
+		id := g.customersOf(p, 1)[0]
+		v, ok, err := s.Task(p).Customer(nil, id)
+		if !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		if err := s.Task(p).Apply([]state.Change{{Customer: id, Value: append(v, 0), Old: state.Never, New: state.Never}}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	buy()
+	a.caughtUp()
+	b = g.join(t, "b", disks[1], nil)
+	g.settled(a, b)
+	// It was standby for at least one before it joined.
+	if n := b.metric("segmill_state_damaged_total{digest}"); n < 1 || n > 2 {
+		t.Errorf("%v copies were wrong", n)
+	}
+	if n := b.metric("segmill_task_acquisitions_total{error}"); n > 0 {
+		t.Errorf("%v partitions were acquired again", n)
+	}
+	a.stop()
+	for p := range g.n {
+		g.eventually("b has everything", func() bool { return slices.Contains(b.owns(), p) })
+		if _, err := Verify(context.Background(), b.store, p); err != nil {
+			t.Error(err)
+		}
+	}
+	b.stop()
+}
+
+func TestStandbyConfig(t *testing.T) {
+	g := newRig(t, 1)
+	store := g.store(vfs.NewMem())
+	defer store.Close() //nolint:errcheck // nothing was written
+	for _, x := range []struct {
+		change func(*Config)
+		want   string
+	}{
+		{func(c *Config) { c.Standby = -1 }, "standby -1 is not between 0 and 3"},
+		{func(c *Config) { c.Standby = 4 }, "standby 4 is not between 0 and 3"},
+		{func(c *Config) { c.Standby = 1 }, "standby needs Group.Instance"},
+	} {
+		cfg := g.config(rules, store)
+		x.change(&cfg)
+		if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), x.want) {
+			t.Errorf("%v, want %s", err, x.want)
+		}
+	}
+}
+
+// An instance copies before it takes partitions, says so, and can be stopped
+// meanwhile. If nothing moves, or nobody says who is in the group, it joins with
+// what it has.
+func TestJoiningWithoutCopies(t *testing.T) {
+	for name, fault := range map[string]kfake.Fault{
+		"no changelog": {Keys: []kmsg.Key{kmsg.Fetch}, Topic: app + ".changelog", Err: kerr.UnknownServerError, Count: -1},
+		"no group":     {Keys: []kmsg.Key{kmsg.DescribeGroups}, Err: kerr.GroupAuthorizationFailed, Count: -1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newRig(t, 2)
+			a := g.join(t, "a", vfs.NewMem(), nil)
+			for i := range 20 {
+				g.produce(g.event(plan.Purchase, fmt.Sprintf("c%d", i), g.now(), nil))
+			}
+			a.caughtUp()
+			h := g.broker.Fault(fault)
+			waits := func(m *member) {
+				g.eventually("it tries", func() bool { return h.Hits() > 3 && m.o.Status().Joining != "" })
+				st := m.o.Status()
+				if st.Ready || len(st.Tasks) > 0 || !strings.HasPrefix(st.Joining, "copying partitions before taking any") {
+					t.Errorf("%+v", st)
+				}
+			}
+			b := g.join(t, "b", vfs.NewMem(), nil)
+			waits(b)
+			b.stop()
+			b = g.join(t, "b", vfs.NewMem(), nil)
+			waits(b)
+			g.shift.Store(int64(2 * warmPatience))
+			g.eventually("b joins", func() bool { return len(b.o.Status().Tasks) == 1 && b.o.Status().Joining == "" })
+			h.Remove()
+			g.settled(a, b)
+			a.stop()
+			b.stop()
+			g.members()
+		})
+	}
+}
+
+// A task starts when the standby of its partition, which writes to the same copy,
+// is over.
+func TestTaskWaitsForItsStandby(t *testing.T) {
+	reg := prometheus.NewPedanticRegistry()
+	g := newRig(t, 1)
+	o, end := g.byHand(func(c *Config) { c.Metrics = NewMetrics(reg) })
+	defer end()
+	stopped := make(chan struct{})
+	c := &standby{o: o, n: 0, stop: sync.OnceFunc(func() { close(stopped) }), done: make(chan struct{})}
+	o.standbys.copies[0] = c
+	task := o.startByHand(0)
+	<-stopped
+	time.Sleep(50 * time.Millisecond) // it would have begun by now
+	if n := gather(t, reg)["segmill_task_acquisitions_total{assigned}"]; n > 0 {
+		t.Error("the task did not wait")
+	}
+	if o.standbys.follow(t.Context(), map[int32]bool{0: true}); o.standbys.copies[0] != c {
+		t.Error("another standby has been started")
+	}
+	close(c.done)
+	g.eventually("running", func() bool { return task.Status().State == Running })
+	if o.standbys.follow(t.Context(), map[int32]bool{0: true}); o.standbys.copies[0] != nil {
+		t.Error("a standby has been started beside the task")
+	}
+}
+
+// A standby reads up to the last stable offset: beyond it may be half a
+// transaction. Only who has fenced the owner may ask for more.
+func TestStandbyEndIsStable(t *testing.T) {
+	g := newRig(t, 2)
+	beyond := g.broker.Fault(kfake.Fault{
+		Keys: []kmsg.Key{kmsg.ListOffsets}, Topic: app + ".changelog", Observe: true, Count: -1,
+		When: func(r kmsg.Request) bool {
+			req := r.(*kmsg.ListOffsetsRequest)
+			return req.IsolationLevel == highWatermark && req.Topics[0].Partitions[0].Timestamp == atEnd
+		},
+	})
+	a, b := g.join(t, "a", vfs.NewMem(), nil), g.join(t, "b", vfs.NewMem(), nil)
+	g.produce(g.event(plan.Purchase, g.customersOf(0, 1)[0], g.now(), nil), g.event(plan.Purchase, g.customersOf(1, 1)[0], g.now(), nil))
+	g.settled(a, b)
+	a.stop()
+	b.stop()
+	acquired := 0.0
+	for _, m := range []*member{a, b} {
+		for _, reason := range []string{"assigned", "error", "fenced"} {
+			acquired += m.metric("segmill_task_acquisitions_total{" + reason + "}")
+		}
+	}
+	if n := float64(beyond.Hits()); n != acquired {
+		t.Errorf("asked for the high watermark %v times, acquired %v times", n, acquired)
+	}
+}
