@@ -232,7 +232,7 @@ log: warn
 	e := &instance{b: b, program: program(t, "segmill"), config: path, state: filepath.Join(dir, "state"), log: filepath.Join(dir, "log")}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("the log of %s:\n%s", dir, tail(e.logged(t), 40))
+			t.Logf("the log of %s:\n%s", dir, tail(e.logged(t), 20))
 		}
 	})
 	return e
