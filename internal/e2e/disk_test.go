@@ -28,7 +28,7 @@ func TestStateRemovedWhileRunning(t *testing.T) {
 	f.commits(t, "removed", len(f.l), p)
 	e.loseState(t)
 	f.commits(t, "removed", len(f.l), p)
-	f.rest(t) // far more than the files that are open take
+	f.most(t) // far more than the files that are open take
 	select {
 	case <-p.done:
 	case <-time.After(time.Minute):
@@ -38,7 +38,7 @@ func TestStateRemovedWhileRunning(t *testing.T) {
 		t.Errorf("exit code %d, want 1 (%v)", p.ExitCode(), p.err)
 	}
 	e.says(t, e.state, "the directory was taken away", "start again")
-	e.fine(t, "removed")
+	f.fine(t, e, "removed")
 	f.compare(t, e, "removed", "testdata/hours.yaml")
 }
 
@@ -66,7 +66,7 @@ func TestDiskFull(t *testing.T) {
 	p := e.start(t)
 	f.commits(t, "full", len(f.l), p)
 	ballast := fill(t, dir)
-	f.rest(t)
+	f.most(t)
 	select {
 	case <-p.done:
 	case <-time.After(time.Minute):
@@ -88,7 +88,7 @@ func TestDiskFull(t *testing.T) {
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
-	e.fine(t, "full")
+	f.fine(t, e, "full")
 	f.compare(t, e, "full", "testdata/hours.yaml")
 }
 
@@ -121,10 +121,12 @@ func (e *instance) says(t *testing.T, parts ...string) {
 	}
 }
 
-// fine starts a process, which must come to the end of the inputs and stop well.
-func (e *instance) fine(t *testing.T, app string) {
+// fine starts a process, which must commit, come to the end of the inputs, and
+// stop well.
+func (f *flow) fine(t *testing.T, e *instance, app string) {
 	t.Helper()
 	p := e.start(t)
-	e.b.drained(t, app)
+	f.commits(t, app, len(f.l), p)
+	f.b.drained(t, app)
 	p.stop(t)
 }

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/segmill/segmill/internal/checker"
 )
 
 // inOrder is when the facts of flowing tests begin; they are long past, so only
@@ -58,6 +60,14 @@ func (f *flow) until(t *testing.T, bound int, what string, done func() bool) {
 	}
 }
 
+// most publishes all but the last bit.
+func (f *flow) most(t *testing.T) {
+	t.Helper()
+	to := len(f.l) - 500
+	f.b.publishFacts(t, f.l[f.next:to])
+	f.next = to
+}
+
 // rest publishes what is left.
 func (f *flow) rest(t *testing.T) {
 	t.Helper()
@@ -100,7 +110,7 @@ func newFlow(t *testing.T, l []fact) *flow {
 // compare runs e, the only instance left, to an instant after the last event, and
 // compares the outputs with what replay says. The checker judges them too, and the
 // states of the others.
-func (f *flow) compare(t *testing.T, e *instance, app, rules string, others ...*instance) {
+func (f *flow) compare(t *testing.T, e *instance, app, rules string, others ...*instance) *checker.Report {
 	t.Helper()
 	f.rest(t)
 	until := f.l[len(f.l)-1].at.Add(30 * time.Hour)
@@ -109,7 +119,7 @@ func (f *flow) compare(t *testing.T, e *instance, app, rules string, others ...*
 	t.Logf("%d events, %d changes, %d triggers", len(f.l), len(memberships), len(triggers))
 	sameByCustomer(t, "changes", f.b.consume(t, app+".changes"), memberships)
 	sameByCustomer(t, "triggers", f.b.consume(t, app+".triggers"), triggers)
-	f.b.judge(t, app, rules, until, append(others, e)...)
+	return f.b.judge(t, app, rules, until, append(others, e)...)
 }
 
 // share returns a part of the number in an environment variable, usual/of of it,

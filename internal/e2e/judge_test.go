@@ -4,7 +4,9 @@ package e2e
 
 import (
 	"context"
+	"maps"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -27,24 +29,12 @@ func (b broker) judge(t *testing.T, appName, rules string, until time.Time, es .
 	if err != nil {
 		t.Fatal(err)
 	}
-	zones := app.Zones()
-	inputs := app.TopicsConfig{Web: "events.web", Email: "events.email", Purchase: "events.purchase"}
+	read, topics := readerOf(t, loaded)
 	cfg := checker.Config{
 		Kafka: []kgo.Opt{kgo.SeedBrokers(b.kafka)}, App: appName, Changes: appName + ".changes", Triggers: appName + ".triggers",
-		Spec: loaded.Set.Spec, Engine: loaded.Engine, Zones: zones, Grace: app.DefaultGrace,
+		Spec: loaded.Set.Spec, Engine: loaded.Engine, Zones: app.Zones(), Grace: app.DefaultGrace,
+		Read: read, Inputs: topics,
 	}
-	rc := schemas.Config{
-		Layouts: loaded.Engine.Layout, Topics: inputs.Inputs(),
-		Zones: func(name string) bool { _, ok := zones(name); return ok },
-	}
-	for topic := range rc.Topics {
-		cfg.Inputs = append(cfg.Inputs, topic)
-	}
-	reader, err := schemas.NewReader(rc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.Read = reader.Read
 	if !until.IsZero() {
 		cfg.Clock, cfg.Until = consumer.EventsClock, engine.Millis(until.UnixMilli())
 	}
@@ -71,4 +61,19 @@ func (b broker) judge(t *testing.T, appName, rules string, until time.Time, es .
 		t.Error("the checker found violations")
 	}
 	return r
+}
+
+// readerOf returns how records are read for rules, and the topics that they are on.
+func readerOf(t *testing.T, rules *app.Rules) (read func(*schemas.Record, *engine.Event) (schemas.Result, error), topics []string) {
+	t.Helper()
+	inputs := app.TopicsConfig{Web: "events.web", Email: "events.email", Purchase: "events.purchase"}
+	zones := app.Zones()
+	reader, err := schemas.NewReader(schemas.Config{
+		Layouts: rules.Engine.Layout, Topics: inputs.Inputs(),
+		Zones: func(name string) bool { _, ok := zones(name); return ok },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reader.Read, slices.Sorted(maps.Keys(inputs.Inputs()))
 }
