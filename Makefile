@@ -34,7 +34,7 @@ mutations: ## break each rule of the protocol in turn; its tests must find every
 e2e: build ## processes over loopback: real purchases, kill -9, an independent client (needs kcat)
 	$(GO) test -count=1 -timeout 25m -tags e2e -v ./internal/e2e
 
-containers: ## against a real Kafka in a container; skipped, and said so, without a container engine
+containers: build ## against real brokers in containers; skipped, and said so, without a container engine
 	@cd internal/containers && out=$$($(GO) test -count=1 -v ./... 2>&1); code=$$?; echo "$$out"; \
 	echo "$$(echo "$$out" | grep -c -- '--- SKIP') container tests skipped"; exit $$code
 

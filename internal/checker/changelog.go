@@ -19,7 +19,11 @@ func (j *judgement) judgeChangelog(context.Context) error {
 		values := map[string]state.Digest{}
 		var sum state.Digest
 		var buf []byte
-		for _, r := range j.h.Topics[topic][p] {
+		records, err := consumer.Counting(j.h.Topics[topic][p])
+		if err != nil {
+			return err
+		}
+		for _, r := range records {
 			switch key := string(r.Key); {
 			case strings.HasPrefix(key, consumer.CustomerPrefix):
 				id := key[len(consumer.CustomerPrefix):]
