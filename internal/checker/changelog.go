@@ -19,9 +19,12 @@ func (j *judgement) judgeChangelog(context.Context) error {
 		values := map[string]state.Digest{}
 		var sum state.Digest
 		var buf []byte
-		records, err := consumer.Counting(j.h.Topics[topic][p])
-		if err != nil {
-			return err
+		records := j.h.Topics[topic][p]
+		if j.cfg.AtLeastOnce {
+			var err error
+			if records, err = consumer.Counting(records); err != nil {
+				return err
+			}
 		}
 		for _, r := range records {
 			switch key := string(r.Key); {
