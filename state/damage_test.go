@@ -141,6 +141,11 @@ func TestFlippedBits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, kind := range []string{".sst", ".log", "MANIFEST-", "OPTIONS-", "marker.format-version", "marker.manifest"} {
+		if !slices.ContainsFunc(names, func(name string) bool { return strings.Contains(name, kind) }) {
+			t.Errorf("no file of kind %s in %v", kind, names)
+		}
+	}
 	rng := rand.New(rand.NewPCG(1, 2))
 	found := 0
 	for _, name := range names {

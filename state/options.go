@@ -26,6 +26,10 @@ type Options struct {
 	Wake func(customer []byte) (Millis, error)
 
 	reset error // why an earlier database was set aside
+	// quiet, of tests that make opening fail, keeps Pebble from compacting and
+	// reading statistics by itself: an error late in opening takes away what these
+	// are using, which ends the process (v2.1.7).
+	quiet bool
 }
 
 func (o Options) withDefaults() Options {
@@ -51,7 +55,10 @@ const memTables = 4
 // pebbleOptions returns the settings of the database, each with its reason.
 func (o Options) pebbleOptions(s *Store) *pebble.Options {
 	p := &pebble.Options{
-		FS:     walFS{o.FS, s},
+		FS: walFS{o.FS, s},
+
+		DisableAutomaticCompactions: o.quiet, DisableTableStats: o.quiet,
+
 		Lock:   s.lock, // taken by Open, which also renames the directory
 		Logger: fatal{s},
 		// Pinned, so that an upgrade of the library does not make the files

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -17,6 +18,10 @@ import (
 //  2. Pebble, which has not heard of it, goes on to log 6, and that works;
 //  3. the next process replays 5 up to the hole and then 6: a state that never
 //     was.
+//
+// Nor is anything else written or removed then: Pebble expects that the process
+// has ended where it could not write its MANIFEST. It would flush again what that
+// record already names, and the next process would find every key twice.
 type walFS struct {
 	vfs.FS
 	s *Store
@@ -27,14 +32,47 @@ func (w walFS) Unwrap() vfs.FS { return w.FS }
 
 // Create creates a file.
 func (w walFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	f, err := w.FS.Create(name, c)
-	return w.log(name, f, err)
+	return w.writable(name, func() (vfs.File, error) { return w.FS.Create(name, c) })
 }
 
 // ReuseForWrite makes a new file of an old one.
 func (w walFS) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	f, err := w.FS.ReuseForWrite(oldname, newname, c)
-	return w.log(newname, f, err)
+	return w.writable(newname, func() (vfs.File, error) { return w.FS.ReuseForWrite(oldname, newname, c) })
+}
+
+// OpenReadWrite opens a file for writing.
+func (w walFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	return w.writable(name, func() (vfs.File, error) { return w.FS.OpenReadWrite(name, c, opts...) })
+}
+
+// Link makes a second name of a file.
+func (w walFS) Link(oldname, newname string) error {
+	return w.s.unfailed(func() error { return w.FS.Link(oldname, newname) })
+}
+
+// Remove removes a file.
+func (w walFS) Remove(name string) error {
+	return w.s.unfailed(func() error { return w.FS.Remove(name) })
+}
+
+// RemoveAll removes a directory.
+func (w walFS) RemoveAll(name string) error {
+	return w.s.unfailed(func() error { return w.FS.RemoveAll(name) })
+}
+
+// Rename renames a file.
+func (w walFS) Rename(oldname, newname string) error {
+	return w.s.unfailed(func() error { return w.FS.Rename(oldname, newname) })
+}
+
+// unfailed does something unless the store has failed.
+func (s *Store) unfailed(do func() error) error {
+	select {
+	case <-s.failed:
+		return s.Err()
+	default:
+		return do()
+	}
 }
 
 // OpenDir opens a directory. Pebble syncs it when a log is created.
@@ -46,16 +84,45 @@ func (w walFS) OpenDir(name string) (vfs.File, error) {
 	return &walFile{File: f, s: w.s}, nil
 }
 
-func (w walFS) log(name string, f vfs.File, err error) (vfs.File, error) {
-	if filepath.Ext(name) != ".log" {
-		return f, err
-	}
-	if err != nil {
+// writable creates a file to be written.
+func (w walFS) writable(name string, create func() (vfs.File, error)) (f vfs.File, err error) {
+	err = w.s.unfailed(func() error { f, err = create(); return err })
+	switch {
+	case filepath.Ext(name) != ".log":
+		if err != nil {
+			if w.s.Err() != nil {
+				<-time.After(100 * time.Millisecond) // Pebble tries again at once, for ever
+			}
+			return nil, err
+		}
+		return &otherFile{File: f, s: w.s}, nil
+	case err != nil:
 		_ = w.s.fail(ErrFailed, "%w", err)
 		f = nowhere{}
 	}
 	return &walFile{File: f, s: w.s}, nil
 }
+
+// otherFile is a file that is not a log.
+type otherFile struct {
+	vfs.File
+	s *Store
+}
+
+// Write appends p.
+func (f *otherFile) Write(p []byte) (n int, err error) {
+	err = f.s.unfailed(func() error { n, err = f.File.Write(p); return err })
+	return n, err
+}
+
+// WriteAt writes p at an offset.
+func (f *otherFile) WriteAt(p []byte, off int64) (n int, err error) {
+	err = f.s.unfailed(func() error { n, err = f.File.WriteAt(p, off); return err })
+	return n, err
+}
+
+// Sync makes what was written durable.
+func (f *otherFile) Sync() error { return f.s.unfailed(f.File.Sync) }
 
 // walFile is a log, or the directory of the logs.
 type walFile struct {
