@@ -103,8 +103,8 @@ func (s *session) checkPosition() error {
 		return nil
 	}
 	if p.Partitions != s.t.o.partitions {
-		return fatal("the state of %s was written for %d partitions, and the inputs now have %d: records of a customer would go to another partition than its state; go back to %d partitions",
-			s.cfg.App, p.Partitions, s.t.o.partitions, p.Partitions)
+		return fatal("the state of %s was written for %d partitions, and the inputs now have %d: records of a customer would go to another partition than its state; go back to topics of %d partitions, or move the state to %d with segmill state reshard",
+			s.cfg.App, p.Partitions, s.t.o.partitions, p.Partitions, s.t.o.partitions)
 	}
 	if p.App != s.cfg.App {
 		return fatal("the changelog %s was written by %q and not by %q", s.cfg.changelog(), p.App, s.cfg.App)

@@ -181,7 +181,8 @@ func DefaultConfig() Config {
 	}
 }
 
-func (c *Config) validate() error {
+// fill gives what is left out its default.
+func (c *Config) fill() {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -190,6 +191,12 @@ func (c *Config) validate() error {
 	}
 	c.watch = cmp.Or(c.watch, watchInterval)
 	c.standbyEach = cmp.Or(c.standbyEach, standbyInterval)
+	c.Inputs = slices.Clone(c.Inputs)
+	slices.Sort(c.Inputs)
+}
+
+func (c *Config) validate() error {
+	c.fill()
 	for _, missing := range []struct {
 		is   bool
 		name string
@@ -223,8 +230,6 @@ func (c *Config) validate() error {
 	if c.Time.Until != 0 {
 		c.Standby = 0 // one instance has every partition
 	}
-	c.Inputs = slices.Clone(c.Inputs)
-	slices.Sort(c.Inputs)
 	for _, own := range []string{c.changelog(), c.repartition(), c.deadLetters(), c.Changes, c.Triggers} {
 		if slices.Contains(c.Inputs, own) {
 			return fmt.Errorf("consumer: topic %s is written by the engine and can't be an input", own)

@@ -104,19 +104,23 @@ func (s *session) forward(h *head) string {
 	if len(r.Value) > maxCopied {
 		return s.deadLetter(h, "size", "the record is on a wrong partition and too large to be forwarded")
 	}
-	headers := append(r.Headers[:len(r.Headers):len(r.Headers)],
-		kgo.RecordHeader{Key: headerTopic, Value: []byte(r.Topic)},
-		kgo.RecordHeader{Key: headerPartition, Value: strconv.AppendInt(nil, int64(r.Partition), 10)},
-		kgo.RecordHeader{Key: headerOffset, Value: strconv.AppendInt(nil, r.Offset, 10)},
-		kgo.RecordHeader{Key: headerTime, Value: strconv.AppendInt(nil, r.Timestamp.UnixMilli(), 10)})
 	// The copy has the time of the forwarding as its timestamp: retention goes by
 	// it, and an old one would be deleted before it is read.
 	s.emit(&kgo.Record{
 		Topic: s.cfg.repartition(), Partition: s.route.partition(h.ev.Customer),
-		Key: r.Key, Value: r.Value, Headers: headers, Timestamp: s.wall.Time(),
+		Key: r.Key, Value: r.Value, Headers: h.from.headers(r.Headers), Timestamp: s.wall.Time(),
 	})
 	s.batch.forwarded++
 	return "forwarded"
+}
+
+// headers returns the headers of a record with those that say where it came from.
+func (o origin) headers(of []kgo.RecordHeader) []kgo.RecordHeader {
+	return append(of[:len(of):len(of)],
+		kgo.RecordHeader{Key: headerTopic, Value: []byte(o.topic)},
+		kgo.RecordHeader{Key: headerPartition, Value: strconv.AppendInt(nil, int64(o.partition), 10)},
+		kgo.RecordHeader{Key: headerOffset, Value: strconv.AppendInt(nil, o.offset, 10)},
+		kgo.RecordHeader{Key: headerTime, Value: strconv.AppendInt(nil, int64(o.at), 10)})
 }
 
 // deadLetter puts a record on the dead-letter topic, as it was, with the reason.

@@ -259,8 +259,8 @@ func (o *Owner) assigned(parts []int32) {
 	o.joined = true
 	for _, p := range parts {
 		if p >= o.partitions {
-			o.fail(fatal("%s now has more than %d partitions: customers would move away from their state; delete the new partitions by creating the topic anew, or begin with another app name",
-				o.cfg.changelog(), o.partitions))
+			o.fail(fatal("%s now has partition %d and the inputs have %d partitions: nobody may add partitions to the changelog; segmill state reshard moves the state to a new one",
+				o.cfg.changelog(), p, o.partitions))
 			return
 		}
 		o.start(p)

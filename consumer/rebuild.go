@@ -133,61 +133,80 @@ func (s *session) refold(ctx context.Context, scratch *state.Task) error {
 	if err != nil {
 		return err
 	}
-	r := &session{t: s.t, cfg: s.cfg, route: s.route, batch: newBatch(), customers: newCustomers(s.cfg.Engine, scratch)}
+	next := map[string]int64{}
 	for _, in := range s.inputs {
+		next[in.topic] = in.next
 		if first[in.topic] > 0 {
 			s.t.log.Warn("retention has deleted the beginning of a topic: what stood there is lost by the rebuild",
 				"topic", in.topic, "first_offset", first[in.topic])
 		}
-		past := newInput(in.topic, min(first[in.topic], in.next), in.origin)
-		past.limit, past.end = in.next, in.next
-		r.inputs = append(r.inputs, past)
 	}
-	r.merge = merge{inputs: r.inputs, mode: EventsClock}
-	r.clock = clock{mode: EventsClock, grace: millis(s.cfg.Time.Grace), now: never, latest: never}
-	r.horizon = s.cfg.skewNow() + millis(s.cfg.Time.MaxFutureSkew)
-	if r.fetch, err = s.t.o.newFetcher(s.t.n, r.inputs); err != nil {
+	r, err := s.t.past(s.route, first, next)
+	if err != nil {
 		return err
 	}
 	defer r.close()
-	for !r.exhausted() {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := r.fetch.poll(ctx, r.wait()); err != nil {
-			return err
-		}
-		if err := r.foldFacts(scratch); err != nil {
-			return err
-		}
-	}
-	return r.spill(scratch)
-}
-
-// foldFacts folds what is in hand.
-func (s *session) foldFacts(scratch *state.Task) error {
+	r.customers = newCustomers(s.cfg.Engine, scratch)
 	for {
-		if err := s.load(); err != nil {
+		in, err := r.following(ctx)
+		if err != nil {
 			return err
 		}
-		s.clock.advance(s.inputs)
-		if s.merge.missing() != nil {
-			return nil
-		}
-		in := s.merge.next(s.clock.now, s.horizon)
 		if in == nil {
-			return nil
+			return r.spill(scratch)
 		}
-		if err := s.foldFact(&in.head); err != nil {
+		if err := r.foldFact(&in.head); err != nil {
 			return err
 		}
 		in.pop()
-		if len(s.customers.dirty) >= restoreChunk {
-			if err := s.spill(scratch); err != nil {
+		if len(r.customers.dirty) >= restoreChunk {
+			if err := r.spill(scratch); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// past returns a session that reads again what a task has taken: of every topic
+// in next the records from first on and before next, in the order of a run over
+// history.
+func (t *Task) past(route router, first, next map[string]int64) (*session, error) {
+	cfg := &t.o.cfg
+	r := &session{t: t, cfg: cfg, route: route, batch: newBatch()}
+	for _, topic := range slices.Sorted(maps.Keys(next)) {
+		in := newInput(topic, min(first[topic], next[topic]), topic == cfg.repartition())
+		in.limit, in.end = next[topic], next[topic]
+		r.inputs = append(r.inputs, in)
+	}
+	r.merge = merge{inputs: r.inputs, mode: EventsClock}
+	r.clock = clock{mode: EventsClock, grace: millis(cfg.Time.Grace), now: never, latest: never}
+	r.horizon = cfg.skewNow() + millis(cfg.Time.MaxFutureSkew)
+	var err error
+	r.fetch, err = t.o.newFetcher(t.n, r.inputs)
+	return r, err
+}
+
+// following returns the input whose head is next, which the caller pops, or nil
+// at the end of the past.
+func (s *session) following(ctx context.Context) (*input, error) {
+	for !s.exhausted() {
+		if err := s.load(); err != nil {
+			return nil, err
+		}
+		s.clock.advance(s.inputs)
+		if s.merge.missing() == nil {
+			if in := s.merge.next(s.clock.now, s.horizon); in != nil {
+				return in, nil
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if err := s.fetch.poll(ctx, s.wait()); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
 }
 
 // foldFact folds one record if the run folded it.

@@ -45,6 +45,10 @@ func (s *session) restore(ctx context.Context) error {
 	if err := s.at("replayed"); err != nil {
 		return err
 	}
+	s.move = r.move
+	if err := s.checkMove(); err != nil {
+		return err
+	}
 	if err := r.verify(ctx); err != nil {
 		return err
 	}
@@ -107,6 +111,7 @@ type replay struct {
 	fresh    []byte       // versions that the copy does not have
 	records  int
 	progress *progress // nil if nobody watches
+	move     *move     // what the changelog says of a resharding
 
 	claim claim // under which records stand, if known
 	known bool
@@ -224,6 +229,13 @@ func (r *replay) record(rec *kgo.Record) error {
 	if rec.Attrs.IsControl() {
 		return nil
 	}
+	if string(rec.Key) == moveKey {
+		var err error
+		if r.move, err = decodeMove(rec.Value); err != nil {
+			return stopped(r.n, "changelog offset %d: %w", rec.Offset, err)
+		}
+		return nil
+	}
 	r.records++
 	r.progress.record(len(rec.Key) + len(rec.Value))
 	by, err := r.judge(rec)
@@ -330,9 +342,9 @@ func (r *replay) verify(ctx context.Context) error {
 func (r *replay) current(asOf state.Millis) error {
 	r.tail, r.asOf = true, asOf
 	next := r.next
-	if r.pos != nil && r.claim != r.pos.Claim || len(r.open) > 0 {
-		// From next, the copy would be continued under the claim of its position, or
-		// without the beginning of a batch.
+	if r.pos != nil && r.claim != r.pos.Claim || len(r.open) > 0 || r.move != nil {
+		// From next, the copy would be continued under the claim of its position,
+		// without the beginning of a batch, or as if the state had not been moved.
 		next = r.last
 	}
 	if r.pos == nil || next == r.written && asOf-r.writtenAsOf < millis(noteInterval) {

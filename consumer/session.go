@@ -54,6 +54,10 @@ type session struct {
 	rules      [16]byte
 	rebuilding bool
 	commits    int
+	// move is what the changelog says of a resharding, nil if nothing; mover is set
+	// for the session of a resharding itself.
+	move  *move
+	mover bool
 }
 
 // idleWait is how long to wait for records when there is nothing to do: as long

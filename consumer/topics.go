@@ -109,7 +109,7 @@ func sameCount(topics map[string]topicInfo, names []string, want int32) (int32, 
 		case want == 0:
 			first, want = name, n
 		case n != want:
-			return 0, fatal("%s has %d partitions and %s has %d: a customer's records must be in the same partition of every topic, so the counts must be equal",
+			return 0, fatal("%s has %d partitions and %s has %d: a customer's records must be in the same partition of every topic, so the counts must be equal: give each topic the same number; to go over to another number, see segmill state reshard",
 				name, n, first, want)
 		}
 	}
@@ -207,7 +207,7 @@ func (o *Owner) watchTopics(ctx context.Context) {
 		}
 		for name, t := range topics {
 			if t.err == nil && t.partitions != o.partitions {
-				o.fail(fatal("%s now has %d partitions and had %d: a customer's records would go to another partition than its state; move the inputs to new topics and begin with another app name",
+				o.fail(fatal("%s now has %d partitions and had %d: a customer's records would go to another partition than its state; move the state with segmill state reshard",
 					name, t.partitions, o.partitions))
 				return
 			}

@@ -1,0 +1,191 @@
+package consumer
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/state"
+)
+
+// Reshard moves the state of an application that is stopped to another one with
+// another number of partitions. Nothing is told and nothing is folded: customers
+// keep their bytes, and the new application goes on where the old one ended.
+//
+//  1. Check: nobody is in the group; every record of the inputs has been taken;
+//     all partitions are under the same rules; the new application has no state.
+//  2. Close: under its transactional id, a move record is written to each old
+//     changelog partition. From here on no instance of the old application runs,
+//     and what the partition holds does not change any more.
+//  3. Open: the same record in every new changelog partition. Until it is taken
+//     away no instance of the new application runs.
+//  4. Copy: customers to the changelog partition that is now theirs. The history
+//     of customers that move goes to the new repartition topic, where a rebuild
+//     looks for it.
+//  5. Switch: one transaction writes the positions of all new partitions and takes
+//     their move records away.
+//
+// Before the switch Undo opens the old application again. What dies before it can
+// be begun again when the topics of the new application have been deleted.
+type Reshard struct {
+	// From is the old application, To the new one. The inputs of To have the new
+	// number of partitions. Either its topics are others than those of From, which
+	// are read from their beginning; or they are the same ones with partitions
+	// added.
+	From, To Config
+	// Streams gives for each input of From the input of To that carries the same
+	// stream.
+	Streams map[string]string
+	// Unread allows records that were not taken in inputs that To reads too.
+	Unread bool
+	// DryRun ends after the checks.
+	DryRun bool
+}
+
+// Resharded is what a resharding did, or would do.
+type Resharded struct {
+	From, To  int32 // partitions
+	Customers int   // 0 of a dry run
+	Records   int   // of their history that were copied
+	TooLarge  int   // of their history that could not be
+	// Unread are the records that were not taken, by topic.
+	Unread map[string]int64
+}
+
+// resharding is a Reshard on its way.
+type resharding struct {
+	*Reshard
+	old, new *Owner
+	sessions []*session // of the old partitions
+	move     move
+	writer   *session       // writes everything into the new topics
+	digests  []state.Digest // of the new partitions
+	done     Resharded
+}
+
+// Run moves the state. An error says what to do; nothing is moved unless it
+// returns nil.
+func (o *Reshard) Run(ctx context.Context) (Resharded, error) {
+	r, err := o.begin(ctx)
+	defer r.close()
+	if err != nil {
+		return r.done, err
+	}
+	if err := r.check(ctx); err != nil || o.DryRun {
+		return r.done, err
+	}
+	for _, step := range []func(context.Context) error{r.closeOld, r.openNew, r.copyCustomers, r.copyHistory, r.switchOver} {
+		if err := step(ctx); err != nil {
+			return r.done, err
+		}
+	}
+	return r.done, nil
+}
+
+// Undo opens the old application again after a resharding that did not come to
+// its end.
+func (o *Reshard) Undo(ctx context.Context) error {
+	r, err := o.begin(ctx)
+	defer r.close()
+	if err != nil {
+		return err
+	}
+	// A resharding that hangs somewhere can't complete any more.
+	if err := r.makeWriter(ctx); err != nil {
+		return err
+	}
+	if state, err := r.target(ctx); err != nil {
+		return err
+	} else if state == targetComplete {
+		return fmt.Errorf("%s has the state already: it can't be given back", o.To.App)
+	}
+	moved := 0
+	for _, s := range r.sessions {
+		switch {
+		case s.move == nil:
+			continue
+		case s.move.to != o.To.App:
+			return fmt.Errorf("the state of %s was moved to %s, not to %s", o.From.App, s.move.to, o.To.App)
+		}
+		moved++
+		var none *move
+		if _, err := s.transact(ctx, []*kgo.Record{none.record(r.old.cfg.changelog(), s.t.n)}); err != nil {
+			return fmt.Errorf("open partition %d: %w", s.t.n, err)
+		}
+	}
+	if moved == 0 {
+		return fmt.Errorf("no resharding of %s is on its way", o.From.App)
+	}
+	return nil
+}
+
+// newTool returns an Owner that runs no tasks.
+func newTool(cfg Config) (*Owner, error) {
+	cfg.fill()
+	o := &Owner{cfg: cfg, guard: guard{limit: cfg.Time.MaxClockJump}}
+	var err error
+	o.admin, err = kgo.NewClient(o.opts()...)
+	return o, err
+}
+
+// begin takes over every partition of the old application. What it returns is to
+// be closed, also with an error.
+func (o *Reshard) begin(ctx context.Context) (r *resharding, err error) {
+	r = &resharding{Reshard: o}
+	if o.From.App == o.To.App {
+		return r, fmt.Errorf("both configurations have the app %s: give the new one another name, since its changelog is another topic", o.From.App)
+	}
+	if r.old, err = newTool(o.From); err != nil {
+		return r, err
+	}
+	if r.new, err = newTool(o.To); err != nil {
+		return r, err
+	}
+	if err := r.nobody(ctx); err != nil {
+		return r, err
+	}
+	changelog := r.old.cfg.changelog()
+	topics, err := r.old.describe(ctx, changelog)
+	if err != nil {
+		return r, err
+	}
+	if err := topics[changelog].err; err != nil {
+		return r, fmt.Errorf("topic %s: %w (is the app of the old configuration right?)", changelog, err)
+	}
+	r.old.partitions = topics[changelog].partitions
+	r.done.From = r.old.partitions
+	r.old.verifier = newVerifier(r.old)
+	for p := range r.old.partitions {
+		t := newTask(r.old, p)
+		s := &session{t: t, cfg: &r.old.cfg, route: newRouter(r.old.partitions), batch: newBatch(), mover: true}
+		r.sessions = append(r.sessions, s)
+		if err := s.fence(ctx); err != nil {
+			return r, fmt.Errorf("partition %d: fence: %w", p, err)
+		}
+		if err := s.restore(ctx); err != nil {
+			return r, fmt.Errorf("partition %d: restore: %w", p, err)
+		}
+		if err := s.checkPosition(); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+func (r *resharding) close() {
+	for _, s := range append(r.sessions, r.writer) {
+		if s != nil {
+			s.close()
+		}
+	}
+	for _, o := range []*Owner{r.old, r.new} {
+		if o != nil && o.admin != nil {
+			o.admin.Close()
+		}
+	}
+}
+
+// reshardTimeout bounds waiting for what a former writer left open.
+const reshardTimeout = time.Minute

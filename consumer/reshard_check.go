@@ -1,0 +1,250 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// nobody makes sure that no instance of either application is in its group.
+func (r *resharding) nobody(ctx context.Context) error {
+	for _, app := range []string{r.From.App, r.To.App} {
+		groups, err := kadm.NewClient(r.old.admin).DescribeGroups(ctx, app)
+		if err != nil {
+			return fmt.Errorf("group %s: %w", app, err)
+		}
+		g := groups[app]
+		if g.Err != nil && !errors.Is(g.Err, kerr.GroupIDNotFound) {
+			return fmt.Errorf("group %s: %w", app, g.Err)
+		}
+		if n := len(g.Members); n > 0 {
+			return fmt.Errorf("%d instances of %s are running, one on %s: stop them all (one that was killed counts until its session times out)",
+				n, app, strings.TrimPrefix(g.Members[0].ClientHost, "/"))
+		}
+	}
+	return nil
+}
+
+// check makes sure that the state can be moved.
+func (r *resharding) check(ctx context.Context) error {
+	if err := r.checkOld(); err != nil {
+		return err
+	}
+	if err := r.checkNew(ctx); err != nil {
+		return err
+	}
+	r.move = move{from: r.From.App, to: r.To.App, partitions: r.done.To}
+	for _, s := range r.sessions {
+		if s.move != nil && *s.move != r.move {
+			return fmt.Errorf("the state of %s is being moved, or was moved, to %s with %d partitions: go on with that, or take it back with --undo",
+				s.move.from, s.move.to, s.move.partitions)
+		}
+	}
+	return r.checkRead(ctx)
+}
+
+// checkOld makes sure that all partitions were told under the same rules.
+func (r *resharding) checkOld() error {
+	var ran *session
+	for _, s := range r.sessions {
+		switch {
+		case s.pos.Seq == 0:
+			continue
+		case s.pos.Rebuilding || ran != nil && s.pos.Rules != ran.pos.Rules:
+			return fmt.Errorf("partition %d: a rebuild of %s was not completed: complete it first with segmill run --rebuild", s.t.n, r.From.App)
+		}
+		ran = s
+	}
+	if ran == nil {
+		return fmt.Errorf("%s has no state: there is nothing to move", r.From.App)
+	}
+	return nil
+}
+
+// checkNew makes sure that the topics of the new application fit together and
+// that it has no state yet.
+func (r *resharding) checkNew(ctx context.Context) error {
+	topics, err := r.new.describe(ctx, r.new.cfg.Inputs...)
+	if err != nil {
+		return err
+	}
+	n, err := sameCount(topics, r.new.cfg.Inputs, 0)
+	if err != nil {
+		return err
+	}
+	r.done.To, r.new.partitions = n, n
+	names := slices.Sorted(maps.Keys(ownTopics(&r.new.cfg)))
+	if topics, err = r.new.describe(ctx, names...); err != nil {
+		return err
+	}
+	for _, name := range names {
+		t := topics[name]
+		if t.err == nil && t.partitions != n {
+			return fmt.Errorf("%s has %d partitions and the new inputs have %d: add partitions to it, or name another topic in the new configuration",
+				name, t.partitions, n)
+		}
+	}
+	state, err := r.target(ctx)
+	switch {
+	case err != nil:
+		return err
+	case state == targetBegun:
+		return fmt.Errorf("a resharding to %s was begun and not completed: delete the topics %s and %s, then run it again",
+			r.To.App, r.new.cfg.changelog(), r.new.cfg.repartition())
+	case state == targetComplete:
+		return fmt.Errorf("%s has state already: it was moved there, or %s has run; if it has run by mistake, take another name for the new application",
+			r.To.App, r.To.App)
+	}
+	return nil
+}
+
+// targetState is how far the new application's topics are.
+type targetState int
+
+const (
+	targetEmpty targetState = iota
+	targetBegun
+	targetComplete
+)
+
+// target looks at the topics of the new application. They become complete all at
+// once, so one partition tells.
+func (r *resharding) target(ctx context.Context) (targetState, error) {
+	changelog, repartition := r.new.cfg.changelog(), r.new.cfg.repartition()
+	topics, err := r.new.describe(ctx, changelog, repartition)
+	if err != nil {
+		return 0, err
+	}
+	state := targetEmpty
+	for name, t := range topics {
+		if errors.Is(t.err, kerr.UnknownTopicOrPartition) {
+			continue
+		}
+		if t.err != nil {
+			return 0, fmt.Errorf("topic %s: %w", name, t.err)
+		}
+		for p := range t.partitions {
+			first, end, err := r.bounds(ctx, name, p)
+			if err != nil {
+				return 0, err
+			}
+			if first < end {
+				state = max(state, targetBegun)
+			}
+			if name != changelog || first == end {
+				continue
+			}
+			var closed []byte
+			_, err = r.new.readRange(ctx, name, p, first, end, func(rec *kgo.Record) error {
+				if string(rec.Key) == moveKey {
+					closed = rec.Value
+				} else if string(rec.Key) == positionKey && closed == nil {
+					state = targetComplete
+				}
+				return nil
+			})
+			if err != nil {
+				return 0, err
+			}
+		}
+	}
+	return state, nil
+}
+
+func (r *resharding) bounds(ctx context.Context, topic string, p int32) (first, end int64, err error) {
+	at, err := listOne(ctx, r.new.admin, []string{topic}, p, highWatermark, atStart)
+	if err != nil {
+		return 0, 0, err
+	}
+	to, err := listOne(ctx, r.new.admin, []string{topic}, p, highWatermark, atEnd)
+	return at[topic], to[topic], err
+}
+
+// checkRead makes sure that every record of the inputs and every forwarded one has
+// been taken. Offsets can't tell: behind the last record may stand ends of
+// transactions.
+func (r *resharding) checkRead(ctx context.Context) error {
+	unread := map[string]int64{}
+	for _, topic := range r.old.cfg.sources() {
+		for _, s := range r.sessions {
+			next, end, err := s.unread(ctx, topic)
+			if err != nil {
+				return err
+			}
+			n, err := r.old.readRange(ctx, topic, s.t.n, next, end, func(*kgo.Record) error { return nil })
+			if err != nil {
+				return err
+			}
+			if n > 0 {
+				unread[topic] += n
+			}
+		}
+	}
+	for _, topic := range slices.Sorted(maps.Keys(unread)) {
+		if slices.Contains(r.new.cfg.Inputs, topic) && r.Unread {
+			continue
+		}
+		hint := "start the old configuration until its lag is 0, stop it, and run this again"
+		if slices.Contains(r.new.cfg.Inputs, topic) {
+			hint += "; if it can't run any more because the topic has grown, --unread goes on: the facts will be right, but customers that move may be told in another order"
+		}
+		return fmt.Errorf("%d records of %s have not been taken yet: %s", unread[topic], topic, hint)
+	}
+	r.done.Unread = unread
+	return nil
+}
+
+// unread returns where a topic was read up to and where it ends.
+func (s *session) unread(ctx context.Context, topic string) (next, end int64, err error) {
+	first, err := listOne(ctx, s.t.o.admin, []string{topic}, s.t.n, highWatermark, atStart)
+	if err != nil {
+		return 0, 0, err
+	}
+	last, err := listOne(ctx, s.t.o.admin, []string{topic}, s.t.n, lastStable, atEnd)
+	if err != nil {
+		return 0, 0, err
+	}
+	return max(first[topic], s.pos.Sources[topic].Next), last[topic], nil
+}
+
+// readRange calls visit with the committed records of a partition from one offset
+// up to another and returns how many there were.
+func (o *Owner) readRange(ctx context.Context, topic string, partition int32, from, to int64, visit func(*kgo.Record) error) (n int64, err error) {
+	if from >= to {
+		return 0, nil
+	}
+	cl, err := kgo.NewClient(append(consumerOpts(o.opts()), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{
+		topic: {partition: kgo.NewOffset().At(from)},
+	}))...)
+	if err != nil {
+		return 0, err
+	}
+	defer cl.Close()
+	for from < to {
+		waiting, cancel := context.WithTimeout(ctx, acquireTimeout)
+		fetches := cl.PollFetches(waiting)
+		cancel()
+		for _, e := range fetches.Errors() {
+			return n, fmt.Errorf("read %s/%d at offset %d of %d: %w", topic, partition, from, to, e.Err)
+		}
+		for it := fetches.RecordIter(); !it.Done() && from < to; {
+			rec := it.Next()
+			from = rec.Offset + 1
+			if rec.Attrs.IsControl() || rec.Offset >= to {
+				continue
+			}
+			n++
+			if err := visit(rec); err != nil {
+				return n, err
+			}
+		}
+	}
+	return n, nil
+}

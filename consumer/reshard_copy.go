@@ -1,0 +1,223 @@
+package consumer
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/state"
+)
+
+// closeOld writes the move to every partition of the old changelog. A former
+// owner that comes back in between fences us, and this fails.
+func (r *resharding) closeOld(ctx context.Context) error {
+	for _, s := range r.sessions {
+		if s.move != nil {
+			continue
+		}
+		if _, err := s.transact(ctx, []*kgo.Record{r.move.record(r.old.cfg.changelog(), s.t.n)}); err != nil {
+			return fmt.Errorf("close partition %d of %s: %w", s.t.n, r.From.App, err)
+		}
+		if err := s.at("closed"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openNew creates the topics of the new application and writes the move to every
+// partition of its changelog, each under the id of its task: an instance that was
+// started too early is fenced, and a later one finds the move.
+func (r *resharding) openNew(ctx context.Context) error {
+	if err := r.makeWriter(ctx); err != nil {
+		return err
+	}
+	r.new.cfg.Create.Topics = true
+	if _, err := r.new.prepareTopics(ctx); err != nil {
+		return err
+	}
+	changelog := r.new.cfg.changelog()
+	for p := range r.done.To {
+		s := &session{t: newTask(r.new, p), cfg: &r.new.cfg, batch: newBatch()}
+		err := s.fence(ctx)
+		if err == nil {
+			var first, end int64
+			if first, end, err = r.bounds(ctx, changelog, p); first != end {
+				err = fmt.Errorf("%s was started meanwhile", r.To.App)
+			}
+		}
+		if err == nil {
+			_, err = s.transact(ctx, []*kgo.Record{r.move.record(changelog, p)})
+		}
+		s.close()
+		if err != nil {
+			return fmt.Errorf("begin partition %d of %s: %w", p, r.To.App, err)
+		}
+	}
+	return r.writer.at("opened")
+}
+
+// makeWriter makes what writes to all partitions of the new application. Another
+// resharding that still runs is fenced by it.
+func (r *resharding) makeWriter(ctx context.Context) error {
+	cl, err := kgo.NewClient(append(r.new.opts(),
+		kgo.TransactionalID(r.To.App+"-reshard"),
+		kgo.TransactionTimeout(transactionTimeout),
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerLinger(transactionTimeout),
+		kgo.MaxBufferedRecords(1<<20),
+		kgo.RecordDeliveryTimeout(transactionTimeout),
+		kgo.ProduceRequestTimeout(transactionTimeout))...)
+	if err != nil {
+		return err
+	}
+	r.writer = &session{t: newTask(r.new, 0), cfg: &r.new.cfg, producer: cl, batch: newBatch()}
+	waiting, cancel := context.WithTimeout(ctx, reshardTimeout)
+	defer cancel()
+	_, _, err = cl.ProducerID(waiting)
+	return err
+}
+
+// bulk gathers records and writes them in transactions.
+type bulk struct {
+	s       *session
+	records []*kgo.Record
+	bytes   int
+}
+
+func (b *bulk) add(ctx context.Context, r *kgo.Record) error {
+	b.records = append(b.records, r)
+	if b.bytes += len(r.Key) + len(r.Value) + 64; b.bytes < b.s.cfg.Batch.Bytes && len(b.records) < b.s.cfg.Batch.Records {
+		return nil
+	}
+	return b.flush(ctx)
+}
+
+func (b *bulk) flush(ctx context.Context) error {
+	if len(b.records) == 0 {
+		return nil
+	}
+	_, err := b.s.transact(ctx, b.records)
+	b.records, b.bytes = nil, 0
+	return err
+}
+
+// copyCustomers writes every customer to its new partition, and verifies on the
+// way that the old partitions hold what their positions say.
+func (r *resharding) copyCustomers(ctx context.Context) error {
+	route := newRouter(r.done.To)
+	r.digests = make([]state.Digest, r.done.To)
+	out := bulk{s: r.writer}
+	for _, s := range r.sessions {
+		var sum state.Digest
+		var buf []byte
+		err := s.t.store.Scan("", func(id string, value []byte) error {
+			if s.route.partition(id) != s.t.n {
+				return fmt.Errorf("partition %d holds a customer of partition %d", s.t.n, s.route.partition(id))
+			}
+			var d state.Digest
+			d, buf = state.DigestOf(id, value, buf)
+			sum = sum.Add(d)
+			p := route.partition(id)
+			r.digests[p] = r.digests[p].Add(d)
+			r.done.Customers++
+			return out.add(ctx, &kgo.Record{
+				Topic: r.new.cfg.changelog(), Partition: p,
+				Key: []byte(customerPrefix + id), Value: slices.Clone(value),
+			})
+		})
+		if err != nil {
+			return err
+		}
+		if sum != s.pos.Digest {
+			return fmt.Errorf("partition %d: the customers have the digest %v, the position says %v: delete the state directory of the old configuration and run this again",
+				s.t.n, sum, s.pos.Digest)
+		}
+		if err := s.at("copied"); err != nil {
+			return err
+		}
+	}
+	return out.flush(ctx)
+}
+
+// switchOver makes the new application complete, all partitions in one
+// transaction.
+func (r *resharding) switchOver(ctx context.Context) error {
+	positions, versions, err := r.positions(ctx)
+	if err != nil {
+		return err
+	}
+	changelog := r.new.cfg.changelog()
+	var none *move
+	var records []*kgo.Record
+	for p, pos := range positions {
+		records = append(records, none.record(changelog, int32(p)),
+			&kgo.Record{Topic: changelog, Partition: int32(p), Key: []byte(versionsKey), Value: versions},
+			&kgo.Record{Topic: changelog, Partition: int32(p), Key: []byte(positionKey), Value: pos.append(nil)})
+	}
+	if err := r.writer.at("copied"); err != nil {
+		return err
+	}
+	if _, err := r.writer.transact(ctx, records); err != nil {
+		return fmt.Errorf("switch: it may have happened or not; run this again, and it says: %w", err)
+	}
+	return nil
+}
+
+// positions returns the first position of every new partition, and the versions.
+// Counts are carried to the partition of the same number, modulo the new count, so
+// that their sums stay.
+func (r *resharding) positions(ctx context.Context) ([]*Position, []byte, error) {
+	now, latest := clockOf(r.sessions)
+	repartition := r.new.cfg.repartition()
+	all := make([]*Position, r.done.To)
+	for p := range r.done.To {
+		_, end, err := r.bounds(ctx, repartition, p)
+		if err != nil {
+			return nil, nil, err
+		}
+		all[p] = &Position{
+			App: r.To.App, Partitions: r.done.To, Seq: 1, Clock: now, Latest: latest, Digest: r.digests[p],
+			Sources: map[string]Source{repartition: {Next: end, Seen: never}},
+		}
+	}
+	var versions []byte
+	for _, s := range r.sessions {
+		if s.pos.Seq == 0 {
+			continue
+		}
+		versions = s.stored.append(nil)
+		to := all[s.t.n%r.done.To]
+		to.Folded += s.pos.Folded
+		to.DeadLetters += s.pos.DeadLetters
+		to.Forwarded += s.pos.Forwarded
+		for _, pos := range all {
+			pos.Rules = s.pos.Rules
+		}
+		// An input that goes on is read on where it was; its new partitions and new
+		// topics are read from their beginning.
+		for _, topic := range r.new.cfg.Inputs {
+			if at, ok := s.pos.Sources[topic]; ok && s.t.n < r.done.To {
+				all[s.t.n].Sources[topic] = at
+			}
+		}
+	}
+	return all, versions, nil
+}
+
+// clockOf returns the clock of the new tasks: the least one. A customer's own
+// instant keeps what it was told from happening again; a clock that is ahead of
+// one's own would make its next events late.
+func clockOf(sessions []*session) (now, latest engine.Millis) {
+	now, latest = engine.Never, never
+	for _, s := range sessions {
+		if s.pos.Seq > 0 {
+			now, latest = min(now, s.pos.Clock), max(latest, s.pos.Latest)
+		}
+	}
+	return now, latest
+}
