@@ -121,6 +121,8 @@ type merge struct {
 	inputs []*input // sorted by topic
 	mode   ClockMode
 	turn   turn
+	// erasures: a tombstone has a claim whatever the mode.
+	erasures bool
 }
 
 // claims reports whether an input's head has a claim. horizon is the greatest
@@ -131,7 +133,7 @@ func (m *merge) claims(in *input, clock, horizon engine.Millis) bool {
 	case !in.loaded || h.bad():
 		return false
 	case h.result == schemas.IsTombstone:
-		return m.mode == WallClock && h.at >= clock
+		return (m.mode == WallClock || m.erasures) && h.at >= clock
 	default:
 		return h.at >= clock && h.ev.At <= horizon
 	}

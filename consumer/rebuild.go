@@ -169,16 +169,17 @@ func (s *session) refold(ctx context.Context, scratch *state.Task) error {
 
 // past returns a session that reads again what a task has taken: of every topic
 // in next the records from first on and before next, in the order of a run over
-// history.
+// history, or, if the task goes by the wall clock, in the order of arrival.
 func (t *Task) past(route router, first, next map[string]int64) (*session, error) {
 	cfg := &t.o.cfg
-	r := &session{t: t, cfg: cfg, route: route, batch: newBatch()}
+	live := cfg.Time.Clock == WallClock
+	r := &session{t: t, cfg: cfg, route: route, batch: newBatch(), arrival: live}
 	for _, topic := range slices.Sorted(maps.Keys(next)) {
 		in := newInput(topic, min(first[topic], next[topic]), topic == cfg.repartition())
 		in.limit, in.end = next[topic], next[topic]
 		r.inputs = append(r.inputs, in)
 	}
-	r.merge = merge{inputs: r.inputs, mode: EventsClock}
+	r.merge = merge{inputs: r.inputs, mode: EventsClock, erasures: live}
 	r.clock = clock{mode: EventsClock, grace: millis(cfg.Time.Grace), now: never, latest: never}
 	r.horizon = cfg.skewNow() + millis(cfg.Time.MaxFutureSkew)
 	var err error

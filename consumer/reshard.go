@@ -16,11 +16,11 @@ import (
 //
 //  1. Check: nobody is in the group; every record of the inputs has been taken;
 //     all partitions are under the same rules; the new application has no state.
-//  2. Close: under its transactional id, a move record is written to each old
-//     changelog partition. From here on no instance of the old application runs,
-//     and what the partition holds does not change any more.
-//  3. Open: the same record in every new changelog partition. Until it is taken
-//     away no instance of the new application runs.
+//  2. Open: a move record in every new changelog partition. Until it is taken away
+//     no instance of the new application runs.
+//  3. Close: the same record in every old changelog partition, each under its
+//     transactional id. From here on no instance of the old application runs, and
+//     what the partition holds does not change any more.
 //  4. Copy: customers to the changelog partition that is now theirs. The history
 //     of customers that move goes to the new repartition topic, where a rebuild
 //     looks for it.
@@ -76,7 +76,7 @@ func (o *Reshard) Run(ctx context.Context) (Resharded, error) {
 	if err := r.check(ctx); err != nil || o.DryRun {
 		return r.done, err
 	}
-	for _, step := range []func(context.Context) error{r.closeOld, r.openNew, r.copyCustomers, r.copyHistory, r.switchOver} {
+	for _, step := range []func(context.Context) error{r.openNew, r.closeOld, r.copyCustomers, r.copyHistory, r.switchOver} {
 		if err := step(ctx); err != nil {
 			return r.done, err
 		}
@@ -90,10 +90,6 @@ func (o *Reshard) Undo(ctx context.Context) error {
 	r, err := o.begin(ctx)
 	defer r.close()
 	if err != nil {
-		return err
-	}
-	// A resharding that hangs somewhere can't complete any more.
-	if err := r.makeWriter(ctx); err != nil {
 		return err
 	}
 	if state, err := r.target(ctx); err != nil {
@@ -144,6 +140,10 @@ func (o *Reshard) begin(ctx context.Context) (r *resharding, err error) {
 		return r, err
 	}
 	if err := r.nobody(ctx); err != nil {
+		return r, err
+	}
+	// Another resharding that hangs somewhere can't complete any more.
+	if err := r.makeWriter(ctx); err != nil {
 		return r, err
 	}
 	changelog := r.old.cfg.changelog()

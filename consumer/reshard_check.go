@@ -34,7 +34,7 @@ func (r *resharding) nobody(ctx context.Context) error {
 
 // check makes sure that the state can be moved.
 func (r *resharding) check(ctx context.Context) error {
-	if err := r.checkOld(); err != nil {
+	if err := r.checkOld(ctx); err != nil {
 		return err
 	}
 	if err := r.checkNew(ctx); err != nil {
@@ -50,8 +50,9 @@ func (r *resharding) check(ctx context.Context) error {
 	return r.checkRead(ctx)
 }
 
-// checkOld makes sure that all partitions were told under the same rules.
-func (r *resharding) checkOld() error {
+// checkOld makes sure that all partitions are whole and were told under the same
+// rules.
+func (r *resharding) checkOld(ctx context.Context) error {
 	var ran *session
 	for _, s := range r.sessions {
 		switch {
@@ -59,6 +60,9 @@ func (r *resharding) checkOld() error {
 			continue
 		case s.pos.Rebuilding || ran != nil && s.pos.Rules != ran.pos.Rules:
 			return fmt.Errorf("partition %d: a rebuild of %s was not completed: complete it first with segmill run --rebuild", s.t.n, r.From.App)
+		}
+		if _, err := Verify(ctx, s.t.o.cfg.Store, s.t.n); err != nil {
+			return fmt.Errorf("partition %d: %w: delete the state directory of the old configuration and run this again", s.t.n, err)
 		}
 		ran = s
 	}
@@ -135,28 +139,30 @@ func (r *resharding) target(ctx context.Context) (targetState, error) {
 			if err != nil {
 				return 0, err
 			}
-			if first < end {
-				state = max(state, targetBegun)
-			}
-			if name != changelog || first == end {
-				continue
-			}
 			var closed []byte
 			_, err = r.new.readRange(ctx, name, p, first, end, func(rec *kgo.Record) error {
-				if string(rec.Key) == moveKey {
+				state = max(state, targetBegun)
+				switch key := string(rec.Key); {
+				case name == repartition:
+					return errEnough
+				case key == moveKey:
 					closed = rec.Value
-				} else if string(rec.Key) == positionKey && closed == nil {
+				case key == positionKey && closed == nil:
 					state = targetComplete
+					return errEnough
 				}
 				return nil
 			})
-			if err != nil {
+			if err != nil && !errors.Is(err, errEnough) {
 				return 0, err
 			}
 		}
 	}
 	return state, nil
 }
+
+// errEnough ends a reading early.
+var errEnough = errors.New("enough is known")
 
 func (r *resharding) bounds(ctx context.Context, topic string, p int32) (first, end int64, err error) {
 	at, err := listOne(ctx, r.new.admin, []string{topic}, p, highWatermark, atStart)

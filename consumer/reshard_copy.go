@@ -29,39 +29,44 @@ func (r *resharding) closeOld(ctx context.Context) error {
 }
 
 // openNew creates the topics of the new application and writes the move to every
-// partition of its changelog, each under the id of its task: an instance that was
-// started too early is fenced, and a later one finds the move.
+// partition of its changelog, all in one transaction. An instance that was started
+// too early is fenced then, and a later one finds the move.
 func (r *resharding) openNew(ctx context.Context) error {
-	if err := r.makeWriter(ctx); err != nil {
-		return err
-	}
 	r.new.cfg.Create.Topics = true
 	if _, err := r.new.prepareTopics(ctx); err != nil {
 		return err
 	}
 	changelog := r.new.cfg.changelog()
+	var records []*kgo.Record
+	for p := range r.done.To {
+		records = append(records, r.move.record(changelog, p))
+	}
+	if _, err := r.writer.transact(ctx, records); err != nil {
+		return fmt.Errorf("begin %s: %w", r.To.App, err)
+	}
 	for p := range r.done.To {
 		s := &session{t: newTask(r.new, p), cfg: &r.new.cfg, batch: newBatch()}
 		err := s.fence(ctx)
-		if err == nil {
-			var first, end int64
-			if first, end, err = r.bounds(ctx, changelog, p); first != end {
-				err = fmt.Errorf("%s was started meanwhile", r.To.App)
-			}
-		}
-		if err == nil {
-			_, err = s.transact(ctx, []*kgo.Record{r.move.record(changelog, p)})
-		}
 		s.close()
 		if err != nil {
 			return fmt.Errorf("begin partition %d of %s: %w", p, r.To.App, err)
+		}
+		first, end, err := r.bounds(ctx, changelog, p)
+		if err != nil {
+			return err
+		}
+		n, err := r.new.readRange(ctx, changelog, p, first, end, func(*kgo.Record) error { return nil })
+		if err != nil {
+			return err
+		}
+		if n != 1 {
+			return fmt.Errorf("%s was started meanwhile: stop it, delete its topics %s and %s, and run this again", r.To.App, changelog, r.new.cfg.repartition())
 		}
 	}
 	return r.writer.at("opened")
 }
 
-// makeWriter makes what writes to all partitions of the new application. Another
-// resharding that still runs is fenced by it.
+// makeWriter makes what writes to all partitions of the new application.
 func (r *resharding) makeWriter(ctx context.Context) error {
 	cl, err := kgo.NewClient(append(r.new.opts(),
 		kgo.TransactionalID(r.To.App+"-reshard"),
@@ -134,8 +139,7 @@ func (r *resharding) copyCustomers(ctx context.Context) error {
 			return err
 		}
 		if sum != s.pos.Digest {
-			return fmt.Errorf("partition %d: the customers have the digest %v, the position says %v: delete the state directory of the old configuration and run this again",
-				s.t.n, sum, s.pos.Digest)
+			return fmt.Errorf("partition %d: the customers have the digest %v, the position says %v", s.t.n, sum, s.pos.Digest)
 		}
 		if err := s.at("copied"); err != nil {
 			return err
@@ -159,7 +163,7 @@ func (r *resharding) switchOver(ctx context.Context) error {
 			&kgo.Record{Topic: changelog, Partition: int32(p), Key: []byte(versionsKey), Value: versions},
 			&kgo.Record{Topic: changelog, Partition: int32(p), Key: []byte(positionKey), Value: pos.append(nil)})
 	}
-	if err := r.writer.at("copied"); err != nil {
+	if err := r.writer.at("switching"); err != nil {
 		return err
 	}
 	if _, err := r.writer.transact(ctx, records); err != nil {

@@ -54,6 +54,9 @@ type session struct {
 	rules      [16]byte
 	rebuilding bool
 	commits    int
+	// arrival: records are ordered by when they came to Kafka. To facts the order is
+	// all one; but an erasure deletes what had come before it, not what is older.
+	arrival bool
 	// move is what the changelog says of a resharding, nil if nothing; mover is set
 	// for the session of a resharding itself.
 	move  *move
@@ -303,7 +306,10 @@ func (s *session) read(in *input, r *kgo.Record) error {
 		return err
 	}
 	h.at = h.ev.At
-	if s.cfg.Time.Clock == WallClock {
+	switch {
+	case s.arrival:
+		h.at = rec.Time
+	case s.cfg.Time.Clock == WallClock:
 		h.at = min(h.at, rec.Time)
 	}
 	return nil

@@ -1,0 +1,178 @@
+package consumer
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/state"
+)
+
+// erase writes a tombstone on the profile topic and waits for the receipt.
+func (g *rig) erase(customer string) {
+	g.Helper()
+	receipts := func() (n int) {
+		for _, effects := range g.effects("changes") {
+			for _, e := range effects {
+				if e.Customer == customer && e.Action == "erased" {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	before := receipts()
+	g.produce(&kgo.Record{Topic: "profile", Partition: g.route.partition(customer), Key: []byte(customer)})
+	g.eventually("a receipt", func() bool { return receipts() > before })
+}
+
+// An erased customer leaves nothing behind: no key in the changelog, no bytes and no
+// timer in the local copy, no timer that fires; and nothing brings them back.
+func TestErasureLeavesNothing(t *testing.T) {
+	g := newRig(t, 2)
+	files := vfs.NewMem()
+	in := g.start(rules, files, nil)
+	in.ready()
+	now := g.now()
+	var first []*kgo.Record
+	for i, at := range []time.Duration{3, 2, 1} {
+		first = append(first, g.event(plan.Purchase, "anna", now.Add(-at*time.Minute), map[string]any{"revenue": "200"}),
+			g.event(plan.Web, "anna", now.Add(-at*time.Minute+time.Second), map[string]any{"name": "product_added", "items": []map[string]any{{"product_id": fmt.Sprint(i)}}}))
+	}
+	g.produce(first...)
+	g.produce(g.event(plan.Purchase, "berta", now, nil))
+	g.eventually("anna", func() bool {
+		return slices.Equal(g.members(), []string{"anna big", "anna browsing", "anna buyer", "anna frequent", "berta buyer"})
+	})
+	p := g.route.partition("anna")
+	g.erase("anna")
+	in.caughtUp()
+	in.stop()
+
+	checkGone := func(files vfs.FS) {
+		t.Helper()
+		s := g.store(files)
+		for n := range g.n {
+			task := s.Task(n)
+			if err := task.Scan("", func(id string, _ []byte) error {
+				if id == "anna" {
+					t.Error("her bytes are in the store")
+				}
+				return nil
+			}); err != nil {
+				t.Error(err)
+			}
+			due, err := task.Due(nil, state.Due{At: never}, engine.Never, 1000)
+			if err != nil {
+				t.Error(err)
+			}
+			for _, d := range due {
+				if d.Customer == "anna" {
+					t.Errorf("she is due at %v", d.At)
+				}
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	checkGone(files)
+	records := g.read(app + ".changelog")[p]
+	last := slices.IndexFunc(records, func(r *kgo.Record) bool { return string(r.Key) == "c/anna" && r.Value == nil })
+	if last < 0 || slices.ContainsFunc(records[last:], func(r *kgo.Record) bool { return string(r.Key) == "c/anna" && r.Value != nil }) {
+		t.Error("the changelog does not end with her tombstone")
+	}
+	// The exits, in order of segment, then the receipt; all in one transaction, which
+	// the one position behind the tombstone ends.
+	var told []string
+	for _, e := range g.effects("changes")[p] {
+		if e.Customer == "anna" && e.Cause == "erasure" {
+			told = append(told, fmt.Sprintf("%s %s %d", e.Action, e.Segment, e.Sequence))
+		}
+	}
+	if diff := gocmp.Diff([]string{"exited big 2", "exited browsing 2", "exited buyer 2", "exited frequent 2", "erased  0"}, told); diff != "" {
+		t.Error(diff)
+	}
+
+	// From nothing she does not come back, and her timers do not fire.
+	g.shift.Store(int64(4 * time.Hour))
+	fresh := vfs.NewMem()
+	in = g.start(rules, fresh, nil)
+	in.follows(g.now())
+	in.stop()
+	checkGone(fresh)
+	if got := g.members(); !slices.Equal(got, []string{"berta buyer"}) {
+		t.Errorf("%v", got)
+	}
+	if n := len(g.read("triggers")); n > 0 {
+		t.Errorf("triggers fired on %d partitions", n)
+	}
+
+	// An old event that comes again is one of a new customer, whose sequences begin
+	// at 1: also for segments that she had left before.
+	in = g.start(rules, fresh, nil)
+	in.ready()
+	again := *first[0]
+	g.produce(&again)
+	g.eventually("anna is new", func() bool { return slices.Equal(g.members(), []string{"anna buyer", "berta buyer"}) })
+	g.erase("anna")
+	g.erase("nobody") // is answered all the same
+	in.stop()
+	if got := g.members(); !slices.Equal(got, []string{"berta buyer"}) {
+		t.Errorf("%v", got)
+	}
+	g.verifyFromNothing(rules, nil)
+}
+
+// A rebuild reads the inputs again, the erasure included: what stood before it stays
+// erased, what came after it counts.
+func TestErasureAndRebuild(t *testing.T) {
+	g := newRig(t, 1)
+	files := vfs.NewMem()
+	in := g.start(rules, files, nil)
+	in.ready()
+	now := g.now().Add(-time.Hour)
+	buy := func(customer string, after time.Duration) {
+		g.produce(g.event(plan.Purchase, customer, now.Add(after), nil))
+	}
+	for i := range 4 {
+		buy("anna", time.Duration(i)*time.Minute)
+		buy("berta", time.Duration(i)*time.Minute)
+	}
+	in.caughtUp()
+	g.erase("anna")
+	g.erase("berta")
+	now = g.now()
+	buy("berta", 0)
+	in.caughtUp()
+	in.stop()
+	if got := g.members(); !slices.Equal(got, []string{"berta buyer"}) {
+		t.Fatalf("%v", got)
+	}
+	in = g.start(other, files, func(c *Config) { c.Rebuild = true })
+	in.ready()
+	in.stop()
+	if got := g.members(); !slices.Equal(got, []string{"berta buyer"}) {
+		t.Errorf("after the rebuild: %v", got)
+	}
+	g.verifyFromNothing(other, nil)
+
+	// Nor does the history bring her back that a resharding carries along.
+	m := g.grow(3, false)
+	if _, err := m.run(g, files, nil); err != nil {
+		t.Fatal(err)
+	}
+	in = m.start(rules, vfs.NewMem(), func(c *Config) { m.to(c); c.Rebuild = true })
+	in.ready()
+	in.stop()
+	if got := m.memberships("changes", "changes2"); !slices.Equal(got, []string{"berta buyer"}) {
+		t.Errorf("after the resharding: %v", got)
+	}
+}
