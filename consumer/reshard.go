@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -107,7 +108,7 @@ func (o *Reshard) Undo(ctx context.Context) error {
 		}
 		moved++
 		var none *move
-		if _, err := s.transact(ctx, []*kgo.Record{none.record(r.old.cfg.changelog(), s.t.n)}); err != nil {
+		if err := s.inOne(ctx, []*kgo.Record{none.record(r.old.cfg.changelog(), s.t.n)}); err != nil {
 			return fmt.Errorf("open partition %d: %w", s.t.n, err)
 		}
 	}
@@ -116,6 +117,10 @@ func (o *Reshard) Undo(ctx context.Context) error {
 	}
 	return nil
 }
+
+// errNeedsTransactions is returned for an old application without transactions, whose
+// former owners nothing could keep out.
+var errNeedsTransactions = errors.New("resharding needs transactions: let the old configuration run once with delivery: exactly_once until each partition has taken something, stop it, and run this again")
 
 // newTool returns an Owner that runs no tasks.
 func newTool(cfg Config) (*Owner, error) {
@@ -132,6 +137,9 @@ func (o *Reshard) begin(ctx context.Context) (r *resharding, err error) {
 	r = &resharding{Reshard: o}
 	if o.From.App == o.To.App {
 		return r, fmt.Errorf("both configurations have the app %s: give the new one another name, since its changelog is another topic", o.From.App)
+	}
+	if o.From.Delivery != ExactlyOnce {
+		return r, errNeedsTransactions
 	}
 	if r.old, err = newTool(o.From); err != nil {
 		return r, err

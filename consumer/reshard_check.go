@@ -58,6 +58,8 @@ func (r *resharding) checkOld(ctx context.Context) error {
 		switch {
 		case s.pos.Seq == 0:
 			continue
+		case s.pos.Claim != (claim{}):
+			return fmt.Errorf("partition %d: %w", s.t.n, errNeedsTransactions)
 		case s.pos.Rebuilding || ran != nil && s.pos.Rules != ran.pos.Rules:
 			return fmt.Errorf("partition %d: a rebuild of %s was not completed: complete it first with segmill run --rebuild", s.t.n, r.From.App)
 		}

@@ -18,7 +18,7 @@ func (r *resharding) closeOld(ctx context.Context) error {
 		if s.move != nil {
 			continue
 		}
-		if _, err := s.transact(ctx, []*kgo.Record{r.move.record(r.old.cfg.changelog(), s.t.n)}); err != nil {
+		if err := s.inOne(ctx, []*kgo.Record{r.move.record(r.old.cfg.changelog(), s.t.n)}); err != nil {
 			return fmt.Errorf("close partition %d of %s: %w", s.t.n, r.From.App, err)
 		}
 		if err := s.at("closed"); err != nil {
@@ -37,15 +37,17 @@ func (r *resharding) openNew(ctx context.Context) error {
 		return err
 	}
 	changelog := r.new.cfg.changelog()
+	cfg := r.new.cfg
+	cfg.Delivery = ExactlyOnce // to fence; how the new application delivers is its own affair
 	var records []*kgo.Record
 	for p := range r.done.To {
 		records = append(records, r.move.record(changelog, p))
 	}
-	if _, err := r.writer.transact(ctx, records); err != nil {
+	if err := r.writer.inOne(ctx, records); err != nil {
 		return fmt.Errorf("begin %s: %w", r.To.App, err)
 	}
 	for p := range r.done.To {
-		s := &session{t: newTask(r.new, p), cfg: &r.new.cfg, batch: newBatch()}
+		s := &session{t: newTask(r.new, p), cfg: &cfg, batch: newBatch()}
 		err := s.fence(ctx)
 		s.close()
 		if err != nil {
@@ -87,6 +89,13 @@ func (r *resharding) makeWriter(ctx context.Context) error {
 	return err
 }
 
+// inOne writes records in one transaction.
+func (s *session) inOne(ctx context.Context, records []*kgo.Record) error {
+	ctx, cancel := context.WithTimeout(ctx, transactionTimeout)
+	defer cancel()
+	return s.transact(ctx, records)
+}
+
 // bulk gathers records and writes them in transactions.
 type bulk struct {
 	s       *session
@@ -106,7 +115,7 @@ func (b *bulk) flush(ctx context.Context) error {
 	if len(b.records) == 0 {
 		return nil
 	}
-	_, err := b.s.transact(ctx, b.records)
+	err := b.s.inOne(ctx, b.records)
 	b.records, b.bytes = nil, 0
 	return err
 }
@@ -166,7 +175,7 @@ func (r *resharding) switchOver(ctx context.Context) error {
 	if err := r.writer.at("switching"); err != nil {
 		return err
 	}
-	if _, err := r.writer.transact(ctx, records); err != nil {
+	if err := r.writer.inOne(ctx, records); err != nil {
 		return fmt.Errorf("switch: it may have happened or not; run this again, and it says: %w", err)
 	}
 	return nil

@@ -38,6 +38,9 @@ func (r *resharding) copyHistory(ctx context.Context) error {
 				next[topic] = source.Next
 			}
 		}
+		if len(next) == 0 {
+			continue // it has never run
+		}
 		p := &past{}
 		pasts = append(pasts, p)
 		if p.session, err = s.t.past(s.route, from, next); err != nil {

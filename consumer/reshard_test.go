@@ -43,7 +43,7 @@ type moved struct {
 // grow makes the inputs that an application moves to.
 func (g *rig) grow(n int32, inPlace bool) *moved {
 	g.Helper()
-	to := &moved{&rig{TB: g.TB, broker: g.broker, n: n, enc: g.enc, route: newRouter(n), seq: 1_000_000}, inPlace}
+	to := &moved{&rig{TB: g.TB, broker: g.broker, kafka: g.kafka, n: n, enc: g.enc, route: newRouter(n), seq: 1_000_000}, inPlace}
 	for _, topic := range []string{"web", "purchase", "profile"} {
 		if inPlace {
 			g.addPartition(topic, int(n))
@@ -400,7 +400,19 @@ func TestReshardDies(t *testing.T) {
 			if !errors.Is(err, dead) {
 				t.Fatal(err)
 			}
-			if c.closed { // in one partition or in all: no instance runs
+			// Closed in one partition or in all, no instance runs, also on a disk that has
+			// seen the move before.
+			for range 2 {
+				if !c.closed {
+					break
+				}
+				store := g.store(files)
+				if _, err := m.reshard(g, store).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "delete the topics") {
+					t.Errorf("again: %v", err)
+				}
+				if err := store.Close(); err != nil {
+					t.Fatal(err)
+				}
 				if err := g.start(rules, files, nil).wait(); !isFatal(err) || !strings.Contains(err.Error(), "--undo") {
 					t.Errorf("the old one: %v", err)
 				}
@@ -490,8 +502,22 @@ func TestReshardRefused(t *testing.T) {
 	<-retold
 	in.crash()
 	refused("a rebuild of shop was not completed", nil)
+	refused("needs transactions", func(r *Reshard) { r.From.Delivery = AtLeastOnce })
 	in = g.start(rules, files, func(c *Config) { c.Rebuild = true })
 	in.ready()
+	in.caughtUp()
+	in.stop()
+
+	alo := func(c *Config) { c.Delivery = AtLeastOnce }
+	in = g.start(rules, files, alo)
+	in.ready()
+	g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
+	in.caughtUp()
+	in.stop()
+	refused("needs transactions", nil)
+	in = g.start(rules, files, nil)
+	in.ready()
+	g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
 	in.caughtUp()
 	in.stop()
 
