@@ -271,7 +271,12 @@ func TestReshard(t *testing.T) {
 				in := m.start(counting, newFiles, both(m.to, func(c *Config) { c.Time.Clock, c.Rebuild = EventsClock, true }))
 				in.ready()
 				in.stop()
-				if diff := gocmp.Diff(fresh.memberships("changes"), m.memberships("changes", "changes2")); diff != "" {
+				// (With the clock of events, an erasure takes effect when its turn comes in a
+				// partition, and that is not the same with another number of them.)
+				stays := func(l []string) []string {
+					return slices.DeleteFunc(l, func(m string) bool { return strings.HasPrefix(m, string(erased.Key)+" ") })
+				}
+				if diff := gocmp.Diff(stays(fresh.memberships("changes")), stays(m.memberships("changes", "changes2"))); diff != "" {
 					t.Errorf("after a rebuild: %s", diff)
 				}
 			})
