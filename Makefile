@@ -28,8 +28,8 @@ SIM_TIME ?= 60s
 sim: ## random histories against the naive oracle, SIM_TIME for each property; SEED=n repeats one
 	SIM_TIME=$(SIM_TIME) $(GO) test -count=1 -timeout 30m ./engine/sim
 
-mutations: ## break each rule of the protocol in turn; its tests must find every one (4 minutes)
-	$(GO) test -count=1 -tags mutations -timeout 20m -run MutationsAreFound ./consumer
+mutations: ## break the rules of the protocol and of time one by one; the tests must find every one (4 minutes)
+	$(GO) test -count=1 -tags mutations -parallel 2 -timeout 20m -v -run MutationsAreFound ./consumer
 
 e2e: build ## processes over loopback: real purchases, kill -9, an independent client (needs kcat)
 	$(GO) test -count=1 -timeout 25m -tags e2e -v ./internal/e2e

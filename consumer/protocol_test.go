@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/segmill/segmill/engine"
@@ -215,4 +216,21 @@ func TestProgressGroup(t *testing.T) {
 		return false
 	})
 	in.stop()
+}
+
+// A transaction whose end was refused is not taken for committed: the batch is
+// made again.
+func TestEndRefused(t *testing.T) {
+	g := newRig(t, 1)
+	in := g.start(rules, vfs.NewMem(), nil)
+	in.ready()
+	for i := range 6 {
+		refused := g.broker.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.EndTxn}, Err: kerr.UnknownServerError, Count: 1})
+		g.produce(g.event(plan.Purchase, fmt.Sprintf("c%d", i), g.now(), nil))
+		g.eventually("refused", func() bool { return refused.Hits() == 1 })
+		g.eventually("told", func() bool { return len(g.members()) == i+1 })
+	}
+	in.stop()
+	g.positions()
+	g.verifyFromNothing(rules, nil)
 }

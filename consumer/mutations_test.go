@@ -1,0 +1,194 @@
+package consumer
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// find names tests: a package, and the tests of it, a pattern of go test -run.
+type find struct{ pkg, run string }
+
+// Tests that notice what is broken. The quicker ones come first.
+var (
+	scenarios = find{"engine/sim", "Scenarios"}
+	laws      = find{"engine/sim", "WakeIsNeverLate|StepsOfTheClock|EngineEqualsOracle$"}
+	clocks    = find{"consumer", "^Test(Wall|Events)Clock|Guard"}
+	protocol  = find{"consumer", "ChangelogEnd|Death|Wrong|Zombie|Unproducible|FaultsChange"}
+	virtual   = find{"consumer", "ThirtyDays/autumn"}
+	timers    = find{"consumer", "Customers|AfterOutage|ClockJumps|EventTimes"}
+)
+
+// mutations break one rule each, by replacing a piece of source. They run with the
+// build tag mutations.
+var mutations = []struct {
+	name, file, from, to string
+	by                   []find // tried in order until one fails
+}{
+	// The protocol.
+	{
+		"every session has a transactional id of its own, so nobody is fenced", "consumer/acquire.go",
+		`kgo.TransactionalID(s.cfg.transactionalID(s.t.n))`,
+		`kgo.TransactionalID(fmt.Sprintf("%s-%p", s.cfg.transactionalID(s.t.n), s))`,
+		[]find{{"consumer", "Zombie"}, protocol},
+	},
+	{
+		"a record that was not produced does not matter", "consumer/commit.go",
+		`		return s.produceError(err)`, `		s.t.log.Warn("ignored", "error", err)`,
+		[]find{{"consumer", "Unproducible"}, protocol},
+	},
+	{
+		"the store is written before the transaction", "consumer/commit.go",
+		`	offset, err := s.deliver(`,
+		`	early := state.Meta{Position: pos.append(nil), Versions: versions, TopicID: knowing(s.topicID, s.rewrite), Next: s.next, AppliedAt: s.cfg.now()}
+	if err := s.t.store.Apply(changes, &early); err != nil {
+		return err
+	}
+	offset, err := s.deliver(`,
+		[]find{protocol},
+	},
+	{
+		"an error at the end of a transaction does not matter", "consumer/commit.go",
+		`return fmt.Errorf("end transaction: %w", err)`, `s.t.log.Warn("ignored", "error", err)`,
+		[]find{{"consumer", "EndRefused"}},
+	},
+	{
+		"a restore ends at the last stable offset", "consumer/restore.go",
+		`s.t.o.replay(ctx, s.t.n, s.t.store, s.t.log, highWatermark, s.claimed)`,
+		`s.t.o.replay(ctx, s.t.n, s.t.store, s.t.log, lastStable, s.claimed)`,
+		[]find{{"consumer", "ChangelogEnd"}},
+	},
+	{
+		"a wrong digest does not matter", "consumer/restore.go",
+		`len(r.open) == 0 || r.digest != want {`, `len(r.open) == 0 {`,
+		[]find{{"consumer", "Wrong"}},
+	},
+	{
+		"the merge begins anew with every session", "consumer/commit.go",
+		`s.clock.now, s.clock.latest, s.merge.turn`, `s.clock.now, s.clock.latest, turn{}`,
+		[]find{protocol},
+	},
+	{
+		"a batch that can't be decoded is fetched again and again", "consumer/refused.go",
+		`	if ok, lerr := f.look(ctx, in, lookFor); lerr != nil || !ok {`, `	if ok, lerr := false, error(nil); lerr != nil || !ok {`,
+		[]find{{"consumer", "RefusedBatches/none"}},
+	},
+
+	// Time.
+	{
+		"a timer fires as of when it is noticed", "engine/engine.go",
+		`		at := c.wake
+`, `		at := to
+`,
+		[]find{scenarios, laws},
+	},
+	{
+		"a wake-up is a millisecond late", "engine/engine.go",
+		`c.wake = min(c.wake, c.cells[i].next)`, `c.wake = min(c.wake, max(c.cells[i].next, c.cells[i].next+1))`,
+		[]find{scenarios, laws},
+	},
+	{
+		"a count falls when the newest entry leaves", "engine/aggregate/window.go",
+		`	return l.at(i+k) + w
+`, `	return l.at(j-1) + w
+`,
+		[]find{scenarios, laws},
+	},
+	{
+		"a late event happens at its own time", "engine/engine.go",
+		`now := max(base, clock)`, `now := base`,
+		[]find{scenarios, laws},
+	},
+	{
+		"a silence is told again and again", "triggers/inactivity.go",
+		`	m.Mark = a.At
+	f.AnchorID`, `	f.AnchorID`,
+		[]find{scenarios, laws},
+	},
+	{
+		"a local time that clocks skip is an hour late", "engine/calendar/calendar.go",
+		`return expr.Millis(start.UnixMilli())`, `return expr.Millis(start.UnixMilli()) + 3_600_000`,
+		[]find{{"engine/calendar", "."}},
+	},
+	{
+		"the due key stays when the wake-up changes", "state/task.go",
+		`			if err := b.Delete(t.dueKey(c.Old, c.Customer), nil); err != nil {`,
+		`			if c.Value != nil {
+			} else if err := b.Delete(t.dueKey(c.Old, c.Customer), nil); err != nil {`,
+		[]find{{"state", "DueOrder|Model|Crash"}},
+	},
+	{
+		"the due key stays when the customer is erased", "state/task.go",
+		`		if c.Old != Never {`, `		if c.Old != Never && c.Value != nil {`,
+		[]find{{"state", "DueOrder|Model"}},
+	},
+	{
+		"wake-ups before the point that was read to are forgotten", "consumer/customers.go",
+		`first = min(first, e.wake)`, `_ = e`,
+		[]find{timers},
+	},
+	{
+		"the clock is the wall clock, whatever is unread", "consumer/clock.go",
+		`if in.next >= r.end {`, `if in.next >= 0 {`,
+		[]find{clocks},
+	},
+	{
+		"the clock goes back", "consumer/clock.go",
+		`c.now = max(c.now, least-c.grace)`, `c.now = least - c.grace`,
+		[]find{clocks, timers},
+	},
+	{
+		"there is no grace", "consumer/clock.go",
+		`c.now = max(c.now, least-c.grace)`, `c.now = max(c.now, least)`,
+		[]find{clocks},
+	},
+	{
+		"a jump of the wall clock is believed", "consumer/clock.go",
+		`g.tripped, first = true, true`, `first = true`,
+		[]find{clocks},
+	},
+	{
+		"an event of the far future moves the clock", "consumer/session.go",
+		`h.result == schemas.IsEvent && h.ev.At <= s.horizon {
+			in.seen`, `h.result == schemas.IsEvent {
+			in.seen`,
+		[]find{{"consumer", "EventTimes"}},
+	},
+	{
+		"a timer fires a minute early", "consumer/batch.go",
+		`s.customers.next(s.clock.now)`, `s.customers.next(s.clock.now + 60_000)`,
+		[]find{virtual},
+	},
+	{
+		"an anniversary is an hour late", "triggers/anniversary.go",
+		`AddDays(t.offset).At(v.Zone(), t.at)`, `AddDays(t.offset).At(v.Zone(), t.at) + 3_600_000`,
+		[]find{virtual},
+	},
+	{
+		"overdue timers all fire at once", "consumer/batch.go",
+		`s.clock.now-at < overdueAfter`, `s.clock.now-at < engine.Never`,
+		[]find{timers},
+	},
+}
+
+// What mutations replace stands in the source. If it does not, the source has
+// changed: so must they.
+func TestMutationsFit(t *testing.T) {
+	for _, m := range mutations {
+		mutable(t, m.file, m.from)
+	}
+}
+
+// mutable returns the source of a file, in which a piece must stand once.
+func mutable(t *testing.T, file, piece string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("..", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(b), piece); n != 1 {
+		t.Fatalf("%s has %q %d times", file, piece, n)
+	}
+	return string(b)
+}
