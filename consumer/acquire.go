@@ -81,7 +81,7 @@ func (s *session) fence(ctx context.Context) error {
 		kgo.ProduceRequestTimeout(transactionTimeout))
 	transactions := s.cfg.Delivery == ExactlyOnce
 	if transactions {
-		opts = append(opts, kgo.TransactionalID(s.cfg.transactionalID(s.t.n)), kgo.TransactionTimeout(transactionTimeout))
+		opts = append(opts, kgo.TransactionalID(s.cfg.transactionalID(s.t.n)), kgo.TransactionTimeout(s.cfg.brokerTimeout))
 	}
 	var err error
 	if s.producer, err = kgo.NewClient(opts...); err != nil {
@@ -90,7 +90,9 @@ func (s *session) fence(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, acquireTimeout)
 	defer cancel()
 	if transactions {
-		_, _, err = s.producer.ProducerID(ctx)
+		if _, _, err = s.producer.ProducerID(ctx); err != nil {
+			err = fmt.Errorf("transactional id %s: %w", s.cfg.transactionalID(s.t.n), err)
+		}
 		return err
 	}
 	return s.writeClaim(ctx)
@@ -118,6 +120,10 @@ func (s *session) placeInputs(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, acquireTimeout)
 	defer cancel()
 	topics := s.cfg.sources()
+	infos, err := s.t.o.describe(ctx, topics...)
+	if err != nil {
+		return err
+	}
 	first, err := listOne(ctx, s.t.o.admin, topics, s.t.n, lastStable, atStart)
 	if err != nil {
 		return err
@@ -128,8 +134,11 @@ func (s *session) placeInputs(ctx context.Context) error {
 	}
 	for _, topic := range topics {
 		at, ok := s.pos.Sources[topic]
-		next := at.Next
+		id, next := infos[topic].id, at.Next
 		switch {
+		case ok && at.ID != topicID{} && id != topicID{} && at.ID != id:
+			return stopped(s.t.n, "%s was read up to offset %d and has been created anew since: its records would be taken for others; begin with another app name",
+				topic, next)
 		case !ok:
 			next, at.Seen = first[topic], never
 		case next > last[topic]:
@@ -143,7 +152,7 @@ func (s *session) placeInputs(ctx context.Context) error {
 			next = first[topic]
 		}
 		in := newInput(topic, next, topic == s.cfg.repartition())
-		in.seen = at.Seen
+		in.seen, in.id = at.Seen, id
 		s.inputs = append(s.inputs, in)
 	}
 	s.merge = merge{inputs: s.inputs, mode: s.cfg.Time.Clock, turn: s.pos.Turn}

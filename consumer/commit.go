@@ -86,7 +86,7 @@ func (s *session) nextPosition() *Position {
 	pos.DeadLetters += s.batch.dead
 	pos.Forwarded += s.batch.forwarded
 	for _, in := range s.inputs {
-		pos.Sources[in.topic] = Source{Next: in.next, Seen: in.seen}
+		pos.Sources[in.topic] = Source{Next: in.next, Seen: in.seen, ID: in.id}
 	}
 	return pos
 }
@@ -154,7 +154,7 @@ func (s *session) transaction(pos *Position, changes []state.Change, versions []
 // deliver writes records, and returns the offset of the last of them, which is the
 // position: when it is written, all are.
 func (s *session) deliver(ctx context.Context, records []*kgo.Record) (int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, transactionTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.commitTimeout)
 	defer cancel()
 	last := len(records) - 1
 	if s.cfg.Delivery == AtLeastOnce {

@@ -92,13 +92,16 @@ type Config struct {
 	// failAt, of tests, is called at the named points of the protocol. An error is
 	// what a crash would be to the task.
 	failAt func(task int32, point string) error
-	watch  time.Duration // watchInterval, but for tests
 	// Standby is how many instances keep a copy of each partition beside its
 	// owner, up to MaxStandby. They take over without restoring everything. 0: a
 	// partition that moves is restored first. It needs Group.Instance, and does
 	// nothing in a run until an instant.
-	Standby     int
-	standbyEach time.Duration // standbyInterval, but for tests
+	Standby int
+	// What follows has one value, but for tests.
+	watch         time.Duration // watchInterval
+	standbyEach   time.Duration // standbyInterval
+	brokerTimeout time.Duration // transactionTimeout, to the broker
+	commitTimeout time.Duration // transactionTimeout, to the engine
 	// SkipDeleted lets a task go on at the earliest record that is left when
 	// retention has deleted records that it had not read. Without it the partition
 	// stops.
@@ -191,6 +194,8 @@ func (c *Config) fill() {
 	}
 	c.watch = cmp.Or(c.watch, watchInterval)
 	c.standbyEach = cmp.Or(c.standbyEach, standbyInterval)
+	c.brokerTimeout = cmp.Or(c.brokerTimeout, transactionTimeout)
+	c.commitTimeout = cmp.Or(c.commitTimeout, transactionTimeout)
 	c.Inputs = slices.Clone(c.Inputs)
 	slices.Sort(c.Inputs)
 }

@@ -138,6 +138,9 @@ func listOffsets(ctx context.Context, cl *kgo.Client, topics []string, parts []i
 	req := kmsg.NewPtrListOffsetsRequest()
 	req.ReplicaID = -1
 	req.IsolationLevel = isolation
+	// A connection that has gone dumb is given up this much later than otherwise.
+	// Without it that is 30 s, and the clocks stand still for so long.
+	req.TimeoutMillis = 1_000
 	for _, topic := range topics {
 		t := kmsg.NewListOffsetsRequestTopic()
 		t.Topic = topic

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -31,15 +32,23 @@ import (
 // the engine hears an error, or nothing.
 type liar struct {
 	mu    sync.Mutex
-	error int // answers to turn into an error
-	cut   int // answers to cut off with the connection
-	told  int // lies so far
+	error int   // answers to turn into an error
+	code  int16 // which one; 0 is an unknown server error
+	cut   int   // answers to cut off with the connection
+	told  int   // lies so far
 }
 
 func (l *liar) lie(asError, cut int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.error, l.cut = l.error+asError, l.cut+cut
+}
+
+// lied reports whether it has told everything that it was to tell.
+func (l *liar) lied() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.told > 0 && l.error+l.cut == 0
 }
 
 func (l *liar) dial(ctx context.Context, network, host string) (net.Conn, error) {
@@ -121,7 +130,7 @@ func (c *lyingConn) answer(frame []byte) error {
 	case c.l.error > 0:
 		c.l.error--
 		c.l.told++
-		binary.BigEndian.PutUint16(frame[13:], uint16(kerr.UnknownServerError.Code))
+		binary.BigEndian.PutUint16(frame[13:], uint16(cmp.Or(c.l.code, kerr.UnknownServerError.Code)))
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ const never engine.Millis = math.MinInt64
 // taken, and how far it is known to go.
 type input struct {
 	topic  string
+	id     topicID
 	origin bool // the repartition topic: records carry the coordinates of another one
 	queue  []*kgo.Record
 	bytes  int // of the records in the queue

@@ -22,6 +22,7 @@ type Owner struct {
 	cfg        Config
 	admin      *kgo.Client
 	partitions int32
+	ids        map[string]topicID // of all topics, at the start
 	ends       *ends
 	guard      guard
 	until      *untilRun // nil unless the run has an end
@@ -108,16 +109,8 @@ func (o *Owner) prepare(ctx context.Context) (err error) {
 			o.admin.Close()
 		}
 	}()
-	n, err := o.prepareCluster(ctx)
-	for err != nil && isUnreachable(err) && ctx.Err() == nil {
-		o.cfg.Logger.Warn("brokers do not answer; waiting for them", "error", err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(brokerRetry):
-		}
-		n, err = o.prepareCluster(ctx)
-	}
-	if err != nil {
+	var n int32
+	if err := o.await(ctx, func() (err error) { n, err = o.prepareCluster(ctx); return err }); err != nil {
 		return err
 	}
 	o.mu.Lock()
@@ -127,7 +120,21 @@ func (o *Owner) prepare(ctx context.Context) (err error) {
 	o.mu.Unlock()
 	o.ends = newEnds(o.admin, o.cfg.sources(), o.stamp)
 	o.verifier = newVerifier(o)
-	return o.prepareUntil(ctx)
+	return o.await(ctx, func() error { return o.prepareUntil(ctx) })
+}
+
+// await asks again while brokers do not answer.
+func (o *Owner) await(ctx context.Context, ask func() error) error {
+	err := ask()
+	for err != nil && isUnreachable(err) && ctx.Err() == nil {
+		o.cfg.Logger.Warn("brokers do not answer; waiting for them", "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(brokerRetry):
+		}
+		err = ask()
+	}
+	return err
 }
 
 // prepareCluster makes sure that the cluster can do what is needed of it, and
@@ -339,6 +346,16 @@ func (o *Owner) owned() []int32 {
 		parts = append(parts, p)
 	}
 	return parts
+}
+
+// acquireAgain makes every task drop its batch, because of something that was
+// seen beside it.
+func (o *Owner) acquireAgain(why error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, r := range o.tasks {
+		r.t.wrong.Store(&why)
+	}
 }
 
 // fail ends Run with an error. The first one counts.

@@ -58,7 +58,13 @@ type Source struct {
 	// Seen is the greatest event time up to and including the record at Next, as
 	// far as that was in hand.
 	Seen engine.Millis
+	// ID is that of the topic, which is another one if the topic is created anew;
+	// zero if the position was written before ids were, or the brokers have none.
+	ID topicID
 }
+
+// topicID is what brokers tell topics of the same name apart by.
+type topicID [16]byte
 
 // positionFormat is the first byte of a Position. A reader refuses any other.
 const positionFormat = 1
@@ -76,6 +82,7 @@ const (
 	flagSweeping = 1 << iota
 	flagRebuilding
 	flagClaim
+	flagTopicIDs
 )
 
 // append appends the stored form:
@@ -83,9 +90,11 @@ const (
 //	| format (1) | flags (1) | app | partitions | seq | clock | latest | digest (16) |
 //	| folded | dead letters | forwarded | rules (16) | turn |
 //	| number of sources | name, next, seen | … | claim (8), if there is one |
+//	| topic ids (16 each), if there are any |
 //
 // Integers are varints, the signed ones zigzag; texts have their length in front.
-// Sources are sorted, so that equal positions have equal bytes.
+// Sources are sorted, so that equal positions have equal bytes; the ids are in the
+// same order.
 func (p *Position) append(b []byte) []byte {
 	var flags byte
 	if p.Turn.sweeping {
@@ -96,6 +105,11 @@ func (p *Position) append(b []byte) []byte {
 	}
 	if p.Claim != (claim{}) {
 		flags |= flagClaim
+	}
+	names := slices.Sorted(maps.Keys(p.Sources))
+	identified := slices.ContainsFunc(names, func(name string) bool { return p.Sources[name].ID != topicID{} })
+	if identified {
+		flags |= flagTopicIDs
 	}
 	b = append(b, positionFormat, flags)
 	b = appendText(b, p.App)
@@ -111,13 +125,19 @@ func (p *Position) append(b []byte) []byte {
 	b = append(b, p.Rules[:]...)
 	b = appendText(b, p.Turn.after)
 	b = binary.AppendUvarint(b, uint64(len(p.Sources)))
-	for _, name := range slices.Sorted(maps.Keys(p.Sources)) {
+	for _, name := range names {
 		b = appendText(b, name)
 		b = binary.AppendVarint(b, p.Sources[name].Next)
 		b = binary.AppendVarint(b, int64(p.Sources[name].Seen))
 	}
 	if p.Claim != (claim{}) {
 		b = append(b, p.Claim[:]...)
+	}
+	if identified {
+		for _, name := range names {
+			id := p.Sources[name].ID
+			b = append(b, id[:]...)
+		}
 	}
 	return b
 }
@@ -148,7 +168,14 @@ func decodePosition(b []byte) (*Position, error) {
 		copy(p.Claim[:], d.take(len(p.Claim)))
 		d.bad = d.bad || p.Claim == (claim{})
 	}
-	if d.bad || len(d.b) != 0 || uint64(len(p.Sources)) != n || flags > flagSweeping|flagRebuilding|flagClaim {
+	if flags&flagTopicIDs != 0 {
+		for _, name := range slices.Sorted(maps.Keys(p.Sources)) {
+			at := p.Sources[name]
+			copy(at.ID[:], d.take(len(at.ID)))
+			p.Sources[name] = at
+		}
+	}
+	if d.bad || len(d.b) != 0 || uint64(len(p.Sources)) != n || flags&^(flagSweeping|flagRebuilding|flagClaim|flagTopicIDs) != 0 {
 		return nil, errPosition
 	}
 	return p, nil

@@ -59,8 +59,32 @@ func TestPositionGolden(t *testing.T) {
 	}
 }
 
+// A position with ids of topics is the one without them and the ids.
+func TestPositionTopicIDs(t *testing.T) {
+	before := examplePosition()
+	p := examplePosition()
+	p.Sources["web"] = Source{Next: 700, Seen: 1_767_225_601_000, ID: topicID{1, 15: 16}}
+	b, plain := p.append(nil), before.append(nil)
+	if len(b) != len(plain)+len(p.Sources)*16 || b[1] != plain[1]|flagTopicIDs || string(b[2:len(plain)]) != string(plain[2:]) {
+		t.Errorf("%x, without ids %x", b, plain)
+	}
+	got, err := decodePosition(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := gocmp.Diff(p, got, gocmp.AllowUnexported(turn{})); diff != "" {
+		t.Error(diff)
+	}
+	for n := range b {
+		if _, err := decodePosition(b[:n]); err == nil {
+			t.Errorf("the first %d bytes of %d are a position", n, len(b))
+		}
+	}
+}
+
 func FuzzPosition(f *testing.F) {
 	f.Add(examplePosition().append(nil))
+	f.Add((&Position{Sources: map[string]Source{"a": {ID: topicID{1}}, "b": {}}}).append(nil))
 	f.Add((&Position{}).append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p, err := decodePosition(b)

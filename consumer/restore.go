@@ -149,6 +149,9 @@ func (o *Owner) replay(ctx context.Context, n int32, store *state.Task, log *slo
 	}
 	r.first = first[changelog[0]]
 	r.next, r.end = r.first, max(end[changelog[0]], least)
+	if err := r.checkTopic(ctx, r.next); err != nil {
+		return nil, err
+	}
 	meta, pos, err := r.local(r.next)
 	if err != nil {
 		return nil, err

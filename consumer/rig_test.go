@@ -58,16 +58,17 @@ type rig struct {
 	repeats  int // effects that a reader saw again
 }
 
-func newRig(t testing.TB, partitions int32) *rig {
+// newRig starts a broker with the inputs. Options come after those that all share.
+func newRig(t testing.TB, partitions int32, opts ...kfake.Opt) *rig {
 	t.Helper()
-	return newRigOn(t, partitions, nil)
+	return newRigOn(t, partitions, opts)
 }
 
 // newRigOn is newRig with options of the broker, and of every client.
 func newRigOn(t testing.TB, partitions int32, opts []kfake.Opt, clients ...kgo.Opt) *rig {
 	t.Helper()
-	broker, err := kfake.NewCluster(append(opts, kfake.NumBrokers(1), kfake.SeedTopics(partitions, "web", "purchase", "profile"),
-		kfake.GroupMinSessionTimeout(100*time.Millisecond))...)
+	broker, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1), kfake.SeedTopics(partitions, "web", "purchase", "profile"),
+		kfake.GroupMinSessionTimeout(100 * time.Millisecond)}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,8 @@ type Task struct {
 	// what the changelog gives is wrong too, the partition stops.
 	scratch bool
 	commits int // of the session before
-	// wrong is set by the verifier if the local copy is not what it should be.
+	// wrong is set if the task must acquire again: by the verifier, if the local
+	// copy is not what it should be, and if a topic was created anew.
 	wrong atomic.Pointer[error]
 
 	mu     sync.Mutex

@@ -17,7 +17,7 @@ import (
 
 // topicInfo is what the brokers say of a topic.
 type topicInfo struct {
-	id         [16]byte
+	id         topicID
 	partitions int32
 	replicas   int // of the partition that has the fewest
 	err        error
@@ -91,6 +91,10 @@ func (o *Owner) prepareTopics(ctx context.Context) (int32, error) {
 	}
 	if _, err := sameCount(topics, names, n); err != nil {
 		return 0, err
+	}
+	o.ids = map[string]topicID{}
+	for name, t := range topics {
+		o.ids[name] = t.id
 	}
 	o.warn(ctx, adm, topics)
 	return n, nil
@@ -191,22 +195,28 @@ func (o *Owner) create(ctx context.Context, adm *kadm.Client, topic string, n in
 const watchInterval = 30 * time.Second
 
 // watchTopics ends the run when an input gets more partitions: nobody would read
-// the new ones, and the keys of the others would move.
+// the new ones, and the keys of the others would move. When a topic has been
+// created anew, tasks acquire again, and see whether they can go on.
 func (o *Owner) watchTopics(ctx context.Context) {
 	tick := time.NewTicker(o.cfg.watch)
 	defer tick.Stop()
+	seen := map[string]topicID{} // those created anew
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		topics, err := o.describe(ctx, o.cfg.Inputs...)
+		topics, err := o.describe(ctx, append(o.cfg.sources(), o.cfg.changelog())...)
 		if err != nil {
 			continue
 		}
 		for name, t := range topics {
-			if t.err == nil && t.partitions != o.partitions {
+			if t.err == nil && t.id != o.ids[name] && t.id != seen[name] {
+				seen[name] = t.id
+				o.acquireAgain(fmt.Errorf("%s was created anew", name))
+			}
+			if t.err == nil && t.partitions != o.partitions && slices.Contains(o.cfg.Inputs, name) {
 				o.fail(fatal("%s now has %d partitions and had %d: a customer's records would go to another partition than its state; move the state with segmill state reshard",
 					name, t.partitions, o.partitions))
 				return
