@@ -86,14 +86,22 @@ func (m *member) upToDate() []int32 {
 	return parts
 }
 
-// settled waits until every partition runs on one of the members, evenly, and has
-// a copy with everything on another.
+// settled waits until every partition runs on one of the members, evenly, has taken
+// everything, and has a copy with everything on another.
 func (g *rig) settled(members ...*member) {
 	g.Helper()
 	g.eventually("every partition has one owner and a copy elsewhere", func() bool {
 		var owned, copied []int32
+		inputs := g.ends("web", "purchase", "profile")
 		for _, m := range members {
 			st := m.o.Status()
+			for _, task := range st.Tasks {
+				for topic, end := range inputs {
+					if task.sources[topic].Next < end[task.Partition] {
+						return false
+					}
+				}
+			}
 			owns := m.owns()
 			if !st.Ready || st.Lag > 0 || len(owns) != len(st.Tasks) || len(owns) < int(g.n)/len(members) {
 				return false
@@ -130,6 +138,11 @@ func byEvents(c *Config) {
 // An instance that is killed is replaced by its standbys, which read next to
 // nothing for it, and what comes out is what one instance would have told.
 func TestStandbyTakesOver(t *testing.T) {
+	t.Run("exactly once", func(t *testing.T) { standbyTakesOver(t, ExactlyOnce) })
+	t.Run("at least once", func(t *testing.T) { standbyTakesOver(t, AtLeastOnce) })
+}
+
+func standbyTakesOver(t *testing.T, delivery Delivery) {
 	seed := seeds(t, 1)[0]
 	t.Logf("SEED=%d", seed)
 	// Two parts of a history; between them the first one is killed.
@@ -160,6 +173,7 @@ func TestStandbyTakesOver(t *testing.T) {
 
 	goroutines := runtime.NumGoroutine()
 	g := newRig(t, 4)
+	g.delivery = delivery
 	a := g.join(t, "a", vfs.NewMem(), byEvents)
 	a.ready()
 	b := g.join(t, "b", vfs.NewMem(), byEvents)
@@ -192,7 +206,13 @@ func TestStandbyTakesOver(t *testing.T) {
 // Instances come and go in good order, new ones and old ones: each partition moves
 // to where a copy of it is.
 func TestScaleOut(t *testing.T) {
+	t.Run("exactly once", func(t *testing.T) { scaleOut(t, ExactlyOnce) })
+	t.Run("at least once", func(t *testing.T) { scaleOut(t, AtLeastOnce) })
+}
+
+func scaleOut(t *testing.T, delivery Delivery) {
 	g := newRig(t, 6)
+	g.delivery = delivery
 	disks := []*vfs.MemFS{vfs.NewMem(), vfs.NewMem(), vfs.NewMem()}
 	events := func() {
 		for i := range 300 {

@@ -54,6 +54,9 @@ const standbyNear = 10_000
 // not have its digest: the owner will meet the same.
 const wrongPause = 10 * time.Minute
 
+// quietBackoff is the shortest wait that is worth a line in the log.
+const quietBackoff = time.Second
+
 // run follows the changelog until live ends. hard ends what must not be broken off
 // just because a task waits.
 func (c *standby) run(live, hard context.Context) {
@@ -84,7 +87,11 @@ func (c *standby) run(live, hard context.Context) {
 			}
 		}
 		c.set(failing)
-		c.log.Warn("standby does not go on now; it is tried again", "error", err, "wait", wait)
+		level := slog.LevelWarn
+		if wait < quietBackoff {
+			level = slog.LevelDebug // as a commit whose end is not written yet
+		}
+		c.log.Log(live, level, "standby does not go on now; it is tried again", "error", err, "wait", wait)
 		select {
 		case <-live.Done():
 			return
