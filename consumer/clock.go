@@ -43,8 +43,11 @@ func (c *clock) begin(in *input) {
 }
 
 // look takes in the head of an input, once it is in hand or the end is known.
+// The clock of events does not wait for the end: a record in hand says that it is
+// not reached, and were the clock to wait, late records would be told as of an
+// instant that depends on when brokers answer.
 func (c *clock) look(in *input) {
-	if in.loaded && in.head.rec.Offset < min(in.end, in.limit) {
+	if in.loaded && (c.mode == EventsClock || in.head.rec.Offset < min(in.end, in.limit)) {
 		in.mark = max(in.mark, in.seen)
 	}
 }
@@ -53,7 +56,7 @@ func (c *clock) look(in *input) {
 func (c *clock) advance(inputs []*input) {
 	least := engine.Never
 	for _, in := range inputs {
-		if c.mode == EventsClock && !in.unread() && in.end != unknown {
+		if c.mode == EventsClock && !in.loaded && !in.unread() && in.end != unknown {
 			continue // read to its end: no mark
 		}
 		least = min(least, in.mark)

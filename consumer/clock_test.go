@@ -87,6 +87,25 @@ func TestEventsClock(t *testing.T) {
 	wantClock(t, c, 390, a, b)
 }
 
+// A record in hand counts before anybody has said where its partition ends, so
+// that the clock does not depend on when brokers answer.
+func TestEventsClockBeforeTheEndIsKnown(t *testing.T) {
+	c := &clock{mode: EventsClock, grace: 10, now: never, latest: never}
+	a, b := newInput("a", 0, false), newInput("b", 0, false)
+	c.hear(a, report{end: 2})
+	c.hand(a, 0, 300)
+	c.hand(b, 0, 100) // its end is not known
+	wantClock(t, c, 90, a, b)
+	b.pop()
+	c.latest = 100
+	c.hand(b, 1, 200)
+	c.hear(b, report{end: 1}) // an old answer: the record in hand is beyond it
+	wantClock(t, c, 190, a, b)
+	b.pop()
+	c.latest = 200
+	wantClock(t, c, 290, a, b)
+}
+
 func TestGuard(t *testing.T) {
 	g := guard{limit: time.Hour}
 	look := func(wall, monotonic time.Duration) bool { ok, _ := g.compare(wall, monotonic); return ok }
