@@ -6,7 +6,7 @@ export SEED
 # Pebble needs no C library; without one the build is the same everywhere.
 export CGO_ENABLED ?= 0
 
-.PHONY: help build demo test race lint fuzz bench sim mutations e2e containers fmt-check tidy-check deploy-check clean
+.PHONY: help build demo test race lint fuzz bench sim chaos mutations e2e containers fmt-check tidy-check deploy-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -27,6 +27,10 @@ race: ## the tests of what runs concurrently, under the race detector (needs a C
 SIM_TIME ?= 60s
 sim: ## random histories against the naive oracle, SIM_TIME for each property; SEED=n repeats one
 	SIM_TIME=$(SIM_TIME) $(GO) test -count=1 -timeout 30m ./engine/sim
+
+SEEDS ?= 30
+chaos: ## SEEDS random seeds of load and faults, judged by internal/checker; SEED=n repeats one, RACE=1 adds the race detector
+	CHAOS_SEEDS=$(SEEDS) CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(if $(RACE),-race) -count=1 -timeout 60m -parallel 2 -v -run '^TestChaos$$' ./consumer
 
 mutations: ## break the rules of the protocol and of time one by one; the tests must find every one (4 minutes)
 	$(GO) test -count=1 -tags mutations -parallel 2 -timeout 20m -v -run MutationsAreFound ./consumer

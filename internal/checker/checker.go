@@ -63,7 +63,9 @@ type Config struct {
 	// the engine began.
 	//
 	// In both cases customers are left out, and counted, that had records on a wrong
-	// partition: when those are taken depends on when they were forwarded.
+	// partition: when those are taken depends on when they were forwarded. With the
+	// clock of events, so are customers of the same partition with late events or
+	// erasures, since the clock waits for what is forwarded.
 	Clock consumer.ClockMode
 	Grace engine.Millis
 	// Until is that of a run with an end, which makes forwarded records exact too;

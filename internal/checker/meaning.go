@@ -111,9 +111,9 @@ func (r *run) take(t turn, forwards bool) error {
 	}
 	if t.late {
 		who.late++
-		if forwards {
-			who.left = "how late it was depends on what was forwarded"
-		}
+	}
+	if forwards && r.j.cfg.Clock == consumer.EventsClock && (t.late || t.in.result == schemas.IsTombstone) {
+		who.left = "its instant is the clock's, which waited for what was forwarded"
 	}
 	if t.in.result == schemas.IsTombstone {
 		return r.erase(who, t)

@@ -1,0 +1,35 @@
+package consumer
+
+import "net"
+
+// What tests outside of the package reach.
+
+// Points are the named points of the protocol.
+var Points = points
+
+// ErrCrash is what a point returns at which a task dies.
+var ErrCrash = errCrash
+
+// FailAt sets what is called at the points.
+func (c *Config) FailAt(f func(task int32, point string) error) { c.failAt = f }
+
+// Kill drops everything at once. Nothing is committed.
+func (o *Owner) Kill() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.kill != nil {
+		o.kill()
+	}
+}
+
+// Next returns the offset up to which a topic has been taken by the last commit.
+func (s TaskStatus) Next(topic string) int64 { return s.sources[topic].Next }
+
+// Liar lies about ends of transactions.
+type Liar = liar
+
+// Lie makes the next answers an error, or cuts them off.
+func (l *liar) Lie(asError, cut int) { l.lie(asError, cut) }
+
+// Wrap puts the liar into a connection.
+func (l *liar) Wrap(c net.Conn) net.Conn { return l.wrap(c) }
