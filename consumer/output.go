@@ -101,7 +101,7 @@ func originOf(r *kgo.Record, inputs []string) (origin, error) {
 // topic. It returns what became of the record.
 func (s *session) forward(h *head) string {
 	r := h.rec
-	if len(r.Value) > maxCopied {
+	if size(r) > maxCopied {
 		return s.deadLetter(h, "size", "the record is on a wrong partition and too large to be forwarded")
 	}
 	// The copy has the time of the forwarding as its timestamp: retention goes by
@@ -148,11 +148,14 @@ func (s *session) deadLetter(h *head, cause, reason string) string {
 	return "dead_letter"
 }
 
+// headerBytes is how many bytes a header takes besides its contents, at most.
+const headerBytes = 10
+
 // size returns how many bytes the contents of a record have.
 func size(r *kgo.Record) int {
 	n := len(r.Key) + len(r.Value)
 	for _, h := range r.Headers {
-		n += len(h.Key) + len(h.Value)
+		n += len(h.Key) + len(h.Value) + headerBytes
 	}
 	return n
 }
