@@ -70,6 +70,40 @@ var mutations = []struct {
 		[]find{protocol},
 	},
 	{
+		"what another owner has written counts", "consumer/claim.go",
+		`if r.known && s.claim != r.claim {`, `if false {`,
+		[]find{{"consumer", "Claims"}},
+	},
+	{
+		"an owner without transactions believes in a position that it has not read", "consumer/claim.go",
+		`	if err := s.follower.await(ctx, r.Offset); err != nil {
+		return 0, err
+	}
+`, ``,
+		[]find{{"consumer", "Zombie"}},
+	},
+	{
+		"a batch without a position counts", "consumer/claim.go",
+		`	if len(r.open) == 0 {
+		return nil
+	}
+	before`, `	if true {
+		return nil
+	}
+	before`,
+		[]find{{"consumer", "Claims"}},
+	},
+	{
+		"what is void is not written again", "consumer/claim.go",
+		`slices.Sorted(maps.Keys(s.rewrite))`, `[]string{}`,
+		[]find{{"consumer", "VoidIs"}},
+	},
+	{
+		"a copy forgets what is void", "consumer/claim.go",
+		`	if len(void) > 0 {`, `	if false {`,
+		[]find{{"consumer", "VoidIs"}},
+	},
+	{
 		"a batch that can't be decoded is fetched again and again", "consumer/refused.go",
 		`	if ok, lerr := f.look(ctx, in, lookFor); lerr != nil || !ok {`, `	if ok, lerr := false, error(nil); lerr != nil || !ok {`,
 		[]find{{"consumer", "RefusedBatches/none"}},

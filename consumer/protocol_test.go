@@ -97,6 +97,7 @@ func testZombie(t *testing.T, delivery Delivery, point string) {
 	g.eventually("anna", func() bool { return slices.Equal(g.members(), []string{"anna browsing"}) })
 	g.produce(g.event(plan.Purchase, "stop", now, nil), g.event(plan.Purchase, "anna", now, nil))
 	<-paused
+	before := zombie.Status().Seq
 
 	second, endSecond := g.byHand(nil)
 	defer endSecond()
@@ -106,6 +107,9 @@ func testZombie(t *testing.T, delivery Delivery, point string) {
 	g.shift.Store(int64(4 * time.Hour)) // both owners would now fire the end of anna's browsing
 	close(release)
 	g.eventually("the zombie is fenced", func() bool { return zombie.Status().State == Waiting })
+	if seq := zombie.Status().Seq; seq != before {
+		t.Errorf("the zombie believes that position %d was written, after %d", seq, before)
+	}
 	g.eventually("one end of browsing", func() bool { return slices.Equal(g.members(), want[1:]) })
 	g.positions()
 	if got := len(g.effects("changes")[0]); got != 4 {
