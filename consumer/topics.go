@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -223,65 +222,4 @@ func (o *Owner) watchTopics(ctx context.Context) {
 			}
 		}
 	}
-}
-
-// warn says which settings of the cluster are weaker than the guarantees assume.
-func (o *Owner) warn(ctx context.Context, adm *kadm.Client, topics map[string]topicInfo) {
-	if v, err := o.transactionVersion(ctx); o.cfg.Delivery == ExactlyOnce && err == nil && v < 2 {
-		o.cfg.Logger.Warn("the cluster's transaction.version is below 2: a delayed end of a transaction can reach a later one (KIP-890); raise it with kafka-features",
-			"transaction_version", v)
-	}
-	names := slices.Sorted(maps.Keys(topics))
-	few := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return topics[name].replicas >= 3 })
-	if len(few) > 0 {
-		o.cfg.Logger.Warn("topics with fewer than 3 replicas: losing a broker can lose what was committed", "topics", few)
-	}
-	configs, err := adm.DescribeTopicConfigs(ctx, names...)
-	if err != nil {
-		return
-	}
-	var weak, unclean, uncompacted []string
-	for _, c := range configs {
-		for _, kv := range c.Configs {
-			switch v := kv.MaybeValue(); {
-			case kv.Key == "min.insync.replicas" && v == "1":
-				weak = append(weak, c.Name)
-			case kv.Key == "unclean.leader.election.enable" && v == "true":
-				unclean = append(unclean, c.Name)
-			case kv.Key == "cleanup.policy" && c.Name == o.cfg.changelog() && !strings.Contains(v, "compact"):
-				uncompacted = append(uncompacted, c.Name)
-			}
-		}
-	}
-	log := o.cfg.Logger
-	if len(weak) > 0 {
-		log.Warn("topics with min.insync.replicas 1: a write is acknowledged by one broker alone", "topics", weak)
-	}
-	if len(unclean) > 0 {
-		log.Warn("topics with unclean leader election: a broker that was behind can take over and lose data", "topics", unclean)
-	}
-	if len(uncompacted) > 0 {
-		log.Warn("the changelog is not compacted: restoring takes longer the longer the engine runs", "topics", uncompacted)
-	}
-}
-
-// transactionVersion returns the cluster's finalized transaction.version.
-func (o *Owner) transactionVersion(ctx context.Context) (int16, error) {
-	resp, err := o.apiVersions(ctx)
-	if err != nil {
-		return 0, err
-	}
-	for _, f := range resp.FinalizedFeatures {
-		if f.Name == "transaction.version" {
-			return f.MaxVersionLevel, nil
-		}
-	}
-	return 0, nil
-}
-
-// apiVersions asks a broker what it knows.
-func (o *Owner) apiVersions(ctx context.Context) (*kmsg.ApiVersionsResponse, error) {
-	req := kmsg.NewPtrApiVersionsRequest()
-	req.ClientSoftwareName, req.ClientSoftwareVersion = "segmill", "0"
-	return req.RequestWith(ctx, o.admin)
 }

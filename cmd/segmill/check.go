@@ -3,24 +3,41 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/segmill/segmill/engine/rule"
 	"github.com/segmill/segmill/internal/app"
 )
 
 func checkCommand() *cobra.Command {
-	var deny bool
+	var deny, online bool
+	var config string
 	c := &cobra.Command{
-		Use:   "check RULES...",
-		Short: "Check rule files and directories",
+		Use:   "check RULES... | check --online -c segmill.yaml",
+		Short: "Check rule files and directories, or a configuration against its cluster",
 		Long: `check reads rule files (in a directory: every *.yaml but *_test.yaml) as one set
 and reports everything that is wrong in them, with its place and a remedy.
-It exits with 78 if there are errors.`,
-		Args: cobra.MinimumNArgs(1),
+
+With --online it reads a configuration and its rules, and asks the brokers and the
+schema registry whether the engine could run on them: whether the topics exist and
+have the same number of partitions, which settings are weaker than the guarantees
+assume, and, in the newest 1,000 records of each input partition, which are on
+another partition than their customer's and which are bad input. It changes
+nothing.
+
+It exits with 78 if there are errors, and with 1 if brokers do not answer.`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if online {
+				return cobra.NoArgs(cmd, args)
+			}
+			return cobra.MinimumNArgs(1)(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if online {
+				return checkOnline(cmd, config, deny)
+			}
 			rules, err := app.LoadRules(args)
 			if err != nil {
 				return badConfig(err)
@@ -38,20 +55,49 @@ It exits with 78 if there are errors.`,
 				parts = append(parts, fmt.Sprintf("%s of %s", app.Plural(len(s.Lifecycles), "lifecycle"), app.Plural(stages, "stage")))
 			}
 			parts = append(parts, app.Plural(len(s.Triggers), "trigger"))
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s; %s\n", app.Plural(len(rules.Files), "file"), strings.Join(parts, ", "), warned(rules.Warnings))
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s; %s\n", app.Plural(len(rules.Files), "file"), strings.Join(parts, ", "), problems(len(rules.Warnings)))
 			if deny && len(rules.Warnings) > 0 {
 				return badConfig(errors.New("warnings are denied"))
 			}
 			return nil
 		},
 	}
+	c.Flags().BoolVar(&online, "online", false, "check a configuration against its cluster")
+	c.Flags().StringVarP(&config, "config", "c", "segmill.yaml", "configuration file, for --online")
 	c.Flags().BoolVar(&deny, "deny-warnings", false, "exit with 78 if there are warnings")
 	return c
 }
 
-func warned(w rule.Problems) string {
-	if len(w) == 0 {
+func checkOnline(cmd *cobra.Command, config string, deny bool) error {
+	conf, err := app.ReadConfig(config)
+	if err != nil {
+		return badConfig(err)
+	}
+	rules, err := app.LoadRules(conf.Rules)
+	if err != nil {
+		return badConfig(err)
+	}
+	found, err := app.CheckOnline(cmd.Context(), conf, rules, app.RunOptions{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return failed(err)
+	}
+	if len(found.Warnings) > 0 {
+		fmt.Fprintln(cmd.ErrOrStderr(), found.Warned())
+	}
+	if len(found.Errors) > 0 {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s\n\n%s\n", found.Failed(), app.Plural(len(found.Errors), "error"))
+		return badConfig(nil)
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s; %s\n", found.Summary, problems(len(found.Warnings)))
+	if deny && len(found.Warnings) > 0 {
+		return badConfig(errors.New("warnings are denied"))
+	}
+	return nil
+}
+
+func problems(warnings int) string {
+	if warnings == 0 {
 		return "no problems"
 	}
-	return app.Plural(len(w), "warning")
+	return app.Plural(warnings, "warning")
 }

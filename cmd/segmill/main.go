@@ -92,6 +92,6 @@ Start with: segmill demo`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	c.AddCommand(runCommand(), demoCommand(), checkCommand(), replayCommand(), versionCommand())
+	c.AddCommand(runCommand(), demoCommand(), checkCommand(), replayCommand(), stateCommand(), eraseCommand(), versionCommand())
 	return c
 }

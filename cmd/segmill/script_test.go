@@ -1,12 +1,17 @@
 package main
 
 import (
+	"context"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 func TestMain(m *testing.M) {
@@ -25,6 +30,9 @@ func TestScripts(t *testing.T) {
 			"code":   cmdCode,
 			"stable": cmdStable,
 			"ids":    cmdIDs,
+
+			"broker":  cmdBroker,
+			"produce": cmdProduce,
 		},
 	})
 }
@@ -58,6 +66,48 @@ func cmdStable(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	out := fleeting.ReplaceAllString(ts.ReadFile("stdout"), "")
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(out), 0o600))
+}
+
+// cmdBroker starts a broker in this process, whose address is then in $BROKER:
+// broker [TOPIC:PARTITIONS...]. Called again, it only makes the topics.
+func cmdBroker(ts *testscript.TestScript, neg bool, args []string) {
+	if neg {
+		ts.Fatalf("usage: broker [TOPIC:PARTITIONS...]")
+	}
+	if ts.Getenv("BROKER") == "" {
+		broker, err := kfake.NewCluster(kfake.NumBrokers(1))
+		ts.Check(err)
+		ts.Defer(broker.Close)
+		ts.Setenv("BROKER", broker.ListenAddrs()[0])
+	}
+	cl := client(ts)
+	defer cl.Close()
+	for _, arg := range args {
+		topic, count, _ := strings.Cut(arg, ":")
+		n, err := strconv.Atoi(count)
+		ts.Check(err)
+		_, err = kadm.NewClient(cl).CreateTopic(context.Background(), int32(n), 1, nil, topic)
+		ts.Check(err)
+	}
+}
+
+// cmdProduce writes a record: produce TOPIC PARTITION KEY VALUE.
+func cmdProduce(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 4 {
+		ts.Fatalf("usage: produce TOPIC PARTITION KEY VALUE")
+	}
+	p, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	cl := client(ts)
+	defer cl.Close()
+	r := &kgo.Record{Topic: args[0], Partition: int32(p), Key: []byte(args[2]), Value: []byte(args[3])}
+	ts.Check(cl.ProduceSync(context.Background(), r).FirstErr())
+}
+
+func client(ts *testscript.TestScript) *kgo.Client {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(ts.Getenv("BROKER")), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	ts.Check(err)
+	return cl
 }
 
 var ids = regexp.MustCompile(`"(?:change_id|trigger_id)":"[^"]*"`)

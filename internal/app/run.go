@@ -139,14 +139,25 @@ func runOnce(ctx context.Context, conf *Config, cfg consumer.Config, reg *promet
 
 // consumer translates the configuration.
 func (c *Config) consumer(ctx context.Context, rules *Rules, opt RunOptions) (consumer.Config, error) {
-	cfg := consumer.DefaultConfig()
-	kafka, err := c.Kafka.options()
+	cfg, registry, err := c.reading(rules, opt)
 	if err != nil {
 		return cfg, err
 	}
+	cfg.Encoder, err = c.encoder(ctx, registry, opt.Logger)
+	return cfg, err
+}
+
+// reading translates everything but how outputs are written, for which schemas
+// would have to be registered. The registry is nil if there is none.
+func (c *Config) reading(rules *Rules, opt RunOptions) (consumer.Config, *sr.Client, error) {
+	cfg := consumer.DefaultConfig()
+	kafka, err := c.Kafka.options()
+	if err != nil {
+		return cfg, nil, err
+	}
 	registry, err := c.Registry.client()
 	if err != nil {
-		return cfg, err
+		return cfg, nil, err
 	}
 	cfg.App, cfg.Kafka = c.App, append(kafka, opt.Kafka...)
 	inputs := c.Topics.Inputs()
@@ -165,12 +176,9 @@ func (c *Config) consumer(ctx context.Context, rules *Rules, opt RunOptions) (co
 	}
 	reader, err := schemas.NewReader(rc)
 	if err != nil {
-		return cfg, err
+		return cfg, nil, err
 	}
 	cfg.Read = reader.Read
-	if cfg.Encoder, err = c.encoder(ctx, registry, opt.Logger); err != nil {
-		return cfg, err
-	}
 	cfg.Now, cfg.Logger, cfg.OnEffects = time.Now, opt.Logger, opt.OnEffects
 	cfg.CacheBytes, cfg.QueueBytes = memoryShare(), memoryShare()
 	c.times(&cfg.Time, opt)
@@ -187,7 +195,7 @@ func (c *Config) consumer(ctx context.Context, rules *Rules, opt RunOptions) (co
 	cfg.SkipDeleted = c.SkipDeleted
 	cfg.Rebuild = opt.Rebuild
 	cfg.Standby = c.Standby
-	return cfg, nil
+	return cfg, registry, nil
 }
 
 func (c *Config) times(t *consumer.TimeConfig, opt RunOptions) {

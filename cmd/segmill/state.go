@@ -1,0 +1,93 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/segmill/segmill/internal/app"
+)
+
+func stateCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "state",
+		Short: "Work on the state of an application that is stopped",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return &exitError{exitUsage, errors.New("name what to do: reshard")}
+		},
+	}
+	c.AddCommand(reshardCommand())
+	return c
+}
+
+func reshardCommand() *cobra.Command {
+	var from, config string
+	var opt app.ReshardOptions
+	c := &cobra.Command{
+		Use:   "reshard --from OLD.yaml -c NEW.yaml",
+		Short: "Move the state to another number of partitions",
+		Long: `reshard moves the state of one application to another one with another number of
+partitions. Nothing is told and nothing is lost: the new application goes on where
+the old one ended.
+
+  1. Make the new input topics, with the new number of partitions (or add
+     partitions to the old ones), and a configuration of them with another app.
+  2. Stop the producers, wait until the lag is 0, stop all instances.
+  3. Run segmill state reshard --from OLD.yaml -c NEW.yaml
+  4. Let the producers write to the new topics, and run NEW.yaml.
+
+The old application does not start any more once this has begun. If it fails, what
+it says can be mended and the command be run again; or --undo gives the state back.
+docs/operations.md tells more.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case from == "":
+				return &exitError{exitUsage, errors.New("--from is missing: the configuration of the old application")}
+			case opt.Undo && (opt.DryRun || opt.Unread):
+				return &exitError{exitUsage, errors.New("--undo goes with no other flag")}
+			}
+			old, err := app.ReadConfig(from)
+			if err != nil {
+				return badConfig(err)
+			}
+			next, err := app.ReadConfig(config)
+			if err != nil {
+				return badConfig(err)
+			}
+			opt.Logger = app.NewLogger(os.Stderr, next.Log, term.IsTerminal(int(os.Stderr.Fd())))
+			done, err := app.Reshard(cmd.Context(), old, next, opt)
+			if err != nil {
+				return failed(err)
+			}
+			out := cmd.OutOrStdout()
+			for topic, n := range done.Unread {
+				fmt.Fprintf(out, "%s: %s not taken yet; the new application takes them\n", topic, app.Plural(int(n), "record"))
+			}
+			if done.TooLarge > 0 {
+				fmt.Fprintf(out, "%s of history too large to be copied: a rebuild will not find them\n", app.Plural(done.TooLarge, "record"))
+			}
+			switch {
+			case opt.Undo:
+				fmt.Fprintf(out, "%s can run again; delete the topics %s.changelog and %s.repartition if they exist\n", old.App, next.App, next.App)
+			case opt.DryRun:
+				fmt.Fprintf(out, "%s with %d partitions can be moved to %s with %d\n", old.App, done.From, next.App, done.To)
+			default:
+				fmt.Fprintf(out, "%s with %d partitions is now %s with %d: %s, %s of history\n",
+					old.App, done.From, next.App, done.To, app.Plural(done.Customers, "customer"), app.Plural(done.Records, "record"))
+			}
+			return nil
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&from, "from", "", "configuration file of the old application")
+	f.StringVarP(&config, "config", "c", "segmill.yaml", "configuration file of the new application")
+	f.BoolVar(&opt.DryRun, "dry-run", false, "only check whether it can be done")
+	f.BoolVar(&opt.Unread, "unread", false, "go on with records that were not taken, if the new application reads them")
+	f.BoolVar(&opt.Undo, "undo", false, "give the state back to the old application, if the move was not completed")
+	return c
+}

@@ -1,0 +1,196 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/schemas"
+)
+
+// Finding is something in a cluster that an engine would stumble over, or that
+// costs it something.
+type Finding struct {
+	Topic   string // or topics; "" if it is of the cluster
+	Error   bool   // the engine would not start; else a warning
+	Message string
+	Remedy  string // "" if the message says it
+}
+
+// Inspection is what Inspect has seen.
+type Inspection struct {
+	Inputs     int
+	Partitions int32    // that topics have or will have, 0 if they differ
+	Sampled    int      // records
+	Create     []string // topics that are missing and that a start creates
+	Findings   []Finding
+}
+
+func (i *Inspection) fail(topic, remedy, format string, args ...any) {
+	i.Findings = append(i.Findings, Finding{topic, true, fmt.Sprintf(format, args...), remedy})
+}
+
+func (i *Inspection) warn(topic, remedy, format string, args ...any) {
+	i.Findings = append(i.Findings, Finding{topic, false, fmt.Sprintf(format, args...), remedy})
+}
+
+// Inspect looks at the topics of an application without changing anything, and
+// reads the newest records of every input, at most so many per partition. Of cfg
+// it needs no Engine, Encoder or Store. An error means that the cluster could not
+// be asked.
+func Inspect(ctx context.Context, cfg Config, perPartition int) (*Inspection, error) {
+	o, err := newTool(cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer o.admin.Close()
+	i := &Inspection{Inputs: len(o.cfg.Inputs)}
+	own := slices.Sorted(maps.Keys(ownTopics(&o.cfg)))
+	topics, err := o.describe(ctx, append(slices.Clone(own), o.cfg.Inputs...)...)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.checkDelivery(ctx); isFatal(err) {
+		i.fail("", "", "%v", err)
+	} else if err != nil {
+		return nil, err
+	}
+	i.counts(o, topics, own)
+	maps.DeleteFunc(topics, func(_ string, t topicInfo) bool { return t.err != nil })
+	if _, message := o.weakTransactions(ctx); message != "" {
+		i.warn("", "", "%s", message)
+	}
+	for _, w := range o.weaknesses(ctx, kadm.NewClient(o.admin), topics) {
+		i.warn(strings.Join(w.topics, ", "), "", "%s", w.message)
+	}
+	for _, topic := range o.cfg.Inputs {
+		if t, ok := topics[topic]; ok {
+			if err := i.sample(ctx, o, topic, t.partitions, perPartition); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return i, nil
+}
+
+// counts looks at which topics there are and at their numbers of partitions.
+func (i *Inspection) counts(o *Owner, topics map[string]topicInfo, own []string) {
+	first := ""
+	look := func(name string, create bool) {
+		t := topics[name]
+		switch {
+		case errors.Is(t.err, kerr.UnknownTopicOrPartition) && create:
+			i.Create = append(i.Create, name)
+		case errors.Is(t.err, kerr.UnknownTopicOrPartition):
+			i.fail(name, "create it, or set topics.create; a stream that has no topic gets an empty name in topics", "the topic does not exist")
+		case t.err != nil:
+			i.fail(name, "", "%v", t.err)
+		case first == "":
+			first, i.Partitions = name, t.partitions
+		case t.partitions != topics[first].partitions:
+			i.Partitions = 0
+			i.fail(name, "give each topic the same number; to go over to another number, see segmill state reshard",
+				"it has %d partitions and %s has %d: a customer's records must be in the same partition of every topic",
+				t.partitions, first, topics[first].partitions)
+		}
+	}
+	for _, name := range o.cfg.Inputs {
+		look(name, o.cfg.Create.Partitions > 0)
+	}
+	if n := o.cfg.Create.Partitions; len(i.Create) > 0 && first != "" && topics[first].partitions != n {
+		i.fail(strings.Join(i.Create, ", "), "set topics.create.partitions to the number of the others",
+			"the topic would be created with %d partitions, and %s has %d", n, first, topics[first].partitions)
+	}
+	if first == "" {
+		i.Partitions = o.cfg.Create.Partitions
+	}
+	for _, name := range own {
+		look(name, o.cfg.Create.Topics)
+	}
+}
+
+// sampled is what was seen of the records of a topic.
+type sampled struct {
+	records, wrong, bad, unknown int
+	causes                       map[string]int
+}
+
+// sample reads the newest records of an input.
+func (i *Inspection) sample(ctx context.Context, o *Owner, topic string, partitions int32, perPartition int) error {
+	seen := sampled{causes: map[string]int{}}
+	s := &session{t: newTask(o, 0), cfg: &o.cfg}
+	s.readWall()
+	route := newRouter(partitions)
+	for p := range partitions {
+		first, err := listOne(ctx, o.admin, []string{topic}, p, lastStable, atStart)
+		if err != nil {
+			return err
+		}
+		end, err := listOne(ctx, o.admin, []string{topic}, p, lastStable, atEnd)
+		if err != nil {
+			return err
+		}
+		from := max(first[topic], end[topic]-int64(perPartition))
+		if _, err := o.readRange(ctx, topic, p, from, end[topic], func(r *kgo.Record) error { return seen.record(s, route, r) }); err != nil {
+			return err
+		}
+	}
+	i.Sampled += seen.records
+	if seen.wrong > 0 {
+		i.warn(topic, "produce with the customer id as key and murmur2 (librdkafka: partitioner=murmur2_random)",
+			"%s of %d sampled records are on another partition than their customer's; each is forwarded: written and read a second time, kept for good in %s, and taken later than others",
+			percent(seen.wrong, seen.records), seen.records, o.cfg.repartition())
+	}
+	if seen.bad > 0 {
+		var causes []string
+		for _, c := range slices.Sorted(maps.Keys(seen.causes)) {
+			causes = append(causes, fmt.Sprintf("%s %d", c, seen.causes[c]))
+		}
+		i.warn(topic, "docs/formats.md says what the causes mean; run writes such records to "+o.cfg.deadLetters(),
+			"%s of %d sampled records are bad input: %s", percent(seen.bad, seen.records), seen.records, strings.Join(causes, ", "))
+	}
+	if seen.unknown > 0 {
+		i.fail(topic, "see registry.url", "%s of %d sampled records can't be read: the schema registry does not answer",
+			percent(seen.unknown, seen.records), seen.records)
+	}
+	return nil
+}
+
+// record looks at one record as a session would.
+func (seen *sampled) record(s *session, route router, r *kgo.Record) error {
+	seen.records++
+	in := &input{topic: r.Topic}
+	if err := s.read(in, r); err != nil {
+		seen.unknown++
+		return nil
+	}
+	h := &in.head
+	var bad *schemas.BadInput
+	switch {
+	case errors.As(h.err, &bad):
+		seen.bad++
+		seen.causes[string(bad.Cause)]++
+	case h.result == schemas.IsEvent && h.ev.At > s.horizon:
+		seen.bad++
+		seen.causes["future"]++
+	case route.partition(h.ev.Customer) != r.Partition:
+		seen.wrong++
+	}
+	return nil
+}
+
+// percent writes a share.
+func percent(n, of int) string {
+	share := 100 * float64(n) / float64(of)
+	if share < 1 {
+		return fmt.Sprintf("%.2g %%", share)
+	}
+	return fmt.Sprintf("%.0f %%", share)
+}
