@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -240,4 +241,25 @@ func TestVeryManyHeaders(t *testing.T) {
 		t.Errorf("folded %d, dead letters %d, forwarded %d", folded, dead, forwarded)
 	}
 	g.wantDeadLetters([]badRecord{{bad, "format"}, {astray, "size"}})
+}
+
+// FuzzOrigin: whatever the headers of a record on the repartition topic say, it is
+// of an input or bad input.
+func FuzzOrigin(f *testing.F) {
+	f.Add(headerTopic, "web", headerPartition, "0", headerOffset, "7", headerTime, "1700000000000")
+	f.Add(headerTopic, "nosuch", headerPartition, "99999999999", headerOffset, "-1", headerTime, "")
+	f.Add(headerTopic, "web", headerTopic, "purchase", headerOffset, "1", headerTime, "1")
+	inputs := []string{"purchase", "web"}
+	f.Fuzz(func(t *testing.T, k0, v0, k1, v1, k2, v2, k3, v3 string) {
+		r := &kgo.Record{Topic: "shop.repartition", Partition: 3, Offset: 9, Headers: []kgo.RecordHeader{
+			{Key: k0, Value: []byte(v0)}, {Key: k1, Value: []byte(v1)}, {Key: k2, Value: []byte(v2)}, {Key: k3, Value: []byte(v3)},
+		}}
+		from, err := originOf(r, inputs)
+		if err != nil && (from != origin{topic: r.Topic, partition: 3, offset: 9} || schemas.CauseOf(err) == "") {
+			t.Errorf("%+v: %v", from, err)
+		}
+		if err == nil && (!slices.Contains(inputs, from.topic) || from.partition < 0 || from.offset < 0) {
+			t.Errorf("a record is from %+v", from)
+		}
+	})
 }

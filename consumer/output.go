@@ -61,40 +61,28 @@ type origin struct {
 	at        engine.Millis
 }
 
-// originOf reads the headers of a forwarded record, which must be of one of the
-// inputs.
+// originOf reads the last headers of a forwarded record, which must be of one of
+// the inputs. A producer may have used the same names before.
 func originOf(r *kgo.Record, inputs []string) (origin, error) {
-	var o origin
-	var err error
-	number := func(v []byte, bits int) int64 {
-		n, e := strconv.ParseInt(string(v), 10, bits)
-		if e != nil {
-			err = e
+	if n := len(r.Headers) - 4; n >= 0 {
+		l := r.Headers[n:]
+		number := func(h kgo.RecordHeader, key string, bits int) int64 {
+			v, err := strconv.ParseInt(string(h.Value), 10, bits)
+			if err != nil || h.Key != key {
+				return -1
+			}
+			return v
 		}
-		return n
-	}
-	found := 0
-	for _, h := range r.Headers {
-		found++
-		switch h.Key {
-		case headerTopic:
-			o.topic = string(h.Value)
-		case headerPartition:
-			o.partition = int32(number(h.Value, 32))
-		case headerOffset:
-			o.offset = number(h.Value, 64)
-		case headerTime:
-			o.at = engine.Millis(number(h.Value, 64))
-		default:
-			found--
+		o := origin{topic: string(l[0].Value), partition: int32(number(l[1], headerPartition, 32)), offset: number(l[2], headerOffset, 64)}
+		at, err := strconv.ParseInt(string(l[3].Value), 10, 64)
+		o.at = engine.Millis(at)
+		if l[0].Key == headerTopic && l[3].Key == headerTime && err == nil && o.partition >= 0 && o.offset >= 0 && slices.Contains(inputs, o.topic) {
+			return o, nil
 		}
 	}
-	if err != nil || found != 4 || !slices.Contains(inputs, o.topic) {
-		return origin{topic: r.Topic, partition: r.Partition, offset: r.Offset}, &schemas.BadInput{
-			Cause: schemas.CauseFormat, Detail: "the record on the repartition topic does not say where it comes from; only the engine may write there",
-		}
+	return origin{topic: r.Topic, partition: r.Partition, offset: r.Offset}, &schemas.BadInput{
+		Cause: schemas.CauseFormat, Detail: "the record on the repartition topic does not say where it comes from; only the engine may write there",
 	}
-	return o, nil
 }
 
 // forward sends a record to its customer's partition, through the repartition

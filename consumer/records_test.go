@@ -27,6 +27,7 @@ func TestForwarding(t *testing.T) {
 	at := g.now().Add(-time.Minute).Truncate(time.Millisecond)
 	r := g.event(plan.Purchase, customer, at, nil)
 	r.Partition, r.Key = 0, []byte("another key")
+	r.Headers = []kgo.RecordHeader{{Key: headerTopic, Value: []byte("web")}, {Key: headerOffset, Value: []byte("x")}} // a producer's own
 	erased := &kgo.Record{Topic: "profile", Partition: 0, Key: []byte(customer)}
 	misrouted := g.event(plan.Purchase, customer, at, nil)
 	in := g.start(rules, vfs.NewMem(), nil)

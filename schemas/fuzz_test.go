@@ -5,6 +5,7 @@ import (
 	"math/rand"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"unicode/utf8"
 
@@ -148,6 +149,60 @@ func FuzzSegment(f *testing.F) {
 		checkResult(t, &ev, rerr)
 		if rerr == nil && !json.Valid([]byte(value)) {
 			t.Errorf("an event of what is not JSON: %q", value)
+		}
+	})
+}
+
+// FuzzCloudEvent: any attributes, in the headers or around the payload.
+func FuzzCloudEvent(f *testing.F) {
+	f.Add("e", "/s", "2026-01-01T00:00:00Z", "c", []byte(`{"name":"n"}`))
+	f.Add("\x00", "\xff", "10000-01-01T00:00:00Z", "", []byte(`{"event_id":"x","customer_id":null,"name":"n"}`))
+	f.Add("e", "/s", "1.5e3", "c", []byte(`"data"`))
+	r := readerOf(f, nil, nil)
+	f.Fuzz(func(t *testing.T, id, source, at, subject string, payload []byte) {
+		headers := []Header{{"ce_specversion", []byte("1.0")}, {"ce_id", []byte(id)}, {"ce_source", []byte(source)},
+			{"ce_time", []byte(at)}, {"ce_subject", []byte(subject)}, {"ce_", nil}, {"content-type", []byte("application/json")}}
+		attrs, err := json.Marshal(map[string]any{"specversion": "1.0", "id": id, "source": source, "time": at, "subject": subject, "type": "t"})
+		if err != nil {
+			t.Skip()
+		}
+		structured := append([]byte(strings.TrimSuffix(string(attrs), "}")+`,"data":`), append(payload, '}')...)
+		if len(payload) == 0 {
+			return // a tombstone
+		}
+		for topic := range topics {
+			var ev engine.Event
+			_, err := r.Read(&Record{Topic: topic, Key: []byte("k"), Value: payload, Headers: headers}, &ev)
+			checkResult(t, &ev, err)
+			_, err = r.Read(&Record{Topic: topic, Key: []byte("k"), Value: structured}, &ev)
+			checkResult(t, &ev, err)
+			if err == nil && !json.Valid(structured) {
+				t.Errorf("an event of what is not JSON: %q", structured)
+			}
+		}
+	})
+}
+
+// FuzzRegistryAnswer: whatever a registry says of an id, a record with that id is
+// an event or bad input, or has to wait.
+func FuzzRegistryAnswer(f *testing.F) {
+	f.Add(mustText(f, InputName(plan.Web)), "events.web-value", []byte{2, 'e', 2, 2, 'c', 0})
+	f.Add(`"string"`, "", []byte{2, 'e'})
+	f.Add(`{"type":"record","name":"R","fields":[]}`, "other", []byte{})
+	base := readerOf(f, nil, nil)
+	f.Fuzz(func(t *testing.T, text, subject string, value []byte) {
+		reg := &fakeRegistry{texts: map[int]string{7: text}, subjects: map[int][]string{}}
+		if subject != "" {
+			reg.subjects[7] = []string{subject}
+		}
+		r := &Reader{cfg: base.cfg, targets: base.targets, writers: &writers{
+			registry: reg, subjects: []string{"events.web-value"}, own: base.writers.own,
+			byID: map[uint32]*writer{}, unknown: map[uint32]*atomic.Int64{},
+		}}
+		var ev engine.Event
+		for range 2 { // the second time from the cache
+			_, err := r.Read(&Record{Topic: "events.web", Key: []byte("k"), Value: confluent(7, value)}, &ev)
+			checkResult(t, &ev, err)
 		}
 	})
 }
