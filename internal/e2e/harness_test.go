@@ -22,6 +22,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
 )
 
 const root = "../.."
@@ -61,8 +62,20 @@ const session = 2 * time.Second
 
 func startBroker(t *testing.T, topics ...string) broker {
 	t.Helper()
+	return startBrokerFor(t, "", "", topics...)
+}
+
+// startBrokerFor starts a broker at which only user may log in, or everybody if
+// it is empty.
+func startBrokerFor(t *testing.T, user, password string, topics ...string) broker {
+	t.Helper()
 	cmd := exec.Command(program(t, "devkafka"), "--kafka", "127.0.0.1:0", "--registry", "127.0.0.1:0",
 		"--data", t.TempDir(), "--topics", strings.Join(topics, ","), "--min-session", "1s")
+	login := kgo.SASL()
+	if user != "" {
+		cmd.Args = append(cmd.Args, "--user", user+":"+password)
+		login = kgo.SASL(scram.Auth{User: user, Pass: password}.AsSha256Mechanism())
+	}
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -89,7 +102,7 @@ func startBroker(t *testing.T, topics ...string) broker {
 		}
 	}
 	go io.Copy(io.Discard, out)
-	if b.cl, err = kgo.NewClient(kgo.SeedBrokers(b.kafka), kgo.ManualFlushing(), kgo.MaxBufferedRecords(1<<20), kgo.ProducerBatchMaxBytes(1<<20)); err != nil {
+	if b.cl, err = kgo.NewClient(kgo.SeedBrokers(b.kafka), kgo.ManualFlushing(), kgo.MaxBufferedRecords(1<<20), kgo.ProducerBatchMaxBytes(1<<20), login); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.cl.Close)
@@ -259,6 +272,9 @@ type process struct {
 	*os.Process
 	done chan struct{} // closed when it has ended
 	err  error         // how, once done is closed
+
+	log  string // its log, and where its part begins
+	from int64
 }
 
 // running reports whether the process has not ended.
@@ -293,6 +309,13 @@ func (p *process) kill(t *testing.T) {
 // stop ends the process with SIGTERM, which must take less than 10 s and end well.
 func (p *process) stop(t *testing.T) time.Duration {
 	t.Helper()
+	// A program that has not come to main does not know of signals yet. Every run
+	// warns that the topics have one replica.
+	for end := time.Now().Add(20 * time.Second); p.running() && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if s, err := os.Stat(p.log); err == nil && s.Size() > p.from {
+			break
+		}
+	}
 	start := time.Now()
 	p.Signal(syscall.SIGTERM)
 	select {
@@ -316,12 +339,16 @@ func (e *instance) start(t *testing.T, args ...string) *process {
 		t.Fatal(err)
 	}
 	defer log.Close()
+	info, err := log.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.Command(e.program, append([]string{"run", "-c", e.config}, args...)...)
 	cmd.Stdout, cmd.Stderr, cmd.Env = log, log, append(os.Environ(), e.env...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p := &process{Process: cmd.Process, done: make(chan struct{})}
+	p := &process{Process: cmd.Process, done: make(chan struct{}), log: e.log, from: info.Size()}
 	go func() {
 		p.err = cmd.Wait()
 		close(p.done)
