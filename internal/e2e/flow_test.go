@@ -75,7 +75,8 @@ func (f *flow) rest(t *testing.T) {
 	f.next = len(f.l)
 }
 
-// commits publishes until the app has committed again, which p must live to see.
+// commits publishes until the changelog has become longer, which ps must live to
+// see: somebody has committed, or fenced somebody else.
 func (f *flow) commits(t *testing.T, app string, bound int, ps ...*process) time.Duration {
 	t.Helper()
 	start := time.Now()
