@@ -121,16 +121,14 @@ func independent(t *testing.T, path, at string) map[string]int {
 	return n
 }
 
-// load publishes the purchases to a new broker.
-func load(t *testing.T, l []purchase) broker {
+// load publishes purchases.
+func (b broker) load(t *testing.T, l []purchase) {
 	t.Helper()
-	b := startBroker(t, "events.purchase:4")
 	var buf bytes.Buffer
 	for _, p := range l {
 		fmt.Fprintf(&buf, "%s\t%s\n", p.customer, p.event(""))
 	}
 	b.publish(t, "events.purchase", buf.Bytes())
-	return b
 }
 
 // replayed returns what `segmill replay` says of the same events.
@@ -169,7 +167,8 @@ func split(l []change) (memberships, triggers []change) {
 func TestCDNOW(t *testing.T) {
 	path := cdnow(t)
 	l := readPurchases(t, path)
-	b := load(t, l)
+	b := startBroker(t, "events.purchase:4")
+	b.load(t, l)
 	newInstance(t, b, "cdnow", "testdata/cdnow.yaml", "").finish(t, "--until", end)
 	got, fired := b.consume(t, "cdnow.changes"), b.consume(t, "cdnow.triggers")
 	for _, at := range ends {
@@ -188,21 +187,22 @@ func TestCDNOW(t *testing.T) {
 func TestCDNOWKilled(t *testing.T) {
 	path := cdnow(t)
 	l := readPurchases(t, path)
-	b := load(t, l)
-	seed := seedOf(t)
-	r := rand.New(rand.NewPCG(seed, 0))
+	b := startBroker(t, "events.purchase:4")
+	r := rand.New(rand.NewPCG(seedOf(t), 0))
 	e := newInstance(t, b, "killed", "testdata/cdnow.yaml", "commit_interval: 10ms\n")
-	for kills := 0; kills < 10; {
+	const kills = 10
+	for k := range kills {
+		// Each has something new to do, and none comes to an end.
+		b.load(t, l[len(l)*k/kills:len(l)*(k+1)/kills])
 		before := b.written(t, "killed.changelog")
-		p := e.start(t, "--until", end)
-		// It is killed at a random moment after it has begun to commit.
+		p := e.start(t)
+		// It is killed at a random moment after it has begun to write.
 		for p.running() && b.written(t, "killed.changelog") == before {
 			time.Sleep(2 * time.Millisecond)
 		}
 		time.Sleep(time.Duration(r.IntN(30_000)) * time.Microsecond)
 		p.kill(t)
-		kills++
-		t.Logf("kill %d, after %d records of the changelog", kills, b.written(t, "killed.changelog")-before)
+		t.Logf("kill %d, after %d records of the changelog", k+1, b.written(t, "killed.changelog")-before)
 	}
 	e.finish(t, "--until", end)
 	memberships, triggers := split(replayed(t, l, "killed"))

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -100,6 +101,37 @@ func (f *flow) instance(t *testing.T, app, rules string) *instance {
 	e.replaceTopics(t, fmt.Sprintf(allTopics, app))
 	e.replace(t, "session_timeout: 6s", "session_timeout: "+session.String())
 	return e
+}
+
+// shared publishes until the group has shared out all partitions among n members
+// and is at rest.
+func (f *flow) shared(t *testing.T, app string, n, bound int) {
+	t.Helper()
+	var last string
+	defer func() {
+		if t.Failed() {
+			t.Log("the group is ", last)
+		}
+	}()
+	f.until(t, bound, "a group at rest", func() bool {
+		groups, err := f.b.adm.DescribeGroups(context.Background(), app)
+		g := groups[app]
+		partitions, idle := 0, 0
+		for _, m := range g.Members {
+			a, _ := m.Assigned.AsConsumer()
+			had := partitions
+			if a != nil {
+				for _, topic := range a.Topics {
+					partitions += len(topic.Partitions)
+				}
+			}
+			if partitions == had {
+				idle++
+			}
+		}
+		last = fmt.Sprintf("%s: %d members, %d of them without partitions, %d partitions (%v)", g.State, len(g.Members), idle, partitions, err)
+		return err == nil && g.State == "Stable" && len(g.Members) == n && idle == 0 && partitions == 4
+	})
 }
 
 // newFlow returns a broker with the inputs, and a flow to it.

@@ -43,9 +43,15 @@ func (m *members) act(t *testing.T) {
 	}
 }
 
-// stopAll stops who runs.
+// stopAll stops everybody. Those that were killed come back once more, so that
+// their names leave the group.
 func (m *members) stopAll(t *testing.T) {
 	t.Helper()
+	for i, p := range m.ps {
+		if p == nil {
+			m.ps[i] = m.es[i].start(t)
+		}
+	}
 	for i, p := range m.ps {
 		if p != nil {
 			p.stop(t)
