@@ -96,8 +96,13 @@ func (f fault) changesNothing(t *testing.T, opts ...kfake.Opt) {
 // createTopics makes the topics of the engine, so that faults can name them.
 func (g *rig) createTopics() {
 	g.Helper()
-	for _, topic := range []string{app + ".changelog", app + ".repartition", app + ".dlq", "changes", "triggers"} {
-		if err := g.broker.CreateTopic(topic, g.n, nil); err != nil {
+	c := Config{App: app, Changes: "changes", Triggers: "triggers"}
+	for topic, settings := range ownTopics(&c) {
+		plain := map[string]string{}
+		for k, v := range settings {
+			plain[k] = *v
+		}
+		if err := g.broker.CreateTopic(topic, g.n, plain); err != nil {
 			g.Fatal(err)
 		}
 	}

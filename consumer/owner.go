@@ -35,10 +35,11 @@ type Owner struct {
 	kill   context.CancelFunc
 	failed chan error
 
-	mu     sync.Mutex
-	tasks  map[int32]*running
-	joined bool // the group has told us what is ours
-	rate   rate
+	mu      sync.Mutex
+	tasks   map[int32]*running
+	joined  bool   // the group has told us what is ours
+	refused string // why it has not, "" if nothing is known
+	rate    rate
 }
 
 // running is a task with its goroutine.
@@ -251,6 +252,7 @@ func (o *Owner) poll(ctx context.Context, group *kgo.Client) {
 		for _, e := range group.PollFetches(ctx).Errors() {
 			if ctx.Err() == nil {
 				o.cfg.Logger.Warn("group", "group", o.cfg.App, "error", e.Err)
+				o.outside(e.Err)
 				select {
 				case <-ctx.Done():
 				case <-time.After(time.Second): // no spinning on an error that stays
@@ -260,9 +262,22 @@ func (o *Owner) poll(ctx context.Context, group *kgo.Client) {
 	}
 }
 
+// outside notes why this instance is not in the group, until the group next tells
+// it what is its own.
+func (o *Owner) outside(err error) {
+	var out *kgo.ErrGroupSession
+	if !errors.As(err, &out) {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.refused = fmt.Sprintf("group %s: %v", o.cfg.App, out.Unwrap())
+}
+
 func (o *Owner) assigned(parts []int32) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.refused = ""
 	o.joined = true
 	for _, p := range parts {
 		if p >= o.partitions {

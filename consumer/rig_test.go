@@ -56,6 +56,8 @@ type rig struct {
 
 	delivery Delivery
 	repeats  int // effects that a reader saw again
+
+	compacted bool // the changelog has gaps
 }
 
 // newRig starts a broker with the inputs. Options come after those that all share.

@@ -18,6 +18,8 @@ type Status struct {
 	// Ready: the group has assigned partitions, or told us that none is ours, and
 	// every one of ours is running.
 	Ready bool
+	// Refused is why this instance is not in its group, "" if nothing is known.
+	Refused string
 	// Joining is what this instance does before it takes any partition, "" if
 	// nothing.
 	Joining string
@@ -39,7 +41,7 @@ func (o *Owner) Status() Status {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	st := Status{
-		Ready: o.joined, Clock: engine.Never, ClockStopped: !o.guard.ok(),
+		Ready: o.joined && o.refused == "", Refused: o.refused, Clock: engine.Never, ClockStopped: !o.guard.ok(),
 		EventsPerSecond: o.rate.perSecond, Partitions: o.partitions,
 	}
 	if !o.joined && o.standbys != nil {
@@ -90,6 +92,7 @@ const progressInterval = time.Second
 func (o *Owner) progress(ctx context.Context) {
 	adm := kadm.NewClient(o.admin)
 	committed := map[int32]uint64{} // seq by task
+	told := false                   // that it does not work
 	// Another Owner of this process would not know whose gauges these were.
 	defer o.cfg.Metrics.lag.Reset()
 	tick := time.NewTicker(progressInterval)
@@ -118,9 +121,13 @@ func (o *Owner) progress(ctx context.Context) {
 			continue
 		}
 		if err := adm.CommitAllOffsets(ctx, o.cfg.progressGroup(), offsets); err != nil {
-			o.cfg.Logger.Debug("progress not committed", "error", err)
+			if !told {
+				told = true
+				o.cfg.Logger.Warn("progress not committed: tools do not see the lag", "group", o.cfg.progressGroup(), "error", err)
+			}
 			continue
 		}
+		told = false
 		for _, t := range tasks {
 			committed[t.Partition] = t.Seq
 		}

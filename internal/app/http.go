@@ -23,6 +23,9 @@ func missing(st consumer.Status) string {
 		return ""
 	}
 	var b strings.Builder
+	if st.Refused != "" {
+		b.WriteString(st.Refused + "\n")
+	}
 	for _, t := range st.Tasks {
 		switch {
 		case t.State == consumer.Running || t.State == consumer.Finished:
