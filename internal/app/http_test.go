@@ -42,6 +42,7 @@ func TestHandler(t *testing.T) {
 			}},
 		}}, 503, "partition 3: restoring 1,200,000 of 4,000,000 records, 210,000/s, about 13 s left\n"},
 		{"joining", consumer.Status{Joining: "copying\ncopy of partition 1: loading"}, 503, "copying\ncopy of partition 1: loading\n"},
+		{"refused", consumer.Status{Refused: "group shop: GROUP_AUTHORIZATION_FAILED"}, 503, "group shop: GROUP_AUTHORIZATION_FAILED\n"},
 		{"all run", consumer.Status{Ready: true, Tasks: []consumer.TaskStatus{{State: consumer.Running}}}, 200, "ok\n"},
 		{"none is ours", consumer.Status{Ready: true}, 200, "ok\n"},
 	} {

@@ -1,11 +1,13 @@
 package app
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"net"
 	"os"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
@@ -17,11 +19,10 @@ import (
 func (k *KafkaConfig) options() ([]kgo.Opt, error) {
 	opts := []kgo.Opt{kgo.SeedBrokers(k.Brokers...), kgo.ClientID("segmill")}
 	if k.TLS != nil {
-		conf, err := k.TLS.load()
-		if err != nil {
+		if _, err := k.TLS.load(); err != nil {
 			return nil, err
 		}
-		opts = append(opts, kgo.DialTLSConfig(conf))
+		opts = append(opts, kgo.Dialer(k.TLS.dial))
 	}
 	if s := k.SASL; s != nil {
 		auth := scram.Auth{User: s.User, Pass: string(s.Password)}
@@ -36,6 +37,20 @@ func (k *KafkaConfig) options() ([]kgo.Opt, error) {
 	}
 	return opts, nil
 }
+
+// dial connects with the files as they are now: certificates are renewed while the
+// engine runs.
+func (t *TLSConfig) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	conf, err := t.load()
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: err} // to be tried again
+	}
+	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: dialTimeout}, Config: conf}
+	return d.DialContext(ctx, network, addr)
+}
+
+// dialTimeout is how long a connection may take, as in the client library.
+const dialTimeout = 10 * time.Second
 
 // load reads the files. Without a CA the system's are used.
 func (t *TLSConfig) load() (*tls.Config, error) {
