@@ -53,6 +53,11 @@ func (t *Task) acquire(ctx context.Context) (*session, error) {
 	if err := s.checkPosition(); err != nil {
 		return s, err
 	}
+	if s.pos.Seq == 0 {
+		if err := s.checkOthers(ctx); err != nil {
+			return s, err
+		}
+	}
 	if err := s.placeInputs(ctx); err != nil {
 		return s, err
 	}
@@ -105,11 +110,65 @@ func (s *session) checkPosition() error {
 		return nil
 	}
 	if p.Partitions != s.t.o.partitions {
-		return fatal("the state of %s was written for %d partitions, and the inputs now have %d: records of a customer would go to another partition than its state; go back to topics of %d partitions, or move the state to %d with segmill state reshard",
-			s.cfg.App, p.Partitions, s.t.o.partitions, p.Partitions, s.t.o.partitions)
+		return s.otherCount(p.Partitions)
 	}
 	if p.App != s.cfg.App {
 		return fatal("the changelog %s was written by %q and not by %q", s.cfg.changelog(), p.App, s.cfg.App)
+	}
+	return nil
+}
+
+func (s *session) otherCount(was int32) error {
+	n := s.t.o.partitions
+	return fatal("the state of %s was written for %d partitions, and the inputs now have %d: records of a customer would go to another partition than their state; go back to topics of %d partitions, or move the state with segmill state reshard",
+		s.cfg.App, was, n, was)
+}
+
+// checkOthers makes sure, for a partition that has never run, that those that have
+// run were as many as there are now: somebody may have added partitions to all
+// topics, the changelog too. The lowest partition that has run tells.
+func (s *session) checkOthers(ctx context.Context) error {
+	o, changelog := s.t.o, s.cfg.changelog()
+	var others []int32
+	for p := range o.partitions {
+		if p != s.t.n {
+			others = append(others, p)
+		}
+	}
+	if len(others) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, acquireTimeout)
+	defer cancel()
+	first, err := listOffsets(ctx, o.admin, []string{changelog}, others, lastStable, atStart)
+	if err != nil {
+		return err
+	}
+	end, err := listOffsets(ctx, o.admin, []string{changelog}, others, lastStable, atEnd)
+	if err != nil {
+		return err
+	}
+	for _, p := range others {
+		from, to := first[changelog][p], end[changelog][p]
+		if from >= to {
+			continue
+		}
+		var last *Position
+		_, err := o.readRange(ctx, changelog, p, max(from, to-restoreChunk), to, func(r *kgo.Record) (err error) {
+			if string(r.Key) == positionKey {
+				last, err = decodePosition(r.Value)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if last != nil {
+			if last.Partitions != o.partitions {
+				return s.otherCount(last.Partitions)
+			}
+			return nil
+		}
 	}
 	return nil
 }

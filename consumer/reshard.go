@@ -163,7 +163,6 @@ func (o *Reshard) begin(ctx context.Context) (r *resharding, err error) {
 		return r, fmt.Errorf("topic %s: %w (is the app of the old configuration right?)", changelog, err)
 	}
 	r.old.partitions = topics[changelog].partitions
-	r.done.From = r.old.partitions
 	r.old.verifier = newVerifier(r.old)
 	for p := range r.old.partitions {
 		t := newTask(r.old, p)
@@ -175,11 +174,33 @@ func (o *Reshard) begin(ctx context.Context) (r *resharding, err error) {
 		if err := s.restore(ctx); err != nil {
 			return r, fmt.Errorf("partition %d: restore: %w", p, err)
 		}
-		if err := s.checkPosition(); err != nil {
-			return r, err
+	}
+	return r, r.countOld()
+}
+
+// countOld finds out how many partitions the old application had. Its changelog may
+// have grown since; nothing may have run on what was added.
+func (r *resharding) countOld() error {
+	n := r.old.partitions
+	for _, s := range r.sessions {
+		if s.pos.Seq > 0 {
+			n = min(n, s.pos.Partitions)
 		}
 	}
-	return r, nil
+	for _, s := range r.sessions[n:] {
+		if s.pos.Seq > 0 {
+			return fmt.Errorf("partition %d of %s has run, and others were written for %d partitions: the state can't be moved", s.t.n, r.From.App, n)
+		}
+		s.close()
+	}
+	r.old.partitions, r.done.From, r.sessions = n, n, r.sessions[:n]
+	for _, s := range r.sessions {
+		s.route = newRouter(n)
+		if err := s.checkPosition(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *resharding) close() {
