@@ -165,7 +165,7 @@ func (x *chaos) judge(settled engine.Millis) {
 		App:   chaosApp, Inputs: chaosInputs, Changes: "changes", Triggers: "triggers",
 		Spec: x.rules.Set.Spec, Engine: x.rules.Engine, Read: x.reader.Read, Zones: app.Zones(),
 		Clock: consumer.WallClock, Grace: engine.Millis(chaosGrace.Milliseconds()), Settled: settled,
-		Horizon: engine.Millis(x.now().Add(12 * time.Hour).UnixMilli()), Compacted: x.compacted,
+		Horizon: engine.Millis(x.now().Add(12 * time.Hour).UnixMilli()), Compacted: x.compacted, AtLeastOnce: x.atLeastOnce,
 		Skew:   engine.Millis(chaosSkew.Milliseconds()),
 		Exact:  func(customer string) bool { return !x.load.tainted[customer] },
 		Stores: stores,
@@ -219,7 +219,7 @@ func (x *chaos) String() string {
 	for _, b := range []struct {
 		is   bool
 		name string
-	}{{x.static, " static"}, {x.compacted, " compacted"}, {x.forwards, " misplaced"}} {
+	}{{x.static, " static"}, {x.compacted, " compacted"}, {x.forwards, " misplaced"}, {x.atLeastOnce, " at least once"}, {x.standby > 0, " standby"}} {
 		if b.is {
 			more += b.name
 		}

@@ -104,6 +104,9 @@ func (l *life) config(log *slog.Logger) consumer.Config {
 	if x.static {
 		cfg.Group.Instance = fmt.Sprintf("n%d", l.n.id)
 	}
+	if cfg.Standby = x.standby; x.atLeastOnce {
+		cfg.Delivery = consumer.AtLeastOnce
+	}
 	cfg.FailAt(l.at)
 	return cfg
 }

@@ -66,6 +66,9 @@ type chaos struct {
 	forwards  bool // some records are on wrong partitions
 	static    bool // instances keep their names
 	compacted bool
+	// atLeastOnce: without transactions.
+	atLeastOnce bool
+	standby     int // copies of each partition
 
 	broker  *kfake.Cluster
 	admin   *kgo.Client
@@ -162,7 +165,12 @@ func runChaos(t *testing.T, seed int64) *chaos {
 	x := &chaos{
 		seed: seed, rng: rand.New(rand.NewPCG(uint64(seed), 1)), begin: time.Now(),
 		events: seed%2 == 1, forwards: seed%4 != 1, static: seed/2%2 == 1, compacted: seed%3 == 0,
+		atLeastOnce: seed%3 == 1, // not compacted: the broker would not wait min.compaction.lag.ms
+
 		faults: map[string]int{}, dead: map[string]time.Time{},
+	}
+	if x.static && seed%5 < 3 {
+		x.standby = 1
 	}
 	x.log = slog.New(slog.NewTextHandler(x, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if err := x.prepare(); err != nil {
