@@ -27,9 +27,13 @@ func TestFrozen(t *testing.T) {
 	var moved []time.Duration
 	for k := range freezes {
 		bound := len(f.l) * (k + 1) / (freezes + 1)
-		some := bound - len(f.l)/(2*freezes) // the rest is for who is left
-		f.shared(t, "frozen", 2, some)
-		f.during(t, time.Duration(r.IntN(100))*time.Millisecond, some)
+		part := len(f.l) / (4 * freezes)
+		f.shared(t, "frozen", 2, bound-3*part)
+		// It freezes in the middle of what it does with these, at best before the end
+		// of a transaction; the others are for who is left.
+		f.b.publishFacts(t, f.l[f.next:f.next+2*part])
+		f.next += 2 * part
+		time.Sleep(time.Duration(r.IntN(15_000)) * time.Microsecond)
 		i := r.IntN(2)
 		ps[i].Signal(syscall.SIGSTOP)
 		start := time.Now()
