@@ -47,6 +47,10 @@ func (x *chaos) plan() []string {
 	var all []string
 	for _, kind := range slices.Sorted(maps.Keys(faultKinds)) {
 		switch kind {
+		case "end: answer lost", "end: applied, error", "end: refused", "init producer error":
+			if !x.atLeastOnce {
+				all = append(all, kind)
+			}
 		case "compaction":
 			if x.compacted {
 				all = append(all, kind, kind, kind)
@@ -148,6 +152,7 @@ func (x *chaos) freeze() (string, bool) {
 	}
 	l.stuck.Store(x.rng.IntN(2) == 0)
 	more := time.Duration(x.rng.Int64N(int64(300 * time.Millisecond)))
+	deaf := time.Duration(x.rng.IntN(2)) * time.Duration(x.rng.Int64N(int64(400*time.Millisecond)))
 	l.wire.freeze()
 	x.later(l.n, func() error {
 		start := time.Now()
@@ -160,9 +165,11 @@ func (x *chaos) freeze() (string, bool) {
 		x.note("thawed after %v %s %v", time.Since(start).Round(time.Millisecond), l.clientID, err)
 		l.wire.thaw()
 		l.stuck.Store(false)
+		time.Sleep(deaf)
+		l.wire.hear()
 		return nil
 	})
-	return fmt.Sprintf("%s, its tasks too: %v", l.clientID, l.stuck.Load()), true
+	return fmt.Sprintf("%s, its tasks too: %v, then deaf for %v", l.clientID, l.stuck.Load(), deaf), true
 }
 
 func (x *chaos) lie(asError, cut int) (string, bool) {
@@ -178,7 +185,7 @@ func (x *chaos) lie(asError, cut int) (string, bool) {
 func (x *chaos) fault(f kfake.Fault, errs ...*kerr.Error) (string, bool) {
 	f.Err, f.Count = errs[x.rng.IntN(len(errs))], 1+x.rng.IntN(2)
 	x.handles = append(x.handles, x.broker.Fault(f))
-	return fmt.Sprint(f.Err.Message, " x", f.Count), true
+	return fmt.Sprint(f.Topic, " ", f.Err.Message, " x", f.Count), true
 }
 
 func (x *chaos) refuseEnd() (string, bool) {
@@ -188,9 +195,8 @@ func (x *chaos) refuseEnd() (string, bool) {
 
 // refuseProduce leaves the load's own producer alone.
 func (x *chaos) refuseProduce() (string, bool) {
-	return x.fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, When: func(r kmsg.Request) bool {
-		return r.(*kmsg.ProduceRequest).TransactionID != nil
-	}}, kerr.UnknownServerError, kerr.NotEnoughReplicas, kerr.NotEnoughReplicasAfterAppend, kerr.NotLeaderForPartition,
+	topic := []string{chaosApp + ".changelog", "changes", "triggers"}[x.rng.IntN(3)]
+	return x.fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: topic}, kerr.UnknownServerError, kerr.NotEnoughReplicas, kerr.NotEnoughReplicasAfterAppend, kerr.NotLeaderForPartition,
 		kerr.RequestTimedOut, kerr.PolicyViolation, kerr.InvalidProducerEpoch, kerr.KafkaStorageError)
 }
 
@@ -258,9 +264,18 @@ func (x *chaos) dieAt(diskLost bool) (string, bool) {
 	l.dropsDisk.Store(diskLost)
 	l.points.Store(point, times)
 	if slices.Index(consumer.Points, point) < 4 {
-		l.wire.liar.Lie(1, 0)
+		x.stumble(l)
 	}
 	return l.clientID + " " + point, true
+}
+
+// stumble makes an instance acquire a partition anew.
+func (x *chaos) stumble(l *life) {
+	if x.atLeastOnce {
+		x.fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: chaosApp + ".changelog"}, kerr.UnknownServerError)
+	} else {
+		l.wire.liar.Lie(1, 0)
+	}
 }
 
 // compact compacts when no transaction is open: kfake would take what is not

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"regexp"
 	"runtime/pprof"
 	"slices"
 	"strings"
@@ -177,6 +178,7 @@ func (x *chaos) judge(settled engine.Millis) {
 	if x.report, err = checker.Check(context.Background(), cfg); err != nil {
 		x.fail("%v", err)
 	}
+	x.showOutputs(cfg)
 	for _, s := range stores {
 		if err := s.Close(); err != nil {
 			x.fail("%v", err)
@@ -186,6 +188,33 @@ func (x *chaos) judge(settled engine.Millis) {
 		x.fail("the load: %v", x.load.failed)
 	}
 	x.restoreFromNothing()
+}
+
+var customerPattern = regexp.MustCompile(`\b[cv]\d+\b`)
+
+// showOutputs writes down everything that the customers of violations were told.
+func (x *chaos) showOutputs(cfg checker.Config) {
+	if x.report == nil || x.report.Count() == 0 {
+		return
+	}
+	h, err := checker.Load(context.Background(), cfg)
+	if err != nil {
+		x.fail("%v", err)
+		return
+	}
+	shown := map[string]bool{}
+	for _, v := range x.report.Violations {
+		shown[customerPattern.FindString(v.Text)] = len(shown) < 3
+	}
+	for _, topic := range []string{cfg.Changes, cfg.Triggers} {
+		for _, l := range h.Topics[topic] {
+			for _, r := range l {
+				if shown[string(r.Key)] {
+					x.note("%s/%d@%d producer %d epoch %d at %v: %s", topic, r.Partition, r.Offset, r.ProducerID, r.ProducerEpoch, r.Timestamp.Format("15:04:05.000"), r.Value)
+				}
+			}
+		}
+	}
 }
 
 // restoreFromNothing starts one instance on an empty disk: it verifies what it

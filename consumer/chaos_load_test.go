@@ -142,7 +142,7 @@ func (l *load) one(at engine.Millis) (*kgo.Record, func(*kgo.Record, error)) {
 	if r.Value != nil {
 		l.known[customer] = true
 	}
-	if x.events && dice >= 25 && dice < 35 {
+	if x.events && dice >= 25 && dice < 35 && (r.Value != nil || !x.atLeastOnce) { // receipts at one instant have one id
 		l.kinds["repeats"]++
 		l.memory = append(l.memory, r) // taken up by preload
 	}

@@ -117,7 +117,7 @@ func (l *life) at(task int32, point string) error {
 		l.n.x.hold.Wait() // while the broker compacts
 	}
 	if l.stuck.Load() {
-		if err := l.wire.wait(nil); err != nil {
+		if err := l.wire.wait(nil, false); err != nil {
 			return err
 		}
 	}

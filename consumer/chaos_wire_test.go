@@ -2,10 +2,13 @@ package consumer_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/segmill/segmill/consumer"
 )
@@ -16,10 +19,12 @@ import (
 type wire struct {
 	liar consumer.Liar
 
-	mu     sync.Mutex
-	conns  map[*wireConn]bool
-	thawed chan struct{} // closed when it thaws, nil if it is not frozen
-	dead   bool
+	mu    sync.Mutex
+	conns map[*wireConn]bool
+	// thawed is closed when it thaws, nil if it is not frozen; told is the same for
+	// the connections over which the instance hears of its group.
+	thawed, told chan struct{}
+	dead         bool
 }
 
 var errDead = errors.New("the instance is dead")
@@ -27,7 +32,7 @@ var errDead = errors.New("the instance is dead")
 func newWire() *wire { return &wire{conns: map[*wireConn]bool{}} }
 
 func (w *wire) dial(ctx context.Context, network, host string) (net.Conn, error) {
-	if err := w.wait(ctx.Done()); err != nil {
+	if err := w.wait(ctx.Done(), false); err != nil {
 		return nil, err
 	}
 	c, err := (&net.Dialer{}).DialContext(ctx, network, host)
@@ -47,32 +52,37 @@ func (w *wire) dial(ctx context.Context, network, host string) (net.Conn, error)
 }
 
 // wait waits while the wire is frozen.
-func (w *wire) wait(closed <-chan struct{}) error {
-	w.mu.Lock()
-	thawed, dead := w.thawed, w.dead
-	w.mu.Unlock()
-	if dead {
-		return errDead
-	}
-	if thawed == nil {
-		return nil
-	}
-	select {
-	case <-thawed:
-		return w.wait(closed)
-	case <-closed:
-		return net.ErrClosed
+func (w *wire) wait(closed <-chan struct{}, group bool) error {
+	for {
+		w.mu.Lock()
+		thawed, dead := w.thawed, w.dead
+		if group {
+			thawed = w.told
+		}
+		w.mu.Unlock()
+		if dead {
+			return errDead
+		}
+		if thawed == nil {
+			return nil
+		}
+		select {
+		case <-thawed:
+		case <-closed:
+			return net.ErrClosed
+		}
 	}
 }
 
 func (w *wire) freeze() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.thawed == nil {
-		w.thawed = make(chan struct{})
-	}
+	w.thawed, w.told = make(chan struct{}), make(chan struct{})
 }
 
+// thaw lets everything pass again, but for what the instance would hear of its
+// group: that comes with hear. In between it does not know that it has lost its
+// partitions.
 func (w *wire) thaw() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -82,10 +92,13 @@ func (w *wire) thaw() {
 	}
 }
 
-func (w *wire) frozen() bool {
+func (w *wire) hear() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.thawed != nil
+	if w.told != nil {
+		close(w.told)
+		w.told = nil
+	}
 }
 
 // cut ends every connection after some more bytes.
@@ -105,6 +118,7 @@ func (w *wire) die() {
 	w.conns = map[*wireConn]bool{}
 	w.mu.Unlock()
 	w.thaw()
+	w.hear()
 	for c := range conns {
 		_ = c.Close()
 	}
@@ -115,25 +129,32 @@ type wireConn struct {
 	net.Conn
 	w      *wire
 	left   atomic.Int64 // bytes until it is cut, -1 if it is not to be
+	group  atomic.Bool  // requests about the group go over it
 	once   sync.Once
 	closed chan struct{}
 }
 
 // Read gives on what has come, unless the wire has frozen meanwhile.
 func (c *wireConn) Read(p []byte) (int, error) {
-	if err := c.w.wait(c.closed); err != nil {
+	if err := c.w.wait(c.closed, c.group.Load()); err != nil {
 		return 0, err
 	}
 	n, err := c.Conn.Read(p)
-	if werr := c.w.wait(c.closed); werr != nil {
+	if werr := c.w.wait(c.closed, c.group.Load()); werr != nil {
 		return 0, werr
 	}
 	return n, errors.Join(err, c.spend(n))
 }
 
-// Write sends, if need be a part only.
+// Write sends, if need be a part only. A request begins with its size and key.
 func (c *wireConn) Write(p []byte) (int, error) {
-	if err := c.w.wait(c.closed); err != nil {
+	if len(p) > 6 {
+		switch kmsg.Key(binary.BigEndian.Uint16(p[4:])) {
+		case kmsg.JoinGroup, kmsg.SyncGroup, kmsg.Heartbeat:
+			c.group.Store(true)
+		}
+	}
+	if err := c.w.wait(c.closed, c.group.Load()); err != nil {
 		return 0, err
 	}
 	if left := c.left.Load(); left >= 0 && left < int64(len(p)) {

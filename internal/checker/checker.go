@@ -81,7 +81,9 @@ type Config struct {
 	// Compacted: the changelog was compacted, so positions may be missing (I4).
 	Compacted bool
 	// AtLeastOnce allows an output, dead letter or forward that stands there again
-	// exactly as before, and nothing else.
+	// exactly as before, and nothing else. Customers that I6 leaves out are not
+	// judged by what they were told at all: a late record can be told as of one
+	// instant by a batch that came to nothing, and as of another by the next.
 	AtLeastOnce bool
 	// Skew is how far wall clocks of instances were apart (I7).
 	Skew engine.Millis
@@ -197,7 +199,22 @@ type part struct {
 }
 
 // told is what a customer was told.
-type told struct{ changes, triggers []*output }
+type told struct {
+	changes, triggers []*output
+	// doubts are violations if the customer can be judged record for record.
+	doubts []Violation
+}
+
+// doubt notes a violation in what a customer was told. Delivered at least once,
+// records whose instant is decided by when they are taken may be told twice in two
+// ways, so only customers count of whom every telling is the same.
+func (j *judgement) doubt(t *told, invariant, format string, args ...any) {
+	if j.cfg.AtLeastOnce {
+		t.doubts = append(t.doubts, Violation{invariant, fmt.Sprintf(format, args...)})
+	} else {
+		j.violate(invariant, format, args...)
+	}
+}
 
 // Judge judges topics that have been read. An error means that something is not
 // what an engine writes, so that nothing can be said of it.

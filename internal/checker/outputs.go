@@ -129,7 +129,7 @@ func (j *judgement) outputsOf(topic string, seen map[string]*output) (map[int32]
 				// Erased twice while the clock stood: two receipts that say the same. Whether
 				// there had to be two, I6 knows.
 				if o.Action != "erased" || before.text() != o.text() {
-					j.violate("I1", "%v: its id %s is that of %v", o, o.id(), before)
+					j.doubt(j.parts[p].of(o.Customer), "I1", "%v: its id %s is that of %v", o, o.id(), before)
 				}
 			}
 			seen[o.id()] = o
@@ -147,8 +147,8 @@ func (j *judgement) judgeSequences(context.Context) error {
 		part := j.parts[p]
 		for _, customer := range slices.Sorted(maps.Keys(part.told)) {
 			t := part.told[customer]
-			erasures := j.judgeChanges(t.changes)
-			j.judgeTriggers(t.triggers, erasures)
+			erasures := j.judgeChanges(t)
+			j.judgeTriggers(t, erasures)
 		}
 	}
 	return nil
@@ -156,25 +156,25 @@ func (j *judgement) judgeSequences(context.Context) error {
 
 // judgeChanges judges the changes of one customer and returns how often it was
 // erased.
-func (j *judgement) judgeChanges(l []*output) (erasures int) {
+func (j *judgement) judgeChanges(t *told) (erasures int) {
 	last := map[string]*output{}
 	var before *output
-	for _, o := range l {
+	for _, o := range t.changes {
 		if before != nil && o.at() < before.at() {
-			j.violate("I1", "%v: earlier than %v", o, before)
+			j.doubt(t, "I1", "%v: earlier than %v", o, before)
 		}
 		before = o
 		if o.Action == "erased" {
 			erasures++
 			for _, e := range last {
 				if e.Action == "entered" {
-					j.violate("I1", "%v: still a member by %v", o, e)
+					j.doubt(t, "I1", "%v: still a member by %v", o, e)
 				}
 			}
 			clear(last)
 			before = nil // a late event of the new customer may be older
 			if o.Segment != "" || o.Sequence != 0 {
-				j.violate("I1", "%v: a receipt has neither segment nor sequence", o)
+				j.doubt(t, "I1", "%v: a receipt has neither segment nor sequence", o)
 			}
 			continue
 		}
@@ -183,7 +183,7 @@ func (j *judgement) judgeChanges(l []*output) (erasures int) {
 			seq, action = e.Sequence, e.Action
 		}
 		if o.Sequence != seq+1 || o.Action == action || (o.Action != "entered" && o.Action != "exited") {
-			j.violate("I1", "%v: after %v (#%d)", o, last[o.Segment], seq)
+			j.doubt(t, "I1", "%v: after %v (#%d)", o, last[o.Segment], seq)
 		}
 		last[o.Segment] = o
 	}
@@ -192,12 +192,12 @@ func (j *judgement) judgeChanges(l []*output) (erasures int) {
 
 // judgeTriggers judges the firings of one customer. Where an erasure stands among
 // them is not known, only how many there were.
-func (j *judgement) judgeTriggers(l []*output, erasures int) {
+func (j *judgement) judgeTriggers(t *told, erasures int) {
 	last, resets := map[string]*output{}, map[string]int{}
 	var before *output
-	for _, o := range l {
+	for _, o := range t.triggers {
 		if before != nil && o.at() < before.at() && erasures == 0 {
-			j.violate("I1", "%v: earlier than %v", o, before)
+			j.doubt(t, "I1", "%v: earlier than %v", o, before)
 		}
 		before = o
 		seq := uint64(0)
@@ -207,11 +207,11 @@ func (j *judgement) judgeTriggers(l []*output, erasures int) {
 		if o.Sequence == 1 && seq > 0 && resets[o.Trigger] < erasures {
 			resets[o.Trigger]++
 		} else if o.Sequence != seq+1 {
-			j.violate("I1", "%v: after #%d", o, seq)
+			j.doubt(t, "I1", "%v: after #%d", o, seq)
 		}
 		last[o.Trigger] = o
 		if o.Due.After(o.Fired) {
-			j.violate("I7", "%v: fired before it was due", o)
+			j.doubt(t, "I7", "%v: fired before it was due", o)
 		}
 	}
 }
