@@ -63,7 +63,7 @@ fuzz: ## every fuzz target for FUZZTIME each, two at a time
 bench: ## benchmarks, ten runs each, for benchstat
 	$(GO) test -run '^$$' -bench . -benchmem -count 10 ./engine/... ./schemas/... ./state/...
 
-deploy-check: ## check alert rules with promtool, and the compose file, where the tools are installed
+deploy-check: ## check alert rules with promtool, the compose file and the Kubernetes manifests, where the tools are installed
 	sh deploy/check.sh
 
 clean: ## remove what was built

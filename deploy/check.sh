@@ -18,3 +18,13 @@ if docker compose version >/dev/null 2>&1; then
 else
   echo "docker compose is not installed: skipped"
 fi
+
+if command -v kubectl >/dev/null; then
+  kubectl kustomize kubernetes >/dev/null
+  echo "kubernetes: ok"
+elif command -v kustomize >/dev/null; then
+  kustomize build kubernetes >/dev/null
+  echo "kubernetes: ok"
+else
+  echo "kubectl and kustomize are not installed: skipped"
+fi

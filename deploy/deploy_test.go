@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -235,6 +236,8 @@ type service struct {
 	SecurityOpt []string `yaml:"security_opt"`
 	Privileged  bool
 	User        string
+	MemLimit    string `yaml:"mem_limit"`
+	StopGrace   string `yaml:"stop_grace_period"`
 }
 
 type compose struct {
@@ -243,7 +246,8 @@ type compose struct {
 }
 
 // TestCompose: what is mounted exists, images have a version, ports are on the
-// loopback interface, and segmill has no privileges.
+// loopback interface, and segmill has no privileges, heeds its memory limit and has
+// the time to stop.
 func TestCompose(t *testing.T) {
 	var c compose
 	unmarshal(t, "compose.yaml", &c)
@@ -282,7 +286,22 @@ func TestCompose(t *testing.T) {
 	if !s.ReadOnly || s.Privileged || s.User != "" || !slices.Equal(s.CapDrop, []string{"ALL"}) || !slices.Contains(s.SecurityOpt, "no-new-privileges:true") {
 		t.Errorf("segmill may do more than it needs: %+v", s)
 	}
+	gibibytes := strings.TrimSuffix(s.MemLimit, "g")
+	limit, goLimit := byteSize(gibibytes+"Gi"), byteSize(strings.TrimSuffix(s.Environment["GOMEMLIMIT"], "B"))
+	if limit == 0 || goLimit*100 < limit*85 || goLimit*100 > limit*95 {
+		t.Errorf("GOMEMLIMIT is %s, mem_limit %s", s.Environment["GOMEMLIMIT"], s.MemLimit)
+	}
+	if d, err := time.ParseDuration(s.StopGrace); err != nil || d < stopTime {
+		t.Errorf("stop_grace_period is %q", s.StopGrace)
+	}
+	if !slices.ContainsFunc(s.Volumes, func(v string) bool { return strings.HasSuffix(v, ":/var/lib/segmill") }) {
+		t.Errorf("no volume for the state in %v", s.Volumes)
+	}
 }
+
+// stopTime is what a stop may need: 31 s to leave the group if no broker answers,
+// and then to close the local copy.
+const stopTime = 40 * time.Second
 
 // TestPorts: the configuration that compose mounts is valid, its state is in the
 // volume, and Prometheus scrapes the address that it names.
@@ -339,6 +358,10 @@ func TestDockerfile(t *testing.T) {
 		if !regexp.MustCompile(want).MatchString(final) {
 			t.Errorf("the final image lacks %s", want)
 		}
+	}
+	user := regexp.MustCompile(`(?m)^USER (\S+)$`).FindStringSubmatch(final)
+	if user == nil || !strings.Contains(final, "COPY --from=build --chown="+user[1]+" /out/state /var/lib/segmill\n") {
+		t.Errorf("the volume is not the user's, %v", user)
 	}
 	if !strings.Contains(text, "CGO_ENABLED=0") {
 		t.Error("the binary is not static")
