@@ -38,6 +38,7 @@ func TestDeathAtEveryPoint(t *testing.T) {
 		}
 		g.members()
 		folded, dead, forwarded = g.totals()
+		folded -= uint64(g.forwardedAgain())
 		return g.transcript(), folded, dead, forwarded
 	}
 	want, folded, dead, forwarded := run(t, ExactlyOnce, func(*Config) {})
