@@ -180,7 +180,8 @@ func (r *run) tell(who *person) error {
 		}
 		if e.Action == engine.Fired {
 			who.triggers = append(who.triggers, o)
-		} else {
+		} else if !r.j.cfg.AtLeastOnce || !slices.ContainsFunc(who.changes, o.repeats) {
+			// Two receipts can say the same (see outputsOf); of repeats one is judged.
 			who.changes = append(who.changes, o)
 		}
 	}

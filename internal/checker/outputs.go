@@ -139,6 +139,11 @@ func (j *judgement) outputsOf(topic string, seen map[string]*output) (map[int32]
 	return all, nil
 }
 
+// repeats reports whether o says what before says, a receipt of an erasure.
+func (o *output) repeats(before *output) bool {
+	return o.Action == "erased" && before.id() == o.id() && before.text() == o.text()
+}
+
 func place(r *kgo.Record) string { return fmt.Sprintf("%s/%d@%d", r.Topic, r.Partition, r.Offset) }
 
 // judgeSequences is I1 and the part of I7 that needs no inputs.
