@@ -209,11 +209,12 @@ func (r *replay) fetch(ctx context.Context, end int64) error {
 	waiting, cancel := context.WithTimeout(ctx, acquireTimeout)
 	defer cancel()
 	fetches := r.cl.PollFetches(waiting)
-	for _, e := range fetches.Errors() {
+	if errs := fetches.Errors(); len(errs) > 0 {
+		err := errs[0].Err
 		if ctx.Err() == nil && waiting.Err() != nil {
-			e.Err = errNoProgress
+			err = errNoProgress
 		}
-		return fmt.Errorf("changelog at offset %d of %d: %w", r.next, end, e.Err)
+		return fmt.Errorf("changelog at offset %d of %d: %w", r.next, end, err)
 	}
 	r.rest = fetches.Records()
 	return nil
