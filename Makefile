@@ -35,7 +35,7 @@ chaos: ## SEEDS random seeds of load and faults, judged by internal/checker; SEE
 mutations: ## break the rules of the protocol and of time one by one; the tests must find every one (4 minutes)
 	$(GO) test -count=1 -tags mutations -parallel 2 -timeout 20m -v -run MutationsAreFound ./consumer
 
-e2e: build ## processes over loopback: real purchases, kill -9, an independent client (needs kcat)
+e2e: build ## processes over loopback: kills, freezes, full disks, an independent client (needs kcat; KILLS=n; 8 minutes)
 	$(GO) test -count=1 -timeout 25m -tags e2e -v ./internal/e2e
 
 containers: build ## against real brokers in containers; skipped, and said so, without a container engine

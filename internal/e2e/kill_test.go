@@ -11,14 +11,14 @@ import (
 
 // usualKills is how often the tests of this file kill a process together; KILLS
 // is another number.
-const usualKills = 30
+const usualKills = 40
 
 // A process that is killed again and again while events flow, at any moment from
 // its start on, and now and then loses its disk or its name, tells what one that
 // was never killed tells.
 func TestKilledUnderLoad(t *testing.T) {
 	r := rand.New(rand.NewPCG(seedOf(t), 0))
-	kills := share(t, "KILLS", 20, usualKills)
+	kills := share(t, "KILLS", 25, usualKills)
 	f := newFlow(t, facts(r, 80, max(20, 2*kills), inOrder, 20*time.Minute))
 	e := f.instance(t, "flow", "testdata/hours.yaml")
 	var back []time.Duration
@@ -52,7 +52,7 @@ func TestKilledUnderLoad(t *testing.T) {
 // flow. It comes back at once, or only when the other one has its partitions.
 func TestKilledInPairs(t *testing.T) {
 	r := rand.New(rand.NewPCG(seedOf(t), 0))
-	kills := share(t, "KILLS", 10, usualKills)
+	kills := share(t, "KILLS", 15, usualKills)
 	f := newFlow(t, facts(r, 80, max(20, 3*kills), inOrder, 20*time.Minute))
 	var es [2]*instance
 	var ps [2]*process
