@@ -241,9 +241,11 @@ func (r *replay) undo(ctx context.Context) error {
 func (s *session) writeClaim(ctx context.Context) error {
 	s.claim = newClaim()
 	r := &kgo.Record{Topic: s.cfg.changelog(), Partition: s.t.n, Key: claimKey(), Value: s.claim[:]}
-	err := s.produce(ctx, []*kgo.Record{r})
+	if err := s.produce(ctx, []*kgo.Record{r}); err != nil {
+		return err // the client may still hold the record
+	}
 	s.claimed = r.Offset + 1
-	return err
+	return nil
 }
 
 // writePosition writes the record that makes a batch good, when all others of the
