@@ -219,13 +219,18 @@ func (s *session) placeInputs(ctx context.Context) error {
 	return nil
 }
 
+// metadataAge is how old what is known of the cluster must be to be asked for again.
+const metadataAge = 500 * time.Millisecond
+
 // opts returns the settings of every client.
 func (o *Owner) opts() []kgo.Opt {
 	opts := slices.Clone(o.cfg.Kafka)
 	if hooks := o.cfg.Metrics.kafka; len(hooks) > 0 {
 		opts = append(opts, kgo.WithHooks(hooks...))
 	}
-	return append(opts, kgo.DisableClientMetrics())
+	// After an error that says that what is known of the cluster is old, it is asked
+	// again no sooner than this. The client's own 5 s would be a stop of 5 s.
+	return append(opts, kgo.DisableClientMetrics(), kgo.MetadataMinAge(metadataAge))
 }
 
 // tombstonesKept is delete.retention.ms of the changelog; a copy is not used

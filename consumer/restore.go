@@ -13,9 +13,12 @@ import (
 	"github.com/segmill/segmill/state"
 )
 
-// restoreChunk is how many changelog records are written to the store at a time,
-// about; a transaction is never divided.
-const restoreChunk = 10_000
+// restoreChunk and restoreBytes are how many changelog records are written to the
+// store at a time, about; a transaction is never divided.
+const (
+	restoreChunk = 10_000
+	restoreBytes = 8 << 20
+)
 
 // noteInterval is how often a copy that is current is noted to be so.
 const noteInterval = time.Minute
@@ -102,6 +105,7 @@ type replay struct {
 	next     int64         // the next offset
 	rest     []*kgo.Record // fetched and not taken in
 	pending  []state.Change
+	bytes    int          // of pending since the last flush
 	upTo     int          // how many of pending are followed by a position
 	at       int64        // the offset after that position
 	digest   state.Digest // of the copy
@@ -185,7 +189,7 @@ func (r *replay) to(ctx context.Context, end int64) error {
 				return err
 			}
 		}
-		if len(r.pending) >= restoreChunk {
+		if len(r.pending) >= restoreChunk || r.bytes >= restoreBytes {
 			if err := r.flush(); err != nil {
 				return err
 			}
@@ -262,6 +266,7 @@ func (r *replay) take(key string, rec *kgo.Record, by stamp) error {
 			}
 		}
 		r.pending = append(r.pending, state.Change{Customer: key[len(customerPrefix):], Value: rec.Value})
+		r.bytes += len(key) + len(rec.Value)
 		r.opened(key, by)
 	case key == versionsKey:
 		r.coming = rec.Value
@@ -284,8 +289,10 @@ func (r *replay) take(key string, rec *kgo.Record, by stamp) error {
 
 // flush writes what is pending: of a tail, what is followed by a position.
 func (r *replay) flush() error {
+	r.bytes = 0
 	if !r.tail {
 		err := r.store.Load(r.pending)
+		clear(r.pending) // lets the values go
 		r.pending, r.upTo = r.pending[:0], 0
 		return err
 	}
