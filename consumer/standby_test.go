@@ -215,7 +215,9 @@ func scaleOut(t *testing.T, delivery Delivery) {
 	}
 	small := func(what string, read float64) {
 		t.Helper()
-		if all := g.changelog(); read > float64(all)/10 {
+		// One partition of the six may go to somebody without a copy: a copy that has
+		// just heard of a new end is not offered. Without copies two or more would.
+		if all := g.changelog(); read > float64(all)/5 {
 			t.Errorf("%s: %v of %d records were read to take over", what, read, all)
 		}
 	}
