@@ -86,6 +86,8 @@ func (l *life) config(log *slog.Logger) consumer.Config {
 		// kfake drops a member whose session ends while it waits to join, and never
 		// answers it: how long catching up can take is this and no merit of ours.
 		kgo.RequestTimeoutOverhead(4 * time.Second),
+		// Leaders move more often here than a client asks for them by default.
+		kgo.MetadataMinAge(200 * time.Millisecond),
 	}
 	cfg.Engine, cfg.Encoder, cfg.Store, cfg.Logger = x.rules.Engine, x.encoder, l.store, log
 	cfg.Now = func() time.Time { return x.now().Add(l.skew) }
@@ -95,7 +97,9 @@ func (l *life) config(log *slog.Logger) consumer.Config {
 		}
 		return x.reader.Read(r, ev)
 	}
-	cfg.Time.Grace, cfg.Time.MaxMergeWait = chaosGrace, time.Minute
+	// Clocks that are set ahead count towards MaxMergeWait here: they have no
+	// monotonic reading of their own.
+	cfg.Time.Grace, cfg.Time.MaxMergeWait = chaosGrace, 24*time.Hour
 	cfg.Batch.Records, cfg.Batch.Interval = 50, 20*time.Millisecond
 	if x.events {
 		cfg.Time.Clock, cfg.Batch.Records = consumer.EventsClock, 8

@@ -305,6 +305,7 @@ func (x *chaos) heal() {
 			continue
 		}
 		l.points.Clear()
+		l.wire.liar.Calm()
 		select {
 		case <-l.done:
 			// The process has ended; somebody starts it again.
