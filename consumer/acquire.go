@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -224,13 +223,13 @@ const metadataAge = 500 * time.Millisecond
 
 // opts returns the settings of every client.
 func (o *Owner) opts() []kgo.Opt {
-	opts := slices.Clone(o.cfg.Kafka)
+	// After an error that says that what is known of the cluster is old, it is asked
+	// again no sooner than this. The client's own 5 s would be a stop of 5 s.
+	opts := append([]kgo.Opt{kgo.MetadataMinAge(metadataAge)}, o.cfg.Kafka...)
 	if hooks := o.cfg.Metrics.kafka; len(hooks) > 0 {
 		opts = append(opts, kgo.WithHooks(hooks...))
 	}
-	// After an error that says that what is known of the cluster is old, it is asked
-	// again no sooner than this. The client's own 5 s would be a stop of 5 s.
-	return append(opts, kgo.DisableClientMetrics(), kgo.MetadataMinAge(metadataAge))
+	return append(opts, kgo.DisableClientMetrics())
 }
 
 // tombstonesKept is delete.retention.ms of the changelog; a copy is not used
