@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -62,7 +63,7 @@ func (r *resharding) openNew(ctx context.Context) error {
 			return err
 		}
 		if n != 1 {
-			return fmt.Errorf("%s was started meanwhile: stop it, delete its topics %s and %s, and run this again", r.To.App, changelog, r.new.cfg.repartition())
+			return r.startedMeanwhile()
 		}
 	}
 	return r.writer.at("opened")
@@ -158,17 +159,24 @@ func (r *resharding) copyCustomers(ctx context.Context) error {
 }
 
 // switchOver makes the new application complete, all partitions in one
-// transaction.
+// transaction. What follows a claim of an instance without transactions that was
+// started too early would be void: there must be none behind a customer, and one
+// that comes now is ended by ours.
 func (r *resharding) switchOver(ctx context.Context) error {
 	positions, versions, err := r.positions(ctx)
 	if err != nil {
+		return err
+	}
+	if err := r.unclaimed(ctx); err != nil {
 		return err
 	}
 	changelog := r.new.cfg.changelog()
 	var none *move
 	var records []*kgo.Record
 	for p, pos := range positions {
+		var transactions claim
 		records = append(records, none.record(changelog, int32(p)),
+			&kgo.Record{Topic: changelog, Partition: int32(p), Key: claimKey(), Value: transactions[:]},
 			&kgo.Record{Topic: changelog, Partition: int32(p), Key: []byte(versionsKey), Value: versions},
 			&kgo.Record{Topic: changelog, Partition: int32(p), Key: []byte(positionKey), Value: pos.append(nil)})
 	}
@@ -179,6 +187,31 @@ func (r *resharding) switchOver(ctx context.Context) error {
 		return fmt.Errorf("switch: it may have happened or not; run this again, and it says: %w", err)
 	}
 	return nil
+}
+
+// unclaimed makes sure that no instance has claimed a partition of the new
+// application.
+func (r *resharding) unclaimed(ctx context.Context) error {
+	changelog := r.new.cfg.changelog()
+	for p := range r.done.To {
+		first, end, err := r.bounds(ctx, changelog, p)
+		if err != nil {
+			return err
+		}
+		if _, err := r.new.readRange(ctx, changelog, p, first, end, func(rec *kgo.Record) error {
+			if strings.HasPrefix(string(rec.Key), claimPrefix) {
+				return r.startedMeanwhile()
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *resharding) startedMeanwhile() error {
+	return fmt.Errorf("%s was started meanwhile: stop it, delete its topics %s and %s, and run this again", r.To.App, r.new.cfg.changelog(), r.new.cfg.repartition())
 }
 
 // positions returns the first position of every new partition, and the versions.

@@ -280,6 +280,61 @@ func TestReshardFences(t *testing.T) {
 	}
 }
 
+// An instance of the new application that has no transactions and is started too
+// early claims its partitions before it sees that they are not complete. What
+// stands behind its claim would be void: all customers, or the positions.
+func TestReshardClaimed(t *testing.T) {
+	for _, c := range []struct {
+		point string
+		moves bool
+	}{{"opened", false}, {"switching", true}} {
+		t.Run(c.point, func(t *testing.T) {
+			g := newRig(t, 1)
+			files := vfs.NewMem()
+			in := g.start(rules, files, nil)
+			in.ready()
+			for i := range 20 {
+				g.produce(g.event(plan.Purchase, fmt.Sprintf("c%d", i), g.now(), nil))
+			}
+			in.caughtUp()
+			in.stop()
+			m := g.grow(2, false)
+			m.delivery = AtLeastOnce
+			early := func(_ int32, at string) error {
+				if at != c.point {
+					return nil
+				}
+				if err := m.start(rules, vfs.NewMem(), m.to).wait(); !isFatal(err) || !strings.Contains(err.Error(), "is not complete") {
+					t.Errorf("started too early: %v", err)
+				}
+				return nil
+			}
+			_, err := m.run(g, files, func(r *Reshard) { r.To.failAt = early })
+			if !c.moves {
+				if err == nil || !strings.Contains(err.Error(), "was started meanwhile") {
+					t.Fatal(err)
+				}
+				for _, topic := range []string{"shop2.changelog", "shop2.repartition"} {
+					if err := g.broker.DeleteTopic(topic); err != nil {
+						t.Fatal(err)
+					}
+				}
+				_, err = m.run(g, files, nil)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			moved := vfs.NewMem()
+			in = m.start(rules, moved, m.to)
+			in.ready()
+			in.stop()
+			if n := len(m.stored(moved)); n != 20 {
+				t.Errorf("%d customers of 20", n)
+			}
+		})
+	}
+}
+
 // Partitions that were added to all topics, the changelog too, do not start anew
 // beside the others, not even on an instance that has only them; and the state can
 // still be moved.
