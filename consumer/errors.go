@@ -51,9 +51,9 @@ func isFatal(err error) bool {
 }
 
 // isFenced reports whether another owner has initialised the transactional id, or
-// written a claim.
+// written a claim, or must be expected to.
 func isFenced(err error) bool {
-	return errors.Is(err, errClaimed) || errors.Is(err, kerr.InvalidProducerEpoch) || errors.Is(err, kerr.ProducerFenced)
+	return errors.Is(err, errClaimed) || errors.Is(err, errPaused) || errors.Is(err, kerr.InvalidProducerEpoch) || errors.Is(err, kerr.ProducerFenced)
 }
 
 // isUnreachable reports whether an error says only that brokers can't be reached

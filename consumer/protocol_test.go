@@ -99,7 +99,7 @@ func testZombie(t *testing.T, delivery Delivery, point string) {
 	<-paused
 	before := zombie.Status().Seq
 
-	second, endSecond := g.byHand(nil)
+	second, endSecond := g.byHand(func(c *Config) { c.Group.SessionTimeout = 10 * time.Hour })
 	defer endSecond()
 	second.startByHand(0)
 	want := []string{"anna browsing", "anna buyer", "stop buyer"}
@@ -114,6 +114,17 @@ func testZombie(t *testing.T, delivery Delivery, point string) {
 	g.positions()
 	if got := len(g.effects("changes")[0]); got != 4 {
 		t.Errorf("%d changes, want 4", got)
+	}
+	if delivery == AtLeastOnce {
+		claims := 0
+		for _, r := range g.read(app + ".changelog")[0] {
+			if strings.HasPrefix(string(r.Key), claimPrefix) {
+				claims++
+			}
+		}
+		if claims != 2 {
+			t.Errorf("%d claims of two owners", claims)
+		}
 	}
 	if delivery == AtLeastOnce && point == "begun" {
 		g.eventually("what the zombie has written is void, and written again", func() bool { return g.newestCounts(app + ".changelog") })
