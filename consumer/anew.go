@@ -31,7 +31,7 @@ func (r *replay) hasPosition(ctx context.Context, first int64) (bool, error) {
 // the state would begin from nothing, and everything be told again.
 func (r *replay) checkTopic(ctx context.Context, first int64) error {
 	changelog := r.o.cfg.changelog()
-	if before, ok := r.o.ids[changelog]; ok && before != r.topicID {
+	if before, ok := r.o.ids[changelog]; ok && before != (topicID{}) && before != r.topicID {
 		return stopped(r.n, "%s was created anew while the engine ran, and the state was in it: restore it, or begin with another app name", changelog)
 	}
 	meta, ok, err := r.store.Meta()

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -182,6 +183,10 @@ func (r *replay) void() map[string]struct{} {
 	maps.Copy(keys, r.open)
 	return keys
 }
+
+// noTopicID is in the meta of a copy the id of a changelog that has none, as before
+// Kafka 2.8: none at all says something else, see knowing.
+var noTopicID = [16]byte(bytes.Repeat([]byte{0xff}, 16))
 
 // knowing returns the topic id for the meta of a copy, none if there are records that
 // are still to be written again: a copy does not say which, so it must not be

@@ -368,6 +368,38 @@ func TestNoTransactions(t *testing.T) {
 	}
 }
 
+// A cluster whose topics have no ids still lets an instance go on from its copy.
+func TestNoTopicIDs(t *testing.T) {
+	for _, delivery := range []Delivery{ExactlyOnce, AtLeastOnce} {
+		t.Run(fmt.Sprint("delivery ", delivery), func(t *testing.T) {
+			g := newRig(t, 1, kfake.MaxVersions(kversion.V2_7_0()))
+			g.delivery = delivery
+			files := vfs.NewMem()
+			in := g.start(rules, files, nil)
+			in.ready()
+			g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
+			in.caughtUp()
+			in.stop()
+			o, end := g.byHand(func(c *Config) { c.Store = g.store(files) })
+			defer end()
+			id, err := o.topicID(t.Context(), app+".changelog")
+			if err != nil || id != [16]byte{} {
+				t.Fatalf("the changelog has the id %v: %v", id, err)
+			}
+			r, err := o.replay(t.Context(), 0, o.cfg.Store.Task(0), o.cfg.Logger, highWatermark, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !r.began {
+				t.Error("the copy is not used")
+			}
+			if err := o.cfg.Store.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // An owner that dies after it has learned of a void record, and before it has
 // written the customer again, does not take that knowledge along.
 func TestVoidIsNotForgotten(t *testing.T) {

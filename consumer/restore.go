@@ -142,6 +142,9 @@ func (o *Owner) replay(ctx context.Context, n int32, store *state.Task, log *slo
 	if r.topicID, err = o.topicID(ctx, changelog[0]); err != nil {
 		return nil, err
 	}
+	if r.topicID == (topicID{}) {
+		r.topicID = noTopicID
+	}
 	first, err := listOne(ctx, o.admin, changelog, n, highWatermark, atStart)
 	if err != nil {
 		return nil, err
