@@ -302,7 +302,7 @@ func (s *session) again(changelog func(key, value []byte)) error {
 // if one of them has claimed the task, or may have. Nothing else keeps an owner
 // that stood still from writing outputs that are not due to it.
 func (s *session) follow() error {
-	if s.cfg.Delivery != AtLeastOnce {
+	if s.follower == nil { // with transactions, or of the past
 		return nil
 	}
 	if err := s.ours(); err != nil {

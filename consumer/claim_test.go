@@ -21,6 +21,7 @@ import (
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/schemas"
 	"github.com/segmill/segmill/state"
 )
 
@@ -397,6 +398,37 @@ func TestNoTopicIDs(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// A registry that hangs, for each topic in turn, does not look as if the owner had
+// stood still for longer than the session timeout.
+func TestRegistryHangs(t *testing.T) {
+	g := newRig(t, 1)
+	g.delivery = AtLeastOnce
+	g.produce(g.event(plan.Web, "anna", g.now(), nil), g.event(plan.Purchase, "anna", g.now(), nil), g.event(plan.Profile, "anna", g.now(), nil))
+	var asked atomic.Int32
+	o, end := g.byHand(func(c *Config) {
+		read := c.Read
+		c.Read = func(r *schemas.Record, ev *engine.Event) (schemas.Result, error) {
+			if asked.Add(1) > 9 {
+				return read(r, ev)
+			}
+			g.shift.Add(int64(c.Group.SessionTimeout * 2 / 3))
+			return 0, context.DeadlineExceeded
+		}
+	})
+	defer end()
+	o.startByHand(0)
+	g.eventually("anna", func() bool { return slices.Contains(g.members(), "anna buyer") })
+	claims := 0
+	for _, r := range g.read(app + ".changelog")[0] {
+		if strings.HasPrefix(string(r.Key), claimPrefix) {
+			claims++
+		}
+	}
+	if claims != 1 {
+		t.Errorf("%d claims of one owner", claims)
 	}
 }
 

@@ -252,7 +252,7 @@ func (s *session) loadOne(in *input) error {
 			// Nothing is known of the record: it is as good as not in hand.
 			s.t.log.Warn("record can't be read now; it is tried again", "topic", in.topic, "offset", r.Offset, "error", err)
 			in.retry = s.cfg.Now().Add(registryRetry)
-			return nil
+			return s.follow() // a registry that hangs is no standing still
 		}
 		in.retry = time.Time{}
 		in.shift()
