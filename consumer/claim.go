@@ -158,10 +158,20 @@ func (r *replay) judge(rec *kgo.Record) (by *stamp, err error) {
 	}
 	if r.known && s.claim != r.claim {
 		r.foreign[key] = struct{}{}
+		if key == positionKey {
+			r.notePosition(rec.Value)
+		}
 		return nil, nil
 	}
 	delete(r.foreign, key)
 	return &s, nil
+}
+
+// notePosition notes a void position that is not the first: there was a good one
+// before it, which compaction must not have removed.
+func (r *replay) notePosition(value []byte) {
+	pos, err := decodePosition(value)
+	r.shadowed = r.shadowed || err != nil || pos.Seq > 1
 }
 
 // opened notes a record that counts as soon as its position comes.

@@ -455,3 +455,22 @@ func TestVoidIsNotForgotten(t *testing.T) {
 	g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
 	g.eventually("anna's record is the newest", func() bool { return batches.Load() > 2 && g.newestCounts(app+".changelog") })
 }
+
+// A changelog that was compacted too soon has lost its good position to a void one.
+// That is no new changelog.
+func TestShadowedPosition(t *testing.T) {
+	g := newRig(t, 1)
+	g.delivery = AtLeastOnce
+	o, end := g.byHand(nil)
+	defer end()
+	c := newClaims(t, rand.New(rand.NewPCG(1, 0)))
+	c.acquire()
+	wrong := Position{App: app, Partitions: 1, Seq: 5, Claim: claim{1}, Sources: map[string]Source{}}
+	c.write(stamp{claim{1}, 5}, positionKey, wrong.append(nil))
+	g.produce(c.log...)
+	task := o.startByHand(0)
+	g.eventually("it is stopped", func() bool { return task.Status().State == Stopped })
+	if e := task.Status().Error; !strings.Contains(e, "min.compaction.lag.ms") {
+		t.Error(e)
+	}
+}

@@ -126,7 +126,8 @@ type replay struct {
 	foreign   map[string]struct{}
 	open      map[string]struct{}
 	openStamp stamp
-	unstamped int // records that stand in transactions, positions aside
+	shadowed  bool // whether a void position was read that cannot have been the first
+	unstamped int  // records that stand in transactions, positions aside
 }
 
 // replay sees what the changelog has and what the local copy of a partition lacks.
@@ -325,6 +326,9 @@ func (r *replay) meta(next int64) *state.Meta {
 func (r *replay) verify(ctx context.Context) error {
 	if err := r.flush(); err != nil {
 		return err
+	}
+	if r.pos == nil && r.shadowed {
+		return stopped(r.n, "the changelog has lost its last position to compaction, which must wait for a day (min.compaction.lag.ms): restore it, or begin with another app name")
 	}
 	if r.pos == nil && r.unstamped > 0 {
 		return stopped(r.n, "the changelog has %d records and no position", r.records)
