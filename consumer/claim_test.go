@@ -147,7 +147,10 @@ func (c *claims) zombie() {
 	if len(c.former) == 0 {
 		return
 	}
-	by := stamp{c.former[c.rng.IntN(len(c.former))], 1 + c.rng.Uint64N(20)}
+	by := stamp{c.former[c.rng.IntN(len(c.former))], 1}
+	if c.pos != nil {
+		by.seq = 1 + c.rng.Uint64N(c.pos.Seq)
+	}
 	for range 1 + c.rng.IntN(3) {
 		id, value := c.change()
 		c.write(by, customerPrefix+id, value)
