@@ -152,7 +152,10 @@ func (x *chaos) freeze() (string, bool) {
 	}
 	l.stuck.Store(x.rng.IntN(2) == 0)
 	more := time.Duration(x.rng.Int64N(int64(300 * time.Millisecond)))
-	deaf := time.Duration(x.rng.IntN(2)) * time.Duration(x.rng.Int64N(int64(400*time.Millisecond)))
+	deaf := 20*time.Millisecond + time.Duration(x.rng.Int64N(int64(400*time.Millisecond)))
+	if x.rng.IntN(4) == 0 {
+		deaf = 0
+	}
 	l.wire.freeze()
 	x.later(l.n, func() error {
 		start := time.Now()

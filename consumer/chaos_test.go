@@ -187,8 +187,8 @@ func runChaos(t *testing.T, seed int64) *chaos {
 	watch.Wait()
 	if len(x.wrong) > 0 || x.report == nil || x.report.Count() > 0 {
 		t.Errorf("%v\n%s\n%s\n%v\n%s", x, strings.Join(x.wrong, "\n"), strings.Join(x.notes, "\n"), x.report, x.tail())
-	} else if t.Log(x); x.catchUp > chaosSlow {
-		t.Logf("slow to catch up\n%s\n%s", strings.Join(x.notes, "\n"), x.tail())
+	} else if t.Log(x); x.catchUp > chaosSlow || os.Getenv("CHAOS_VERBOSE") != "" {
+		t.Logf("worth a look\n%s\n%s", strings.Join(x.notes, "\n"), x.tail())
 	}
 	return x
 }
