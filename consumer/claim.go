@@ -40,7 +40,8 @@ import (
 // has to wait: min.compaction.lag.ms of the changelog.
 //
 // Outputs have no such filter: a reader of them can see what a void batch told, and
-// then the same again with the same ids.
+// then the same again with the same sequences. The ids are the same too, but for
+// late events, whose instant is the clock's.
 
 // claim is the random number of one acquisition; zero is that of transactions.
 type claim [8]byte

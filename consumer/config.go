@@ -37,7 +37,7 @@ const (
 	// records sees every effect once. It needs Kafka 2.5 or later.
 	ExactlyOnce Delivery = iota
 	// AtLeastOnce needs no transactions. The state is the same; after a failure a
-	// reader can see an effect again, with the same id. The instances of an engine
+	// reader can see an effect again, with the same sequence. The instances of an engine
 	// must agree, so all are stopped to change it.
 	AtLeastOnce
 )

@@ -73,7 +73,7 @@ func testZombie(t *testing.T, delivery Delivery, point string) {
 	release := make(chan struct{})
 	paused := make(chan struct{}, 1)
 	first, endFirst := g.byHand(func(c *Config) {
-		c.Group.SessionTimeout = time.Hour
+		c.Group.SessionTimeout, c.Time.Grace = time.Hour, 3*time.Second
 		read := c.Read
 		armed := false // both are called by the one task
 		at := func(p string) {
@@ -95,11 +95,12 @@ func testZombie(t *testing.T, delivery Delivery, point string) {
 	now := g.now()
 	g.produce(g.event(plan.Web, "anna", now, nil))
 	g.eventually("anna", func() bool { return slices.Equal(g.members(), []string{"anna browsing"}) })
+	now = g.now() // late events would have the instant at which each owner sees them
 	g.produce(g.event(plan.Purchase, "stop", now, nil), g.event(plan.Purchase, "anna", now, nil))
 	<-paused
 	before := zombie.Status().Seq
 
-	second, endSecond := g.byHand(func(c *Config) { c.Group.SessionTimeout = 10 * time.Hour })
+	second, endSecond := g.byHand(func(c *Config) { c.Group.SessionTimeout, c.Time.Grace = 10*time.Hour, 3*time.Second })
 	defer endSecond()
 	second.startByHand(0)
 	want := []string{"anna browsing", "anna buyer", "stop buyer"}

@@ -154,6 +154,10 @@ func TestReshardRefused(t *testing.T) {
 	})
 	<-retold
 	in.crash()
+	g.eventually("the session of the one that died is over", func() bool {
+		_, err := m.run(g, files, nil)
+		return err == nil || !strings.Contains(err.Error(), "are running")
+	})
 	refused("a rebuild of shop was not completed", nil)
 	refused("needs transactions", func(r *Reshard) { r.From.Delivery = AtLeastOnce })
 	in = g.start(rules, files, func(c *Config) { c.Rebuild = true })
