@@ -132,7 +132,8 @@ func (x *chaos) Write(b []byte) (int, error) {
 }
 
 // TestChaos runs seeds, each of which decides a load and what goes wrong while it
-// is worked on. CHAOS_SEEDS says how many, SEED repeats one.
+// is worked on. CHAOS_SEEDS says how many, SEED repeats one, CHAOS_VERBOSE keeps the
+// logs of seeds that pass.
 func TestChaos(t *testing.T) {
 	n, first := 2, rand.Int64N(1<<40)
 	if s := os.Getenv("CHAOS_SEEDS"); s != "" {
