@@ -314,7 +314,8 @@ func TestReshardClaimed(t *testing.T) {
 				return nil
 			}
 			_, err := m.run(g, files, func(r *Reshard) { r.To.failAt = early })
-			if !c.moves {
+			// On a slow machine the claim can be seen also where it comes late.
+			if !c.moves || err != nil {
 				if err == nil || !strings.Contains(err.Error(), "was started meanwhile") {
 					t.Fatal(err)
 				}
