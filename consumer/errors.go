@@ -3,6 +3,7 @@ package consumer
 import (
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -59,7 +60,9 @@ func isFenced(err error) bool {
 // isUnreachable reports whether an error says only that brokers can't be reached
 // now.
 func isUnreachable(err error) bool {
-	return !isFatal(err) && (kgo.IsRetryableBrokerErr(err) || kerr.IsRetriable(err))
+	var op *net.OpError
+	broken := errors.As(err, &op) && (op.Op == "read" || op.Op == "write")
+	return !isFatal(err) && (broken || kgo.IsRetryableBrokerErr(err) || kerr.IsRetriable(err))
 }
 
 // isDeterministic reports whether producing the same record again would fail in
