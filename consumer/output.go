@@ -28,19 +28,17 @@ const maxCopied = 900 << 10
 // encode makes records of the effects that have none yet.
 func (s *session) encode() {
 	b := &s.batch
+	var o schemas.Output
 	for ; b.encoded < len(b.out.Effects); b.encoded++ {
 		e := &b.out.Effects[b.encoded]
-		from := len(b.arena)
-		r := &kgo.Record{Topic: s.cfg.Changes, Partition: s.t.n, Key: []byte(e.Customer)}
+		b.arena = s.cfg.Encoder.Append(b.arena, &o, e, s.wall)
+		r := &kgo.Record{Topic: s.cfg.Changes, Partition: s.t.n, Key: o.Key, Value: o.Value}
 		if e.Action == engine.Fired {
 			r.Topic = s.cfg.Triggers
-			b.arena = s.cfg.Encoder.AppendTrigger(b.arena, e, s.wall)
-		} else {
-			b.arena = s.cfg.Encoder.AppendChange(b.arena, e, s.wall)
 		}
-		r.Value = b.arena[from:len(b.arena):len(b.arena)]
-		for _, h := range s.cfg.Encoder.Headers(e) {
-			r.Headers = append(r.Headers, kgo.RecordHeader(h))
+		r.Headers = make([]kgo.RecordHeader, len(o.Headers))
+		for i, h := range o.Headers {
+			r.Headers[i] = kgo.RecordHeader(h)
 		}
 		s.emit(r)
 	}

@@ -99,21 +99,27 @@ type Effect struct {
 // change computed again has the same one. It is 128 bits of SHA-256 over app,
 // customer, name, sequence, instant and causing event (of a trigger: due instant
 // and anchor event), each with its length, in hexadecimal.
-func (e *Effect) ID(app string) string {
-	b := make([]byte, 0, 128)
-	str := func(s string) { b = append(binary.AppendUvarint(b, uint64(len(s))), s...) }
-	str(app)
-	str(e.Customer)
-	str(e.Name)
+func (e *Effect) ID(app string) string { return string(e.AppendID(make([]byte, 0, 128), app)) }
+
+// AppendID appends the effect's ID to b.
+func (e *Effect) AppendID(b []byte, app string) []byte {
+	n := len(b)
+	b = appendText(b, app)
+	b = appendText(b, e.Customer)
+	b = appendText(b, e.Name)
 	b = append(b, byte(e.Action))
 	b = binary.AppendUvarint(b, e.Sequence)
 	if e.Action == Fired {
 		b = binary.AppendVarint(b, int64(e.Due))
-		str(e.AnchorID)
+		b = appendText(b, e.AnchorID)
 	} else {
 		b = binary.AppendVarint(b, int64(e.At))
-		str(e.CauseEvent)
+		b = appendText(b, e.CauseEvent)
 	}
-	h := sha256.Sum256(b)
-	return hex.EncodeToString(h[:16])
+	h := sha256.Sum256(b[n:])
+	return hex.AppendEncode(b[:n], h[:16])
+}
+
+func appendText(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }

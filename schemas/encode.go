@@ -141,9 +141,7 @@ func appendScalar(b []byte, s *schema, v expr.Value) []byte {
 	case s.wire == wireBytes:
 		return appendQuoted(b, expr.FormatDecimal(v.N))
 	case s.logical == "timestamp-millis":
-		b = append(b, '"')
-		b = expr.Millis(v.N).Time().AppendFormat(b, "2006-01-02T15:04:05.000Z07:00")
-		return append(b, '"')
+		return append(appendInstant(append(b, '"'), expr.Millis(v.N)), '"')
 	case s.logical == "date":
 		b = append(b, '"')
 		b = time.Unix(v.N*86_400, 0).UTC().AppendFormat(b, time.DateOnly)
@@ -169,15 +167,30 @@ func appendKey(b []byte, i int, first byte, key string) []byte {
 func appendQuoted(b []byte, t string) []byte {
 	const hex = "0123456789abcdef"
 	b = append(b, '"')
-	for _, r := range t {
-		switch {
-		case r == '"' || r == '\\':
-			b = append(b, '\\', byte(r))
-		case r < ' ' || r == 0x7f:
-			b = append(b, '\\', 'u', '0', '0', hex[r>>4], hex[r&15])
-		default:
-			b = utf8.AppendRune(b, r)
+	from := 0 // what is not appended yet
+	for i := 0; i < len(t); {
+		c, n := t[i], 1
+		if c >= utf8.RuneSelf {
+			r := utf8.RuneError
+			if r, n = utf8.DecodeRuneInString(t[i:]); r != utf8.RuneError || n > 1 {
+				i += n
+				continue
+			}
+		} else if c >= ' ' && c != '"' && c != '\\' && c != 0x7f {
+			i++
+			continue
 		}
+		b = append(b, t[from:i]...)
+		switch {
+		case c >= utf8.RuneSelf:
+			b = utf8.AppendRune(b, utf8.RuneError)
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		default:
+			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		}
+		i += n
+		from = i
 	}
-	return append(b, '"')
+	return append(append(b, t[from:]...), '"')
 }

@@ -1,9 +1,6 @@
 package schemas
 
 import (
-	"encoding/binary"
-	"fmt"
-
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 )
@@ -40,14 +37,7 @@ type Encoder struct {
 	format          Format
 	app             string
 	change, trigger outRecord
-}
-
-// outRecord is an output schema with the source of each field's value.
-type outRecord struct {
-	schema *schema
-	prefix []byte // what stands before the Avro
-	gets   []func(*outEffect) expr.Value
-	item   []func(*engine.Item) expr.Value
+	headers         [engine.Fired + 1][numHeaders]Header // by action; what differs between effects is nil
 }
 
 // NewEncoder returns an encoder for the application app, whose name is part of
@@ -62,95 +52,88 @@ func NewEncoder(f Format, app string, ids IDs) (*Encoder, error) {
 	if e.trigger, err = compileOutput(mustSchema(TriggerFired), triggerFields, ids.Trigger); err != nil {
 		return nil, err
 	}
+	for a := range e.headers {
+		e.headers[a] = e.headersOf(engine.Action(a))
+	}
 	return e, nil
 }
 
-// compileOutput finds the source of every field of an output schema.
-func compileOutput(s *schema, sources map[string]outField, id int) (outRecord, error) {
-	r := outRecord{schema: s, prefix: binary.BigEndian.AppendUint32([]byte{0}, uint32(id))}
-	for _, f := range s.fields {
-		src, ok := sources[f.name]
-		if !ok {
-			return r, fmt.Errorf("schema %s: nothing fills the field %q", s.name, f.name)
-		}
-		t, err := typeOf(f.typ)
-		if err != nil {
-			return r, fmt.Errorf("schema %s: field %q: %w", s.name, f.name, err)
-		}
-		if t.Map {
-			t.Kind = expr.List
-		}
-		if t.Kind != src.kind {
-			return r, fmt.Errorf("schema %s: field %q has another type than what fills it", s.name, f.name)
-		}
-		r.gets = append(r.gets, src.get)
-		if f.typ.wire == wireArray {
-			if r.item, err = compileItem(f.typ.items); err != nil {
-				return r, err
-			}
-		}
-	}
-	return r, nil
+// Output is the record of an effect: its key, value and headers.
+type Output struct {
+	Key, Value []byte
+	Headers    [numHeaders]Header
+
+	eff outEffect // in the making
 }
 
-func compileItem(s *schema) ([]func(*engine.Item) expr.Value, error) {
-	var l []func(*engine.Item) expr.Value
-	for _, f := range s.fields {
-		get, ok := itemFields[f.name]
-		if !ok {
-			return nil, fmt.Errorf("schema %s: nothing fills the field %q", s.name, f.name)
-		}
-		l = append(l, get)
-	}
-	return l, nil
-}
+// The headers of a record: CloudEvents in binary mode, and the content type.
+// Readers that know nothing of the schemas can route by ce_type and drop copies by
+// ce_id, which is the change_id or trigger_id.
+const (
+	headerContentType = iota
+	headerVersion
+	headerID
+	headerType
+	headerSource
+	headerSubject
+	headerTime
+	numHeaders
+)
 
-// AppendChange appends a membership change or an erasure to b. emittedAt is the
-// wall clock.
-func (e *Encoder) AppendChange(b []byte, eff *engine.Effect, emittedAt expr.Millis) []byte {
-	return e.append(b, &e.change, eff, emittedAt)
-}
-
-// AppendTrigger appends a trigger that fired to b. emittedAt is the wall clock.
-func (e *Encoder) AppendTrigger(b []byte, eff *engine.Effect, emittedAt expr.Millis) []byte {
-	return e.append(b, &e.trigger, eff, emittedAt)
-}
-
-func (e *Encoder) append(b []byte, r *outRecord, eff *engine.Effect, emittedAt expr.Millis) []byte {
-	o := outEffect{Effect: eff, id: eff.ID(e.app), emittedAt: emittedAt, item: r.item}
-	if e.format == JSON {
-		for i, get := range r.gets {
-			b = appendKey(b, i, '{', r.schema.fields[i].name)
-			b = appendJSON(b, r.schema.fields[i].typ, get(&o))
-		}
-		return append(b, '}')
-	}
-	b = append(b, r.prefix...)
-	for i, get := range r.gets {
-		b = appendAvro(b, r.schema.fields[i].typ, get(&o))
-	}
-	return b
-}
-
-// Headers returns the headers of the record that carries an effect: CloudEvents
-// in binary mode, and the content type. Readers that know nothing of the schemas
-// can route by ce_type and drop copies by ce_id, which is the change_id or
-// trigger_id.
-func (e *Encoder) Headers(eff *engine.Effect) []Header {
-	typ := "segmill.segment." + eff.Action.String() + ".v1"
-	switch eff.Action {
+// headersOf returns the headers of all effects of an action, as far as they are
+// the same.
+func (e *Encoder) headersOf(a engine.Action) [numHeaders]Header {
+	typ := "segmill.segment." + a.String() + ".v1"
+	switch a {
 	case engine.Erased:
 		typ = "segmill.customer.erased.v1"
 	case engine.Fired:
 		typ = "segmill.trigger.fired.v1"
 	}
-	return []Header{
-		{"content-type", []byte(e.format.contentType())},
-		{"ce_specversion", []byte("1.0")},
-		{"ce_id", []byte(eff.ID(e.app))},
-		{"ce_type", []byte(typ)},
-		{"ce_source", []byte("/segmill/" + e.app)},
-		{"ce_subject", []byte(eff.Customer)},
-		{"ce_time", []byte(eff.At.String())},
+	return [...]Header{
+		headerContentType: {"content-type", []byte(e.format.contentType())},
+		headerVersion:     {"ce_specversion", []byte("1.0")},
+		headerID:          {"ce_id", nil},
+		headerType:        {"ce_type", []byte(typ)},
+		headerSource:      {"ce_source", []byte("/segmill/" + e.app)},
+		headerSubject:     {"ce_subject", nil},
+		headerTime:        {"ce_time", nil},
 	}
+}
+
+// Append makes o the record of an effect: a membership change, an erasure or a
+// trigger that fired, as its action says. emittedAt is the wall clock. Key, value
+// and what is particular to the effect in the headers are appended to b; they are
+// parts of what is returned. The other headers are shared by all records, so
+// nothing of o may be written to.
+func (e *Encoder) Append(b []byte, o *Output, eff *engine.Effect, emittedAt expr.Millis) []byte {
+	r := &e.change
+	if eff.Action == engine.Fired {
+		r = &e.trigger
+	}
+	id := len(b)
+	b = eff.AppendID(b, e.app)
+	key := len(b)
+	b = append(b, eff.Customer...)
+	at := len(b)
+	b = appendInstant(b, eff.At)
+	value := len(b)
+	o.eff = outEffect{Effect: eff, id: b[id:key], emittedAt: emittedAt, itemGets: r.item}
+	if e.format == JSON {
+		for i := range r.fields {
+			b = r.fields[i].appendJSON(append(b, r.fields[i].key...), &o.eff)
+		}
+		b = append(b, '}')
+	} else {
+		b = append(b, r.prefix...)
+		for i := range r.fields {
+			b = r.fields[i].appendAvro(b, &o.eff)
+		}
+	}
+	o.eff = outEffect{}
+	o.Key, o.Value, o.Headers = b[key:at:at], b[value:len(b):len(b)], e.headers[eff.Action]
+	o.Headers[headerID].Value = b[id:key:key]
+	o.Headers[headerSubject].Value = o.Key
+	o.Headers[headerTime].Value = b[at:value:value]
+	return b
 }

@@ -31,6 +31,12 @@ func encoderOf(t testing.TB, f Format) *Encoder {
 	return e
 }
 
+func valueOfEffect(enc *Encoder, e *engine.Effect, emitted expr.Millis) []byte {
+	var o Output
+	enc.Append(nil, &o, e, emitted)
+	return o.Value
+}
+
 // randomEffect returns an effect as the engine makes them.
 func randomEffect(g *rand.Rand) engine.Effect {
 	text := func() string {
@@ -174,20 +180,20 @@ func TestEncoderAgainstGoavro(t *testing.T) {
 		e := randomEffect(g)
 		emitted := expr.Millis(g.Int63n(1e13))
 		fired := e.Action == engine.Fired
-		appendTo, appendJS, id := enc.AppendChange, js.AppendChange, uint32(6)
+		id := uint32(6)
 		if fired {
-			appendTo, appendJS, id = enc.AppendTrigger, js.AppendTrigger, 7
+			id = 7
 		}
-		b := appendTo([]byte("x"), &e, emitted)
-		if b[0] != 'x' || b[1] != 0 || binary.BigEndian.Uint32(b[2:]) != id {
-			t.Fatalf("seed %d: head % x", seed, b[:6])
+		b := valueOfEffect(enc, &e, emitted)
+		if b[0] != 0 || binary.BigEndian.Uint32(b[1:]) != id {
+			t.Fatalf("seed %d: head % x", seed, b[:5])
 		}
-		got, rest, err := codecs[fired].NativeFromBinary(b[6:])
+		got, rest, err := codecs[fired].NativeFromBinary(b[5:])
 		want := native(&e, emitted)
 		if err != nil || len(rest) > 0 || !same(got, want) {
 			t.Fatalf("seed %d: %v, %d bytes left; got\n%v\nwant\n%v", seed, err, len(rest), plain(got), plain(want))
 		}
-		d := json.NewDecoder(strings.NewReader(string(appendJS(nil, &e, emitted))))
+		d := json.NewDecoder(strings.NewReader(string(valueOfEffect(js, &e, emitted))))
 		d.UseNumber()
 		var fromJSON any
 		if err := d.Decode(&fromJSON); err != nil || !reflect.DeepEqual(fromJSON, plain(want)) {
@@ -219,7 +225,7 @@ func TestEncoderKnowsEveryField(t *testing.T) {
 func TestEncoderJSON(t *testing.T) {
 	e := engine.Effect{Action: engine.Exited, Customer: "c", Name: "loyal", Version: "v", At: 1_700_000_000_000, Sequence: 2, Cause: engine.CauseTimer,
 		MemberFor: 5, Evidence: []engine.Pair{{Name: "count(purchase)", Value: "3"}}}
-	got := string(encoderOf(t, JSON).AppendChange(nil, &e, 1_700_000_000_001))
+	got := string(valueOfEffect(encoderOf(t, JSON), &e, 1_700_000_000_001))
 	want := `{"change_id":"` + e.ID("shop") + `","customer_id":"c","segment":"loyal","action":"exited","effective_at":"2023-11-14T22:13:20.000Z",` +
 		`"emitted_at":"2023-11-14T22:13:20.001Z","sequence":2,"cause":"timer","cause_event_id":null,"rule_version":"v","group":null,` +
 		`"from_segment":null,"member_for_ms":5,"evidence":{"count(purchase)":"3"}}`
@@ -233,13 +239,61 @@ func TestHeaders(t *testing.T) {
 		engine.Erased: "segmill.customer.erased.v1", engine.Fired: "segmill.trigger.fired.v1"} {
 		e := engine.Effect{Action: action, Customer: "c", At: 1_700_000_000_000}
 		got := map[string]string{}
-		for _, h := range encoderOf(t, Avro).Headers(&e) {
+		var o Output
+		encoderOf(t, Avro).Append(nil, &o, &e, 0)
+		for _, h := range o.Headers {
 			got[h.Key] = string(h.Value)
 		}
 		want := map[string]string{"content-type": "application/avro", "ce_specversion": "1.0", "ce_id": e.ID("shop"), "ce_type": typ,
 			"ce_source": "/segmill/shop", "ce_subject": "c", "ce_time": "2023-11-14T22:13:20.000Z"}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%v: %v", action, got)
+		}
+	}
+}
+
+// Records share one piece of memory, and no record reaches into another.
+func TestOutputsShareMemory(t *testing.T) {
+	enc := encoderOf(t, Avro)
+	g := rand.New(rand.NewSource(1))
+	var b []byte
+	var outs, want []Output
+	for range 200 {
+		e := randomEffect(g)
+		var alone, o Output
+		enc.Append(nil, &alone, &e, 7)
+		b = enc.Append(b, &o, &e, 7)
+		outs, want = append(outs, o), append(want, alone)
+		for _, part := range [][]byte{o.Key, o.Value, o.Headers[headerID].Value, o.Headers[headerSubject].Value, o.Headers[headerTime].Value} {
+			if cap(part) != len(part) {
+				t.Fatalf("%q could be appended to", part)
+			}
+		}
+	}
+	if !reflect.DeepEqual(outs, want) {
+		t.Error("records differ from those that were made alone")
+	}
+}
+
+func TestAppendInstant(t *testing.T) {
+	g := rand.New(rand.NewSource(1))
+	instants := []expr.Millis{0, -1, 999, minInstant, maxInstant, maxInstant + 1, math.MaxInt64, math.MinInt64}
+	for range 1000 {
+		instants = append(instants, expr.Millis(g.Int63n(int64(maxInstant-minInstant)))+minInstant)
+	}
+	for _, m := range instants {
+		if got := string(appendInstant([]byte("x"), m)); got != "x"+m.String() {
+			t.Errorf("%d: %s, want %s", m, got, m)
+		}
+	}
+}
+
+func TestAppendQuoted(t *testing.T) {
+	for _, s := range []string{"", "a", "ü\u2028日本😀", "\"\\\n\x00\x1f\x7f", "\xff", "a\xc3", "\xed\xa0\x80b", "\uFFFD", "x\xe6\x97y"} {
+		b := appendQuoted([]byte("x"), s)
+		var got string
+		if err := json.Unmarshal(b[1:], &got); err != nil || got != strings.ToValidUTF8(s, "\uFFFD") && got != string([]rune(s)) {
+			t.Errorf("%q: %s, %v", s, b, err)
 		}
 	}
 }

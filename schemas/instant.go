@@ -72,6 +72,27 @@ func checkInstant(m expr.Millis) (expr.Millis, error) {
 	return m, nil
 }
 
+// appendInstant appends m in RFC 3339 with milliseconds, UTC: as [expr.Millis.String].
+func appendInstant(b []byte, m expr.Millis) []byte {
+	t := m.Time()
+	year, month, day := t.Date()
+	if year < 0 || year > 9999 {
+		return append(b, m.String()...)
+	}
+	hour, minute, second := t.Clock()
+	ms := t.Nanosecond() / 1_000_000
+	b = append2(append2(b, year/100), year%100)
+	b = append2(append(b, '-'), int(month))
+	b = append2(append(b, '-'), day)
+	b = append2(append(b, 'T'), hour)
+	b = append2(append(b, ':'), minute)
+	b = append2(append(b, ':'), second)
+	return append(append2(append(b, '.', byte('0'+ms/100)), ms%100), 'Z')
+}
+
+// append2 appends n, which is below 100, as two digits.
+func append2(b []byte, n int) []byte { return append(b, byte('0'+n/10), byte('0'+n%10)) }
+
 func floorDiv(n, by int64) int64 {
 	q := n / by
 	if n%by < 0 {

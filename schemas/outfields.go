@@ -9,65 +9,97 @@ import (
 // outEffect is an effect with what an output says beyond it.
 type outEffect struct {
 	*engine.Effect
-	id        string
+	id        []byte
 	emittedAt expr.Millis
-	item      []func(*engine.Item) expr.Value // the fields of an item, in the schema's order
+	itemGets  []func(*engine.Item) expr.Value // the fields of an item, in the schema's order
 }
 
-// outField is where the value of an output field comes from. A map is a List.
-type outField struct {
-	kind expr.Kind
-	get  func(*outEffect) expr.Value
+// source is where the value of an output field comes from: one of the functions
+// is set. What changes have comes without an allocation.
+type source struct {
+	kind   expr.Kind
+	id     func(*outEffect) []byte
+	text   func(*outEffect) string              // "" is null where the schema has null
+	number func(*outEffect) (n int64, has bool) // a time, date or amount too; if it has none: null, else 0
+	pairs  func(*outEffect) []engine.Pair       // a map
+	value  func(*outEffect) expr.Value          // anything else
 }
+
+func textOf(get func(*outEffect) string) source { return source{kind: expr.String, text: get} }
+
+func numberOf(k expr.Kind, get func(*outEffect) (int64, bool)) source {
+	return source{kind: k, number: get}
+}
+
+func pairsOf(get func(*outEffect) []engine.Pair) source {
+	return source{kind: expr.List, pairs: get}
+}
+
+func lists(get func(*outEffect) expr.Value) source { return source{kind: expr.List, value: get} }
+
+// What changes and triggers share.
+var (
+	outID        = source{kind: expr.String, id: func(o *outEffect) []byte { return o.id }}
+	outCustomer  = textOf(func(o *outEffect) string { return o.Customer })
+	outName      = textOf(func(o *outEffect) string { return o.Name })
+	outVersion   = textOf(func(o *outEffect) string { return o.Version })
+	outAt        = numberOf(expr.Time, func(o *outEffect) (int64, bool) { return int64(o.At), true })
+	outEmittedAt = numberOf(expr.Time, func(o *outEffect) (int64, bool) { return int64(o.emittedAt), true })
+	outSequence  = numberOf(expr.Int, func(o *outEffect) (int64, bool) { return int64(o.Sequence), true })
+)
 
 // changeFields fill a membership_change.
-var changeFields = map[string]outField{
-	"change_id":      {expr.String, func(o *outEffect) expr.Value { return expr.StringValue(o.id) }},
-	"customer_id":    {expr.String, func(o *outEffect) expr.Value { return expr.StringValue(o.Customer) }},
-	"segment":        {expr.String, func(o *outEffect) expr.Value { return expr.StringValue(o.Name) }},
-	"action":         {expr.String, func(o *outEffect) expr.Value { return expr.StringValue(o.Action.String()) }},
-	"effective_at":   {expr.Time, func(o *outEffect) expr.Value { return expr.TimeValue(o.At) }},
-	"emitted_at":     {expr.Time, func(o *outEffect) expr.Value { return expr.TimeValue(o.emittedAt) }},
-	"sequence":       {expr.Int, func(o *outEffect) expr.Value { return expr.IntValue(int64(o.Sequence)) }},
-	"cause":          {expr.String, func(o *outEffect) expr.Value { return expr.StringValue(o.Cause.String()) }},
-	"cause_event_id": {expr.String, func(o *outEffect) expr.Value { return optional(o.CauseEvent) }},
-	"rule_version":   {expr.String, func(o *outEffect) expr.Value { return expr.StringValue(o.Version) }},
-	"group":          {expr.String, func(o *outEffect) expr.Value { return optional(o.Group) }},
-	"from_segment":   {expr.String, func(o *outEffect) expr.Value { return optional(o.From) }},
-	"member_for_ms": {expr.Int, func(o *outEffect) expr.Value {
-		return when(o.Action == engine.Exited, expr.IntValue(int64(o.MemberFor)))
-	}},
-	"evidence": {expr.List, func(o *outEffect) expr.Value { return pairs(o.Evidence) }},
+var changeFields = map[string]source{
+	"change_id":      outID,
+	"customer_id":    outCustomer,
+	"segment":        outName,
+	"action":         textOf(func(o *outEffect) string { return o.Action.String() }),
+	"effective_at":   outAt,
+	"emitted_at":     outEmittedAt,
+	"sequence":       outSequence,
+	"cause":          textOf(func(o *outEffect) string { return o.Cause.String() }),
+	"cause_event_id": textOf(func(o *outEffect) string { return o.CauseEvent }),
+	"rule_version":   outVersion,
+	"group":          textOf(func(o *outEffect) string { return o.Group }),
+	"from_segment":   textOf(func(o *outEffect) string { return o.From }),
+	"member_for_ms": numberOf(expr.Int, func(o *outEffect) (int64, bool) {
+		return int64(o.MemberFor), o.Action == engine.Exited
+	}),
+	"evidence": pairsOf(func(o *outEffect) []engine.Pair { return o.Evidence }),
 }
 
 // triggerFields fill a trigger_fired.
-var triggerFields = map[string]outField{
-	"trigger_id":      {expr.String, func(o *outEffect) expr.Value { return expr.StringValue(o.id) }},
-	"trigger":         {expr.String, func(o *outEffect) expr.Value { return expr.StringValue(o.Name) }},
-	"kind":            {expr.String, func(o *outEffect) expr.Value { return expr.StringValue(o.Kind.String()) }},
-	"customer_id":     {expr.String, func(o *outEffect) expr.Value { return expr.StringValue(o.Customer) }},
-	"due_at":          {expr.Time, func(o *outEffect) expr.Value { return expr.TimeValue(o.Due) }},
-	"fired_at":        {expr.Time, func(o *outEffect) expr.Value { return expr.TimeValue(o.At) }},
-	"emitted_at":      {expr.Time, func(o *outEffect) expr.Value { return expr.TimeValue(o.emittedAt) }},
-	"sequence":        {expr.Int, func(o *outEffect) expr.Value { return expr.IntValue(int64(o.Sequence)) }},
-	"rule_version":    {expr.String, func(o *outEffect) expr.Value { return expr.StringValue(o.Version) }},
-	"anchor_event_id": {expr.String, func(o *outEffect) expr.Value { return optional(o.AnchorID) }},
-	"anchor_at":       {expr.Time, func(o *outEffect) expr.Value { return instant(o.AnchorAt) }},
-	"items":           {expr.List, (*outEffect).items},
-	"value":           {expr.Decimal, func(o *outEffect) expr.Value { return when(o.Kind == plan.AbandonedCart, o.Value) }},
-	"currency":        {expr.String, func(o *outEffect) expr.Value { return optional(o.Currency) }},
-	"last_event_at": {expr.Time, func(o *outEffect) expr.Value {
-		return when(o.Kind == plan.Inactivity, instant(o.LastAt))
-	}},
-	"days_silent": {expr.Int, func(o *outEffect) expr.Value {
-		return when(o.Kind == plan.Inactivity && o.Silent >= 0, expr.IntValue(o.Silent))
-	}},
-	"segments": {expr.List, func(o *outEffect) expr.Value { return when(o.Kind == plan.Inactivity, texts(o.Segments)) }},
-	"date":     {expr.Date, func(o *outEffect) expr.Value { return when(o.Kind == plan.Anniversary, o.Date) }},
-	"years":    {expr.Int, func(o *outEffect) expr.Value { return when(o.Years > 0, expr.IntValue(o.Years)) }},
-	"from":     {expr.String, noText}, // of lifecycle triggers, which this version does not have
-	"to":       {expr.String, noText},
-	"context":  {expr.List, func(o *outEffect) expr.Value { return pairs(o.Context) }},
+var triggerFields = map[string]source{
+	"trigger_id":      outID,
+	"trigger":         outName,
+	"kind":            textOf(func(o *outEffect) string { return o.Kind.String() }),
+	"customer_id":     outCustomer,
+	"due_at":          numberOf(expr.Time, func(o *outEffect) (int64, bool) { return int64(o.Due), true }),
+	"fired_at":        outAt,
+	"emitted_at":      outEmittedAt,
+	"sequence":        outSequence,
+	"rule_version":    outVersion,
+	"anchor_event_id": textOf(func(o *outEffect) string { return o.AnchorID }),
+	"anchor_at":       numberOf(expr.Time, func(o *outEffect) (int64, bool) { return int64(o.AnchorAt), o.AnchorAt != expr.Never }),
+	"items":           lists((*outEffect).items),
+	"value": numberOf(expr.Decimal, func(o *outEffect) (int64, bool) {
+		return o.Value.N, o.Kind == plan.AbandonedCart && o.Value.Present()
+	}),
+	"currency": textOf(func(o *outEffect) string { return o.Currency }),
+	"last_event_at": numberOf(expr.Time, func(o *outEffect) (int64, bool) {
+		return int64(o.LastAt), o.Kind == plan.Inactivity && o.LastAt != expr.Never
+	}),
+	"days_silent": numberOf(expr.Int, func(o *outEffect) (int64, bool) {
+		return o.Silent, o.Kind == plan.Inactivity && o.Silent >= 0
+	}),
+	"segments": lists(func(o *outEffect) expr.Value { return when(o.Kind == plan.Inactivity, texts(o.Segments)) }),
+	"date": numberOf(expr.Date, func(o *outEffect) (int64, bool) {
+		return o.Date.N, o.Kind == plan.Anniversary && o.Date.Present()
+	}),
+	"years":   numberOf(expr.Int, func(o *outEffect) (int64, bool) { return o.Years, o.Years > 0 }),
+	"from":    textOf(noText), // of lifecycle triggers, which this version does not have
+	"to":      textOf(noText),
+	"context": pairsOf(func(o *outEffect) []engine.Pair { return o.Context }),
 }
 
 // itemFields fill a LineItem. The engine keeps of a product what a cart needs.
@@ -81,7 +113,7 @@ var itemFields = map[string]func(*engine.Item) expr.Value{
 	"price":      func(i *engine.Item) expr.Value { return i.Price },
 }
 
-func noText(*outEffect) expr.Value { return expr.Value{} }
+func noText(*outEffect) string { return "" }
 
 func noItem(*engine.Item) expr.Value { return expr.Value{} }
 
@@ -91,21 +123,6 @@ func when(applies bool, v expr.Value) expr.Value {
 		return expr.Value{}
 	}
 	return v
-}
-
-// optional returns a text, absent if it is empty.
-func optional(s string) expr.Value { return when(s != "", expr.StringValue(s)) }
-
-// instant returns an instant, absent if it is Never.
-func instant(m expr.Millis) expr.Value { return when(m != expr.Never, expr.TimeValue(m)) }
-
-// pairs returns a map.
-func pairs(l []engine.Pair) expr.Value {
-	v := make([]expr.Value, 0, 2*len(l))
-	for _, p := range l {
-		v = append(v, expr.StringValue(p.Name), expr.StringValue(p.Value))
-	}
-	return expr.ListValue(v)
 }
 
 func texts(l []string) expr.Value {
@@ -120,8 +137,8 @@ func texts(l []string) expr.Value {
 func (o *outEffect) items() expr.Value {
 	l := make([]expr.Value, len(o.Items))
 	for i := range o.Items {
-		rec := make([]expr.Value, len(o.item))
-		for j, get := range o.item {
+		rec := make([]expr.Value, len(o.itemGets))
+		for j, get := range o.itemGets {
 			rec[j] = get(&o.Items[i])
 		}
 		l[i] = expr.RecordValue(rec)

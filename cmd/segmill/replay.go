@@ -180,16 +180,13 @@ func (f *replayFlags) printer(w io.Writer) (func([]engine.Effect), error) {
 		return nil, err
 	}
 	var b []byte
+	var o schemas.Output
 	return func(effects []engine.Effect) {
 		now := expr.MillisOf(time.Now())
 		for i := range effects {
-			if e := &effects[i]; e.Action == engine.Fired {
-				b = enc.AppendTrigger(b[:0], e, now)
-			} else {
-				b = enc.AppendChange(b[:0], e, now)
-			}
-			b = append(b, '\n')
-			w.Write(b) // a bufio.Writer keeps its first error for Flush
+			b = enc.Append(b[:0], &o, &effects[i], now)
+			w.Write(o.Value) // a bufio.Writer keeps its first error for Flush
+			io.WriteString(w, "\n")
 		}
 	}, nil
 }

@@ -168,13 +168,9 @@ func (r *run) advance(who *person, to engine.Millis) error {
 func (r *run) tell(who *person) error {
 	for i := range r.out.Effects {
 		e := &r.out.Effects[i]
-		var b []byte
-		if e.Action == engine.Fired {
-			b = r.enc.AppendTrigger(nil, e, 0)
-		} else {
-			b = r.enc.AppendChange(nil, e, 0)
-		}
-		o, err := decode(b, "the run over the inputs")
+		var rec schemas.Output
+		r.enc.Append(nil, &rec, e, 0)
+		o, err := decode(rec.Value, "the run over the inputs")
 		if err != nil {
 			return err
 		}

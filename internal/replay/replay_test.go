@@ -211,12 +211,9 @@ func TestSameTwice(t *testing.T) {
 		var b []byte
 		f.Runner.Emit = func(l []engine.Effect) {
 			for i := range l {
-				if l[i].Action == engine.Fired {
-					b = enc.AppendTrigger(b, &l[i], emitted)
-				} else {
-					b = enc.AppendChange(b, &l[i], emitted)
-				}
-				b = append(b, '\n')
+				var o schemas.Output
+				enc.Append(nil, &o, &l[i], emitted)
+				b = append(append(b, o.Value...), '\n')
 			}
 		}
 		run(t, f, all...)

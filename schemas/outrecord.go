@@ -1,0 +1,145 @@
+package schemas
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/expr"
+)
+
+// outRecord is an output schema with the source of each field's value.
+type outRecord struct {
+	fields []outField
+	prefix []byte // what stands before the Avro
+	item   []func(*engine.Item) expr.Value
+}
+
+// outField is a field of an output schema.
+type outField struct {
+	source
+	typ      *schema
+	plain    *schema // typ without null
+	optional bool    // typ is a union of null and plain
+	key      []byte  // what stands before the value in JSON
+}
+
+// compileOutput finds the source of every field of an output schema.
+func compileOutput(s *schema, sources map[string]source, id int) (outRecord, error) {
+	r := outRecord{prefix: binary.BigEndian.AppendUint32([]byte{0}, uint32(id))}
+	for i, f := range s.fields {
+		src, ok := sources[f.name]
+		if !ok {
+			return r, fmt.Errorf("schema %s: nothing fills the field %q", s.name, f.name)
+		}
+		t, err := typeOf(f.typ)
+		if err != nil {
+			return r, fmt.Errorf("schema %s: field %q: %w", s.name, f.name, err)
+		}
+		if t.Map {
+			t.Kind = expr.List
+		}
+		if t.Kind != src.kind || t.Map != (src.pairs != nil) {
+			return r, fmt.Errorf("schema %s: field %q has another type than what fills it", s.name, f.name)
+		}
+		o := outField{source: src, typ: f.typ, plain: f.typ, optional: t.Optional, key: appendKey(nil, i, '{', f.name)}
+		if t.Optional {
+			o.plain = f.typ.union[1]
+		}
+		r.fields = append(r.fields, o)
+		if o.plain.wire == wireArray && o.plain.items.wire == wireRecord {
+			if r.item, err = compileItem(o.plain.items); err != nil {
+				return r, err
+			}
+		}
+	}
+	return r, nil
+}
+
+func compileItem(s *schema) ([]func(*engine.Item) expr.Value, error) {
+	var l []func(*engine.Item) expr.Value
+	for _, f := range s.fields {
+		get, ok := itemFields[f.name]
+		if !ok {
+			return nil, fmt.Errorf("schema %s: nothing fills the field %q", s.name, f.name)
+		}
+		l = append(l, get)
+	}
+	return l, nil
+}
+
+// appendAvro appends the field of o in Avro.
+func (f *outField) appendAvro(b []byte, o *outEffect) []byte {
+	switch {
+	case f.text != nil:
+		t := f.text(o)
+		if f.optional {
+			if t == "" {
+				return append(b, 0)
+			}
+			b = append(b, 2)
+		}
+		if f.plain.wire == wireEnum {
+			return binary.AppendVarint(b, int64(f.plain.symbol(t)))
+		}
+		return appendText(b, t)
+	case f.number != nil:
+		n, has := f.number(o)
+		if f.optional {
+			if !has {
+				return append(b, 0)
+			}
+			b = append(b, 2)
+		}
+		if f.kind == expr.Decimal {
+			return appendDecimal(b, n)
+		}
+		return binary.AppendVarint(b, n)
+	case f.pairs != nil:
+		l := f.pairs(o)
+		if len(l) > 0 {
+			b = binary.AppendVarint(b, int64(len(l)))
+		}
+		for i := range l {
+			b = appendText(appendText(b, l[i].Name), l[i].Value)
+		}
+		return append(b, 0)
+	case f.id != nil:
+		id := f.id(o)
+		return append(binary.AppendVarint(b, int64(len(id))), id...)
+	}
+	return appendAvro(b, f.typ, f.value(o))
+}
+
+// appendJSON appends the field of o in JSON.
+func (f *outField) appendJSON(b []byte, o *outEffect) []byte {
+	switch {
+	case f.text != nil:
+		t := f.text(o)
+		if f.optional && t == "" {
+			return append(b, "null"...)
+		}
+		if f.plain.wire == wireEnum {
+			t = f.plain.symbols[f.plain.symbol(t)]
+		}
+		return appendQuoted(b, t)
+	case f.number != nil:
+		n, has := f.number(o)
+		if f.optional && !has {
+			return append(b, "null"...)
+		}
+		return appendScalar(b, f.plain, expr.Value{K: f.kind, N: n})
+	case f.pairs != nil:
+		b = append(b, '{')
+		for i, p := range f.pairs(o) {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = appendQuoted(append(appendQuoted(b, p.Name), ':'), p.Value)
+		}
+		return append(b, '}')
+	case f.id != nil:
+		return append(append(append(b, '"'), f.id(o)...), '"')
+	}
+	return appendJSON(b, f.typ, f.value(o))
+}
