@@ -18,11 +18,17 @@ type batch struct {
 	moved bool // an offset has moved
 
 	records []*kgo.Record // outputs, dead letters, forwards
+	slab    slab
+	changes []change
+	// transaction are all records of it.
+	transaction []*kgo.Record
+
 	out     engine.Output
 	encoded int    // effects that are in records
 	arena   []byte // memory of records' values; kept until they are written
 
 	folded, dead, forwarded uint64
+	erased                  bool // a customer: it is not to linger in the store
 	// results and causes are counted when the batch has committed.
 	results map[result]int
 	causes  map[string]int
@@ -49,13 +55,42 @@ func (b *batch) overdue(now time.Time, interval time.Duration) bool {
 
 func (b *batch) reset() {
 	b.out.Reset()
-	clear(b.records)
+	b.slab.reset()
 	clear(b.results)
 	clear(b.causes)
 	*b = batch{
-		records: b.records[:0], out: b.out, arena: b.arena[:0],
+		records: b.records[:0], slab: b.slab, changes: b.changes[:0], transaction: b.transaction[:0],
+		out: b.out, arena: b.arena[:0],
 		results: b.results, causes: b.causes, deferred: b.deferred,
 	}
+}
+
+// record returns an empty record that lives as long as the batch.
+func (b *batch) record() *kgo.Record { return b.slab.next() }
+
+// slab is memory of records that is used again: records are made by the ten thousand
+// and all end with their transaction.
+type slab struct {
+	chunks [][]kgo.Record
+	n      int
+}
+
+const slabChunk = 512
+
+func (s *slab) next() *kgo.Record {
+	i, j := s.n/slabChunk, s.n%slabChunk
+	if i == len(s.chunks) {
+		s.chunks = append(s.chunks, make([]kgo.Record, slabChunk))
+	}
+	s.n++
+	return &s.chunks[i][j]
+}
+
+func (s *slab) reset() {
+	for i := 0; i*slabChunk < s.n; i++ {
+		clear(s.chunks[i][:min(slabChunk, s.n-i*slabChunk)])
+	}
+	s.n = 0
 }
 
 // step counts one step. only is its record, zero for a timer.
@@ -109,7 +144,7 @@ func (s *session) dispatch(in *input, h *head, at place) (what string, err error
 	out := &s.batch.out
 	if h.result == schemas.IsTombstone {
 		s.cfg.Engine.Erase(e.c, max(s.clock.now, 0), out)
-		what = "erasure"
+		what, s.batch.erased = "erasure", true
 	} else {
 		late := h.at < s.clock.now
 		s.clock.latest = max(s.clock.latest, h.ev.At)

@@ -248,7 +248,7 @@ func (r *replay) undo(ctx context.Context) error {
 	}
 	r.close()
 	r.cl, r.rest, r.coming, r.next = nil, nil, nil, max(r.first, r.last)
-	return r.store.Load(changes)
+	return r.store.Load(slices.Values(changes))
 }
 
 // writeClaim writes the claim of a session without transactions.
@@ -291,7 +291,9 @@ func (s *session) again(changelog func(key, value []byte)) error {
 		var err error
 		switch id, ok := strings.CutPrefix(key, customerPrefix); {
 		case ok:
-			value, _, err = s.t.store.Customer(nil, id) // nil if there is none: a tombstone
+			value, _, err = s.customers.value(nil, id) // nil if there is none: a tombstone
+		case key == versionsKey && s.unstoredVersions != nil:
+			value = s.unstoredVersions
 		case key == versionsKey:
 			var meta state.Meta
 			meta, ok, err = s.t.store.Meta()

@@ -16,9 +16,9 @@ import (
 // long a commit may take before it is given up.
 const transactionTimeout = 10 * time.Second
 
-// commit writes the batch: one Kafka transaction, then the copy in the store. A
-// batch that changed nothing and moved no offset writes nothing. After an error
-// it is not known whether the transaction took place, and the session must end.
+// commit writes the batch in one Kafka transaction, and the store if it is due. A
+// batch that changed nothing and moved no offset writes nothing. After an error it
+// is not known whether the transaction took place, and the session must end.
 func (s *session) commit(ctx context.Context) error {
 	if !s.batch.moved && len(s.customers.dirty) == 0 && len(s.rewrite) == 0 {
 		s.batch.reset()
@@ -35,15 +35,23 @@ func (s *session) commit(ctx context.Context) error {
 	if s.cfg.OnEffects != nil && len(s.batch.out.Effects) > 0 {
 		s.cfg.OnEffects(s.t.n, s.batch.out.Effects)
 	}
-	s.customers.committed(s.t.o.cacheShare())
+	full, erased := s.customers.committed(s.t.o.cacheShare()), s.batch.erased
 	s.batch.reset()
 	s.commits++
 	s.t.grow()
+	s.unstored += len(changes) + 1
+	if err := s.at("applied"); err != nil || !full && !erased {
+		return err
+	}
+	if err := s.store(); err != nil {
+		return err
+	}
+	s.customers.evict(s.t.o.cacheShare())
 	return nil
 }
 
-// write writes one transaction and the copy, and moves the position.
-func (s *session) write(ctx context.Context, pos *Position, changes []state.Change) error {
+// write writes one transaction, and moves the position.
+func (s *session) write(ctx context.Context, pos *Position, changes []change) error {
 	var versions []byte
 	if s.versions != nil {
 		versions = s.versions.append(nil)
@@ -61,19 +69,15 @@ func (s *session) write(ctx context.Context, pos *Position, changes []state.Chan
 	if err := s.at("ended"); err != nil {
 		return err
 	}
-	s.pos, s.versions, s.next = pos, nil, offset+1
+	s.pos, s.versions, s.next, s.asOf = pos, nil, offset+1, s.cfg.now()
+	if versions != nil {
+		s.unstoredVersions = versions
+	}
 	s.logged = s.claim
 	clear(s.rewrite)
 	s.follower.take(s.rewrite)
-	meta := state.Meta{
-		Position: pos.append(nil), Versions: versions,
-		TopicID: knowing(s.topicID, s.rewrite), Next: s.next, AppliedAt: s.cfg.now(),
-	}
-	if err := s.t.store.Apply(changes, &meta); err != nil {
-		return err
-	}
 	s.t.committed(pos)
-	return s.at("applied")
+	return nil
 }
 
 // nextPosition returns the position that the batch leads to, without its digest.
@@ -91,46 +95,56 @@ func (s *session) nextPosition() *Position {
 	return pos
 }
 
+// change is a record of the changelog about a customer, who is gone if value is nil.
+type change struct {
+	customer string
+	value    []byte
+}
+
 // changes encodes the changed customers and moves the digest of pos.
-func (s *session) changes(pos *Position) []state.Change {
+func (s *session) changes(pos *Position) []change {
 	cs, b := s.customers, &s.batch
-	var changes []state.Change
+	changes := b.changes[:0]
 	for _, e := range cs.dirty {
-		change := state.Change{Customer: e.c.ID, Old: e.wake, New: engine.Never}
+		c := change{customer: e.c.ID}
 		var hash state.Digest
 		if e.c.Known() {
 			from := len(b.arena)
 			b.arena = s.cfg.Engine.Append(b.arena, e.c)
-			change.Value = b.arena[from:len(b.arena):len(b.arena)]
-			change.New = e.c.Wake()
-			hash, cs.hbuf = state.DigestOf(e.c.ID, change.Value, cs.hbuf)
-			if e.stored && hash == e.hash {
+			c.value = b.arena[from:len(b.arena):len(b.arena)]
+			hash, cs.hbuf = state.DigestOf(c.customer, c.value, cs.hbuf)
+			if e.known && hash == e.hash {
 				continue
 			}
-		} else if !e.stored {
+		} else if !e.known {
 			continue
 		}
-		if e.stored {
+		if e.known {
 			pos.Digest = pos.Digest.Sub(e.hash)
 		}
 		pos.Digest = pos.Digest.Add(hash) // zero for a customer that is gone
 		cs.bytes -= int64(e.size)
-		e.stored, e.hash, e.wake, e.size = change.Value != nil, hash, change.New, overhead+expansion*len(change.Value)
+		e.known, e.hash, e.size = c.value != nil, hash, overhead+expansion*len(c.value)
 		cs.bytes += int64(e.size)
-		changes = append(changes, change)
+		changes = append(changes, c)
 	}
+	b.changes = changes
 	return changes
 }
 
 // transaction returns the records of the transaction, the position last.
-func (s *session) transaction(pos *Position, changes []state.Change, versions []byte) ([]*kgo.Record, error) {
-	records := make([]*kgo.Record, 0, len(changes)+len(s.batch.records)+2)
+func (s *session) transaction(pos *Position, changes []change, versions []byte) ([]*kgo.Record, error) {
+	b := &s.batch
+	records := b.transaction[:0]
 	var stamped []kgo.RecordHeader
 	if s.claim != (claim{}) {
 		stamped = []kgo.RecordHeader{stamp{s.claim, pos.Seq}.header()}
 	}
+	topic := s.cfg.changelog()
 	changelog := func(key, value []byte) {
-		records = append(records, &kgo.Record{Topic: s.cfg.changelog(), Partition: s.t.n, Key: key, Value: value, Headers: stamped})
+		r := b.record()
+		r.Topic, r.Partition, r.Key, r.Value, r.Headers = topic, s.t.n, key, value, stamped
+		records = append(records, r)
 	}
 	if s.claim != s.logged {
 		changelog(claimKey(), s.claim[:]) // transactions come after a time without
@@ -143,11 +157,13 @@ func (s *session) transaction(pos *Position, changes []state.Change, versions []
 	}
 	for i := range changes {
 		c := &changes[i]
-		key := append(make([]byte, 0, len(customerPrefix)+len(c.Customer)), customerPrefix...)
-		changelog(append(key, c.Customer...), c.Value)
+		from := len(b.arena)
+		b.arena = append(append(b.arena, customerPrefix...), c.customer...)
+		changelog(b.arena[from:len(b.arena):len(b.arena)], c.value)
 	}
-	records = append(records, s.batch.records...)
+	records = append(records, b.records...)
 	changelog([]byte(positionKey), pos.append(nil))
+	b.transaction = records
 	return records, nil
 }
 

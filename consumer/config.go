@@ -100,6 +100,7 @@ type Config struct {
 	// What follows has one value, but for tests.
 	watch         time.Duration // watchInterval
 	standbyEach   time.Duration // standbyInterval
+	storeEach     int           // storeRecords
 	brokerTimeout time.Duration // transactionTimeout, to the broker
 	commitTimeout time.Duration // transactionTimeout, to the engine
 	// SkipDeleted lets a task go on at the earliest record that is left when
@@ -194,6 +195,7 @@ func (c *Config) fill() {
 	}
 	c.watch = cmp.Or(c.watch, watchInterval)
 	c.standbyEach = cmp.Or(c.standbyEach, standbyInterval)
+	c.storeEach = cmp.Or(c.storeEach, storeRecords)
 	c.brokerTimeout = cmp.Or(c.brokerTimeout, transactionTimeout)
 	c.commitTimeout = cmp.Or(c.commitTimeout, transactionTimeout)
 	c.Inputs = slices.Clone(c.Inputs)

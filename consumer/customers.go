@@ -1,8 +1,8 @@
 package consumer
 
 import (
-	"container/heap"
 	"fmt"
+	"iter"
 
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
@@ -17,20 +17,35 @@ const (
 
 // cached is a decoded customer. The engine changes it in place, so a cache with
 // changes that were not committed can only be thrown away as a whole.
+//
+// A customer is in one of three states: clean, as the store has it; behind, changed
+// by transactions since the store was last written; and dirty, changed by the batch
+// at hand, behind or not.
 type cached struct {
 	c *engine.Customer
 	// What was last committed: the digest is kept by subtracting exactly this.
-	stored bool
-	hash   state.Digest
-	wake   engine.Millis // Never if not in the due index
+	known bool // the changelog has the customer
+	hash  state.Digest
+	// indexed is the customer's entry in the due index of the store, Never if it has
+	// none.
+	indexed engine.Millis
 
-	dirty bool // changed since the last commit
-	used  bool // since the hand passed by
-	size  int
+	dirty  bool // changed since the last commit
+	behind bool // the store does not have what was last committed
+	used   bool // since the hand passed by
+	size   int
+	place  int // in the heap of wake-ups, -1 if it is not there
 }
+
+// changed reports whether the store does not have the customer as it is.
+func (e *cached) changed() bool { return e.dirty || e.behind }
 
 // customers gives the customers of one task: changed ones, cached ones, and those
 // in the store. It also knows whose wake-up is next, counting the changes.
+//
+// The store is written back to: it is a copy of the changelog that may be behind,
+// so it is enough to write it now and then, and then once for a customer however
+// often that was committed in the meantime.
 type customers struct {
 	eng   *engine.Engine
 	store *state.Task
@@ -40,11 +55,12 @@ type customers struct {
 	hand  int
 	bytes int64
 
-	dirty []*cached
-	wakes wakeHeap // of dirty customers; stale entries are skipped
+	dirty  []*cached
+	behind []*cached
+	wakes  wakeHeap // of changed customers that have a wake-up
 
 	// due is read ahead from the store's index, up to and including cursor, which
-	// is the last entry of the index if ended. Entries of dirty customers are
+	// is the last entry of the index if ended. Entries of changed customers are
 	// stale.
 	due    []state.Due
 	cursor state.Due
@@ -69,17 +85,17 @@ func (cs *customers) get(id string) (*cached, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &cached{wake: engine.Never, used: true, size: overhead}
+	e := &cached{indexed: engine.Never, used: true, size: overhead, place: -1}
 	if !ok {
 		e.c = cs.eng.NewCustomer(id)
 	} else {
 		if e.c, err = cs.eng.Decode(id, b); err != nil {
 			return nil, fmt.Errorf("%w: a customer's bytes: %w", errLocal, err)
 		}
-		e.stored = true
+		e.known = true
 		// Under changed rules the customer wakes up at another time than its bytes,
 		// and the due index, say.
-		if e.wake, err = engine.WakeOf(b); err != nil {
+		if e.indexed, err = engine.WakeOf(b); err != nil {
 			return nil, fmt.Errorf("%w: a customer's bytes: %w", errLocal, err)
 		}
 		e.hash, cs.hbuf = state.DigestOf(id, b, cs.hbuf)
@@ -97,9 +113,11 @@ func (cs *customers) touch(e *cached) {
 		e.dirty = true
 		cs.dirty = append(cs.dirty, e)
 	}
-	if w := e.c.Wake(); w != engine.Never && e.c.Known() {
-		heap.Push(&cs.wakes, wakeUp{w, e})
+	at := e.c.Wake()
+	if !e.c.Known() {
+		at = engine.Never
 	}
+	cs.wakes.set(e, at)
 }
 
 // readAhead is how many entries of the due index are read at a time.
@@ -108,9 +126,6 @@ const readAhead = 256
 // next returns the customer with the earliest wake-up at or before upto, in order
 // of (due, customer). ok is false if there is none.
 func (cs *customers) next(upto engine.Millis) (e *cached, at engine.Millis, ok bool, err error) {
-	for len(cs.wakes) > 0 && (!cs.wakes[0].e.dirty || cs.wakes[0].e.c.Wake() != cs.wakes[0].at || !cs.wakes[0].e.c.Known()) {
-		heap.Pop(&cs.wakes)
-	}
 	stored, err := cs.nextStored(upto)
 	if err != nil {
 		return nil, 0, false, err
@@ -150,16 +165,58 @@ func (cs *customers) nextStored(upto engine.Millis) (*state.Due, error) {
 		if d.At > upto {
 			return nil, nil
 		}
-		if e := cs.byID[d.Customer]; e == nil || !e.dirty {
+		if e := cs.byID[d.Customer]; e == nil || !e.changed() {
 			return d, nil
 		}
 		cs.due = cs.due[1:]
 	}
 }
 
-// committed takes in that the changes are in the store, and evicts until at most
-// limit bytes are cached.
-func (cs *customers) committed(limit int64) {
+// value appends what the changelog has, or with the batch at hand will have, of a
+// customer; false if it has nothing.
+func (cs *customers) value(b []byte, id string) ([]byte, bool, error) {
+	if e := cs.byID[id]; e == nil {
+		return cs.store.Customer(b, id)
+	} else if e.c.Known() {
+		return cs.eng.Append(b, e.c), true, nil
+	}
+	return b, false, nil
+}
+
+// committed takes in that the changes are in the changelog, and evicts until at most
+// limit bytes are cached. It reports whether the store should be written, because
+// otherwise the limit can't be kept.
+func (cs *customers) committed(limit int64) (full bool) {
+	for _, e := range cs.dirty {
+		e.dirty = false
+		if !e.behind {
+			e.behind = true
+			cs.behind = append(cs.behind, e)
+		}
+	}
+	cs.dirty = cs.dirty[:0]
+	return cs.evict(limit)
+}
+
+// changes gives what the store lacks: no customer may be dirty. A value is good
+// until the next one.
+func (cs *customers) changes() iter.Seq[state.Change] {
+	return func(yield func(state.Change) bool) {
+		for _, e := range cs.behind {
+			c := state.Change{Customer: e.c.ID, Old: e.indexed, New: engine.Never}
+			if e.c.Known() {
+				cs.buf = cs.eng.Append(cs.buf[:0], e.c)
+				c.Value, c.New = cs.buf, e.c.Wake()
+			}
+			if !yield(c) {
+				return
+			}
+		}
+	}
+}
+
+// stored takes in that the changes are in the store.
+func (cs *customers) stored() {
 	// Nothing in the index is earlier than first, so that reading it again does
 	// not have to step over what was deleted before.
 	first := engine.Never
@@ -169,57 +226,44 @@ func (cs *customers) committed(limit int64) {
 	case !cs.ended:
 		first = cs.cursor.At
 	}
-	for _, e := range cs.dirty {
-		e.dirty = false
-		first = min(first, e.wake)
+	for i, e := range cs.behind {
+		e.behind, e.place, e.indexed = false, -1, engine.Never
+		if e.c.Known() {
+			e.indexed = e.c.Wake()
+		}
+		first = min(first, e.indexed)
+		cs.behind[i] = nil
 	}
 	cs.due, cs.cursor, cs.ended = nil, state.Due{At: first}, first == engine.Never
-	cs.dirty, cs.wakes = cs.dirty[:0], cs.wakes[:0]
-	for cs.bytes > limit && len(cs.ring) > 0 {
+	cs.behind, cs.wakes = cs.behind[:0], cs.wakes[:0]
+}
+
+// evict drops customers that the store has until at most limit bytes are cached, and
+// reports whether that can't be done. The hand passes by everybody twice at most.
+func (cs *customers) evict(limit int64) (full bool) {
+	for passes := 2 * len(cs.ring); cs.bytes > limit; passes-- {
+		if passes == 0 {
+			return true
+		}
 		if cs.hand >= len(cs.ring) {
 			cs.hand = 0
 		}
-		e := cs.ring[cs.hand]
-		if e.used {
+		switch e := cs.ring[cs.hand]; {
+		case e.used || e.changed():
 			e.used = false
 			cs.hand++
-			continue
+		default:
+			cs.drop(e)
 		}
-		cs.evict(e)
 	}
+	return false
 }
 
-// evict drops the customer under the hand.
-func (cs *customers) evict(e *cached) {
+// drop drops the customer under the hand.
+func (cs *customers) drop(e *cached) {
 	last := len(cs.ring) - 1
 	cs.ring[cs.hand], cs.ring[last] = cs.ring[last], nil
 	cs.ring = cs.ring[:last]
 	cs.bytes -= int64(e.size)
 	delete(cs.byID, e.c.ID)
-}
-
-// wakeUp is the wake-up of a changed customer.
-type wakeUp struct {
-	at engine.Millis
-	e  *cached
-}
-
-// wakeHeap is a heap in order of (at, customer).
-type wakeHeap []wakeUp
-
-func (h wakeHeap) Len() int { return len(h) }
-func (h wakeHeap) Less(i, j int) bool {
-	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].e.c.ID < h[j].e.c.ID
-}
-func (h wakeHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-
-// Push adds x.
-func (h *wakeHeap) Push(x any) { *h = append(*h, x.(wakeUp)) }
-
-// Pop removes the last element.
-func (h *wakeHeap) Pop() any {
-	last := len(*h) - 1
-	x := (*h)[last]
-	*h = (*h)[:last]
-	return x
 }

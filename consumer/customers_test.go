@@ -18,7 +18,8 @@ import (
 )
 
 // Timers come in order of (due, customer), whether they stand in the store, in
-// changes, or in both; whatever is evicted, the digest is that of the store.
+// changes, committed or not, or in several of these; whatever is evicted, the digest
+// is that of the store once it is written.
 func TestCustomersAgainstModel(t *testing.T) {
 	eng := newEngine(t, rules)
 	rapid.Check(t, func(t *rapid.T) {
@@ -87,10 +88,20 @@ func TestCustomersAgainstModel(t *testing.T) {
 				}
 			},
 			"commit": func(t *rapid.T) {
-				if err := s.t.store.Apply(s.changes(pos), &state.Meta{}); err != nil {
+				s.changes(pos)
+				s.customers.committed(s.t.o.cacheShare())
+				s.batch.reset()
+			},
+			"store": func(t *rapid.T) {
+				s.changes(pos)
+				s.customers.committed(s.t.o.cacheShare())
+				if err := s.t.store.Write(s.customers.changes(), &state.Meta{}); err != nil {
 					t.Fatal(err)
 				}
-				s.customers.committed(s.t.o.cacheShare())
+				s.customers.stored()
+				if s.customers.evict(s.t.o.cacheShare()) {
+					t.Fatal("nothing is changed, and the limit is not kept")
+				}
 				v, err := store.Task(0).Verify(t.Context())
 				if err != nil || v.Digest != pos.Digest || v.Misplaced > 0 || v.Customers != len(model) {
 					t.Fatalf("%+v, %v; digest %v, %d customers", v, err, pos.Digest, len(model))

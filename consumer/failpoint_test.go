@@ -15,7 +15,7 @@ import (
 // a run, and a rebuild.
 var points = []string{
 	"fenced", "replayed", "restored", "acquired",
-	"begun", "produced", "ended", "applied",
+	"begun", "produced", "ended", "applied", "stored",
 	"inputs read", "forwarded read",
 }
 

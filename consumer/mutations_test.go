@@ -42,7 +42,13 @@ var mutations = []struct {
 		"the store is written before the transaction", "consumer/commit.go",
 		`	offset, err := s.deliver(`,
 		`	early := state.Meta{Position: pos.append(nil), Versions: versions, TopicID: knowing(s.topicID, s.rewrite), Next: s.next, AppliedAt: s.cfg.now()}
-	if err := s.t.store.Apply(changes, &early); err != nil {
+	var written []state.Change
+	for _, c := range changes {
+		e := s.customers.byID[c.customer]
+		written = append(written, state.Change{Customer: c.customer, Value: c.value, Old: e.indexed, New: e.c.Wake()})
+		e.indexed = e.c.Wake()
+	}
+	if err := s.t.store.Apply(written, &early); err != nil {
 		return err
 	}
 	offset, err := s.deliver(`,
@@ -158,8 +164,13 @@ var mutations = []struct {
 		[]find{{"state", "DueOrder|Model"}},
 	},
 	{
+		"a customer leaves memory before the store has it", "consumer/customers.go",
+		`case e.used || e.changed():`, `case e.used || e.dirty:`,
+		[]find{timers, protocol},
+	},
+	{
 		"wake-ups before the point that was read to are forgotten", "consumer/customers.go",
-		`first = min(first, e.wake)`, `_ = e`,
+		`first = min(first, e.indexed)`, `_ = e`,
 		[]find{timers},
 	},
 	{

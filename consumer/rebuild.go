@@ -234,10 +234,14 @@ func (s *session) foldFact(h *head) error {
 // spill writes changed customers to the scratch space.
 func (s *session) spill(scratch *state.Task) error {
 	var ignored Position
-	if err := scratch.Load(s.changes(&ignored)); err != nil {
+	s.changes(&ignored)
+	limit := s.t.o.cacheShare()
+	s.customers.committed(limit)
+	if err := scratch.Load(s.customers.changes()); err != nil {
 		return err
 	}
-	s.customers.committed(s.t.o.cacheShare())
+	s.customers.stored()
+	s.customers.evict(limit)
 	s.batch.reset()
 	return nil
 }
@@ -265,7 +269,7 @@ func (s *session) retell(ctx context.Context, scratch *state.Task, former map[st
 		return err
 	}
 	err := s.cfg.Store.Scratch(s.t.n).Scan("", func(id string, _ []byte) error {
-		if e, err := s.customers.get(id); err != nil || e.stored || e.dirty {
+		if e, err := s.customers.get(id); err != nil || e.known || e.dirty {
 			return err
 		}
 		return one(id)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -295,7 +296,7 @@ func (r *replay) take(key string, rec *kgo.Record, by stamp) error {
 func (r *replay) flush() error {
 	r.bytes = 0
 	if !r.tail {
-		err := r.store.Load(r.pending)
+		err := r.store.Load(slices.Values(r.pending))
 		clear(r.pending) // lets the values go
 		r.pending, r.upTo = r.pending[:0], 0
 		return err

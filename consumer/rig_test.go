@@ -136,6 +136,7 @@ func (g *rig) config(text string, store *state.Store) Config {
 	cfg.Store, cfg.Now, cfg.Logger = store, g.now, testLogger()
 	cfg.Time.Grace = 100 * time.Millisecond
 	cfg.Batch.Interval = 10 * time.Millisecond
+	cfg.storeEach = 30 // so that both happen: a crash finds the store behind, or not
 	cfg.Group = GroupConfig{SessionTimeout: 2 * time.Second, RebalanceTimeout: time.Second, Heartbeat: 100 * time.Millisecond}
 	return cfg
 }

@@ -54,6 +54,12 @@ type session struct {
 	rules      [16]byte
 	rebuilding bool
 	commits    int
+
+	// What was committed and is not in the store: so many records, and versions.
+	unstored         int
+	unstoredVersions []byte
+	asOf             engine.Millis // the wall clock when the position was committed
+	storedAt         time.Time
 	// arrival: records are ordered by when they came to Kafka. To facts the order is
 	// all one; but an erasure deletes what had come before it, not what is older.
 	arrival bool
@@ -105,9 +111,22 @@ func (s *session) run(live, hard context.Context) error {
 				return err
 			}
 		}
+		if s.batch.empty() && s.storeDue() {
+			if err := s.store(); err != nil {
+				return err
+			}
+		}
 		s.publish()
 	}
-	return s.commit(hard)
+	return s.finish(hard)
+}
+
+// finish commits the batch at hand and writes the store.
+func (s *session) finish(ctx context.Context) error {
+	if err := s.commit(ctx); err != nil {
+		return err
+	}
+	return s.store()
 }
 
 // wait returns how long poll may wait.

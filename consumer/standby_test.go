@@ -280,7 +280,8 @@ func scaleOut(t *testing.T, delivery Delivery) {
 func TestStandbyFollowsErasureAndRebuild(t *testing.T) {
 	g := newRig(t, 2)
 	disks := []*vfs.MemFS{vfs.NewMem(), vfs.NewMem()}
-	a, b := g.join(t, "a", disks[0], nil), g.join(t, "b", disks[1], nil)
+	atOnce := func(c *Config) { c.storeEach = 1 }
+	a, b := g.join(t, "a", disks[0], atOnce), g.join(t, "b", disks[1], atOnce)
 	for i := range 60 {
 		g.produce(g.event(plan.Purchase, fmt.Sprintf("c%d", i), g.now(), map[string]any{"revenue": "90"}))
 	}

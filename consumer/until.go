@@ -145,7 +145,7 @@ func (s *session) reachedEnd(ctx context.Context) (bool, error) {
 		if s.batch.full(s.limits()) {
 			return false, nil
 		}
-		if err := s.commit(ctx); err != nil {
+		if err := s.finish(ctx); err != nil {
 			return false, err
 		}
 		if u.behind > 0 {

@@ -3,6 +3,7 @@ package state
 import (
 	"context"
 	"errors"
+	"iter"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -53,10 +54,9 @@ func (t *Task) Replay(changes []Change, meta *Meta, d Digest) (Digest, error) {
 
 // Load writes changes blindly: no due index, no meta. It is the fast way to fill
 // an empty task; Index must follow.
-func (t *Task) Load(changes []Change) error {
+func (t *Task) Load(changes iter.Seq[Change]) error {
 	return t.update(func(b *pebble.Batch) error {
-		for i := range changes {
-			c := &changes[i]
+		for c := range changes {
 			var err error
 			if key := t.customerKey(c.Customer); c.Value == nil {
 				err = b.Delete(key, nil)

@@ -2,6 +2,8 @@ package state
 
 import (
 	"errors"
+	"iter"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -66,9 +68,15 @@ func (t *Task) Meta() (Meta, bool, error) {
 // Apply writes the changes, the due index and meta in one batch, unsynced: after
 // a crash either all of it is there or none. A nil meta leaves the stored one.
 func (t *Task) Apply(changes []Change, meta *Meta) error {
+	return t.Write(slices.Values(changes), meta)
+}
+
+// Write is Apply of changes that are made one by one. The bytes of one need not live
+// longer than until the next.
+func (t *Task) Write(changes iter.Seq[Change], meta *Meta) error {
 	return t.update(func(b *pebble.Batch) error {
-		for i := range changes {
-			if err := t.put(b, &changes[i]); err != nil {
+		for c := range changes {
+			if err := t.put(b, &c); err != nil {
 				return err
 			}
 		}

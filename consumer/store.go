@@ -1,0 +1,41 @@
+package consumer
+
+import (
+	"time"
+
+	"github.com/segmill/segmill/state"
+)
+
+// The copy in the store is written when the changelog is ahead of it by storeRecords
+// records or for storeInterval, whatever comes first, at the end of a session, and
+// when there is no memory for what it lacks. After a crash that much of the changelog
+// is replayed.
+const (
+	storeRecords  = 50_000
+	storeInterval = 5 * time.Second
+)
+
+// storeDue reports whether the copy is to be written.
+func (s *session) storeDue() bool {
+	return s.unstored >= s.cfg.storeEach || s.unstored > 0 && s.cfg.Now().Sub(s.storedAt) >= storeInterval
+}
+
+// store writes what the copy lacks in one batch, so that the copy is always what the
+// state was at some position. Nothing may have changed since that was committed.
+func (s *session) store() error {
+	s.storedAt = s.cfg.Now()
+	if s.unstored == 0 {
+		return nil
+	}
+	meta := state.Meta{
+		Position: s.pos.append(nil), Versions: s.unstoredVersions,
+		// asOf and not now: somebody else may have taken over since.
+		TopicID: knowing(s.topicID, s.rewrite), Next: s.next, AppliedAt: s.asOf,
+	}
+	if err := s.t.store.Write(s.customers.changes(), &meta); err != nil {
+		return err
+	}
+	s.customers.stored()
+	s.unstored, s.unstoredVersions = 0, nil
+	return s.at("stored")
+}
