@@ -1,7 +1,6 @@
 package consumer
 
 import (
-	"errors"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -24,14 +23,19 @@ type batch struct {
 	transaction []*kgo.Record
 
 	out     engine.Output
-	encoded int    // effects that are in records
-	arena   []byte // memory of records' values; kept until they are written
+	encoded int // effects that are in records
+	effect  schemas.Output
+	// Memory of records' keys, values and headers; kept until they are written.
+	arena   []byte
+	headers []kgo.RecordHeader
 
 	folded, dead, forwarded uint64
 	erased                  bool // a customer: it is not to linger in the store
 	// results and causes are counted when the batch has committed.
 	results map[result]int
 	causes  map[string]int
+	run     result // of the records taken last, which are so many
+	runs    int
 	// only is the record taken last, for a batch of one step; zero for a timer.
 	only place
 	// deferred: overdue timers are left because of their rate.
@@ -40,6 +44,16 @@ type batch struct {
 
 // result is what became of a record of a topic.
 type result struct{ topic, what string }
+
+// became notes what became of a record. Mostly it is what became of the one before.
+func (b *batch) became(r result) {
+	if r != b.run && b.runs > 0 {
+		b.results[b.run] += b.runs
+		b.runs = 0
+	}
+	b.run = r
+	b.runs++
+}
 
 func newBatch() batch { return batch{results: map[result]int{}, causes: map[string]int{}} }
 
@@ -60,7 +74,7 @@ func (b *batch) reset() {
 	clear(b.causes)
 	*b = batch{
 		records: b.records[:0], slab: b.slab, changes: b.changes[:0], transaction: b.transaction[:0],
-		out: b.out, arena: b.arena[:0],
+		out: b.out, arena: b.arena[:0], headers: b.headers[:0],
 		results: b.results, causes: b.causes, deferred: b.deferred,
 	}
 }
@@ -114,19 +128,18 @@ func (s *session) take(in *input) error {
 	if err != nil {
 		return err
 	}
-	s.batch.results[result{h.from.topic, what}]++
+	s.batch.became(result{h.from.topic, what})
 	in.pop()
 	return nil
 }
 
 // dispatch does with a record what is to be done, and says what that was.
 func (s *session) dispatch(in *input, h *head, at place) (what string, err error) {
-	var bad *schemas.BadInput
 	switch {
-	case s.t.poison[at]:
+	case len(s.t.poison) > 0 && s.t.poison[at]:
 		return s.deadLetter(h, "output", "what follows from the record can't be written to Kafka"), nil
-	case errors.As(h.err, &bad):
-		return s.deadLetter(h, string(bad.Cause), bad.Error()), nil
+	case h.bad():
+		return s.deadLetter(h, string(h.err.Cause), h.err.Error()), nil
 	case h.result == schemas.IsEvent && h.ev.At > s.horizon:
 		return s.deadLetter(h, "future", "the event is dated "+h.ev.At.String()+
 			", more than "+s.cfg.Time.MaxFutureSkew.String()+" ahead of the clock"), nil

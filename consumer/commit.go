@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/engine"
@@ -218,8 +219,9 @@ func (s *session) transact(ctx context.Context, records []*kgo.Record) error {
 // transaction of which one record could not be produced.
 func (s *session) produce(ctx context.Context, records []*kgo.Record) error {
 	var d delivery
+	done := d.done
 	for _, r := range records {
-		s.producer.Produce(ctx, r, d.done)
+		s.producer.Produce(ctx, r, done)
 	}
 	if err := s.producer.Flush(ctx); err != nil {
 		return fmt.Errorf("produce: %w", err)
@@ -268,6 +270,7 @@ func (d *delivery) result() (answered int, err error) {
 // count takes the committed batch into the metrics.
 func (s *session) count() {
 	m, b := s.cfg.Metrics, &s.batch
+	b.became(result{}) // the last run is complete
 	for r, n := range b.results {
 		m.events.WithLabelValues(r.topic, r.what).Add(float64(n))
 	}
@@ -279,16 +282,36 @@ func (s *session) count() {
 	m.coarsened.Add(float64(b.out.Stats.Coarsened))
 	now := s.cfg.now()
 	for i := range b.out.Effects {
-		switch e := &b.out.Effects[i]; e.Action {
-		case engine.Fired:
-			m.triggers.WithLabelValues(e.Name).Inc()
-		case engine.Entered, engine.Exited:
-			m.changes.WithLabelValues(e.Name, e.Action.String(), e.Cause.String()).Inc()
-			if e.Cause == engine.CauseEvent {
-				m.endToEnd.Observe(float64(now-e.At) / 1000)
-			}
+		e := &b.out.Effects[i]
+		if e.Action == engine.Erased {
+			continue
+		}
+		s.counter(effectKind{e.Name, e.Action, e.Cause}).Inc()
+		if e.Action != engine.Fired && e.Cause == engine.CauseEvent {
+			m.endToEnd.Observe(float64(now-e.At) / 1000)
 		}
 	}
+}
+
+// effectKind is what effects are counted by.
+type effectKind struct {
+	name   string
+	action engine.Action
+	cause  engine.Cause
+}
+
+// counter returns the counter of a kind of effects, which is looked up once.
+func (s *session) counter(k effectKind) prometheus.Counter {
+	c := s.counters[k]
+	if c == nil {
+		if k.action == engine.Fired {
+			c = s.cfg.Metrics.triggers.WithLabelValues(k.name)
+		} else {
+			c = s.cfg.Metrics.changes.WithLabelValues(k.name, k.action.String(), k.cause.String())
+		}
+		s.counters[k] = c
+	}
+	return c
 }
 
 // committed makes a position visible.

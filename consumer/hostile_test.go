@@ -44,7 +44,8 @@ func (g *rig) badRecords() []badRecord {
 	}
 	var bad []badRecord
 	add := func(r *kgo.Record, cause string) {
-		rec := recordOf(r)
+		var rec schemas.Record
+		fill(&rec, r)
 		var ev engine.Event
 		if _, err := reader.Read(&rec, &ev); err == nil {
 			return // a field that these rules do not read

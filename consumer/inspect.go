@@ -172,11 +172,10 @@ func (seen *sampled) record(s *session, route router, r *kgo.Record) error {
 		return nil
 	}
 	h := &in.head
-	var bad *schemas.BadInput
 	switch {
-	case errors.As(h.err, &bad):
+	case h.bad():
 		seen.bad++
-		seen.causes[string(bad.Cause)]++
+		seen.causes[string(h.err.Cause)]++
 	case h.result == schemas.IsEvent && h.ev.At > s.horizon:
 		seen.bad++
 		seen.causes["future"]++

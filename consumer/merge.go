@@ -56,7 +56,7 @@ type head struct {
 	rec    *kgo.Record
 	ev     engine.Event
 	result schemas.Result
-	err    error // *schemas.BadInput
+	err    *schemas.BadInput
 	from   origin
 	batch  *refused // what the record holds the place of, nil if it is one
 	// at is what the order goes by: the event time, with the wall clock at most

@@ -1,7 +1,6 @@
 package consumer
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -50,7 +49,7 @@ func drain(mode ClockMode, clockAfter func(taken engine.Millis) engine.Millis, h
 					in.head.result = schemas.IsTombstone
 				}
 				if l[0].bad {
-					in.head.err = errors.New("bad")
+					in.head.err = &schemas.BadInput{Detail: "bad"}
 				}
 				in.loaded, left[in.topic] = true, l[1:]
 			}
@@ -134,7 +133,7 @@ func TestMergeGoesOnFromTurn(t *testing.T) {
 					it := items[pos[i]]
 					in.head = head{rec: &kgo.Record{Offset: in.next}, at: it.at, ev: engine.Event{At: it.at}, result: schemas.IsEvent}
 					if it.bad {
-						in.head.err = errors.New("bad")
+						in.head.err = &schemas.BadInput{Detail: "bad"}
 					}
 					in.loaded = true
 				}

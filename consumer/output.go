@@ -28,18 +28,20 @@ const maxCopied = 900 << 10
 // encode makes records of the effects that have none yet.
 func (s *session) encode() {
 	b := &s.batch
-	var o schemas.Output
+	o := &b.effect
 	for ; b.encoded < len(b.out.Effects); b.encoded++ {
 		e := &b.out.Effects[b.encoded]
-		b.arena = s.cfg.Encoder.Append(b.arena, &o, e, s.wall)
-		r := &kgo.Record{Topic: s.cfg.Changes, Partition: s.t.n, Key: o.Key, Value: o.Value}
+		b.arena = s.cfg.Encoder.Append(b.arena, o, e, s.wall)
+		r := b.record()
+		r.Topic, r.Partition, r.Key, r.Value = s.cfg.Changes, s.t.n, o.Key, o.Value
 		if e.Action == engine.Fired {
 			r.Topic = s.cfg.Triggers
 		}
-		r.Headers = make([]kgo.RecordHeader, len(o.Headers))
-		for i, h := range o.Headers {
-			r.Headers[i] = kgo.RecordHeader(h)
+		from := len(b.headers)
+		for _, h := range o.Headers {
+			b.headers = append(b.headers, kgo.RecordHeader(h))
 		}
+		r.Headers = b.headers[from:len(b.headers):len(b.headers)]
 		s.emit(r)
 	}
 }
@@ -61,7 +63,7 @@ type origin struct {
 
 // originOf reads the last headers of a forwarded record, which must be of one of
 // the inputs. A producer may have used the same names before.
-func originOf(r *kgo.Record, inputs []string) (origin, error) {
+func originOf(r *kgo.Record, inputs []string) (origin, *schemas.BadInput) {
 	if n := len(r.Headers) - 4; n >= 0 {
 		l := r.Headers[n:]
 		number := func(h kgo.RecordHeader, key string, bits int) int64 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/engine"
@@ -41,6 +42,8 @@ type session struct {
 	merge  merge
 	clock  clock
 	batch  batch
+	// reading is the record that is read.
+	reading schemas.Record
 
 	polled   engine.Millis // the wall clock when records were last asked for, as reports of ends have it
 	wall     engine.Millis // the wall clock, read once per batch
@@ -54,6 +57,7 @@ type session struct {
 	rules      [16]byte
 	rebuilding bool
 	commits    int
+	counters   map[effectKind]prometheus.Counter
 
 	// What was committed and is not in the store: so many records, and versions.
 	unstored         int
@@ -301,7 +305,8 @@ const registryRetry = time.Second
 func (s *session) read(in *input, r *kgo.Record) error {
 	h := &in.head
 	h.rec, h.err, h.at, h.came = r, nil, never, s.polled
-	rec := recordOf(r)
+	rec := &s.reading
+	fill(rec, r)
 	h.from = origin{topic: r.Topic, partition: r.Partition, offset: r.Offset, at: rec.Time}
 	if h.batch = in.refused[r.Offset]; h.batch != nil {
 		delete(in.refused, r.Offset)
@@ -315,13 +320,12 @@ func (s *session) read(in *input, r *kgo.Record) error {
 		rec.Topic, rec.Time = h.from.topic, h.from.at
 	}
 	var err error
-	h.result, err = s.cfg.Read(&rec, &h.ev)
-	var bad *schemas.BadInput
-	if errors.As(err, &bad) {
-		h.err = bad
-		return nil
-	}
-	if err != nil {
+	if h.result, err = s.cfg.Read(rec, &h.ev); err != nil {
+		var bad *schemas.BadInput
+		if errors.As(err, &bad) {
+			h.err = bad
+			return nil
+		}
 		return err
 	}
 	h.at = h.ev.At
@@ -334,13 +338,13 @@ func (s *session) read(in *input, r *kgo.Record) error {
 	return nil
 }
 
-// recordOf returns what a reader needs of a record.
-func recordOf(r *kgo.Record) schemas.Record {
-	rec := schemas.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Time: engine.Millis(r.Timestamp.UnixMilli())}
+// fill makes rec what a reader needs of a record.
+func fill(rec *schemas.Record, r *kgo.Record) {
+	rec.Topic, rec.Key, rec.Value, rec.Time = r.Topic, r.Key, r.Value, engine.Millis(r.Timestamp.UnixMilli())
+	rec.Headers = rec.Headers[:0]
 	for _, h := range r.Headers {
 		rec.Headers = append(rec.Headers, schemas.Header(h))
 	}
-	return rec
 }
 
 // publish makes the state of the session visible.
