@@ -6,7 +6,7 @@ export SEED
 # Pebble needs no C library; without one the build is the same everywhere.
 export CGO_ENABLED ?= 0
 
-.PHONY: help build demo test race lint fuzz bench sim chaos mutations e2e containers fmt-check tidy-check deploy-check clean
+.PHONY: help build demo test race lint fuzz bench bench-smoke sim chaos mutations e2e containers fmt-check tidy-check deploy-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -64,6 +64,9 @@ fuzz: ## every fuzz target for FUZZTIME each, two at a time
 
 bench: ## benchmarks, ten runs each, for benchstat
 	$(GO) test -run '^$$' -bench . -benchmem -count 10 ./engine/... ./schemas/... ./state/...
+
+bench-smoke: ## the engine beside the yardsticks, small: do they tell the same changes? (half a minute)
+	$(GO) run ./bench/throughput -matrix -events 50000 -customers 5000 -rounds 2
 
 deploy-check: ## check alert rules with promtool, the compose file and the Kubernetes manifests, where the tools are installed
 	sh deploy/check.sh

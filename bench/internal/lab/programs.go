@@ -1,0 +1,60 @@
+// Package lab starts the programs of a benchmark, each in a process of its own, loads
+// topics, and measures.
+package lab
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Lab is a directory with the programs, built, and the files of the runs.
+type Lab struct {
+	Dir string
+	// Profiles is where sides write profiles, "" if they write none.
+	Profiles string
+	// Allocs makes them write profiles of allocations, too.
+	Allocs bool
+}
+
+// New builds the broker and the sides in a new directory below parent ("" is the
+// default for temporary files). It must be called inside the repository.
+func New(ctx context.Context, parent string) (*Lab, error) {
+	dir, err := os.MkdirTemp(parent, "segmill-bench-")
+	if err != nil {
+		return nil, err
+	}
+	l := &Lab{Dir: dir}
+	root, err := output(ctx, "", "go", "list", "-m", "-f", "{{.Dir}}")
+	if err == nil {
+		_, err = output(ctx, root, "go", "build", "-o", dir+string(filepath.Separator),
+			"./cmd/devkafka", "./bench/engine", "./bench/limit", "./bench/floor")
+	}
+	if err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// Close removes the directory.
+func (l *Lab) Close() error { return os.RemoveAll(l.Dir) }
+
+func (l *Lab) program(name string) string { return filepath.Join(l.Dir, name) }
+
+// output runs a program and returns what it prints.
+func output(ctx context.Context, dir, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, errs.String())
+	}
+	return strings.TrimSpace(string(out)), nil
+}

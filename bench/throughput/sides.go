@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/bench/internal/job"
+	"github.com/segmill/segmill/bench/internal/lab"
+	"github.com/segmill/segmill/bench/internal/side"
+)
+
+// sample is one side in one round.
+type sample struct {
+	Side    string  `json:"side"`
+	Round   int     `json:"round"`
+	CPU     float64 `json:"us_cpu_per_event"`
+	Wall    float64 `json:"us_wall_per_event"`
+	RSS     int64   `json:"rss_bytes"`
+	Allocs  float64 `json:"allocs_per_event"`
+	Bytes   float64 `json:"bytes_per_event"`
+	Changes float64 `json:"changes_per_event"`
+	// Changelog is how many records of customers were written; not told by the engine.
+	Changelog float64 `json:"changelog_per_event,omitempty"`
+	Hash      string  `json:"hash,omitempty"`
+	Load      float64 `json:"load_average"` // before the run
+}
+
+// start is how one side is run on a broker that is loaded.
+type start func(ctx context.Context, l *lab.Lab, b *lab.Broker, r *report, label string) (lab.Usage, error)
+
+var sides = map[string]start{"engine": engine, "exact": limit("exact"), "buckets": limit("buckets"), "floor": floor}
+
+var until = time.UnixMilli(job.End).UTC().Format(time.RFC3339)
+
+func engine(ctx context.Context, l *lab.Lab, b *lab.Broker, _ *report, label string) (lab.Usage, error) {
+	config, err := l.WriteEngine(lab.EngineConfig{
+		Broker: b, Rules: job.RuleFile(job.Ten), Inputs: map[string]string{"purchase": side.Input}, More: []string{"clock: events"},
+	})
+	if err != nil {
+		return lab.Usage{}, err
+	}
+	defer os.RemoveAll(filepath.Dir(config))
+	return l.Run(ctx, label, nil, "engine", "-c", config, "-until", until)
+}
+
+func limit(mode string) start {
+	return func(ctx context.Context, l *lab.Lab, b *lab.Broker, _ *report, label string) (lab.Usage, error) {
+		state := filepath.Join(l.Dir, "limit-state")
+		defer os.RemoveAll(state)
+		return l.Run(ctx, label, nil, "limit", mode, "-brokers", b.Kafka, "-state", state, "-until", until)
+	}
+}
+
+// floor writes as many records as the last run of buckets.
+func floor(ctx context.Context, l *lab.Lab, b *lab.Broker, r *report, label string) (lab.Usage, error) {
+	args := []string{"-brokers", b.Kafka}
+	if s := r.samples("buckets"); len(s) > 0 {
+		last := s[len(s)-1]
+		args = append(args, "-changelog", fmt.Sprint(last.Changelog), "-changes", fmt.Sprint(last.Changes))
+	}
+	return l.Run(ctx, label, nil, "floor", args...)
+}
+
+// round runs all sides once.
+func (r *report) round(ctx context.Context, l *lab.Lab, n int) error {
+	for _, name := range r.Sides {
+		s, err := r.one(ctx, l, name, n)
+		if err != nil {
+			return err
+		}
+		r.All = append(r.All, s)
+		fmt.Fprintf(os.Stderr, "round %d %-8s %6.2f us CPU an event, load average %.1f\n", n+1, name, s.CPU, s.Load)
+	}
+	return nil
+}
+
+// one runs a side with a broker of its own.
+func (r *report) one(ctx context.Context, l *lab.Lab, name string, n int) (s sample, err error) {
+	b, err := l.StartBroker(ctx, side.Input, side.Changes, side.Bits, side.Changelog)
+	if err != nil {
+		return s, err
+	}
+	defer func() { err = errors.Join(err, b.Stop()) }()
+	if r.EventBytes, err = b.Load(ctx, r.Workload); err != nil {
+		return s, err
+	}
+	load := lab.LoadAverage()
+	label := fmt.Sprintf("%s-%s-%d", name, r.Workload.Name(), n+1)
+	u, err := sides[name](ctx, l, b, r, label)
+	if err != nil {
+		return s, err
+	}
+	events := float64(r.Workload.Events)
+	s = sample{
+		Side: name, Round: n + 1, Load: load, RSS: u.RSS,
+		CPU: float64(u.CPU.Microseconds()) / events, Wall: float64(u.Wall.Microseconds()) / events,
+		Allocs: float64(u.Result.Mallocs) / events, Bytes: float64(u.Result.Bytes) / events,
+		Changelog: float64(u.Result.Changelog) / events,
+	}
+	changes, hash, err := readChanges(ctx, b, name)
+	s.Changes, s.Hash = float64(changes)/events, hash
+	return s, err
+}
+
+// readChanges reads what a side has told.
+func readChanges(ctx context.Context, b *lab.Broker, name string) (n int, hash string, err error) {
+	var h job.Hash
+	var c job.Change
+	topic, add := side.Changes, func(r *kgo.Record) error {
+		read := job.ReadChange
+		if name == "exact" {
+			read = job.ReadExact
+		}
+		err := read(r.Value, &c)
+		if err == nil {
+			h.AddChange(&c)
+		}
+		return err
+	}
+	if name == "buckets" || name == "floor" {
+		topic, add = side.Bits, func(r *kgo.Record) error {
+			h.Add(r.Value)
+			return nil
+		}
+	}
+	err = b.Read(ctx, topic, func(r *kgo.Record) error {
+		n++
+		return add(r)
+	})
+	if name == "floor" {
+		return n, "", err
+	}
+	return n, h.String(), err
+}
