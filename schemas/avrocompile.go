@@ -14,17 +14,60 @@ import (
 // An op without a field steps over the value. Such ops are shared by all uses of a
 // type, and so the program is no larger than the schema.
 type op struct {
+	do      action
 	wire    wire
-	path    string // where the value stands, for errors
-	f       *field // what it is for; nil: nothing
-	dst     int    // its place, relative to the record it is in
-	unit    unit   // of an int or long for an instant or a date
-	size    int    // of a fixed
-	scale   int    // of a decimal
-	decimal bool
-	symbols []expr.Value // of an enum: what each becomes
+	unit    unit         // of an int or long for an instant or a date
+	dst     int          // its place, relative to the record it is in
+	size    int          // of a fixed, float or double, in bytes; how many symbols an enum has
 	kids    []*op        // a record's fields, a union's branches, the items of an array or map
-	refuse  string       // not "": the value cannot be what the field is, whatever it holds
+	hops    []hop        // of a record: the short way over each field
+	f       *field       // what it is for; nil: nothing
+	path    string       // where the value stands, for errors
+	scale   int          // of a decimal
+	symbols []expr.Value // of an enum for a field: what each becomes
+	refuse  string       // of doRefuse: what is wrong
+}
+
+// action is what an op does with its value.
+type action uint8
+
+const (
+	doRefuse action = iota // the value cannot be what the field is, whatever it holds
+	doNull
+	doUnion
+	doRecord
+	doMap
+	doSkipArray
+	doSkipBool
+	doSkipInt
+	doSkipLong
+	doSkipSized // a fixed, float or double
+	doSkipBytes
+	doSkipText
+	doSkipEnum
+	doList // an array, into the cells
+	doBool
+	doInt // an int or long
+	doFloat
+	doDouble
+	doDecimal
+	doText
+	doEnum
+)
+
+// skips are what to do with values that nobody reads, by wire type; maps are
+// gone through for their keys, which must be UTF-8.
+var skips = [...]action{
+	wireNull: doNull, wireBool: doSkipBool, wireInt: doSkipInt, wireLong: doSkipLong, wireFloat: doSkipSized,
+	wireDouble: doSkipSized, wireBytes: doSkipBytes, wireString: doSkipText, wireFixed: doSkipSized, wireEnum: doSkipEnum,
+	wireRecord: doRecord, wireArray: doSkipArray, wireMap: doMap, wireUnion: doUnion,
+}
+
+// reads are what to do with values for a field, by wire type.
+var reads = [...]action{
+	wireNull: doNull, wireBool: doBool, wireInt: doInt, wireLong: doInt, wireFloat: doFloat, wireDouble: doDouble,
+	wireBytes: doText, wireString: doText, wireFixed: doDecimal, wireEnum: doEnum, wireRecord: doRefuse, wireArray: doList,
+	wireMap: doMap, wireUnion: doUnion,
 }
 
 // compiler makes the ops of one program.
@@ -46,7 +89,7 @@ func compile(writer *schema, t *target) (*op, *BadInput) {
 
 // record compiles a record whose fields go to the fields of s.
 func (c *compiler) record(w *schema, s *fieldSet, prefix string) *op {
-	o := &op{wire: wireRecord, path: strings.TrimSuffix(prefix, ".")}
+	o := &op{do: doRecord, wire: wireRecord, path: strings.TrimSuffix(prefix, ".")}
 	for i := range w.fields {
 		wf := &w.fields[i]
 		fd := s.find([]byte(wf.name))
@@ -56,6 +99,7 @@ func (c *compiler) record(w *schema, s *fieldSet, prefix string) *op {
 			o.kids = append(o.kids, c.skip(wf.typ, prefix+wf.name))
 		}
 	}
+	o.hops = hopsOf(o.kids)
 	return o
 }
 
@@ -64,7 +108,7 @@ func (c *compiler) skip(w *schema, path string) *op {
 	if o := c.skips[w]; o != nil {
 		return o
 	}
-	o := &op{wire: w.wire, path: path, size: w.size, dst: -1, symbols: make([]expr.Value, len(w.symbols))}
+	o := &op{do: skips[w.wire], wire: w.wire, path: path, size: sizeOf(w)}
 	c.skips[w] = o
 	for i := range w.fields {
 		o.kids = append(o.kids, c.skip(w.fields[i].typ, path+"."+w.fields[i].name))
@@ -75,19 +119,38 @@ func (c *compiler) skip(w *schema, path string) *op {
 	if w.items != nil {
 		o.kids = []*op{c.skip(w.items, path)}
 	}
+	if o.do == doRecord {
+		o.hops = hopsOf(o.kids)
+	}
 	return o
+}
+
+// sizeOf returns the size of an op.
+func sizeOf(w *schema) int {
+	switch w.wire {
+	case wireFloat:
+		return 4
+	case wireDouble:
+		return 8
+	case wireEnum:
+		return len(w.symbols)
+	}
+	return w.size
 }
 
 // value compiles a value that goes to the field fd.
 func (c *compiler) value(w *schema, fd *field) *op {
 	if w.wire == wireUnion {
-		o := &op{wire: wireUnion, path: fd.path}
+		o := &op{do: doUnion, wire: wireUnion, path: fd.path}
 		for _, b := range w.union {
 			o.kids = append(o.kids, c.value(b, fd))
 		}
 		return o
 	}
-	o := &op{wire: w.wire, path: fd.path, f: fd, dst: fd.dst, size: w.size, scale: w.scale, decimal: w.logical == "decimal"}
+	o := &op{do: reads[w.wire], wire: w.wire, path: fd.path, f: fd, dst: fd.dst, size: sizeOf(w), scale: w.scale}
+	if w.logical == "decimal" {
+		o.do = doDecimal
+	}
 	ok := false
 	switch {
 	case w.wire == wireNull:
@@ -109,7 +172,7 @@ func (c *compiler) value(w *schema, fd *field) *op {
 		ok = c.scalar(w, fd, o)
 	}
 	if !ok {
-		o.refuse = refusal(w, fd)
+		o.do, o.refuse = doRefuse, refusal(w, fd)
 	}
 	return o
 }
@@ -128,7 +191,7 @@ func (c *compiler) element(w *schema, fd *field) *op {
 	case wireRecord:
 		return c.record(w, fd.elem, fd.path+".")
 	case wireUnion:
-		o := &op{wire: wireUnion, path: fd.path}
+		o := &op{do: doUnion, wire: wireUnion, path: fd.path}
 		for _, b := range w.union {
 			o.kids = append(o.kids, c.element(b, fd))
 		}
@@ -144,7 +207,7 @@ func (c *compiler) scalar(w *schema, fd *field, o *op) bool {
 	case wireString:
 		return fd.kind != expr.Bool && fd.kind != expr.Int && fd.kind != expr.Double
 	case wireBytes, wireFixed:
-		if o.decimal {
+		if o.do == doDecimal {
 			return fd.kind == expr.Decimal
 		}
 		return w.wire == wireBytes && fd.kind == expr.String

@@ -53,55 +53,129 @@ func (r *avroReader) at(e *BadInput) *BadInput { return e.atByte(r.base + r.i) }
 
 // value reads one value; vals are the places of the record that it belongs to.
 func (r *avroReader) value(o *op, vals []expr.Value) *BadInput {
-	if r.steps++; r.steps > maxSteps {
-		return r.at(bad(CauseSize, o.path, "the record holds more than %d values", maxSteps))
+	for {
+		if r.steps++; r.steps > maxSteps {
+			return r.at(bad(CauseSize, o.path, "the record holds more than %d values", maxSteps))
+		}
+		switch o.do {
+		case doNull:
+			return nil
+		case doUnion:
+			n, e := r.index(o, len(o.kids), "branch")
+			if e != nil {
+				return e
+			}
+			o = o.kids[n]
+		case doRecord:
+			return r.fields(o, vals)
+		case doSkipText:
+			_, e := r.text(o)
+			return e
+		case doSkipBytes:
+			_, e := r.bytes(o)
+			return e
+		case doSkipLong:
+			_, e := r.long(o)
+			return e
+		case doSkipInt:
+			_, e := r.integer(o)
+			return e
+		case doSkipEnum:
+			_, e := r.index(o, o.size, "symbol")
+			return e
+		case doSkipBool:
+			_, e := r.bool(o)
+			return e
+		case doSkipSized:
+			_, e := r.take(o, int64(o.size))
+			return e
+		case doSkipArray, doMap:
+			return r.blocks(o, vals)
+		case doList:
+			from := len(r.f.cells)
+			if e := r.blocks(o, nil); e != nil {
+				return e
+			}
+			r.f.endList(&vals[o.dst], o.f.elem, from)
+			return nil
+		case doRefuse:
+			return r.at(bad(CauseType, o.path, "%s", o.refuse))
+		default:
+			return r.field(o, &vals[o.dst])
+		}
 	}
-	if o.refuse != "" {
-		return r.at(bad(CauseType, o.path, "%s", o.refuse))
-	}
-	switch o.wire {
-	case wireNull:
-		return nil
-	case wireBool:
-		return r.bool(o, vals)
-	case wireInt, wireLong:
-		n, e := r.integer(o)
-		if e != nil || o.f == nil {
+}
+
+// field reads a value that is for a field and neither a list nor a map.
+func (r *avroReader) field(o *op, dst *expr.Value) (e *BadInput) {
+	switch o.do {
+	case doText:
+		var b []byte
+		if b, e = r.text(o); e != nil {
 			return e
 		}
-		return r.at(r.f.int(o.f, &vals[o.dst], n, o.unit))
-	case wireFloat, wireDouble:
-		return r.float(o, vals)
-	case wireBytes, wireString, wireFixed:
-		return r.bytes(o, vals)
-	case wireEnum:
-		n, e := r.index(o, len(o.symbols), "symbol")
-		if e == nil && o.f != nil {
-			return r.at(r.f.constant(o.f, &vals[o.dst], o.symbols[n]))
+		e = r.f.text(o.f, dst, b)
+	case doDecimal:
+		var b []byte
+		if o.wire == wireFixed {
+			b, e = r.take(o, int64(o.size))
+		} else {
+			b, e = r.bytes(o)
 		}
-		return e
-	case wireUnion:
-		n, e := r.index(o, len(o.kids), "branch")
 		if e != nil {
 			return e
 		}
-		return r.value(o.kids[n], vals)
-	case wireRecord:
-		for _, k := range o.kids {
-			if e := r.value(k, vals); e != nil {
-				return e
-			}
+		d, err := decimalOfBytes(b, o.scale)
+		e = set(o.f, dst, expr.DecimalValue(d), err)
+	case doInt:
+		var n int64
+		if n, e = r.integer(o); e != nil {
+			return e
 		}
-		return nil
-	case wireArray:
-		return r.list(o, vals)
-	default:
-		return r.blocks(o, vals, r.entry)
+		e = r.f.int(o.f, dst, n, o.unit)
+	case doEnum:
+		var n int
+		if n, e = r.index(o, o.size, "symbol"); e != nil {
+			return e
+		}
+		e = r.f.constant(o.f, dst, o.symbols[n])
+	case doBool:
+		var x bool
+		if x, e = r.bool(o); e != nil {
+			return e
+		}
+		e = r.f.bool(o.f, dst, x)
+	default: // doFloat, doDouble
+		var b []byte
+		if b, e = r.take(o, int64(o.size)); e != nil {
+			return e
+		}
+		x := 0.0
+		if o.do == doFloat {
+			x = float64(math.Float32frombits(binary.LittleEndian.Uint32(b)))
+		} else {
+			x = math.Float64frombits(binary.LittleEndian.Uint64(b))
+		}
+		e = r.f.float(o.f, dst, x)
 	}
+	if e != nil {
+		return r.at(e)
+	}
+	return nil
 }
 
 // long reads a zigzag varint.
 func (r *avroReader) long(o *op) (int64, *BadInput) {
+	if i := r.i; i < len(r.b) && r.b[i] < 0x80 {
+		r.i++
+		n := int64(r.b[i])
+		return n>>1 ^ -(n & 1), nil
+	}
+	return r.longer(o)
+}
+
+// longer reads a varint of several bytes.
+func (r *avroReader) longer(o *op) (int64, *BadInput) {
 	u, n := binary.Uvarint(r.b[r.i:])
 	if n <= 0 {
 		if n == 0 {
@@ -113,6 +187,7 @@ func (r *avroReader) long(o *op) (int64, *BadInput) {
 	return int64(u>>1) ^ -int64(u&1), nil
 }
 
+// integer reads an int or a long.
 func (r *avroReader) integer(o *op) (int64, *BadInput) {
 	n, e := r.long(o)
 	if e == nil && o.wire == wireInt && n != int64(int32(n)) {
@@ -140,80 +215,37 @@ func (r *avroReader) take(o *op, n int64) ([]byte, *BadInput) {
 	return b, nil
 }
 
-func (r *avroReader) bool(o *op, vals []expr.Value) *BadInput {
+// bytes reads a length and as many bytes.
+func (r *avroReader) bytes(o *op) ([]byte, *BadInput) {
+	n, e := r.long(o)
+	if e != nil {
+		return nil, e
+	}
+	return r.take(o, n)
+}
+
+// text reads bytes that must be UTF-8.
+func (r *avroReader) text(o *op) ([]byte, *BadInput) {
+	b, e := r.bytes(o)
+	if e == nil && !utf8.Valid(b) {
+		return nil, r.bad(o, "the text that ends here is not UTF-8 at its byte %d", invalidUTF8(b))
+	}
+	return b, e
+}
+
+func (r *avroReader) bool(o *op) (bool, *BadInput) {
 	b, e := r.take(o, 1)
 	if e != nil {
-		return e
+		return false, e
 	}
 	if b[0] > 1 {
-		return r.bad(o, "a truth value is the byte %d", b[0])
+		return false, r.bad(o, "a truth value is the byte %d", b[0])
 	}
-	if o.f == nil {
-		return nil
-	}
-	return r.at(r.f.bool(o.f, &vals[o.dst], b[0] == 1))
+	return b[0] == 1, nil
 }
-
-func (r *avroReader) float(o *op, vals []expr.Value) *BadInput {
-	n := int64(8)
-	if o.wire == wireFloat {
-		n = 4
-	}
-	b, e := r.take(o, n)
-	if e != nil || o.f == nil {
-		return e
-	}
-	var x float64
-	if n == 4 {
-		x = float64(math.Float32frombits(binary.LittleEndian.Uint32(b)))
-	} else {
-		x = math.Float64frombits(binary.LittleEndian.Uint64(b))
-	}
-	return r.at(r.f.float(o.f, &vals[o.dst], x))
-}
-
-// bytes reads a text, bytes, or a decimal in either.
-func (r *avroReader) bytes(o *op, vals []expr.Value) *BadInput {
-	n, e := int64(o.size), (*BadInput)(nil)
-	if o.wire != wireFixed {
-		if n, e = r.long(o); e != nil {
-			return e
-		}
-	}
-	b, e := r.take(o, n)
-	if e != nil {
-		return e
-	}
-	if o.f != nil && o.decimal {
-		d, err := decimalOfBytes(b, o.scale)
-		return r.at(set(o.f, &vals[o.dst], expr.DecimalValue(d), err))
-	}
-	if (o.wire == wireString || o.f != nil) && !utf8.Valid(b) {
-		return r.bad(o, "the text that ends here is not UTF-8 at its byte %d", invalidUTF8(b))
-	}
-	if o.f == nil {
-		return nil
-	}
-	return r.at(r.f.text(o.f, &vals[o.dst], b))
-}
-
-// list reads an array, into the cells if it is for a field.
-func (r *avroReader) list(o *op, vals []expr.Value) *BadInput {
-	if o.f == nil {
-		return r.blocks(o, nil, r.skipItem)
-	}
-	from := len(r.f.cells)
-	if e := r.blocks(o, nil, r.item); e != nil {
-		return e
-	}
-	r.f.endList(&vals[o.dst], o.f.elem, from)
-	return nil
-}
-
-func (r *avroReader) skipItem(o *op, _ []expr.Value) *BadInput { return r.value(o.kids[0], nil) }
 
 // item reads a record of a list.
-func (r *avroReader) item(o *op, _ []expr.Value) *BadInput {
+func (r *avroReader) item(o *op) *BadInput {
 	cells := r.f.addRecord(o.f.elem)
 	if e := r.value(o.kids[0], cells); e != nil {
 		return e
@@ -223,11 +255,7 @@ func (r *avroReader) item(o *op, _ []expr.Value) *BadInput {
 
 // entry reads a key and a value of a map.
 func (r *avroReader) entry(o *op, vals []expr.Value) *BadInput {
-	n, e := r.long(o)
-	if e != nil {
-		return e
-	}
-	key, e := r.take(o, n)
+	key, e := r.bytes(o)
 	if e != nil {
 		return e
 	}
@@ -244,8 +272,8 @@ func (r *avroReader) entry(o *op, vals []expr.Value) *BadInput {
 	return r.value(o.kids[0], vals)
 }
 
-// blocks reads the blocks of an array or map with one call of item for each item.
-func (r *avroReader) blocks(o *op, vals []expr.Value, item func(*op, []expr.Value) *BadInput) *BadInput {
+// blocks reads the blocks of an array or map.
+func (r *avroReader) blocks(o *op, vals []expr.Value) *BadInput {
 	for {
 		n, e := r.long(o)
 		if e != nil || n == 0 {
@@ -266,10 +294,19 @@ func (r *avroReader) blocks(o *op, vals []expr.Value, item func(*op, []expr.Valu
 			return r.bad(o, "%d elements announced, and %d bytes are left", n, len(r.b)-r.i)
 		}
 		for range n {
-			if e := r.f.element(o.path); e != nil {
+			e := r.f.element(o.path)
+			if e != nil {
 				return r.at(e)
 			}
-			if e := item(o, vals); e != nil {
+			switch o.do {
+			case doList:
+				e = r.item(o)
+			case doMap:
+				e = r.entry(o, vals)
+			default:
+				e = r.value(o.kids[0], nil)
+			}
+			if e != nil {
 				return e
 			}
 		}

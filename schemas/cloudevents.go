@@ -5,7 +5,18 @@ import "unicode/utf8"
 // cloudEvent is the attributes of a CloudEvents envelope. They fill in what the
 // payload does not say itself: a payload is nearer to its source.
 type cloudEvent struct {
+	some  bool            // there are any
 	attrs [numHead][]byte // by the head field that each can stand for
+}
+
+// set notes an attribute.
+func (c *cloudEvent) set(head int, b []byte) { c.some, c.attrs[head] = true, b }
+
+// reset forgets all.
+func (c *cloudEvent) reset() {
+	if c.some {
+		*c = cloudEvent{}
+	}
 }
 
 // ceAttributes are the attributes that are read, with the field that each fills.
@@ -19,7 +30,7 @@ func (c *cloudEvent) fromHeaders(l []Header) {
 	for i := range l {
 		for _, a := range ceAttributes {
 			if k := l[i].Key; len(k) == 3+len(a.name) && k[:3] == "ce_" && k[3:] == a.name {
-				c.attrs[a.head] = l[i].Value
+				c.set(a.head, l[i].Value)
 			}
 		}
 	}
@@ -27,6 +38,9 @@ func (c *cloudEvent) fromHeaders(l []Header) {
 
 // fill gives the frame what its record lacks.
 func (c *cloudEvent) fill(f *frame) *BadInput {
+	if !c.some {
+		return nil
+	}
 	for h, b := range c.attrs {
 		if len(b) == 0 {
 			continue
@@ -63,7 +77,7 @@ func (d *decoder) readCloudEvent(t *target, l []member) *BadInput {
 		}
 		from := len(d.names)
 		d.names = append(d.names, d.string(m)...)
-		d.ce.attrs[a.head] = d.names[from:]
+		d.ce.set(a.head, d.names[from:])
 	}
 	m := find(l, "data")
 	if m.from < 0 || d.json.b[m.from] != '{' {

@@ -70,8 +70,8 @@ func (f *frame) endList(dst *expr.Value, s *fieldSet, from int) {
 
 // missing returns an error if a required field of the record has no value.
 func (s *fieldSet) missing(vals []expr.Value) *BadInput {
-	for i := range s.fields {
-		if fd := &s.fields[i]; fd.required && fd.dst >= 0 && !vals[fd.dst].Present() {
+	for _, fd := range s.needed {
+		if !vals[fd.dst].Present() {
 			return bad(CauseMissing, fd.path, "not in the record, and %s", fd.why())
 		}
 	}
@@ -173,10 +173,8 @@ func (f *frame) resolve() string {
 			}
 		}
 	}
-	for i := range f.t.fields {
-		if fd := &f.t.fields[i]; fd.kind == expr.List && fd.dst >= 0 {
-			f.resolveList(&f.vals[fd.dst], len(fd.elem.fields))
-		}
+	for _, fd := range f.t.lists {
+		f.resolveList(&f.vals[fd.dst], len(fd.elem.fields))
 	}
 	return all
 }

@@ -52,7 +52,8 @@ func FuzzGate(f *testing.F) {
 		if s.cost > maxCost || len(schema) > maxSchemaBytes {
 			t.Errorf("cost %d, %d bytes", s.cost, len(schema))
 		}
-		w := &writers{byID: map[uint32]*writer{1: {schema: s}}}
+		w := &writers{}
+		w.byID.Store(&map[uint32]*writer{1: {schema: s}})
 		one := &Reader{cfg: r.cfg, targets: r.targets, writers: w}
 		var ev engine.Event
 		for topic := range topics {
@@ -197,8 +198,9 @@ func FuzzRegistryAnswer(f *testing.F) {
 		}
 		r := &Reader{cfg: base.cfg, targets: base.targets, writers: &writers{
 			registry: reg, subjects: []string{"events.web-value"}, own: base.writers.own,
-			byID: map[uint32]*writer{}, unknown: map[uint32]*atomic.Int64{},
+			unknown: map[uint32]*atomic.Int64{},
 		}}
+		r.writers.byID.Store(&map[uint32]*writer{})
 		var ev engine.Event
 		for range 2 { // the second time from the cache
 			_, err := r.Read(&Record{Topic: "events.web", Key: []byte("k"), Value: confluent(7, value)}, &ev)

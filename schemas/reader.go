@@ -138,7 +138,7 @@ func (r *Reader) take(key []byte) *decoder {
 		d = &decoder{Reader: r}
 		d.frame.maxID = r.cfg.MaxID
 	}
-	d.key, d.ce = key, cloudEvent{}
+	d.key = key
 	return d
 }
 
@@ -148,7 +148,8 @@ const maxKept = 64 << 10
 
 // give takes the memory back.
 func (r *Reader) give(d *decoder) {
-	d.key, d.ce, d.avro.b, d.json.b = nil, cloudEvent{}, nil, nil
+	d.key, d.avro.b, d.json.b = nil, nil, nil
+	d.ce.reset()
 	clear(d.members) // their keys are parts of the record
 	if cap(d.frame.buf)+cap(d.json.text)+cap(d.names) > maxKept ||
 		cap(d.frame.cells)+cap(d.json.keys)+cap(d.members) > maxKept/8 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -97,14 +98,16 @@ type writers struct {
 	subjects []string
 	own      map[uint64]*writer
 
-	mu      sync.RWMutex
-	byID    map[uint32]*writer
+	byID atomic.Pointer[map[uint32]*writer] // never changed, only replaced: every record reads it
+
+	mu      sync.Mutex               // of writing byID, and of unknown
 	unknown map[uint32]*atomic.Int64 // reads left before the registry is asked again
 }
 
 func newWriters(registry Registry, subjects []string) *writers {
 	w := &writers{registry: registry, subjects: subjects, own: map[uint64]*writer{},
-		byID: map[uint32]*writer{}, unknown: map[uint32]*atomic.Int64{}}
+		unknown: map[uint32]*atomic.Int64{}}
+	w.byID.Store(&map[uint32]*writer{})
 	for _, name := range inputNames {
 		for _, path := range historyFiles(name) {
 			text, err := files.ReadFile(path)
@@ -128,17 +131,19 @@ func newWriters(registry Registry, subjects []string) *writers {
 // get returns the writer with an id of the registry. The error is a *BadInput or
 // wraps ErrRegistry.
 func (w *writers) get(id uint32) (*writer, error) {
-	w.mu.RLock()
-	known, unknown, n := w.byID[id], w.unknown[id], len(w.byID)
-	w.mu.RUnlock()
+	known := *w.byID.Load()
+	if n := known[id]; n != nil {
+		return n, nil
+	}
+	w.mu.Lock()
+	unknown := w.unknown[id]
+	w.mu.Unlock()
 	switch {
-	case known != nil:
-		return known, nil
 	case w.registry == nil:
 		return nil, bad(CauseSchema, "", "the record names schema %d of a registry, and none is configured", id)
 	case unknown != nil && unknown.Add(-1) > 0:
 		return nil, unknownSchema(id, ErrUnknownSchema)
-	case n >= maxSchemas:
+	case len(known) >= maxSchemas:
 		return nil, bad(CauseSchema, "", "schema %d is one more than the %d that are kept", id, maxSchemas)
 	}
 	text, subjects, err := w.registry.Schema(int(id))
@@ -180,10 +185,14 @@ func (w *writers) add(id uint32, text string, subjects []string) *writer {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.byID[id] == nil {
-		w.byID[id] = n
+	known := *w.byID.Load()
+	if w := known[id]; w != nil {
+		return w
 	}
-	return w.byID[id]
+	known = maps.Clone(known)
+	known[id] = n
+	w.byID.Store(&known)
+	return n
 }
 
 // allowed reports whether one of the subjects is an input. A registry that cannot

@@ -51,6 +51,7 @@ type fieldSet struct {
 	fields   []field
 	byName   map[string]int
 	template []expr.Value // the defaults, by place
+	needed   []*field     // those that are read and required
 }
 
 // find returns the field of that name, nil if there is none.
@@ -69,6 +70,7 @@ type target struct {
 	extra  *field // the map that takes fields the schema does not have; nil: none
 	head   [numHead]*field
 	copies []copyPair
+	lists  []*field // those that are read and lists
 }
 
 // copyPair says that a slot shows a field of the head.
@@ -99,6 +101,12 @@ func newTarget(stream plan.Stream, layout *plan.Layout) (*target, error) {
 	for _, name := range []string{"attributes", "traits"} {
 		if f := t.find([]byte(name)); f != nil && len(f.keys) > 0 {
 			t.extra = f
+		}
+	}
+	t.needs()
+	for i := range t.fields {
+		if f := &t.fields[i]; f.kind == expr.List && f.dst >= 0 {
+			t.lists = append(t.lists, f)
 		}
 	}
 	return t, nil
@@ -148,6 +156,7 @@ func newFieldSet(rec *schema, prefix string) fieldSet {
 				elem.fields[j].dst = j
 				elem.template[j] = defaultOf(&t.items.fields[j])
 			}
+			elem.needs()
 			f.elem = &elem
 		} else {
 			f.kind = kinds[kindKey{t.wire, t.logical}]
@@ -160,6 +169,15 @@ func newFieldSet(rec *schema, prefix string) fieldSet {
 		s.byName[sf.name] = i
 	}
 	return s
+}
+
+// needs notes which fields a record must have, once it is known which are read.
+func (s *fieldSet) needs() {
+	for i := range s.fields {
+		if f := &s.fields[i]; f.required && f.dst >= 0 {
+			s.needed = append(s.needed, f)
+		}
+	}
 }
 
 // defaultOf returns the Avro default of a field as a value; Absent for null, for

@@ -1,0 +1,152 @@
+package schemas
+
+import (
+	"fmt"
+	"math/rand"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/plan"
+)
+
+// withoutHops takes the hops out of a program, so that every value is read by its
+// op.
+func withoutHops(o *op, seen map[*op]bool) {
+	if seen[o] {
+		return
+	}
+	seen[o] = true
+	for i := range o.hops {
+		o.hops[i] = hop{way: byOp}
+	}
+	for _, k := range o.kids {
+		withoutHops(k, seen)
+	}
+}
+
+// mutate changes b a little.
+func mutate(g *rand.Rand, b []byte) []byte {
+	b = append([]byte(nil), b...)
+	for range 1 + g.Intn(3) {
+		i := g.Intn(len(b))
+		switch g.Intn(4) {
+		case 0:
+			b[i] ^= 1 << g.Intn(8)
+		case 1:
+			b[i] = byte(g.Intn(256))
+		case 2:
+			b = append(b[:i], append([]byte{byte(g.Intn(256))}, b[i:]...)...)
+		default:
+			if len(b) > 1 {
+				b = append(b[:i], b[i+1:]...)
+			}
+		}
+	}
+	return b
+}
+
+// What a hop takes, the op takes in the same way; what it leaves gives the same
+// error.
+func TestHopsAreOnlyShorter(t *testing.T) {
+	few := map[plan.Stream][]string{plan.Web: {"name"}, plan.Email: {"action"}, plan.Purchase: {"channel", "revenue"},
+		plan.Profile: {"traits.plan"}, plan.Consent: {"state"}}
+	good, bad := 0, 0
+	for seed := range int64(40) {
+		for s := range plan.NumStreams {
+			g := &gen{Rand: rand.New(rand.NewSource(seed))}
+			schema, value, _ := g.event(t, s)
+			if seed%4 == 0 {
+				schema, value = mustText(t, InputName(s)), ownEventOf(t, g.Rand, s)
+			}
+			paths := map[bool]map[plan.Stream][]string{true: few}[seed%2 == 0]
+			reg := &fakeRegistry{texts: map[int]string{7: schema}}
+			short, long := readerOf(t, reg, paths), readerOf(t, reg, paths)
+			w, err := long.writers.get(7)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o, refused := w.program(long.targets[s])
+			if refused != nil {
+				t.Fatal(refused)
+			}
+			withoutHops(o, map[*op]bool{})
+			for i := range 150 {
+				b := value
+				if i > 0 {
+					b = mutate(g.Rand, value)
+				}
+				rec := &Record{Topic: topicOf(s), Key: []byte("k"), Value: confluent(7, b)}
+				var ev1, ev2 engine.Event
+				_, err1 := short.Read(rec, &ev1)
+				_, err2 := long.Read(rec, &ev2)
+				if err1 != nil || err2 != nil {
+					bad++
+					if fmt.Sprint(err1) != fmt.Sprint(err2) {
+						t.Fatalf("seed %d, %v, % x: hops %v, ops %v\n%s", seed, s, b, err1, err2, schema)
+					}
+					continue
+				}
+				good++
+				if a, b := fmt.Sprintf("%+v", ev1), fmt.Sprintf("%+v", ev2); a != b {
+					t.Fatalf("seed %d, %v: hops\n%s\nops\n%s\n%s", seed, s, a, b, schema)
+				}
+			}
+		}
+	}
+	if good < 2000 || bad < 2000 {
+		t.Errorf("%d events and %d errors: too few of one", good, bad)
+	}
+}
+
+// ownEventOf is an event of our schema with a few fields.
+func ownEventOf(t *testing.T, g *rand.Rand, s plan.Stream) []byte {
+	fields := map[plan.Stream]map[string]any{
+		plan.Web:      {"name": "product_added", "url": "https://shop/ü", "items": purchase(g)["items"]},
+		plan.Email:    {"action": "opened", "campaign_id": "k"},
+		plan.Purchase: purchase(g),
+		plan.Profile:  {"country": "FR", "traits": map[string]string{"plan": "gold"}},
+		plan.Consent:  {"channel": "email", "state": "granted"},
+	}[s]
+	for k, v := range order {
+		if k == "event_id" || k == "customer_id" || k == "occurred_at" || k == "source" {
+			fields[k] = v
+		}
+	}
+	b, err := NewEventEncoder(Avro, ownIDs).Append(nil, s, fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b[5:]
+}
+
+func TestIsPlain(t *testing.T) {
+	for n := range 40 {
+		b := []byte(strings.Repeat("\x01a\x7f~", n)[:n])
+		if !isPlain(b) {
+			t.Errorf("%q is plain", b)
+		}
+		for i := range b {
+			for _, c := range []byte{0, 0x80, 0x81, 0xff} {
+				was := b[i]
+				b[i] = c
+				if isPlain(b) {
+					t.Errorf("%q is not plain", b)
+				}
+				b[i] = was
+			}
+		}
+	}
+	for seed := range int64(10_000) {
+		g := rand.New(rand.NewSource(seed))
+		b := make([]byte, g.Intn(24))
+		for i := range b {
+			b[i] = []byte{0, 1, 0x7f, 0x80, 0xff, 'a', 'b', 'c', 'd', 'e'}[g.Intn(10)]
+		}
+		want := utf8.Valid(b) && !strings.ContainsFunc(string(b), func(r rune) bool { return r == 0 || r >= 0x80 })
+		if isPlain(b) != want {
+			t.Errorf("seed %d: %q plain %v", seed, b, !want)
+		}
+	}
+}
