@@ -20,22 +20,29 @@ func main() {
 	f.Register(flag.CommandLine)
 	flag.Parse()
 	side.Main("engine", &f, func(ctx context.Context) (side.Result, error) {
-		return side.Result{}, run(ctx, *config, *until)
+		return run(ctx, *config, *until)
 	})
 }
 
-func run(ctx context.Context, config, until string) error {
+func run(ctx context.Context, config, until string) (r side.Result, err error) {
 	conf, err := app.ReadConfig(config)
 	if err != nil {
-		return err
+		return r, err
 	}
 	opt := app.RunOptions{Logger: app.NewLogger(os.Stderr, conf.Log, false)}
 	if until != "" {
 		t, err := time.Parse(time.RFC3339Nano, until)
 		if err != nil {
-			return err
+			return r, err
 		}
 		opt.Until = expr.MillisOf(t)
 	}
-	return app.Run(ctx, conf, opt)
+	rules, err := app.LoadRules(conf.Rules)
+	if err != nil {
+		return r, err
+	}
+	if r.SetupCPU, err = side.CPU(); err != nil {
+		return r, err
+	}
+	return r, app.RunRules(ctx, conf, rules, opt)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -34,19 +35,45 @@ type sample struct {
 // start is how one side is run on a broker that is loaded.
 type start func(ctx context.Context, l *lab.Lab, b *lab.Broker, r *report, label string) (lab.Usage, error)
 
-var sides = map[string]start{"engine": engine, "exact": limit("exact"), "buckets": limit("buckets"), "floor": floor}
+// sides are what can be run. mixed is the engine over three topics; procs1 and procs2
+// are the engine on one and on two threads.
+var sides = map[string]start{
+	"engine": engine(), "exact": limit("exact"), "buckets": limit("buckets"), "floor": floor,
+	"mixed": mixed, "procs1": engine("GOMAXPROCS=1"), "procs2": engine("GOMAXPROCS=2"),
+}
 
 var until = time.UnixMilli(job.End).UTC().Format(time.RFC3339)
 
-func engine(ctx context.Context, l *lab.Lab, b *lab.Broker, _ *report, label string) (lab.Usage, error) {
-	config, err := l.WriteEngine(lab.EngineConfig{
-		Broker: b, Rules: job.RuleFile(job.Ten), Inputs: map[string]string{"purchase": side.Input}, More: []string{"clock: events"},
+func engine(env ...string) start {
+	return func(ctx context.Context, l *lab.Lab, b *lab.Broker, r *report, label string) (lab.Usage, error) {
+		rules := job.Ten
+		if r.Rules != len(rules) {
+			rules = job.Many(r.Rules)
+		}
+		return runEngine(ctx, l, label, env, lab.EngineConfig{
+			Broker: b, Rules: job.RuleFile(rules), Inputs: map[string]string{"purchase": side.Input},
+		})
+	}
+}
+
+func mixed(ctx context.Context, l *lab.Lab, b *lab.Broker, _ *report, label string) (lab.Usage, error) {
+	inputs := map[string]string{}
+	for i, topic := range side.Inputs {
+		inputs[job.StreamNames[i]] = topic
+	}
+	return runEngine(ctx, l, label, nil, lab.EngineConfig{
+		Broker: b, Rules: job.RuleFile(slices.Concat(job.Ten, job.Mixed)), Inputs: inputs,
 	})
+}
+
+func runEngine(ctx context.Context, l *lab.Lab, label string, env []string, c lab.EngineConfig) (lab.Usage, error) {
+	c.More = []string{"clock: events"}
+	config, err := l.WriteEngine(c)
 	if err != nil {
 		return lab.Usage{}, err
 	}
 	defer os.RemoveAll(filepath.Dir(config))
-	return l.Run(ctx, label, nil, "engine", "-c", config, "-until", until)
+	return l.Run(ctx, label, env, "engine", "-c", config, "-until", until)
 }
 
 func limit(mode string) start {
@@ -82,13 +109,19 @@ func (r *report) round(ctx context.Context, l *lab.Lab, n int) error {
 
 // one runs a side with a broker of its own.
 func (r *report) one(ctx context.Context, l *lab.Lab, name string, n int) (s sample, err error) {
-	b, err := l.StartBroker(ctx, side.Input, side.Changes, side.Bits, side.Changelog)
+	b, err := l.StartBroker(ctx, slices.Concat(side.Inputs[:], []string{side.Changes, side.Bits, side.Changelog})...)
 	if err != nil {
 		return s, err
 	}
 	defer func() { err = errors.Join(err, b.Stop()) }()
-	if r.EventBytes, err = b.Load(ctx, r.Workload); err != nil {
+	w := r.Workload
+	w.Mixed = name == "mixed"
+	bytes, err := b.Load(ctx, w)
+	if err != nil {
 		return s, err
+	}
+	if !w.Mixed {
+		r.EventBytes = bytes
 	}
 	load := lab.LoadAverage()
 	label := fmt.Sprintf("%s-%s-%d", name, r.Workload.Name(), n+1)

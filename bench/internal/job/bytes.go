@@ -25,17 +25,24 @@ var (
 	brands     = [...]string{"acme", "borealis", "corvid", "dune"}
 )
 
-// Append appends the event as PurchaseEvent of schemas/purchase_event.avsc in the
-// frame of Confluent's clients: 100 to 140 bytes.
+// Append appends the event in Avro, by the schema of its stream, in the frame of
+// Confluent's clients.
 func (e *Event) Append(b []byte, schemaID int) []byte {
-	var buf [24]byte
 	b = binary.BigEndian.AppendUint32(append(b, 0), uint32(schemaID))
-	b = appendBytes(b, strconv.AppendInt(append(buf[:0], 'e'), int64(e.N), 10))
-	b = appendBytes(append(b, 2), AppendCustomer(buf[:0], e.Customer))
-	b = append(b, 0) // anonymous_id
-	b = binary.AppendVarint(b, e.At)
-	b = append(b, 0) // received_at
-	b = appendString(b, "/shop")
+	switch e.Stream {
+	case Web:
+		return e.appendWeb(b)
+	case Email:
+		return e.appendEmail(b)
+	default:
+		return e.appendPurchase(b)
+	}
+}
+
+// appendPurchase appends a PurchaseEvent: 100 to 140 bytes.
+func (e *Event) appendPurchase(b []byte) []byte {
+	var buf [24]byte
+	b = e.appendHead(b)
 	b = append(b, 2) // kind: completed
 	b = appendBytes(b, strconv.AppendInt(append(buf[:0], 'o'), int64(e.N), 10))
 	b = appendDecimal(b, e.Revenue)

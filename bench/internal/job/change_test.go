@@ -15,9 +15,10 @@ func TestReadChange(t *testing.T) {
 	}
 	for _, action := range []engine.Action{engine.Entered, engine.Exited} {
 		ef := engine.Effect{Action: action, Customer: "c0000017", Name: "big", At: Start + 5, Sequence: 300, Version: "v", Cause: engine.CauseTimer}
-		m := enc.AppendChange(nil, &ef, Start+9)
+		var m schemas.Output
+		enc.Append(nil, &m, &ef, Start+9)
 		var a, b Change
-		if err := ReadChange(m, &a); err != nil {
+		if err := ReadChange(m.Value, &a); err != nil {
 			t.Fatal(err)
 		}
 		want := Change{Customer: []byte("c0000017"), Segment: []byte("big"), Entered: action == engine.Entered, At: Start + 5, Sequence: 300}

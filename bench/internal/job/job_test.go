@@ -26,8 +26,8 @@ func TestDecodeAgainstReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	reader, err := schemas.NewReader(schemas.Config{
-		Layouts: rules.Engine.Layout, Topics: map[string]plan.Stream{"purchases": plan.Purchase},
-		Registry: only{7}, Zones: func(string) bool { return true },
+		Layouts: rules.Engine.Layout, Topics: map[string]plan.Stream{"purchase": plan.Purchase},
+		Registry: all{}, Zones: func(string) bool { return true },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +36,7 @@ func TestDecodeAgainstReader(t *testing.T) {
 	for _, w := range workloads {
 		var e Event
 		for g := NewGenerator(w); g.Next(&e); {
-			b := e.Append(nil, 7)
+			b := e.Append(nil, 0)
 			if len(b) < 100 || len(b) > 140 {
 				t.Fatalf("event %d has %d bytes", e.N, len(b))
 			}
@@ -45,7 +45,7 @@ func TestDecodeAgainstReader(t *testing.T) {
 				t.Fatalf("event %d is not decoded", e.N)
 			}
 			var ev engine.Event
-			rec := schemas.Record{Topic: "purchases", Key: AppendCustomer(nil, e.Customer), Value: b}
+			rec := schemas.Record{Topic: "purchase", Key: AppendCustomer(nil, e.Customer), Value: b}
 			if _, err := reader.Read(&rec, &ev); err != nil {
 				t.Fatal(err)
 			}
@@ -59,22 +59,11 @@ func TestDecodeAgainstReader(t *testing.T) {
 	}
 }
 
-// only is a registry that knows PurchaseEvent under one id.
-type only struct{ id int }
-
-func (o only) Schema(id int) (string, []string, error) {
-	if id != o.id {
-		return "", nil, schemas.ErrUnknownSchema
-	}
-	text, err := schemas.Text("purchase_event")
-	return text, []string{"purchases-value"}, err
-}
-
 // What is cut off is refused, and the walk does not read beyond it.
 func TestDecodeCutOff(t *testing.T) {
 	var e Event
 	NewGenerator(workloads[0]).Next(&e)
-	b := e.Append(nil, 7)
+	b := e.Append(nil, 0)
 	var d Decoded
 	for n := range b {
 		if Decode(b[:n:n], &d) {
@@ -89,7 +78,7 @@ func TestDecodeCutOff(t *testing.T) {
 func TestDecodeAllocations(t *testing.T) {
 	var e Event
 	NewGenerator(workloads[0]).Next(&e)
-	b := e.Append(nil, 7)
+	b := e.Append(nil, 0)
 	var d Decoded
 	if n := testing.AllocsPerRun(100, func() { Decode(b, &d) }); n != 0 {
 		t.Errorf("%v allocations", n)
@@ -139,4 +128,60 @@ func TestGenerator(t *testing.T) {
 	if want := w.Late * float64(w.Events); math.Abs(float64(late)-want) > 0.2*want {
 		t.Errorf("%d late events of %d", late, w.Events)
 	}
+}
+
+// The engine's reader takes what is written of web and email, and all rules compile.
+func TestMixed(t *testing.T) {
+	for _, rules := range [][]Rule{append(Ten[:len(Ten):len(Ten)], Mixed...), Many(10), Many(1000)} {
+		r, err := app.CompileRules([]rule.File{{Name: "rules.yaml", Data: []byte(RuleFile(rules))}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(r.Set.Spec.Segments); n != len(rules) {
+			t.Errorf("%d segments of %d rules", n, len(rules))
+		}
+	}
+	r, err := app.CompileRules([]rule.File{{Name: "rules.yaml", Data: []byte(RuleFile(append(Ten[:len(Ten):len(Ten)], Mixed...)))}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	streams := [...]plan.Stream{plan.Purchase, plan.Web, plan.Email}
+	topics := map[string]plan.Stream{}
+	for i, s := range streams {
+		topics[StreamNames[i]] = s
+	}
+	reader, err := schemas.NewReader(schemas.Config{Layouts: r.Engine.Layout, Topics: topics, Registry: all{}, Zones: func(string) bool { return true }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	var e Event
+	for g := NewGenerator(Workload{Events: 2000, Customers: 100, Mixed: true, Seed: 4}); g.Next(&e); {
+		rec := schemas.Record{Topic: StreamNames[e.Stream], Key: AppendCustomer(nil, e.Customer), Value: e.Append(nil, int(e.Stream))}
+		var ev engine.Event
+		if _, err := reader.Read(&rec, &ev); err != nil {
+			t.Fatalf("event %d: %v", e.N, err)
+		}
+		if ev.Stream != streams[e.Stream] || ev.Customer != string(rec.Key) || int64(ev.At) != e.At {
+			t.Fatalf("event %+v is read as %+v", e, ev)
+		}
+		for _, f := range [...]string{"name", "action"} {
+			if i := r.Engine.Layout(ev.Stream).Slot(f); i >= 0 {
+				seen[ev.Fields[i].S] = true
+			}
+		}
+	}
+	for _, s := range []string{"product_viewed", "page_viewed", "sent", "opened", "clicked"} {
+		if !seen[s] {
+			t.Errorf("no event is %q: %v", s, seen)
+		}
+	}
+}
+
+// all is a registry that knows the schemas of all streams by their numbers.
+type all struct{}
+
+func (all) Schema(id int) (string, []string, error) {
+	text, err := schemas.Text(Schemas[id])
+	return text, []string{StreamNames[id] + "-value"}, err
 }

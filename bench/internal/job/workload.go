@@ -14,6 +14,7 @@ type Workload struct {
 	Customers int     // how many there are
 	Zipf      float64 // exponent of the law that customers follow; 0 is uniform
 	Late      float64 // share of events that come late, 0 to 1
+	Mixed     bool    // a third each of purchases, web and email events
 	Seed      uint64
 }
 
@@ -28,7 +29,7 @@ const (
 	MaxZipfS = 10
 )
 
-// Event is one purchase.
+// Event is one event.
 type Event struct {
 	N        int   // unique, 0 and up
 	Customer int   // below Workload.Customers
@@ -37,6 +38,7 @@ type Event struct {
 	Channel  uint8 // index in Channels
 	Currency uint8 // index in Currencies
 	Product  int
+	Stream   Stream
 }
 
 // Channels and Currencies are the categories, most frequent first.
@@ -88,6 +90,9 @@ func (g *Generator) Next(e *Event) bool {
 	e.Channel = pick(g.rnd, channelShare[:])
 	e.Currency = pick(g.rnd, currencyShare[:])
 	e.Product = g.rnd.IntN(5_000)
+	if e.Stream = Purchase; g.w.Mixed {
+		e.Stream = Stream(g.rnd.IntN(int(numStreams)))
+	}
 	return true
 }
 

@@ -11,11 +11,14 @@ import (
 	"github.com/segmill/segmill/schemas"
 )
 
-// Load publishes a workload. It returns the mean size of an event in bytes.
+// Load publishes a workload to side.Inputs. It returns the mean size of an event in
+// bytes.
 func (b *Broker) Load(ctx context.Context, w job.Workload) (mean float64, err error) {
-	id, err := b.schema(ctx, side.Input, "purchase_event")
-	if err != nil {
-		return 0, err
+	var ids [len(side.Inputs)]int
+	for i, topic := range side.Inputs {
+		if ids[i], err = b.schema(ctx, topic, job.Schemas[i]); err != nil {
+			return 0, err
+		}
 	}
 	cl, err := b.Client(kgo.MaxBufferedRecords(1 << 17))
 	if err != nil {
@@ -33,9 +36,9 @@ func (b *Broker) Load(ctx context.Context, w job.Workload) (mean float64, err er
 		from := len(arena)
 		arena = job.AppendCustomer(arena, e.Customer)
 		mid := len(arena)
-		arena = e.Append(arena, id)
+		arena = e.Append(arena, ids[e.Stream])
 		total += len(arena) - mid
-		r := &kgo.Record{Topic: side.Input, Key: arena[from:mid:mid], Value: arena[mid:len(arena):len(arena)]}
+		r := &kgo.Record{Topic: side.Inputs[e.Stream], Key: arena[from:mid:mid], Value: arena[mid:len(arena):len(arena)]}
 		cl.Produce(ctx, r, func(_ *kgo.Record, err error) {
 			if err != nil {
 				failed.Store(&err)

@@ -5,6 +5,7 @@ package lab
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -21,28 +22,22 @@ type Lab struct {
 	Allocs bool
 }
 
-// New builds the broker and the sides in a new directory below parent ("" is the
+// build builds the broker and the sides in a new directory below parent ("" is the
 // default for temporary files). It must be called inside the repository.
-func New(ctx context.Context, parent string) (*Lab, error) {
-	dir, err := os.MkdirTemp(parent, "segmill-bench-")
-	if err != nil {
-		return nil, err
+func (l *Lab) build(ctx context.Context, parent string) (err error) {
+	if l.Dir, err = os.MkdirTemp(parent, "segmill-bench-"); err != nil {
+		return err
 	}
-	l := &Lab{Dir: dir}
 	root, err := output(ctx, "", "go", "list", "-m", "-f", "{{.Dir}}")
 	if err == nil {
-		_, err = output(ctx, root, "go", "build", "-o", dir+string(filepath.Separator),
+		_, err = output(ctx, root, "go", "build", "-o", l.Dir+string(filepath.Separator),
 			"./cmd/devkafka", "./bench/engine", "./bench/limit", "./bench/floor")
 	}
 	if err != nil {
-		l.Close()
-		return nil, err
+		return errors.Join(err, os.RemoveAll(l.Dir))
 	}
-	return l, nil
+	return nil
 }
-
-// Close removes the directory.
-func (l *Lab) Close() error { return os.RemoveAll(l.Dir) }
 
 func (l *Lab) program(name string) string { return filepath.Join(l.Dir, name) }
 

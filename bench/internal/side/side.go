@@ -26,16 +26,20 @@ const (
 	Changelog = "bench.limit" // of limit and floor
 )
 
+// Inputs are the topics of a mixed workload, by job.Stream.
+var Inputs = [...]string{Input, "web", "email"}
+
 // Partitions is how many every topic has.
 const Partitions = 4
 
 // Result is the last line that a side prints.
 type Result struct {
-	Events    int64  `json:"events"`
-	Changelog int64  `json:"changelog"` // records written to the changelog
-	Changes   int64  `json:"changes"`   // records written to the changes
-	Mallocs   uint64 `json:"mallocs"`   // of the whole process
-	Bytes     uint64 `json:"bytes"`     // allocated by the whole process
+	Events    int64   `json:"events"`
+	Changelog int64   `json:"changelog"`    // records written to the changelog
+	Changes   int64   `json:"changes"`      // records written to the changes
+	SetupCPU  float64 `json:"setup_cpu_us"` // us of CPU until the rules were ready, 0 if it is not told
+	Mallocs   uint64  `json:"mallocs"`      // of the whole process
+	Bytes     uint64  `json:"bytes"`        // allocated by the whole process
 }
 
 // Flags are those of every side.
@@ -119,4 +123,14 @@ func writeAllocs(file string) error {
 	}
 	defer w.Close()
 	return pprof.Lookup("allocs").WriteTo(w, 0)
+}
+
+// CPU returns what this process has taken of CPU so far, user and system, in us.
+func CPU() (float64, error) {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0, err
+	}
+	us := func(t syscall.Timeval) float64 { return float64(t.Sec)*1e6 + float64(t.Usec) }
+	return us(u.Utime) + us(u.Stime), nil
 }
