@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -42,45 +41,29 @@ var sides = map[string]start{
 	"mixed": mixed, "procs1": engine("GOMAXPROCS=1"), "procs2": engine("GOMAXPROCS=2"),
 }
 
-var until = time.UnixMilli(job.End).UTC().Format(time.RFC3339)
-
 func engine(env ...string) start {
 	return func(ctx context.Context, l *lab.Lab, b *lab.Broker, r *report, label string) (lab.Usage, error) {
 		rules := job.Ten
 		if r.Rules != len(rules) {
 			rules = job.Many(r.Rules)
 		}
-		return runEngine(ctx, l, label, env, lab.EngineConfig{
-			Broker: b, Rules: job.RuleFile(rules), Inputs: map[string]string{"purchase": side.Input},
-		})
+		return l.RunHistory(ctx, label, env, lab.EngineConfig{Broker: b, Rules: rules, Inputs: lab.Inputs(r.Workload)}, nil)
 	}
 }
 
-func mixed(ctx context.Context, l *lab.Lab, b *lab.Broker, _ *report, label string) (lab.Usage, error) {
-	inputs := map[string]string{}
-	for i, topic := range side.Inputs {
-		inputs[job.StreamNames[i]] = topic
-	}
-	return runEngine(ctx, l, label, nil, lab.EngineConfig{
-		Broker: b, Rules: job.RuleFile(slices.Concat(job.Ten, job.Mixed)), Inputs: inputs,
-	})
-}
-
-func runEngine(ctx context.Context, l *lab.Lab, label string, env []string, c lab.EngineConfig) (lab.Usage, error) {
-	c.More = []string{"clock: events"}
-	config, err := l.WriteEngine(c)
-	if err != nil {
-		return lab.Usage{}, err
-	}
-	defer os.RemoveAll(filepath.Dir(config))
-	return l.Run(ctx, label, env, "engine", "-c", config, "-until", until)
+func mixed(ctx context.Context, l *lab.Lab, b *lab.Broker, r *report, label string) (lab.Usage, error) {
+	w := r.Workload
+	w.Mixed = true
+	return l.RunHistory(ctx, label, nil, lab.EngineConfig{
+		Broker: b, Rules: slices.Concat(job.Ten, job.Mixed), Inputs: lab.Inputs(w),
+	}, nil)
 }
 
 func limit(mode string) start {
 	return func(ctx context.Context, l *lab.Lab, b *lab.Broker, _ *report, label string) (lab.Usage, error) {
 		state := filepath.Join(l.Dir, "limit-state")
 		defer os.RemoveAll(state)
-		return l.Run(ctx, label, nil, "limit", mode, "-brokers", b.Kafka, "-state", state, "-until", until)
+		return l.Run(ctx, label, nil, "limit", mode, "-brokers", b.Kafka, "-state", state, "-until", lab.Until)
 	}
 }
 
@@ -109,17 +92,13 @@ func (r *report) round(ctx context.Context, l *lab.Lab, n int) error {
 
 // one runs a side with a broker of its own.
 func (r *report) one(ctx context.Context, l *lab.Lab, name string, n int) (s sample, err error) {
-	b, err := l.StartBroker(ctx, slices.Concat(side.Inputs[:], []string{side.Changes, side.Bits, side.Changelog})...)
+	w := r.Workload
+	w.Mixed = name == "mixed"
+	b, bytes, err := l.Loaded(ctx, w)
 	if err != nil {
 		return s, err
 	}
 	defer func() { err = errors.Join(err, b.Stop()) }()
-	w := r.Workload
-	w.Mixed = name == "mixed"
-	bytes, err := b.Load(ctx, w)
-	if err != nil {
-		return s, err
-	}
 	if !w.Mixed {
 		r.EventBytes = bytes
 	}
@@ -141,31 +120,21 @@ func (r *report) one(ctx context.Context, l *lab.Lab, name string, n int) (s sam
 	return s, err
 }
 
-// readChanges reads what a side has told.
+// readChanges reads what a side has told. What bench/floor writes means nothing.
 func readChanges(ctx context.Context, b *lab.Broker, name string) (n int, hash string, err error) {
 	var h job.Hash
-	var c job.Change
-	topic, add := side.Changes, func(r *kgo.Record) error {
-		read := job.ReadChange
-		if name == "exact" {
-			read = job.ReadExact
-		}
-		err := read(r.Value, &c)
-		if err == nil {
-			h.AddChange(&c)
-		}
-		return err
-	}
-	if name == "buckets" || name == "floor" {
-		topic, add = side.Bits, func(r *kgo.Record) error {
+	switch name {
+	case "buckets", "floor":
+		err = b.Read(ctx, side.Bits, func(r *kgo.Record) error {
+			n++
 			h.Add(r.Value)
 			return nil
-		}
+		})
+	case "exact":
+		n, h, err = b.ExactChanges(ctx)
+	default:
+		n, h, err = b.Changes(ctx)
 	}
-	err = b.Read(ctx, topic, func(r *kgo.Record) error {
-		n++
-		return add(r)
-	})
 	if name == "floor" {
 		return n, "", err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sr"
 
+	"github.com/segmill/segmill/bench/internal/job"
 	"github.com/segmill/segmill/bench/internal/side"
 )
 
@@ -107,4 +108,17 @@ func (b *Broker) Read(ctx context.Context, topic string, fn func(*kgo.Record) er
 		})
 	}
 	return err
+}
+
+func (b *Broker) changes(ctx context.Context, read func([]byte, *job.Change) error) (n int, h job.Hash, err error) {
+	var c job.Change
+	err = b.Read(ctx, side.Changes, func(r *kgo.Record) error {
+		n++
+		if err := read(r.Value, &c); err != nil {
+			return err
+		}
+		h.AddChange(&c)
+		return nil
+	})
+	return n, h, err
 }

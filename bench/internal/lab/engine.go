@@ -1,18 +1,21 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/segmill/segmill/bench/internal/job"
 	"github.com/segmill/segmill/bench/internal/side"
 )
 
 // EngineConfig is a configuration of the engine, for one instance.
 type EngineConfig struct {
 	Broker *Broker
-	Rules  string // contents of the rule file
+	Rules  []job.Rule
 	// Inputs are the topics by stream ("purchase", "web", …).
 	Inputs map[string]string
 	// More are further lines, such as "commit_interval: 20ms".
@@ -27,7 +30,7 @@ func (l *Lab) WriteEngine(c EngineConfig) (config string, err error) {
 		return "", err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "app: %s\nrules: [rules.yaml]\nstate: state\nkafka:\n  brokers: [%q]\nregistry:\n  url: %q\n",
+	fmt.Fprintf(&b, "app: %s\nrules: [rules]\nstate: state\nkafka:\n  brokers: [%q]\nregistry:\n  url: %q\n",
 		side.App, c.Broker.Kafka, c.Broker.Registry)
 	fmt.Fprintf(&b, "output:\n  format: avro\nhttp: \"\"\nlog: warn\ntopics:\n  changes: %s\n  triggers: bench.triggers\n", side.Changes)
 	for _, s := range []string{"web", "email", "purchase", "profile", "consent"} {
@@ -37,9 +40,15 @@ func (l *Lab) WriteEngine(c EngineConfig) (config string, err error) {
 		b.WriteString(line + "\n")
 	}
 	config = filepath.Join(dir, "segmill.yaml")
-	err = os.WriteFile(config, []byte(b.String()), 0o600)
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "rules.yaml"), []byte(c.Rules), 0o600)
+	err = errors.Join(os.WriteFile(config, []byte(b.String()), 0o600), os.Mkdir(filepath.Join(dir, "rules"), 0o700))
+	n := 0
+	for part := range slices.Chunk(c.Rules, rulesInFile) {
+		n++
+		file := filepath.Join(dir, "rules", fmt.Sprintf("%d.yaml", n))
+		err = errors.Join(err, os.WriteFile(file, []byte(job.RuleFile(part)), 0o600))
 	}
 	return config, err
 }
+
+// rulesInFile keeps rule files below the size that the engine reads.
+const rulesInFile = 2000
