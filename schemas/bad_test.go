@@ -14,6 +14,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
 )
 
@@ -98,6 +99,41 @@ func TestLimits(t *testing.T) {
 	}
 	_, err := r.Read(&Record{Topic: "nosuch", Value: []byte("{}")}, &ev)
 	wantBad(t, err, CauseFormat, "")
+}
+
+// The memory of an event's lists is used again, but not that of a giant, and it
+// does not keep texts of earlier events.
+func TestListsAreUsedAgain(t *testing.T) {
+	r := readerOf(t, nil, map[plan.Stream][]string{plan.Web: {"items"}})
+	read := func(ev *engine.Event, items int) {
+		value := `{"event_id":"e","customer_id":"c","occurred_at":1700000000,"items":[` +
+			strings.TrimSuffix(strings.Repeat(`{"product_id":"p"},`, items), ",") + `]}`
+		if _, err := r.Read(&Record{Topic: "events.web", Value: []byte(value)}, ev); err != nil {
+			t.Fatal(err)
+		}
+		l := ev.Fields[0].L
+		if len(l) != items || items > 0 && (l[0].L[0].S != "p" || l[items-1].L[5].N != 1) {
+			t.Errorf("%d items read as %v", items, ev.Fields)
+		}
+	}
+	var ev engine.Event
+	read(&ev, 20)
+	memory := &ev.Fields[0]
+	read(&ev, 20)
+	if memory != &ev.Fields[0] || memory.L[0].L[0].S != "p" {
+		t.Error("the memory is not used again")
+	}
+	read(&ev, 0)
+	for _, v := range ev.Fields[:cap(ev.Fields)][1+numHead:] {
+		if v.K != expr.Absent {
+			t.Fatalf("%v is left of the event before", v)
+		}
+	}
+	read(&ev, maxItems)
+	read(&ev, 1)
+	if cap(ev.Fields) > maxKeptValues {
+		t.Errorf("memory for %d values is kept", cap(ev.Fields))
+	}
 }
 
 // bounded runs f and fails if it takes long or allocates much.

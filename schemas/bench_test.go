@@ -69,7 +69,7 @@ func hotRecords(t testing.TB) map[string]*Record {
 	return m
 }
 
-// An event costs at most one piece of memory for its texts and one for each list.
+// An event costs at most one piece of memory, for its texts.
 func TestAllocations(t *testing.T) {
 	if raceDetector {
 		t.Skip("allocations are not counted under the race detector")
@@ -77,14 +77,13 @@ func TestAllocations(t *testing.T) {
 	r := readerOf(t, ownRegistry(t), ruleLayouts)
 	for name, rec := range hotRecords(t) {
 		var ev engine.Event
-		want := map[string]float64{"events.purchase": 1, "events.web": 2}[rec.Topic]
 		got := testing.AllocsPerRun(200, func() {
 			if _, err := r.Read(rec, &ev); err != nil {
 				t.Fatal(err)
 			}
 		})
-		if got > want {
-			t.Errorf("%s: %v allocations, want %v", name, got, want)
+		if got > 1 {
+			t.Errorf("%s: %v allocations", name, got)
 		}
 	}
 }

@@ -45,13 +45,13 @@ func (c *cloudEvent) fill(f *frame) *BadInput {
 		if len(b) == 0 {
 			continue
 		}
-		v := &f.vals[h]
+		v := &f.head[h]
 		lacks := v.N == 0
 		switch h {
 		case headAt:
 			lacks = !v.Present()
 		case headCustomer:
-			lacks = lacks && f.vals[headAnonymous].N == 0
+			lacks = lacks && f.head[headAnonymous].N == 0
 		}
 		if !lacks {
 			continue

@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"bytes"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/segmill/segmill/engine"
@@ -26,7 +27,8 @@ const (
 type frame struct {
 	t     *target
 	maxID int
-	vals  []expr.Value // the head, then the slots
+	vals  []expr.Value // the slots, the head, in the end the lists; they become the event's Fields
+	head  []expr.Value // of vals
 	cells []expr.Value // the fields of all records in lists
 	buf   []byte
 	items int // elements met so far
@@ -38,10 +40,22 @@ func span(from, count int) int64 { return int64(from)<<32 | int64(count) }
 
 func unspan(n int64) (from, count int) { return int(n >> 32), int(n & (1<<32 - 1)) }
 
-// reset begins an event of target t.
+// maxKeptValues is how many values an event keeps memory for until the next one.
+// Larger lists are made anew for each event.
+const maxKeptValues = 512
+
+// reset begins an event of target t. Its values take the place of those in f.vals.
 func (f *frame) reset(t *target) {
 	f.t = t
-	f.vals = append(f.vals[:0], t.template...)
+	l, n := f.vals, len(t.template)
+	switch {
+	case cap(l) > maxKeptValues:
+		l = nil
+	case cap(l) > n:
+		clear(l[n:cap(l)]) // the lists of the event before hold its texts
+	}
+	f.vals = append(l[:0], t.template...)
+	f.head = f.vals[t.slots:]
 	f.cells, f.buf, f.items = f.cells[:0], f.buf[:0], 0
 }
 
@@ -85,10 +99,10 @@ func (fd *field) why() string {
 	return "a rule reads it"
 }
 
-// finish checks the event as a whole and moves it to ev, whose Fields are reused.
-// key is the record's key, the last resort for the customer.
+// finish checks the event as a whole and moves it to ev. key is the record's key, the last
+// resort for the customer.
 func (f *frame) finish(key []byte, zones func(string) bool, ev *engine.Event) *BadInput {
-	if v := f.vals[headEventID]; v.K == expr.String && v.N == 0 {
+	if v := &f.head[headEventID]; v.K == expr.String && v.N == 0 {
 		return bad(CauseIdentity, "event_id", "empty, and every event needs one")
 	}
 	if e := f.t.missing(f.vals); e != nil {
@@ -99,19 +113,19 @@ func (f *frame) finish(key []byte, zones func(string) bool, ev *engine.Event) *B
 		return e
 	}
 	all := f.resolve()
-	if z := f.vals[headZone].S; z != "" && zones != nil && !zones(z) {
+	if z := f.head[headZone].S; z != "" && zones != nil && !zones(z) {
 		return bad(CauseRange, "time_zone", "%s is not an IANA time zone such as Europe/Berlin", clip([]byte(z)))
 	}
 	*ev = engine.Event{
 		Stream:   f.t.stream,
 		Customer: all[from : from+n],
-		ID:       f.vals[headEventID].S,
-		Source:   f.vals[headSource].S,
-		At:       engine.Millis(f.vals[headAt].N),
-		Fields:   append(ev.Fields[:0], f.vals[numHead:]...),
+		ID:       f.head[headEventID].S,
+		Source:   f.head[headSource].S,
+		At:       engine.Millis(f.head[headAt].N),
+		Fields:   f.vals[:f.t.slots],
 	}
 	for _, c := range f.t.copies {
-		ev.Fields[c.slot-numHead] = f.vals[c.head]
+		f.vals[c.slot] = f.vals[c.of]
 	}
 	return nil
 }
@@ -119,10 +133,10 @@ func (f *frame) finish(key []byte, zones func(string) bool, ev *engine.Event) *B
 // customer returns the place in buf of who the event is about: customer_id, else
 // "anon:" and anonymous_id, else the key.
 func (f *frame) customer(key []byte) (from, n int, e *BadInput) {
-	if from, n = unspan(f.vals[headCustomer].N); n > 0 {
+	if from, n = unspan(f.head[headCustomer].N); n > 0 {
 		return from, n, nil
 	}
-	if at, n := unspan(f.vals[headAnonymous].N); n > 0 {
+	if at, n := unspan(f.head[headAnonymous].N); n > 0 {
 		from = len(f.buf)
 		f.buf = append(f.buf, anonPrefix...)
 		f.buf = append(f.buf, f.buf[at:at+n]...)
@@ -161,8 +175,8 @@ func (f *frame) checkID(path string, b []byte) *BadInput {
 // resolve turns everything pending into values and returns the text that all
 // strings are parts of.
 func (f *frame) resolve() string {
-	if v := &f.vals[headSource]; v.N == 0 && v.S == "" {
-		*v = f.t.template[headSource]
+	if v := &f.head[headSource]; v.N == 0 && v.S == "" {
+		*v = f.t.template[f.t.slots+headSource]
 	}
 	all := string(f.buf)
 	for _, vals := range [...][]expr.Value{f.vals, f.cells} {
@@ -173,24 +187,33 @@ func (f *frame) resolve() string {
 			}
 		}
 	}
-	for _, fd := range f.t.lists {
-		f.resolveList(&f.vals[fd.dst], len(fd.elem.fields))
+	if len(f.t.lists) > 0 {
+		f.resolveLists()
 	}
 	return all
 }
 
-// resolveList gives a list its records, each of the given number of fields, in
-// one piece of memory.
-func (f *frame) resolveList(v *expr.Value, width int) {
-	from, n := unspan(v.N)
-	if n == 0 {
-		return
+// resolveLists moves the cells and the records that they are the fields of to the
+// end of vals.
+func (f *frame) resolveLists() {
+	n := len(f.cells)
+	for _, fd := range f.t.lists {
+		_, records := unspan(f.vals[fd.dst].N)
+		n += records
 	}
-	l := make([]expr.Value, n+n*width)
-	copy(l[n:], f.cells[from:])
-	for i := range n {
-		at := n + i*width
-		l[i] = expr.RecordValue(l[at : at+width : at+width])
+	f.vals = slices.Grow(f.vals, n)
+	f.head = f.vals[f.t.slots:]
+	for _, fd := range f.t.lists {
+		from, n := unspan(f.vals[fd.dst].N)
+		if n == 0 {
+			continue
+		}
+		width, at := len(fd.elem.fields), len(f.vals)
+		cells := f.cells[from : from+n*width]
+		f.vals = append(f.vals, cells...)
+		for i := at; i < at+len(cells); i += width {
+			f.vals = append(f.vals, expr.RecordValue(f.vals[i:i+width:i+width]))
+		}
+		f.vals[fd.dst] = expr.ListValue(f.vals[at+len(cells) : len(f.vals) : len(f.vals)])
 	}
-	*v = expr.ListValue(l[:n:n])
 }

@@ -105,8 +105,8 @@ type decoder struct {
 	members []member
 }
 
-// Read makes an event of a record. ev is overwritten, its Fields reused; nothing
-// of ev refers to the record's memory. On error ev is undefined, and the error is
+// Read makes an event of a record. ev is overwritten, its Fields and the lists in
+// them reused; nothing of ev refers to the record's memory. On error ev is undefined, and the error is
 // a *BadInput, or wraps ErrRegistry if the record should be read again later.
 func (r *Reader) Read(rec *Record, ev *engine.Event) (Result, error) {
 	stream, ok := r.cfg.Topics[rec.Topic]
@@ -116,7 +116,7 @@ func (r *Reader) Read(rec *Record, ev *engine.Event) (Result, error) {
 	if len(rec.Value) > r.cfg.MaxBytes {
 		return 0, bad(CauseSize, "", "%d bytes long, more than %d", len(rec.Value), r.cfg.MaxBytes)
 	}
-	d := r.take(rec.Key)
+	d := r.take(rec.Key, ev)
 	defer r.give(d)
 	if len(rec.Value) == 0 {
 		return d.tombstone(stream, rec.Time, ev)
@@ -131,14 +131,15 @@ func (r *Reader) Read(rec *Record, ev *engine.Event) (Result, error) {
 	return IsEvent, nil
 }
 
-// take returns memory for reading a record.
-func (r *Reader) take(key []byte) *decoder {
+// take returns memory for reading a record into ev.
+func (r *Reader) take(key []byte, ev *engine.Event) *decoder {
 	d, _ := r.decoder.Get().(*decoder)
 	if d == nil {
 		d = &decoder{Reader: r}
 		d.frame.maxID = r.cfg.MaxID
+		d.avro.f = &d.frame
 	}
-	d.key = key
+	d.key, d.frame.vals = key, ev.Fields
 	return d
 }
 
@@ -148,7 +149,7 @@ const maxKept = 64 << 10
 
 // give takes the memory back.
 func (r *Reader) give(d *decoder) {
-	d.key, d.avro.b, d.json.b = nil, nil, nil
+	d.key, d.avro.b, d.json.b, d.frame.vals, d.frame.head = nil, nil, nil, nil, nil
 	d.ce.reset()
 	clear(d.members) // their keys are parts of the record
 	if cap(d.frame.buf)+cap(d.json.text)+cap(d.names) > maxKept ||
@@ -223,8 +224,9 @@ func (d *decoder) readAvro(w *writer, t *target, b []byte, from int) error {
 		return e
 	}
 	d.frame.reset(t)
-	d.avro = avroReader{f: &d.frame, b: b[from:], base: from}
-	if e := d.avro.record(o); e != nil {
+	r := &d.avro
+	r.b, r.i, r.base, r.steps = b[from:], 0, from, 0
+	if e := r.record(o); e != nil {
 		return e
 	}
 	return nil
@@ -237,7 +239,7 @@ func (r *Reader) ReadJSONLine(line []byte, ev *engine.Event) (Result, error) {
 	if len(line) > r.cfg.MaxBytes {
 		return 0, bad(CauseSize, "", "%d bytes long, more than %d", len(line), r.cfg.MaxBytes)
 	}
-	d := r.take(nil)
+	d := r.take(nil, ev)
 	defer r.give(d)
 	if e := d.readJSON(nil, line); e != nil {
 		return 0, e

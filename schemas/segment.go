@@ -86,7 +86,7 @@ func (d *decoder) readSegment(typ segmentType, l []member) *BadInput {
 	t := d.targets[what.stream]
 	d.frame.reset(t)
 	for _, h := range segmentHead {
-		if m := find(l, h.key); m.from >= 0 && !d.frame.vals[h.head].Present() {
+		if m := find(l, h.key); m.from >= 0 && !d.frame.head[h.head].Present() {
 			if e := d.member(t.head[h.head], m); e != nil {
 				return e
 			}
@@ -179,7 +179,7 @@ func (d *decoder) segmentProperty(what segmentEvent, m member) *BadInput {
 		name = []byte(a)
 	}
 	fd := t.find(name)
-	if fd != nil && string(name) != what.field && !fd.inHead() {
+	if fd != nil && string(name) != what.field && !t.inHead(fd) {
 		return d.member(fd, m)
 	}
 	if t.extra != nil {
@@ -189,7 +189,9 @@ func (d *decoder) segmentProperty(what segmentEvent, m member) *BadInput {
 }
 
 // inHead reports whether the field is one that the message itself fills.
-func (f *field) inHead() bool { return f.name == "received_at" || f.dst >= 0 && f.dst < headZone }
+func (t *target) inHead(f *field) bool {
+	return f.name == "received_at" || f.dst >= t.slots && f.dst < t.slots+headZone
+}
 
 // segmentProduct makes the product of a "Product …" event, whose properties are
 // the product's, the only item.

@@ -9,7 +9,7 @@ import (
 )
 
 // The head of every event: fields that are read whatever the rules are. They have
-// the first places in frame.vals; the slots of the layout follow.
+// the places after the slots of the layout, see frame.
 const (
 	headEventID = iota
 	headCustomer
@@ -68,13 +68,14 @@ type target struct {
 	stream plan.Stream
 	name   string // full name of the stream's schema
 	extra  *field // the map that takes fields the schema does not have; nil: none
+	slots  int    // of the layout
 	head   [numHead]*field
 	copies []copyPair
 	lists  []*field // those that are read and lists
 }
 
-// copyPair says that a slot shows a field of the head.
-type copyPair struct{ slot, head int }
+// copyPair says that a slot shows the same field as another place.
+type copyPair struct{ slot, of int }
 
 // newTarget returns the target of a stream. layout may be nil: nothing but the
 // head is read.
@@ -82,19 +83,18 @@ func newTarget(stream plan.Stream, layout *plan.Layout) (*target, error) {
 	rec := mustSchema(inputNames[stream])
 	t := &target{stream: stream, name: rec.name}
 	t.fieldSet = newFieldSet(rec, "")
-	n := numHead
 	if layout != nil {
-		n += len(layout.Paths)
+		t.slots = len(layout.Paths)
 	}
-	t.template = make([]expr.Value, n)
+	t.template = make([]expr.Value, t.slots+numHead)
 	for h, name := range headNames {
 		if i, ok := t.byName[name]; ok {
 			t.head[h] = &t.fields[i]
-			t.place(rec, i, h)
+			t.place(rec, i, t.slots+h)
 		}
 	}
-	for slot := numHead; slot < n; slot++ {
-		if err := t.read(rec, layout.Paths[slot-numHead], slot); err != nil {
+	for slot := range t.slots {
+		if err := t.read(rec, layout.Paths[slot], slot); err != nil {
 			return nil, err
 		}
 	}
