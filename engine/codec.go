@@ -175,7 +175,7 @@ func (e *Engine) Decode(id string, b []byte) (*Customer, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := e.NewCustomer(id)
+	c := &Customer{ID: id, wake: wake, stale: true}
 	r := aggregate.NewReader(b[headSize:])
 	c.instant = r.Millis()
 	c.members = make([]membership, r.Count(5))
@@ -202,8 +202,6 @@ func (e *Engine) Decode(id string, b []byte) (*Customer, error) {
 	if !r.Done() {
 		return nil, ErrFormat
 	}
-	c.wake = wake
-	e.refresh(c)
 	return c, nil
 }
 
@@ -250,15 +248,14 @@ func (e *Engine) decodeCells(r *aggregate.Reader, c *Customer) error {
 
 // refresh computes what is derived from facts and told: the next crossing of
 // every cell, when triggers are due, and the wake-up.
-func (e *Engine) refresh(c *Customer) {
-	if !c.Known() {
-		return
+func (e *Engine) refresh(x *exec) {
+	c := x.c
+	c.stale = false
+	if c.dues == nil {
+		c.dues = make([]Millis, len(e.triggers))
 	}
-	var out Output
-	x := out.begin(e, c)
-	x.now = c.instant
 	for i := range c.cells {
-		c.cells[i].next = e.next(x, &c.cells[i], c.instant)
+		c.cells[i].next = e.next(c, &c.cells[i], c.instant)
 	}
 	for i := range c.dues {
 		if c.dues[i] = e.due(x, i); c.dues[i] <= c.instant {

@@ -27,6 +27,8 @@ type Customer struct {
 	cells  []cell             // facts, sorted by number of the summary
 
 	dues []Millis // when each trigger is due, by number; derived
+	// stale: what is derived is not computed yet; wake alone stands.
+	stale bool
 }
 
 // cell is one summary of a customer.
@@ -121,18 +123,40 @@ func (c *Customer) memoryOf(key uint32) *Memory {
 	return &c.memory[i]
 }
 
+// remembered returns what a trigger remembers, nil if nothing.
+func (c *Customer) remembered(key uint32) *Memory {
+	for i := range c.memory {
+		if c.memory[i].Key == key {
+			return &c.memory[i]
+		}
+	}
+	return nil
+}
+
 // find returns the customer's cell for a summary, nil if nothing was folded into
 // it.
 func (c *Customer) find(summary int) *cell {
-	i := sort.Search(len(c.cells), func(i int) bool { return c.cells[i].summary >= summary })
-	if i < len(c.cells) && c.cells[i].summary == summary {
+	if i := c.place(summary); i < len(c.cells) && c.cells[i].summary == summary {
 		return &c.cells[i]
 	}
 	return nil
 }
 
+// place returns where the cell of a summary is or would be.
+func (c *Customer) place(summary int) int {
+	lo, hi := 0, len(c.cells)
+	for lo < hi {
+		if m := int(uint(lo+hi) >> 1); c.cells[m].summary < summary {
+			lo = m + 1
+		} else {
+			hi = m
+		}
+	}
+	return lo
+}
+
 func (e *Engine) cell(c *Customer, summary int) *cell {
-	i := sort.Search(len(c.cells), func(i int) bool { return c.cells[i].summary >= summary })
+	i := c.place(summary)
 	if i == len(c.cells) || c.cells[i].summary != summary {
 		c.cells = slices.Insert(c.cells, i, cell{
 			summary: summary, Cell: aggregate.New(e.p.Summaries[summary].Family), next: Never,

@@ -86,7 +86,7 @@ func (e *Engine) Apply(c *Customer, ev *Event, clock Millis, out *Output) bool {
 	base := max(c.instant, ev.At)
 	now := max(base, clock)
 	if !c.Known() {
-		x.pending.addAll(e.initial)
+		x.pending.AddAll(e.initial)
 	}
 	e.fold(x, ev, base, now)
 	e.remember(c, aggregate.Shared{At: ev.At, Hash: hash}, base)
@@ -113,19 +113,23 @@ func (e *Engine) fire(x *exec, to Millis) {
 	c := x.c
 	for c.wake <= to {
 		at := c.wake
+		x.at(at)
+		x.move++
+		x.timed, x.crossed = true, false
 		for i := range c.cells {
 			if c.cells[i].next <= at {
-				e.expire(x, &c.cells[i], at)
+				e.expire(x, &c.cells[i])
 			}
 		}
+		x.timed = false
 		for i, due := range c.dues {
 			if due <= at {
 				x.overdue = append(x.overdue, overdue{i, due})
 			}
 		}
-		last, evaluated, told := c.instant, x.out.Stats.Evaluated, len(x.out.Effects)
+		last, told := c.instant, len(x.out.Effects)
 		e.step(x, at, CauseTimer, "")
-		if x.out.Stats.Evaluated == evaluated && len(x.out.Effects) == told {
+		if !x.crossed && len(x.out.Effects) == told {
 			// Nothing was due: the wake-up was early, and leaves no trace.
 			c.instant = last
 			x.out.Stats.EarlyWakes++

@@ -6,19 +6,18 @@ import (
 	"github.com/segmill/segmill/engine/plan"
 )
 
-// match is a fold that an event meets, with the value it gives.
+// match is a fold that an event meets.
 type match struct {
 	*plan.Fold
-	value expr.Value
-	num   int64
-	neg   bool
+	cell *cell
+	neg  bool
 }
 
-// before is an input's value before the fold.
+// before is an input that the fold may change; its value before is in
+// exec.former.
 type before struct {
 	input   int
 	trigger int // -1, or the anniversary whose date the input is
-	value   expr.Value
 }
 
 // sampleScratch is what is given to Cell.Fold.
@@ -33,42 +32,69 @@ type sampleScratch struct {
 // time; anniversaries become known at now.
 func (e *Engine) fold(x *exec, ev *Event, base, now Millis) {
 	e.match(x, ev)
+	e.place(x)
+	x.at(base)
+	x.move++
 	zoned := false
 	x.before = x.before[:0]
 	for i := range x.matched {
-		s := x.matched[i].Summary
-		x.remember(s, base)
-		zoned = zoned || s == e.p.ZoneSummary
+		m := &x.matched[i]
+		x.remember(m)
+		zoned = zoned || m.Summary == e.p.ZoneSummary
 	}
 	if zoned {
 		for _, i := range e.p.ZoneInputs {
-			x.before = append(x.before, before{i, -1, e.value(x.c, i, base)})
+			x.note(i, -1, x.c.find(e.p.Inputs[i].Summary))
 		}
 	}
 	e.foldMatched(x, ev, base)
-	add := x.pending.add
+	x.at(base)
 	for i := range x.before {
 		if b := &x.before[i]; b.trigger < 0 {
-			e.p.Inputs[b.input].Index.Touch(b.value, e.value(x.c, b.input, base), add)
+			e.p.Inputs[b.input].Index.Move(x.former[b.input].value, x.value(b.input), &x.sides, &x.pending)
 		}
 	}
 	e.rescheduleCells(x, zoned, base)
 	e.rescheduleTriggers(x, zoned, base, now)
 }
 
+// place finds the cells that are folded into. New ones are added first: that
+// moves the others.
+func (e *Engine) place(x *exec) {
+	missing := false
+	for i := range x.matched {
+		m := &x.matched[i]
+		m.cell = x.c.find(m.Summary)
+		missing = missing || m.cell == nil
+	}
+	if !missing {
+		return
+	}
+	for i := range x.matched {
+		e.cell(x.c, x.matched[i].Summary)
+	}
+	for i := range x.matched {
+		m := &x.matched[i]
+		m.cell = x.c.find(m.Summary)
+	}
+}
+
 // remember notes the values of the inputs over a summary.
-func (x *exec) remember(summary int, at Millis) {
-	s := &x.e.p.Summaries[summary]
-	for _, i := range s.Inputs {
-		if len(x.e.p.Inputs[i].Index.All) > 0 {
-			x.before = append(x.before, before{i, -1, x.e.value(x.c, i, at)})
-		}
+func (x *exec) remember(m *match) {
+	s := &x.e.p.Summaries[m.Summary]
+	for _, i := range s.Read {
+		x.note(i, -1, m.cell)
 	}
 	for _, t := range s.Triggers {
 		if tp := &x.e.p.Triggers[t]; tp.Kind == plan.Anniversary {
-			x.before = append(x.before, before{tp.Date, t, x.e.value(x.c, tp.Date, at)})
+			x.note(tp.Date, t, m.cell)
 		}
 	}
+}
+
+func (x *exec) note(input, trigger int, cl *cell) {
+	x.before = append(x.before, before{input, trigger})
+	x.former[input] = known{x.move, x.e.valueOf(x.c, &x.e.p.Inputs[input], cl, x.now)}
 }
 
 // match finds the folds whose condition the event meets and whose field it has.
@@ -98,16 +124,10 @@ func (x *exec) test(sp *plan.StreamPlan, cond int) {
 func (x *exec) matchAll(sp *plan.StreamPlan, folds []plan.Fold) {
 	for i := range folds {
 		f := &folds[i]
-		m := match{Fold: f}
-		if f.Slot >= 0 {
-			if f.Slot < len(x.env.Fields) {
-				m.value = x.env.Fields[f.Slot]
-			}
-			if !m.value.Present() {
-				continue
-			}
-			m.num, _ = aggregate.Scaled(m.value)
+		if f.Slot >= 0 && (f.Slot >= len(x.env.Fields) || !x.env.Fields[f.Slot].Present()) {
+			continue
 		}
+		m := match{Fold: f}
 		if f.Negate >= 0 {
 			v := sp.Conds[f.Negate](&x.env)
 			m.neg = v.K == expr.Bool && v.N != 0
@@ -122,7 +142,11 @@ func (e *Engine) foldMatched(x *exec, ev *Event, base Millis) {
 	s.Stamp = aggregate.Stamp{At: ev.At, ID: ev.ID, Source: ev.Source, Stream: uint8(ev.Stream)}
 	for i := range x.matched {
 		m := &x.matched[i]
-		s.Value, s.Num = m.value, m.num
+		s.Value, s.Num = expr.Value{}, 0
+		if m.Slot >= 0 {
+			s.Value = ev.Fields[m.Slot]
+			s.Num, _ = aggregate.Scaled(s.Value)
+		}
 		s.Clear, s.Remove, s.Lines = false, false, nil
 		switch {
 		case m.Cart == plan.CartClear:
@@ -133,11 +157,10 @@ func (e *Engine) foldMatched(x *exec, ev *Event, base Millis) {
 		case m.neg:
 			s.Num = -s.Num
 		}
-		c := e.cell(x.c, m.Summary)
-		c.Prune(base, e.p.Summaries[m.Summary].Reach)
-		was := coarse(c.Cell)
-		c.Fold(&s.Sample)
-		if !was && coarse(c.Cell) {
+		m.cell.Prune(base, e.p.Summaries[m.Summary].Reach)
+		was := coarse(m.cell.Cell)
+		m.cell.Fold(&s.Sample)
+		if !was && coarse(m.cell.Cell) {
 			x.out.Stats.Coarsened++
 		}
 	}
@@ -188,16 +211,15 @@ func (x *exec) lines(ev *Event) {
 // and after a change of zone of those whose years depend on it.
 func (e *Engine) rescheduleCells(x *exec, zoned bool, base Millis) {
 	for i := range x.matched {
-		if c := x.c.find(x.matched[i].Summary); c != nil {
-			c.next = e.next(x, c, base)
-		}
+		m := &x.matched[i]
+		m.cell.next = e.next(x.c, m.cell, base)
 	}
 	if !zoned {
 		return
 	}
 	for _, i := range e.p.ZoneInputs {
 		if c := x.c.find(e.p.Inputs[i].Summary); c != nil {
-			c.next = e.next(x, c, base)
+			c.next = e.next(x.c, c, base)
 		}
 	}
 }
@@ -208,7 +230,6 @@ func (e *Engine) rescheduleCells(x *exec, zoned bool, base Millis) {
 // will have lapsed by now still counts then. Only an anniversary whose date
 // changed is asked as of now, because that is when it becomes known.
 func (e *Engine) rescheduleTriggers(x *exec, zoned bool, base, now Millis) {
-	x.now = base
 	for i := range x.matched {
 		for _, t := range e.p.Summaries[x.matched[i].Summary].Triggers {
 			if e.p.Triggers[t].Kind != plan.Anniversary {
@@ -223,12 +244,15 @@ func (e *Engine) rescheduleTriggers(x *exec, zoned bool, base, now Millis) {
 			}
 		}
 	}
-	x.now = now
 	for i := range x.before {
 		b := &x.before[i]
-		if b.trigger >= 0 && !same(b.value, e.value(x.c, b.input, base)) {
-			x.c.dues[b.trigger] = e.due(x, b.trigger)
+		if b.trigger < 0 || same(x.former[b.input].value, e.value(x.c, b.input, base)) {
+			continue
 		}
+		if x.now != now {
+			x.at(now)
+		}
+		x.c.dues[b.trigger] = e.due(x, b.trigger)
 	}
 }
 
@@ -236,6 +260,11 @@ func same(a, b expr.Value) bool { return a.K == b.K && a.N == b.N && a.S == b.S 
 
 // coarse reports whether a summary has given up exactness because of its size.
 func coarse(c aggregate.Cell) bool {
-	l, ok := c.(interface{ Coarse() bool })
-	return ok && l.Coarse()
+	switch s := c.(type) {
+	case *aggregate.List:
+		return s.Coarse()
+	case *aggregate.Distinct:
+		return s.Coarse()
+	}
+	return false
 }

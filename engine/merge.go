@@ -58,20 +58,21 @@ func (e *Engine) mergeFacts(dst, src *Customer, at Millis) bool {
 // rule triggers take their condition as it is without firing.
 func (e *Engine) retell(x *exec, now Millis, cause Cause, silent bool) {
 	c := x.c
-	x.now, c.instant = now, now
+	x.at(now)
+	c.instant = now
 	for i := range c.cells {
-		c.cells[i].next = e.next(x, &c.cells[i], now)
+		c.cells[i].next = e.next(c, &c.cells[i], now)
 	}
 	x.late = x.late[:0]
 	for u := range e.p.Units {
-		x.touched.add(u)
+		x.touched.Add(u)
 	}
 	x.silent = silent
 	e.step(x, now, cause, "")
 	x.silent = false
 	for i := range e.triggers {
 		t := &e.p.Triggers[i]
-		e.triggers[i].Settle(&View{x, t}, c.memoryOf(t.Key))
+		e.triggers[i].Settle(x.viewOf(t), c.memoryOf(t.Key))
 		if c.dues[i] = e.due(x, i); c.dues[i] <= now {
 			c.dues[i] = Never
 		}
@@ -90,6 +91,7 @@ func (e *Engine) FoldFacts(c *Customer, ev *Event, out *Output) bool {
 	}
 	c.instant = max(c.instant, ev.At)
 	e.match(x, ev)
+	e.place(x)
 	e.foldMatched(x, ev, c.instant)
 	e.remember(c, aggregate.Shared{At: ev.At, Hash: hash}, c.instant)
 	c.events++
@@ -124,9 +126,7 @@ func (e *Engine) Rebuild(old, fresh *Customer, known map[string]string, clock Mi
 	}
 	e.forget(old, now)
 	e.retell(out.begin(e, old), now, CauseRuleChange, true)
-	slices.SortStableFunc(out.Effects[n:], func(a, b Effect) int {
-		return cmp.Or(cmp.Compare(rank(a.Action), rank(b.Action)), cmp.Compare(a.Name, b.Name))
-	})
+	sortEffects(out.Effects[n:])
 }
 
 // groupOf returns the lifecycle in the id of a stage, "" for a plain segment.
@@ -136,17 +136,6 @@ func groupOf(id string) string {
 		return ""
 	}
 	return group
-}
-
-// rank orders the effects of one step.
-func rank(a Action) int {
-	switch a {
-	case Exited:
-		return 0
-	case Entered:
-		return 1
-	}
-	return 2
 }
 
 func (e *Engine) hasSegment(id string) bool {

@@ -1,9 +1,12 @@
 package engine
 
 import (
-	"math/bits"
+	"slices"
+	"strings"
 
+	"github.com/segmill/segmill/engine/aggregate"
 	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/engine/plan"
 )
 
 // Output collects what calls on an Engine give, and holds their scratch space.
@@ -27,6 +30,18 @@ type Stats struct {
 // Reset empties o for reuse.
 func (o *Output) Reset() { o.Effects, o.Stats = o.Effects[:0], Stats{} }
 
+// effect appends an empty effect and returns it. It stays in place until the next
+// one is appended.
+func (o *Output) effect() *Effect {
+	n := len(o.Effects)
+	if n == cap(o.Effects) {
+		o.Effects = slices.Grow(o.Effects, 1)
+	}
+	o.Effects = o.Effects[:n+1]
+	o.Effects[n] = Effect{}
+	return &o.Effects[n]
+}
+
 // exec is the scratch space of one call.
 type exec struct {
 	e   *Engine
@@ -36,20 +51,37 @@ type exec struct {
 	env expr.Env
 	// silent: rule triggers take their condition as it is and do not fire.
 	silent bool
+	cause  Cause
+	event  string // the id of the event, if that is the cause
 
-	touched set // units to evaluate in this step
-	pending set // units that the event touched, evaluated at the customer's instant
+	touched plan.Set // units to evaluate in this step
+	pending plan.Set // units that the event touched, evaluated at the customer's instant
+	// crossed: a comparison changed in this step of the timer.
+	crossed bool
 
 	overdue []overdue // triggers to judge in this step
 	late    []overdue // those that the event made overdue
 
+	values []known // of inputs, of the facts as they are, at now
+	epoch  uint64  // of values
+	former []known // of inputs, before the move that is being made
+	move   uint64  // its number
+	timed  bool    // the move is made by time alone, in the last millisecond
+	sides  plan.Sides
+
 	sample  sampleScratch
 	matched []match
 	before  []before
-	entered []Effect
-	exited  []Effect
-	fired   []Effect
-	same    sameScratch
+	pairs   []Pair
+	text    strings.Builder
+	view    View
+	blank   Memory
+}
+
+// known is a value that was computed in some epoch or move.
+type known struct {
+	when  uint64
+	value expr.Value
 }
 
 type overdue struct {
@@ -62,13 +94,52 @@ func (o *Output) begin(e *Engine, c *Customer) *exec {
 	x := &o.x
 	if x.e != e {
 		*x = exec{e: e, out: o}
-		x.env.Input = func(i int) expr.Value { return e.value(x.c, i, x.now) }
-		x.touched = newSet(len(e.p.Units))
-		x.pending = newSet(len(e.p.Units))
-		x.same.fn = x.same.accept
+		x.env.Input = x.value
+		x.sides = plan.Sides{Before: x.formerly, After: x.value}
+		x.touched, x.pending = plan.NewSet(len(e.p.Units)), plan.NewSet(len(e.p.Units))
+		x.values, x.former = make([]known, len(e.p.Inputs)), make([]known, len(e.p.Inputs))
 	}
 	x.c, x.out = c, o
+	x.at(c.instant)
+	if c.stale {
+		e.refresh(x)
+	}
 	return x
+}
+
+// at makes t the instant that values are asked for. It is called again when facts
+// have changed.
+func (x *exec) at(t Millis) {
+	x.now = t
+	x.epoch++
+}
+
+// value returns input i at now. Values are kept for the instant, but memberships
+// are not: they change while units are evaluated.
+func (x *exec) value(i int) expr.Value {
+	k := &x.values[i]
+	if k.when != x.epoch {
+		in := &x.e.p.Inputs[i]
+		if in.Kind == plan.InSegment {
+			return x.e.value(x.c, i, x.now)
+		}
+		k.when, k.value = x.epoch, x.e.value(x.c, i, x.now)
+	}
+	return k.value
+}
+
+// formerly returns input i before the move that is being made: a fold, which keeps
+// what it changes in former, or a millisecond that passes.
+func (x *exec) formerly(i int) expr.Value {
+	k := &x.former[i]
+	switch {
+	case k.when == x.move:
+	case x.timed && x.e.p.Inputs[i].Timed():
+		k.when, k.value = x.move, x.e.value(x.c, i, x.now-1)
+	default:
+		return x.value(i)
+	}
+	return k.value
 }
 
 // takeOverdue moves the triggers that are due at or before the customer's
@@ -86,31 +157,56 @@ func (x *exec) takeOverdue() {
 	x.e.schedule(c)
 }
 
-// set is a set of small numbers that is read in ascending order.
-type set []uint64
-
-func newSet(n int) set { return make(set, (n+63)/64) }
-
-func (s set) add(i int) { s[i>>6] |= 1 << (i & 63) }
-
-func (s set) addAll(l []int) {
-	for _, i := range l {
-		s.add(i)
+// memoryOf returns what trigger t remembers of the customer; a blank one, not to
+// be changed, if it remembers nothing.
+func (x *exec) memoryOf(t *plan.TriggerPlan) *Memory {
+	if m := x.c.remembered(t.Key); m != nil {
+		return m
 	}
+	x.blank = Memory{Key: t.Key, Mark: aggregate.None}
+	return &x.blank
 }
 
-// pop removes and returns the least member that is at least from, -1 if none.
-func (s set) pop(from int) int {
-	for w := from >> 6; w < len(s); w++ {
-		word := s[w]
-		if w == from>>6 {
-			word &= ^uint64(0) << (from & 63)
-		}
-		if word != 0 {
-			i := bits.TrailingZeros64(word)
-			s[w] &^= 1 << i
-			return w<<6 + i
-		}
+// viewOf returns the customer as trigger t may see it now.
+func (x *exec) viewOf(t *plan.TriggerPlan) *View {
+	x.view = View{x, t}
+	return &x.view
+}
+
+// pair appends to evidence that was begun at from in x.pairs. Texts and pairs are
+// cut from big pieces, which are never written to again: effects keep them.
+func (x *exec) pair(name string, v expr.Value) {
+	x.pairs = append(x.pairs, Pair{name, x.textOf(v)})
+}
+
+// The sizes of the pieces.
+const (
+	pairsPiece = 64
+	textPiece  = 1024
+)
+
+// room returns where the next pairs begin, at most n of them.
+func (x *exec) room(n int) int {
+	if cap(x.pairs)-len(x.pairs) < n {
+		x.pairs = make([]Pair, 0, max(n, pairsPiece))
 	}
-	return -1
+	return len(x.pairs)
+}
+
+// textOf returns v as text.
+func (x *exec) textOf(v expr.Value) string {
+	var buf [32]byte
+	switch v.K {
+	case expr.Int, expr.Double, expr.Decimal:
+	default:
+		return v.String()
+	}
+	b := v.AppendNumber(buf[:0])
+	if x.text.Cap()-x.text.Len() < len(b) {
+		x.text = strings.Builder{}
+		x.text.Grow(textPiece)
+	}
+	n := x.text.Len()
+	x.text.Write(b)
+	return x.text.String()[n:]
 }

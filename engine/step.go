@@ -1,8 +1,8 @@
 package engine
 
 import (
+	"cmp"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/segmill/segmill/engine/plan"
@@ -11,9 +11,13 @@ import (
 // step evaluates the touched units at now, in order, then judges the overdue
 // triggers, and appends what changed: exits, entries, triggers, each by id.
 func (e *Engine) step(x *exec, now Millis, cause Cause, event string) {
-	x.now, x.c.instant = now, now
-	x.entered, x.exited, x.fired = x.entered[:0], x.exited[:0], x.fired[:0]
-	for u := x.touched.pop(0); u >= 0; u = x.touched.pop(u) {
+	if x.now != now {
+		x.at(now)
+	}
+	x.c.instant = now
+	x.cause, x.event = cause, event
+	first := len(x.out.Effects)
+	for u := x.touched.Pop(); u >= 0; u = x.touched.Pop() {
 		e.evaluate(x, u)
 	}
 	if cause != CauseTimer {
@@ -24,18 +28,32 @@ func (e *Engine) step(x *exec, now Millis, cause Cause, event string) {
 		e.judge(x, o.trigger, o.due)
 	}
 	x.overdue = x.overdue[:0]
-	for _, l := range [][]Effect{x.exited, x.entered} {
-		for i := range l {
-			l[i].Cause = cause
-			if cause == CauseEvent {
-				l[i].CauseEvent = event
-			}
+	sortEffects(x.out.Effects[first:])
+}
+
+// sortEffects puts the effects of one step in order. There are seldom two.
+func sortEffects(l []Effect) {
+	for i := 1; i < len(l); i++ {
+		if compareEffects(&l[i-1], &l[i]) > 0 {
+			slices.SortStableFunc(l, func(a, b Effect) int { return compareEffects(&a, &b) })
+			return
 		}
 	}
-	for _, l := range [][]Effect{x.exited, x.entered, x.fired} {
-		sort.SliceStable(l, func(i, j int) bool { return l[i].Name < l[j].Name })
-		x.out.Effects = append(x.out.Effects, l...)
+}
+
+func compareEffects(a, b *Effect) int {
+	return cmp.Or(cmp.Compare(rank(a.Action), rank(b.Action)), strings.Compare(a.Name, b.Name))
+}
+
+// rank orders the effects of one step.
+func rank(a Action) int {
+	switch a {
+	case Exited:
+		return 0
+	case Entered:
+		return 1
 	}
+	return 2
 }
 
 // evaluate decides one unit at the current instant.
@@ -61,30 +79,30 @@ func (e *Engine) evaluate(x *exec, u int) {
 	from := ""
 	for i := range unit.Conds {
 		if m := x.c.member(e.p.Segments[unit.Conds[i].Segment].Key); m != nil && m.in() && i != truth {
-			from = e.p.Segments[unit.Conds[i].Segment].ID
-			x.exited = append(x.exited, e.change(x, unit, i, max(truth, i)))
+			from = e.change(x, unit, i, max(truth, i)).Name
 		}
 	}
 	if truth < 0 {
 		return
 	}
 	if m := x.c.member(e.p.Segments[unit.Conds[truth].Segment].Key); m == nil || !m.in() {
-		ef := e.change(x, unit, truth, truth)
-		ef.From = from
-		x.entered = append(x.entered, ef)
+		e.change(x, unit, truth, truth).From = from
 	}
 }
 
-// change flips the membership of a unit's condition i. The evidence is what the
-// conditions up to last read: a stage is left or entered because of those before
-// it, too.
-func (e *Engine) change(x *exec, unit *plan.Unit, i, last int) Effect {
+// change flips the membership of a unit's condition i and tells it. The evidence
+// is what the conditions up to last read: a stage is left or entered because of
+// those before it, too.
+func (e *Engine) change(x *exec, unit *plan.Unit, i, last int) *Effect {
 	s := &e.p.Segments[unit.Conds[i].Segment]
 	m := x.c.memberOrNew(s.Key)
 	m.seq++
-	ef := Effect{
-		Action: Entered, Customer: x.c.ID, Name: s.ID, Version: s.Version, At: x.now, Sequence: m.seq,
-		Group: s.Group, Evidence: e.evidence(x, unit.Conds[:last+1]),
+	ef := x.out.effect()
+	ef.Action, ef.Customer, ef.Name, ef.Version, ef.Group = Entered, x.c.ID, s.ID, s.Version, s.Group
+	ef.At, ef.Sequence, ef.Cause = x.now, m.seq, x.cause
+	ef.Evidence = x.evidence(&unit.Conds[last])
+	if x.cause == CauseEvent {
+		ef.CauseEvent = x.event
 	}
 	if m.in() {
 		m.since = x.now
@@ -92,27 +110,18 @@ func (e *Engine) change(x *exec, unit *plan.Unit, i, last int) Effect {
 		ef.Action, ef.MemberFor = Exited, x.now-m.since
 		m.since = 0
 	}
-	x.touched.addAll(s.Dependents)
+	x.touched.AddAll(s.Dependents)
 	return ef
 }
 
-// maxEvidence bounds how many values a change carries.
-const maxEvidence = 16
-
-// evidence returns what the conditions read, as text, sorted by name. An absent
-// value is the empty text.
-func (e *Engine) evidence(x *exec, conds []plan.Cond) []Pair {
-	var ps []Pair
-	for i := len(conds) - 1; i >= 0; i-- {
-		for _, in := range conds[i].Inputs {
-			name := e.p.Inputs[in].Text
-			if len(ps) < maxEvidence && !slices.ContainsFunc(ps, func(p Pair) bool { return p.Name == name }) {
-				ps = append(ps, Pair{name, e.value(x.c, in, x.now).String()})
-			}
-		}
+// evidence returns what a condition and those before it read, as text, sorted by
+// name. An absent value is the empty text.
+func (x *exec) evidence(c *plan.Cond) []Pair {
+	from := x.room(len(c.Evidence))
+	for _, in := range c.Evidence {
+		x.pair(x.e.p.Inputs[in].Text, x.value(in))
 	}
-	slices.SortFunc(ps, func(a, b Pair) int { return strings.Compare(a.Name, b.Name) })
-	return ps
+	return x.pairs[from:len(x.pairs):len(x.pairs)]
 }
 
 // trueOfNothing returns the units that hold for a customer without any facts and
@@ -122,10 +131,9 @@ func (e *Engine) trueOfNothing() []int {
 	var out Output
 	var units []int
 	for u := range e.p.Units {
-		x := out.begin(e, e.NewCustomer(""))
-		x.entered, x.fired = x.entered[:0], x.fired[:0]
-		e.evaluate(x, u)
-		if len(x.entered)+len(x.fired) > 0 {
+		out.Reset()
+		e.evaluate(out.begin(e, e.NewCustomer("")), u)
+		if len(out.Effects) > 0 {
 			units = append(units, u)
 		}
 	}

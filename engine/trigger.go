@@ -63,23 +63,24 @@ func (v *View) Segments() []string { return v.x.e.Memberships(v.x.c) }
 
 // Fields returns the chosen fields of a rule trigger that have a value.
 func (v *View) Fields() []Pair {
-	var ps []Pair
+	x := v.x
+	from := x.room(len(v.t.Fields))
 	for i, f := range v.t.Fields {
-		if val := f(&v.x.env); val.Present() {
-			ps = append(ps, Pair{Name: v.t.Trigger.Fields[i].Name, Value: val.String()})
+		if val := f(&x.env); val.Present() {
+			x.pair(v.t.Trigger.Fields[i].Name, val)
 		}
 	}
-	return ps
+	return x.pairs[from:len(x.pairs):len(x.pairs)]
 }
 
 // due asks trigger i when it is next due.
 func (e *Engine) due(x *exec, i int) Millis {
 	t := &e.p.Triggers[i]
-	m := x.c.memoryOf(t.Key)
+	m := x.memoryOf(t)
 	if t.Reentry == plan.Once && m.Seq > 0 {
 		return Never
 	}
-	return e.triggers[i].Due(&View{x, t}, m)
+	return e.triggers[i].Due(x.viewOf(t), m)
 }
 
 // judge lets trigger i, due at due, fire at the current instant, and schedules
@@ -98,13 +99,15 @@ func (e *Engine) shoot(x *exec, i int, due Millis) {
 	if t.Reentry == plan.Once && m.Seq > 0 {
 		return
 	}
-	f := Effect{
+	f := x.out.effect()
+	*f = Effect{
 		Action: Fired, Customer: x.c.ID, Name: t.ID, Version: t.Version, At: x.now, Due: due, Kind: t.Kind,
 		AnchorAt: Never, LastAt: Never, Silent: -1,
 	}
-	if e.triggers[i].Fire(&View{x, t}, m, due, &f) {
-		m.Seq++
-		f.Sequence = m.Seq
-		x.fired = append(x.fired, f)
+	if !e.triggers[i].Fire(x.viewOf(t), m, due, f) {
+		x.out.Effects = x.out.Effects[:len(x.out.Effects)-1]
+		return
 	}
+	m.Seq++
+	f.Sequence = m.Seq
 }

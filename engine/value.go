@@ -13,29 +13,36 @@ import (
 // value returns input i of c at now.
 func (e *Engine) value(c *Customer, i int, now Millis) expr.Value {
 	in := &e.p.Inputs[i]
+	if in.Kind == plan.InSegment {
+		m := c.member(e.p.Segments[in.SegmentIndex].Key)
+		return expr.BoolValue(m != nil && m.in())
+	}
+	return e.valueOf(c, in, c.find(in.Summary), now)
+}
+
+// valueOf returns an input that is computed from cl, which is nil if nothing was
+// folded into it.
+func (e *Engine) valueOf(c *Customer, in *plan.InputPlan, cl *cell, now Millis) expr.Value {
 	switch in.Kind {
 	case plan.InAggregate:
-		return aggregateValue(in, c.find(in.Summary), now)
+		return aggregateValue(in, cl, now)
 	case plan.InProfile:
-		v := registerValue(c.find(in.Summary))
+		v := registerValue(cl)
 		if v.K == expr.String && v.S == "" {
 			return expr.Value{} // set to "": cleared
 		}
 		return v
 	case plan.InSince:
-		if v := e.value(c, in.Of, now); v.Present() {
+		if v := e.valueOf(c, &e.p.Inputs[in.Of], cl, now); v.Present() {
 			return expr.DurationValue(now - Millis(v.Float()))
 		}
 	case plan.InYears:
 		loc := e.zoneOf(c)
-		if d, ok := calendar.Of(e.value(c, in.Of, now), loc); ok {
+		if d, ok := calendar.Of(e.valueOf(c, &e.p.Inputs[in.Of], cl, now), loc); ok {
 			return expr.IntValue(int64(d.YearsAt(now, loc, e.p.Spec.MarFirst)))
 		}
-	case plan.InSegment:
-		m := c.member(e.p.Segments[in.SegmentIndex].Key)
-		return expr.BoolValue(m != nil && m.in())
 	case plan.InConsent:
-		return expr.BoolValue(registerValue(c.find(in.Summary)).S == "granted")
+		return expr.BoolValue(registerValue(cl).S == "granted")
 	}
 	return expr.Value{}
 }
@@ -103,30 +110,18 @@ func (e *Engine) zoneOf(c *Customer) *time.Location {
 	return e.zone
 }
 
-// sameScratch is the predicate that List.Next asks, kept to save an allocation.
-type sameScratch struct {
-	index *plan.Index
-	cur   expr.Value
-	fn    func(expr.Value) bool
-}
-
-func (s *sameScratch) accept(v expr.Value) bool { return s.index.Same(s.cur, v) }
-
 // next returns the first instant after at when an input computed from cl
 // crosses a threshold by time alone.
-func (e *Engine) next(x *exec, cl *cell, at Millis) Millis {
+func (e *Engine) next(c *Customer, cl *cell, at Millis) Millis {
 	wake := Never
-	for _, i := range e.p.Summaries[cl.summary].Inputs {
-		if in := &e.p.Inputs[i]; in.Timed() && len(in.Index.All) > 0 {
-			wake = min(wake, e.nextOf(x, cl, i, at))
-		}
+	for _, i := range e.p.Summaries[cl.summary].Timed {
+		wake = min(wake, e.nextOf(c, cl, &e.p.Inputs[i], at))
 	}
 	return wake
 }
 
-func (e *Engine) nextOf(x *exec, cl *cell, i int, at Millis) Millis {
-	in := &e.p.Inputs[i]
-	cur := e.value(x.c, i, at)
+func (e *Engine) nextOf(c *Customer, cl *cell, in *plan.InputPlan, at Millis) Millis {
+	cur := e.valueOf(c, in, cl, at)
 	switch in.Kind {
 	case plan.InSince:
 		if !cur.Present() {
@@ -137,14 +132,14 @@ func (e *Engine) nextOf(x *exec, cl *cell, i int, at Millis) Millis {
 		if !cur.Present() {
 			return Never
 		}
-		return e.nextYears(x.c, in, cur)
+		return e.nextYears(c, in, cur)
 	}
-	x.same.index, x.same.cur = &in.Index, cur
+	r := in.Index.Around(cur)
 	switch s := cl.Cell.(type) {
 	case *aggregate.List:
-		return s.Next(in.Op, in.Stored, at, in.Window, x.same.fn)
+		return s.Next(in.Op, in.Stored, at, in.Window, &r)
 	case *aggregate.Distinct:
-		return s.Next(at, in.Window, x.same.fn)
+		return s.Next(at, in.Window, &r)
 	}
 	return Never
 }
@@ -189,14 +184,21 @@ func (e *Engine) nextYears(c *Customer, in *plan.InputPlan, cur expr.Value) Mill
 const maxYears = 10_000
 
 // expire is called when a cell's next instant has come: it touches the units
-// whose comparisons change then. Nothing crossed a threshold before, so that the
-// values a millisecond earlier are those that the units were judged by.
-func (e *Engine) expire(x *exec, cl *cell, at Millis) {
-	add := x.touched.add
-	for _, i := range e.p.Summaries[cl.summary].Inputs {
-		if in := &e.p.Inputs[i]; in.Timed() && len(in.Index.All) > 0 {
-			in.Index.Touch(e.value(x.c, i, at-1), e.value(x.c, i, at), add)
+// whose comparisons change at the instant of x. Nothing crossed a threshold before,
+// so that the values a millisecond earlier are those that the units were judged by;
+// but for units that an event touched and that are not judged yet: as long as there
+// are any, every comparison counts.
+func (e *Engine) expire(x *exec, cl *cell) {
+	exact := x.pending.Empty()
+	for _, i := range e.p.Summaries[cl.summary].Timed {
+		in := &e.p.Inputs[i]
+		a, b := x.formerly(i), x.value(i)
+		x.crossed = x.crossed || in.Index.Crosses(a, b)
+		if exact {
+			in.Index.Move(a, b, &x.sides, &x.touched)
+		} else {
+			in.Index.Touch(a, b, &x.touched)
 		}
 	}
-	cl.next = e.next(x, cl, at)
+	cl.next = e.next(x.c, cl, x.now)
 }

@@ -120,6 +120,11 @@ func naive(l []Sample, op Op, now, w Millis) expr.Value {
 func TestWindowsAgainstNaive(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := rapid.SliceOfN(sampleGen(FamList), 0, 20).Draw(t, "events")
+		if rapid.Bool().Draw(t, "positive") { // a sum then only falls
+			for i := range l {
+				l[i].Num = max(l[i].Num, -l[i].Num)
+			}
+		}
 		c := foldAll(FamList, l).(*List)
 		op := Op(rapid.IntRange(0, 4).Draw(t, "op"))
 		w := Millis(rapid.IntRange(1, 1000).Draw(t, "w"))
@@ -128,11 +133,26 @@ func TestWindowsAgainstNaive(t *testing.T) {
 		if want := naive(l, op, now, w); !sameValue(cur, want) {
 			t.Fatalf("op %d over %d at %d: %v, naive %v", op, w, now, cur, want)
 		}
-		next := c.Next(op, expr.Decimal, now, w, func(v expr.Value) bool { return sameValue(v, cur) })
+		r := Range{Is: cur, Only: rapid.Bool().Draw(t, "only"), Lo: Lowest, Hi: Highest}
+		same := func(v expr.Value) bool { return sameValue(v, cur) }
+		if cuts := rapid.SliceOfN(cutGen, 0, 4).Draw(t, "cuts"); !r.Only && cur.Present() {
+			for _, c := range cuts {
+				switch f := cur.Float(); {
+				case c.Passed(f) && r.Lo.At <= c.At:
+					r.Lo = c
+				case !c.Passed(f) && c.At <= r.Hi.At:
+					r.Hi = c
+				}
+			}
+			same = func(v expr.Value) bool {
+				return v.Present() && r.Lo.Passed(v.Float()) && !r.Hi.Passed(v.Float())
+			}
+		}
+		next := c.Next(op, expr.Decimal, now, w, &r)
 		for at := now + 1; at <= now+1001; at++ {
-			if changed := !sameValue(naive(l, op, at, w), cur); changed != (at == next) {
+			if changed := !same(naive(l, op, at, w)); changed != (at == next) {
 				if changed || at == next {
-					t.Fatalf("op %d over %d from %d: next is %d, naive changes=%v at %d", op, w, now, next, changed, at)
+					t.Fatalf("op %d over %d from %d in %v: next is %d, naive changes=%v at %d", op, w, now, r, next, changed, at)
 				}
 			} else if changed {
 				return
@@ -143,6 +163,15 @@ func TestWindowsAgainstNaive(t *testing.T) {
 		}
 	})
 }
+
+// cutGen makes cuts among the numbers that windows give, and close to them.
+var cutGen = rapid.Custom(func(t *rapid.T) Cut {
+	at := float64(rapid.IntRange(-4, 20).Draw(t, "half")) / 2
+	if rapid.Bool().Draw(t, "money") {
+		at = float64(rapid.IntRange(-60, 60).Draw(t, "n")) / expr.DecimalOne
+	}
+	return Cut{At: at, Above: rapid.Bool().Draw(t, "above")}
+})
 
 func sameValue(a, b expr.Value) bool { return a.K == b.K && a.N == b.N }
 

@@ -133,14 +133,14 @@ func (d *Distinct) first(now, w Millis) int {
 }
 
 // Next is List.Next for the number of distinct values.
-func (d *Distinct) Next(now, w Millis, same func(expr.Value) bool) Millis {
+func (d *Distinct) Next(now, w Millis, r *Range) Millis {
 	n := len(d.Seen)
 	for i := d.first(now, w); w > 0 && i < n; {
 		out := d.Seen[i].At
 		for i < n && d.Seen[i].At == out {
 			i++
 		}
-		if !same(expr.IntValue(int64(n-i) << d.Level)) {
+		if !r.Has(expr.IntValue(int64(n-i) << d.Level)) {
 			return out + w
 		}
 	}

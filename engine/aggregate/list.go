@@ -229,7 +229,16 @@ func (l *List) span(now, w Millis) (i, j int) {
 	for j > 0 && l.at(j-1) > now {
 		j--
 	}
-	return sort.Search(j, func(i int) bool { return l.at(i) > now-w }), j
+	if len(l.Panes) > 0 {
+		return sort.Search(j, func(i int) bool { return l.at(i) > now-w }), j
+	}
+	// Mostly what has left is few: it was cut off at the last event.
+	for i < j && l.Entries[i].At <= now-w {
+		if i++; i == 8 {
+			return i + sort.Search(j-i, func(k int) bool { return l.Entries[i+k].At > now-w }), j
+		}
+	}
+	return i, j
 }
 
 // Append appends reach, panes and entries; times as differences.

@@ -1,10 +1,6 @@
 package aggregate
 
-import (
-	"sort"
-
-	"github.com/segmill/segmill/engine/expr"
-)
+import "github.com/segmill/segmill/engine/expr"
 
 // Op is what is computed over a window of a List.
 type Op uint8
@@ -111,35 +107,38 @@ func (l *List) drop(t *running, i int) {
 }
 
 // Next returns the first instant after now at which, with no further event, the
-// value over window w is no longer one that same accepts; Never if that does not
-// come. same must be true of the value now, and accept an interval of values.
-func (l *List) Next(op Op, k expr.Kind, now, w Millis, same func(expr.Value) bool) Millis {
+// value over window w leaves r, which holds the value now; Never if that does not
+// come.
+func (l *List) Next(op Op, k expr.Kind, now, w Millis, r *Range) Millis {
 	i, j := l.span(now, w)
 	if i == j {
 		return expr.Never
 	}
 	switch {
 	case op == OpCount && i >= len(l.Panes):
-		return l.nextCount(i, j, w, same)
+		return l.nextCount(i, j, w, r)
 	case op == OpMin || op == OpMax:
-		return l.nextExtreme(op, k, i, j, w, same)
+		return l.nextExtreme(op, k, i, j, w, r)
 	}
 	t := l.total(i, j)
 	stride := 1
 	if (op == OpSum || op == OpCount) && t.min >= 0 {
+		if r.Endless() {
+			return expr.Never
+		}
 		stride = monotoneStride
 	}
-	return l.nextTotal(&t, op, k, i, j, w, stride, same)
+	return l.nextTotal(&t, op, k, i, j, w, stride, r)
 }
 
 // monotoneStride is how many elements are taken out of a total that only falls
 // before it is judged again.
 const monotoneStride = 64
 
-// nextTotal takes the elements out in order. A total that only falls leaves an
-// interval once: it is judged after every stride elements, and element by element
-// in the stride in which it left.
-func (l *List) nextTotal(t *running, op Op, k expr.Kind, i, j int, w Millis, stride int, same func(expr.Value) bool) Millis {
+// nextTotal takes the elements out in order. A total that only falls leaves a
+// range once: it is judged after every stride elements, and element by element in
+// the stride in which it left.
+func (l *List) nextTotal(t *running, op Op, k expr.Kind, i, j int, w Millis, stride int, r *Range) Millis {
 	for i < j {
 		start, before := i, *t
 		out := l.at(i)
@@ -148,43 +147,38 @@ func (l *List) nextTotal(t *running, op Op, k expr.Kind, i, j int, w Millis, str
 			l.drop(t, i)
 			i++
 		}
-		if same(t.value(op, k)) {
+		if r.Has(t.value(op, k)) {
 			continue
 		}
 		if stride == 1 {
 			return out + w
 		}
 		*t = before
-		return l.nextTotal(t, op, k, start, i, w, 1, same)
+		return l.nextTotal(t, op, k, start, i, w, 1, r)
 	}
 	return expr.Never
 }
 
-// nextCount uses that a count only falls: if it is not accepted after some
-// events have left, it is not accepted after more have.
-func (l *List) nextCount(i, j int, w Millis, same func(expr.Value) bool) Millis {
-	k := sort.Search(j-i, func(k int) bool {
-		gone := l.at(i + k)
-		left := j - sort.Search(j, func(x int) bool { return l.at(x) > gone })
-		return !same(expr.IntValue(int64(left)))
-	})
-	if k == j-i {
+// nextCount uses that a count only falls: it leaves the range with the entry that
+// makes it the first number below. Entries of one instant leave together.
+func (l *List) nextCount(i, j int, w Millis, r *Range) Millis {
+	left := r.Below(j - i)
+	if left < 0 {
 		return expr.Never
 	}
-	return l.at(i+k) + w
+	return l.at(j-left-1) + w
 }
 
-// nextExtreme uses that a least value stays in an accepted interval as long as
-// any value of that interval is in the window: smaller ones would be outside
-// already.
-func (l *List) nextExtreme(op Op, k expr.Kind, i, j int, w Millis, same func(expr.Value) bool) Millis {
+// nextExtreme uses that a least value stays in a range as long as any value of
+// that range is in the window: smaller ones would be outside already.
+func (l *List) nextExtreme(op Op, k expr.Kind, i, j int, w Millis, r *Range) Millis {
 	for x := j - 1; x >= i; x-- {
 		p := l.pane(x)
 		v := p.Min
 		if op == OpMax {
 			v = p.Max
 		}
-		if same(Number(k, v)) {
+		if r.Has(Number(k, v)) {
 			return l.at(x) + w
 		}
 	}

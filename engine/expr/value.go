@@ -134,13 +134,8 @@ func (v Value) String() string {
 		return strconv.FormatBool(v.N != 0)
 	case Int:
 		return strconv.FormatInt(v.N, 10)
-	case Double:
-		if f := math.Abs(v.Float()); f >= 1e-6 && f < 1e15 || f == 0 {
-			return strconv.FormatFloat(v.Float(), 'f', -1, 64)
-		}
-		return strconv.FormatFloat(v.Float(), 'g', -1, 64)
-	case Decimal:
-		return FormatDecimal(v.N)
+	case Double, Decimal:
+		return string(v.AppendNumber(nil))
 	case String:
 		return v.S
 	case Time:
@@ -162,24 +157,37 @@ func (v Value) String() string {
 	return b.String()
 }
 
+// AppendNumber appends an Int, Double or Decimal as String gives it.
+func (v Value) AppendNumber(b []byte) []byte {
+	switch v.K {
+	case Int:
+		return strconv.AppendInt(b, v.N, 10)
+	case Decimal:
+		return appendDecimal(b, v.N)
+	}
+	if f := math.Abs(v.Float()); f >= 1e-6 && f < 1e15 || f == 0 {
+		return strconv.AppendFloat(b, v.Float(), 'f', -1, 64)
+	}
+	return strconv.AppendFloat(b, v.Float(), 'g', -1, 64)
+}
+
 // FormatDecimal returns n / 10^4 as text with no trailing zeros after the
 // second digit: 12.5 is "12.50", 12.3456 is "12.3456".
-func FormatDecimal(n int64) string {
-	neg := n < 0
+func FormatDecimal(n int64) string { return string(appendDecimal(nil, n)) }
+
+func appendDecimal(b []byte, n int64) []byte {
 	u := uint64(n)
-	if neg {
-		u = -u
+	if n < 0 {
+		b, u = append(b, '-'), -u
 	}
-	s := strconv.FormatUint(u/DecimalOne, 10)
-	f := strconv.FormatUint(DecimalOne+u%DecimalOne, 10)[1:]
-	for len(f) > 2 && f[len(f)-1] == '0' {
-		f = f[:len(f)-1]
+	b = strconv.AppendUint(b, u/DecimalOne, 10)
+	point := len(b)
+	b = strconv.AppendUint(b, DecimalOne+u%DecimalOne, 10)
+	b[point] = '.' // in place of the 1
+	for len(b) > point+3 && b[len(b)-1] == '0' {
+		b = b[:len(b)-1]
 	}
-	s += "." + f
-	if neg {
-		s = "-" + s
-	}
-	return s
+	return b
 }
 
 // FormatDuration returns a length of time in the largest units that give it

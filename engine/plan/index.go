@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sort"
 
+	"github.com/segmill/segmill/engine/aggregate"
 	"github.com/segmill/segmill/engine/expr"
 )
 
@@ -20,76 +21,100 @@ type Index struct {
 	Always []int
 	// All are all units that read the input.
 	All []int
+
+	guarded *guarded // the same for Move
 }
 
 // Cut is a place between two neighbouring values: just below At (>= and < change
 // there), or just above it (> and <= change there). == and != change at both.
 type Cut struct {
-	At    float64
-	Above bool
+	aggregate.Cut
 	Units []int // their truth differs below and above
 	Equal []int // compared with == or !=: to be judged at both ends of a move
 }
 
-// passed reports whether v lies above the cut.
-func (c *Cut) passed(v float64) bool { return v > c.At || v == c.At && !c.Above }
-
 // Pos returns how many cuts v lies above.
 func (x *Index) Pos(v expr.Value) int {
 	f := v.Float()
-	return sort.Search(len(x.Cuts), func(i int) bool { return !x.Cuts[i].passed(f) })
-}
-
-// Same reports whether a move from a to b touches no unit.
-func (x *Index) Same(a, b expr.Value) bool {
-	switch {
-	case a.Present() != b.Present():
-		return len(x.All) == 0
-	case !a.Present():
-		return true
-	case len(x.Always) > 0 && !identical(a, b):
-		return false
-	case a.K == expr.String:
-		return a.S == b.S || len(x.Equal[a.S])+len(x.Equal[b.S]) == 0
+	lo, hi := 0, len(x.Cuts)
+	for lo < hi {
+		if m := int(uint(lo+hi) >> 1); x.Cuts[m].Passed(f) {
+			lo = m + 1
+		} else {
+			hi = m
+		}
 	}
-	return len(x.Cuts) == 0 || x.Pos(a) == x.Pos(b)
+	return lo
 }
 
-// Touch calls add with every unit that a move from a to b touches; some may come
-// more than once.
-func (x *Index) Touch(a, b expr.Value, add func(unit int)) {
+// Around returns the values to which the input may move from v, a number or
+// Absent, without touching a unit.
+func (x *Index) Around(v expr.Value) aggregate.Range {
+	r := aggregate.Range{Is: v, Only: len(x.Always) > 0, Lo: aggregate.Lowest, Hi: aggregate.Highest}
+	if !v.Present() {
+		return r
+	}
+	p := x.Pos(v)
+	if p > 0 {
+		r.Lo = x.Cuts[p-1].Cut
+	}
+	if p < len(x.Cuts) {
+		r.Hi = x.Cuts[p].Cut
+	}
+	return r
+}
+
+// Crosses reports whether Touch would add a unit.
+func (x *Index) Crosses(a, b expr.Value) bool {
+	switch {
+	case identical(a, b):
+		return false
+	case a.Present() != b.Present():
+		return len(x.All) > 0
+	case len(x.Always) > 0:
+		return true
+	case a.K == expr.String:
+		return len(x.Equal[a.S])+len(x.Equal[b.S]) > 0
+	}
+	i, j := x.Pos(a), x.Pos(b)
+	for _, c := range x.Cuts[min(i, j):max(i, j)] {
+		if len(c.Units) > 0 || c.equal(a, b) {
+			return true
+		}
+	}
+	return false
+}
+
+// Touch adds every unit that a move from a to b touches.
+func (x *Index) Touch(a, b expr.Value, to *Set) {
 	switch {
 	case identical(a, b):
 		return
 	case a.Present() != b.Present():
-		each(x.All, add)
+		to.AddAll(x.All)
 		return
 	}
-	each(x.Always, add)
+	to.AddAll(x.Always)
 	if a.K == expr.String {
-		each(x.Equal[a.S], add)
-		each(x.Equal[b.S], add)
+		to.AddAll(x.Equal[a.S])
+		to.AddAll(x.Equal[b.S])
 		return
 	}
 	if len(x.Cuts) == 0 {
 		return
 	}
 	i, j := x.Pos(a), x.Pos(b)
-	if i > j {
-		i, j = j, i
-	}
-	for _, c := range x.Cuts[i:j] {
-		each(c.Units, add)
-		if len(c.Equal) > 0 && (a.Float() == c.At) != (b.Float() == c.At) {
-			each(c.Equal, add)
+	for _, c := range x.Cuts[min(i, j):max(i, j)] {
+		to.AddAll(c.Units)
+		if c.equal(a, b) {
+			to.AddAll(c.Equal)
 		}
 	}
 }
 
-func each(units []int, add func(int)) {
-	for _, u := range units {
-		add(u)
-	}
+// equal reports whether a move over the cut changes the truth of == and != there.
+func (c *Cut) equal(a, b expr.Value) bool {
+	return len(c.Equal) > 0 && (a.Float() == c.At) != (b.Float() == c.At)
 }
 
 func identical(a, b expr.Value) bool { return a.K == b.K && a.N == b.N && a.S == b.S }
@@ -98,18 +123,31 @@ func identical(a, b expr.Value) bool { return a.K == b.K && a.N == b.N && a.S ==
 func (c *compiler) index() {
 	for u := range c.Units {
 		for _, cond := range c.Units[u].Conds {
-			c.indexNode(u, cond.node)
+			c.indexNode(u, cond.node, func(in int) *Index { return &c.Inputs[in].Index })
 		}
 	}
 	for i := range c.Inputs {
-		x := &c.Inputs[i].Index
-		x.All, x.Always = tidy(x.All), tidy(x.Always)
-		for k := range x.Cuts {
-			x.Cuts[k].Units, x.Cuts[k].Equal = tidy(x.Cuts[k].Units), tidy(x.Cuts[k].Equal)
+		in := &c.Inputs[i]
+		in.Index.tidy()
+		if len(in.Index.All) == 0 || in.Summary < 0 {
+			continue
 		}
-		for k, v := range x.Equal {
-			x.Equal[k] = tidy(v)
+		s := &c.Summaries[in.Summary]
+		s.Read = append(s.Read, i)
+		if in.Timed() {
+			s.Timed = append(s.Timed, i)
 		}
+	}
+	c.guard()
+}
+
+func (x *Index) tidy() {
+	x.All, x.Always = tidy(x.All), tidy(x.Always)
+	for k := range x.Cuts {
+		x.Cuts[k].Units, x.Cuts[k].Equal = tidy(x.Cuts[k].Units), tidy(x.Cuts[k].Equal)
+	}
+	for k, v := range x.Equal {
+		x.Equal[k] = tidy(v)
 	}
 }
 
@@ -118,20 +156,21 @@ func tidy(l []int) []int {
 	return slices.Compact(l)
 }
 
-func (c *compiler) indexNode(u int, n *expr.Node) {
-	if in, op, v, ok := comparison(n); ok && c.Inputs[in].Index.compare(op, v, u) {
+// indexNode enters what n compares and reads into the indexes of its inputs.
+func (c *compiler) indexNode(u int, n *expr.Node, of func(input int) *Index) {
+	if in, op, v, ok := comparison(n); ok && of(in).compare(op, v, u) {
 		return
 	}
 	if n.Op == expr.OpInput {
-		x := &c.Inputs[n.Ref].Index
+		x := of(n.Ref)
 		x.All, x.Always = append(x.All, u), append(x.Always, u)
 	}
 	for _, a := range n.Args {
-		c.indexNode(u, a)
+		c.indexNode(u, a, of)
 	}
 	if d := n.Fold; d != nil {
 		for _, a := range []*expr.Node{d.Range, d.Init, d.While, d.Step, d.Result} {
-			c.indexNode(u, a)
+			c.indexNode(u, a, of)
 		}
 	}
 }
@@ -232,7 +271,7 @@ func (x *Index) cut(at float64, above bool) *Cut {
 		return c.At > at || c.At == at && (c.Above || !above)
 	})
 	if i == len(x.Cuts) || x.Cuts[i].At != at || x.Cuts[i].Above != above {
-		x.Cuts = slices.Insert(x.Cuts, i, Cut{At: at, Above: above})
+		x.Cuts = slices.Insert(x.Cuts, i, Cut{Cut: aggregate.Cut{At: at, Above: above}})
 	}
 	return &x.Cuts[i]
 }

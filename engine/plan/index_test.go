@@ -40,8 +40,8 @@ func TestTouchIsExact(t *testing.T) {
 			}
 		}
 		a, b := value.Draw(t, "a"), value.Draw(t, "b")
-		var touched, want []int
-		x.Touch(a, b, func(u int) { touched = append(touched, u) })
+		var want []int
+		touched := members(func(s *Set) { x.Touch(a, b, s) })
 		for u, c := range all {
 			if !identical(expr.Relate(c.op, a, c.c), expr.Relate(c.op, b, c.c)) {
 				want = append(want, u)
@@ -53,14 +53,27 @@ func TestTouchIsExact(t *testing.T) {
 				want = append(want, u)
 			}
 		}
-		touched = tidy(touched)
 		if !slices.Equal(touched, want) {
 			t.Fatalf("from %v to %v: touched %v, want %v of %v", a, b, touched, want, all)
 		}
-		if x.Same(a, b) && len(want) > 0 {
-			t.Fatalf("from %v to %v is the same, and touches %v", a, b, want)
+		if x.Crosses(a, b) != (len(want) > 0) {
+			t.Fatalf("from %v to %v crosses: %v, and touches %v", a, b, x.Crosses(a, b), want)
+		}
+		if r := x.Around(a); r.Has(b) && len(want) > 0 || !r.Has(b) && len(x.Cuts) == 0 {
+			t.Fatalf("from %v to %v stays in %v, and touches %v", a, b, r, want)
 		}
 	})
+}
+
+// members returns what f adds to a set.
+func members(f func(*Set)) []int {
+	s := NewSet(10_000)
+	f(&s)
+	l := []int{}
+	for u := s.Pop(); u >= 0; u = s.Pop() {
+		l = append(l, u)
+	}
+	return l
 }
 
 // Texts are found by value, and in lists.
@@ -72,9 +85,12 @@ func TestTouchTexts(t *testing.T) {
 	for _, c := range []struct{ a, b, want string }{
 		{"FR", "DE", "[0 1 2]"}, {"BE", "LU", "[2]"}, {"LU", "ES", "[]"}, {"FR", "FR", "[]"},
 	} {
-		var got []int
-		x.Touch(expr.StringValue(c.a), expr.StringValue(c.b), func(u int) { got = append(got, u) })
-		if s := fmt.Sprint(tidy(got)); s != c.want {
+		a, b := expr.StringValue(c.a), expr.StringValue(c.b)
+		got := members(func(s *Set) { x.Touch(a, b, s) })
+		if x.Crosses(a, b) != (len(got) > 0) {
+			t.Errorf("from %s to %s crosses: %v", c.a, c.b, x.Crosses(a, b))
+		}
+		if s := fmt.Sprint(got); s != c.want {
 			t.Errorf("from %s to %s: %s, want %s", c.a, c.b, s, c.want)
 		}
 	}

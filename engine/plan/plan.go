@@ -43,6 +43,9 @@ type Summary struct {
 	Stored expr.Kind   // kind of the field's values
 	// Inputs are what is computed from it, directly or through since and years.
 	Inputs []int
+	// Read are those of Inputs that some unit reads, Timed those of Read that
+	// change by time alone.
+	Read, Timed []int
 	// Triggers are those that read it.
 	Triggers []int
 
@@ -138,7 +141,10 @@ type Cond struct {
 	Segment int // index into Plan.Segments, -1 for a trigger
 	Fn      expr.Fn
 	Inputs  []int // what it reads, each once
-	node    *expr.Node
+	// Evidence is what it and the conditions before it read, the nearest first, at
+	// most MaxEvidence; then sorted by text.
+	Evidence []int
+	node     *expr.Node
 }
 
 // Key32 is the stable 32-bit hash under which summaries, segments and triggers

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"strings"
 
 	"github.com/segmill/segmill/engine/expr"
 )
@@ -186,6 +187,24 @@ func (c *compiler) place(d *draft) {
 	}
 }
 
+// MaxEvidence bounds how many values a change carries.
+const MaxEvidence = 16
+
+// evidence returns what conditions read, those of the last one first if there are
+// too many, sorted by text.
+func (c *compiler) evidence(conds []Cond) []int {
+	var l []int
+	for i := len(conds) - 1; i >= 0; i-- {
+		for _, in := range conds[i].Inputs {
+			if len(l) < MaxEvidence && !slices.Contains(l, in) {
+				l = append(l, in)
+			}
+		}
+	}
+	slices.SortFunc(l, func(a, b int) int { return strings.Compare(c.inputText(a), c.inputText(b)) })
+	return l
+}
+
 func (c *compiler) compileConds() error {
 	ec := expr.Compiler{Slot: func(string) int { return -1 }, Zones: c.zones}
 	for u := range c.Units {
@@ -196,6 +215,7 @@ func (c *compiler) compileConds() error {
 				return fmt.Errorf("condition %s: %w", cond.node.Text(c.inputText), err)
 			}
 			cond.Fn = fn
+			cond.Evidence = c.evidence(c.Units[u].Conds[:k+1])
 		}
 	}
 	for i := range c.Triggers {

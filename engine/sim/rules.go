@@ -42,6 +42,9 @@ func randomRules(r *rand.Rand, free bool) Rules {
 			segments = append(segments, g.segment(i))
 		}
 	}
+	if chance(r, 25) {
+		segments = append(segments, g.family()...)
+	}
 	g.section("segments", segments)
 	g.section("lifecycles", lifecycles)
 	var triggers []func()

@@ -1,0 +1,62 @@
+package aggregate
+
+import (
+	"math"
+
+	"github.com/segmill/segmill/engine/expr"
+)
+
+// Cut is a place between two neighbouring numbers: just below At, or just above
+// it.
+type Cut struct {
+	At    float64
+	Above bool
+}
+
+// Passed reports whether v lies above the cut.
+func (c Cut) Passed(v float64) bool { return v > c.At || v == c.At && !c.Above }
+
+// Range is a range of values: numbers between two cuts, one number alone, or no
+// value at all.
+type Range struct {
+	// Is is a value of the range. If it is Absent, nothing else is in it.
+	Is expr.Value
+	// Only: nothing but Is.
+	Only bool
+	// Lo and Hi are the cuts below and above Is.
+	Lo, Hi Cut
+}
+
+// Lowest and Highest are cuts with nothing below and nothing above.
+var (
+	Lowest  = Cut{At: math.Inf(-1)}
+	Highest = Cut{At: math.Inf(1), Above: true}
+)
+
+// Has reports whether v is in the range.
+func (r *Range) Has(v expr.Value) bool {
+	switch {
+	case !v.Present() || !r.Is.Present():
+		return v.Present() == r.Is.Present()
+	case r.Only:
+		return v.K == r.Is.K && v.N == r.Is.N
+	}
+	f := v.Float()
+	return r.Lo.Passed(f) && !r.Hi.Passed(f)
+}
+
+// Endless reports whether a number that only falls never leaves the range.
+func (r *Range) Endless() bool { return !r.Only && r.Lo == Lowest }
+
+// Below returns the greatest number below n, which is in the range, that is not;
+// -1 if that would be negative.
+func (r *Range) Below(n int) int {
+	if r.Only {
+		return n - 1
+	}
+	f := math.Ceil(r.Lo.At) - 1
+	if r.Lo.Above {
+		f = math.Floor(r.Lo.At)
+	}
+	return int(max(-1, f))
+}

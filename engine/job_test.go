@@ -1,0 +1,145 @@
+package engine_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/engine/plan"
+)
+
+// jobRules are the ten segments of the job that the engine's speed is judged by:
+// how often and for how much somebody bought within 30 days, and where last.
+func jobRules() string {
+	var b strings.Builder
+	b.WriteString("version: 1\nsegments:\n")
+	for i, when := range []string{
+		"count(purchase, days(30)) >= 1", "count(purchase, days(30)) >= 10", "count(purchase, days(30)) >= 15",
+		"count(purchase, days(30)) >= 20", "sum(purchase.revenue, days(30)) > 100", "sum(purchase.revenue, days(30)) > 500",
+		"sum(purchase.revenue, days(30)) > 900", "sum(purchase.revenue, days(30)) > 1500",
+		"last(purchase.channel) == 'app'",
+		"count(purchase, days(30)) >= 4 && sum(purchase.revenue, days(30)) > 250 && last(purchase.channel) == 'web'",
+	} {
+		fmt.Fprintf(&b, "  - {id: job-%d, objective: o, owner: o, review_by: 2030-01-01, when: \"%s\"}\n", i, when)
+	}
+	return b.String()
+}
+
+// job makes purchases of many customers: 7.5 of each in 30 days, in order of
+// time, 1 to 100 each, most in the customer's usual channel.
+type job struct {
+	r       *rand.Rand
+	ids     []string
+	names   []string // of events
+	ev      engine.Event
+	n       int
+	kind    int // slots
+	revenue int
+	channel int
+}
+
+func newJob(e *engine.Engine, customers int) *job {
+	l := e.Layout(plan.Purchase)
+	j := &job{
+		r: rand.New(rand.NewPCG(1, 2)), ids: make([]string, customers), names: make([]string, 1<<16),
+		kind: l.Slot("kind"), revenue: l.Slot("revenue"), channel: l.Slot("channel"),
+	}
+	for i := range j.ids {
+		j.ids[i] = fmt.Sprintf("customer-%06d", i)
+	}
+	for i := range j.names {
+		j.names[i] = fmt.Sprintf("ev-%08d", i)
+	}
+	j.ev = engine.Event{
+		Stream: plan.Purchase, Source: "/unknown", At: 1_700_000_000_000, Fields: make([]expr.Value, len(l.Paths)),
+	}
+	return j
+}
+
+var channels = []string{"web", "web", "web", "app", "store"}
+
+// next makes the next event and returns the number of its customer. The event is
+// overwritten by the next call.
+func (j *job) next() int {
+	c := j.r.IntN(len(j.ids))
+	j.ev.Customer, j.ev.ID = j.ids[c], j.names[j.n%len(j.names)]
+	j.ev.At += engine.Millis(30 * 86_400_000 * 2 / 15 / len(j.ids))
+	j.ev.Fields[j.kind] = expr.StringValue("completed")
+	if j.revenue >= 0 {
+		j.ev.Fields[j.revenue] = expr.DecimalValue(100 * int64(100+j.r.IntN(10_000)))
+	}
+	if j.channel >= 0 {
+		j.ev.Fields[j.channel] = expr.StringValue(channels[(c+j.r.IntN(6)/5)%len(channels)])
+	}
+	j.n++
+	return c
+}
+
+// run folds n events of the job into customers.
+func (j *job) run(e *engine.Engine, customers []*engine.Customer, out *engine.Output, n int) {
+	for range n {
+		i := j.next()
+		if customers[i] == nil {
+			customers[i] = e.NewCustomer(j.ids[i])
+		}
+		e.Apply(customers[i], &j.ev, j.ev.At-2000, out)
+		out.Reset()
+	}
+}
+
+const jobCustomers = 10_000
+
+// BenchmarkJob is the core's part of the job: apply folds a purchase and decides;
+// append and decode write and read its customer.
+func BenchmarkJob(b *testing.B) {
+	e := testEngine(b, jobRules())
+	j := newJob(e, jobCustomers)
+	customers := make([]*engine.Customer, jobCustomers)
+	var out engine.Output
+	j.run(e, customers, &out, 12*jobCustomers)
+	b.Run("apply", func(b *testing.B) {
+		effects := 0
+		b.ReportAllocs()
+		for b.Loop() {
+			i := j.next()
+			out.Reset()
+			e.Apply(customers[i], &j.ev, j.ev.At-2000, &out)
+			effects += len(out.Effects)
+		}
+		b.ReportMetric(float64(effects)/float64(b.N), "effects/op")
+	})
+	var buf []byte
+	b.Run("append", func(b *testing.B) {
+		i, bytes := 0, 0
+		b.ReportAllocs()
+		for b.Loop() {
+			buf = e.Append(buf[:0], customers[i%jobCustomers])
+			bytes += len(buf)
+			i++
+		}
+		b.ReportMetric(float64(bytes)/float64(b.N), "bytes/op")
+	})
+	stored := make([][]byte, jobCustomers)
+	for i := range stored {
+		stored[i] = e.Append(nil, customers[i])
+	}
+	b.Run("decode", func(b *testing.B) {
+		i := 0
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := e.Decode(j.ids[i%jobCustomers], stored[i%jobCustomers]); err != nil {
+				b.Fatal(err)
+			}
+			i++
+		}
+	})
+	b.Run("event", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			j.next()
+		}
+	})
+}
