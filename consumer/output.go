@@ -38,9 +38,7 @@ func (s *session) encode() {
 			r.Topic = s.cfg.Triggers
 		}
 		from := len(b.headers)
-		for _, h := range o.Headers {
-			b.headers = append(b.headers, kgo.RecordHeader(h))
-		}
+		b.headers = schemas.AppendHeaders(b.headers, o)
 		r.Headers = b.headers[from:len(b.headers):len(b.headers)]
 		s.emit(r)
 	}

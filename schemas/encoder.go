@@ -1,6 +1,8 @@
 package schemas
 
 import (
+	"slices"
+
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 )
@@ -58,12 +60,14 @@ func NewEncoder(f Format, app string, ids IDs) (*Encoder, error) {
 	return e, nil
 }
 
-// Output is the record of an effect: its key, value and headers.
+// Output is the record of an effect: its key and value, and its headers for
+// [AppendHeaders].
 type Output struct {
 	Key, Value []byte
-	Headers    [numHeaders]Header
 
-	eff outEffect // in the making
+	headers  *[numHeaders]Header // shared by all effects of the action
+	id, time []byte              // of headers
+	eff      outEffect           // in the making
 }
 
 // The headers of a record: CloudEvents in binary mode, and the content type.
@@ -104,8 +108,8 @@ func (e *Encoder) headersOf(a engine.Action) [numHeaders]Header {
 // Append makes o the record of an effect: a membership change, an erasure or a
 // trigger that fired, as its action says. emittedAt is the wall clock. Key, value
 // and what is particular to the effect in the headers are appended to b; they are
-// parts of what is returned. The other headers are shared by all records, so
-// nothing of o may be written to.
+// parts of what is returned. The other headers are shared by all records, so no
+// byte of o may be changed.
 func (e *Encoder) Append(b []byte, o *Output, eff *engine.Effect, emittedAt expr.Millis) []byte {
 	r := &e.change
 	if eff.Action == engine.Fired {
@@ -131,9 +135,28 @@ func (e *Encoder) Append(b []byte, o *Output, eff *engine.Effect, emittedAt expr
 		}
 	}
 	o.eff = outEffect{}
-	o.Key, o.Value, o.Headers = b[key:at:at], b[value:len(b):len(b)], e.headers[eff.Action]
-	o.Headers[headerID].Value = b[id:key:key]
-	o.Headers[headerSubject].Value = o.Key
-	o.Headers[headerTime].Value = b[at:value:value]
+	o.Key, o.Value = b[key:at:at], b[value:len(b):len(b)]
+	o.headers, o.id, o.time = &e.headers[eff.Action], b[id:key:key], b[at:value:value]
 	return b
+}
+
+// AppendHeaders appends the headers of o to h, which are of the Kafka client's type.
+func AppendHeaders[H ~struct {
+	Key   string
+	Value []byte
+}](h []H, o *Output) []H {
+	n := len(h)
+	h = slices.Grow(h, numHeaders)[:n+numHeaders]
+	for i, x := range o.headers {
+		switch i {
+		case headerID:
+			x.Value = o.id
+		case headerSubject:
+			x.Value = o.Key
+		case headerTime:
+			x.Value = o.time
+		}
+		h[n+i] = H(x)
+	}
+	return h
 }
