@@ -40,8 +40,9 @@ func Inputs(w job.Workload) map[string]string {
 }
 
 // RunHistory runs the engine over a workload that is loaded, with a state of its own.
-// After it, look is called with the directory of the state, unless it is nil.
-func (l *Lab) RunHistory(ctx context.Context, label string, env []string, c EngineConfig, look func(state string) error) (u Usage, err error) {
+// After it, look is called with the configuration, beside which the state is, unless
+// it is nil.
+func (l *Lab) RunHistory(ctx context.Context, label string, env []string, c EngineConfig, look func(config string) error) (u Usage, err error) {
 	c.More = append(c.More, "clock: events")
 	config, err := l.WriteEngine(c)
 	if err != nil {
@@ -51,7 +52,7 @@ func (l *Lab) RunHistory(ctx context.Context, label string, env []string, c Engi
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	u, err = l.Run(ctx, label, env, "engine", "-c", config, "-until", Until)
 	if err == nil && look != nil {
-		err = look(filepath.Join(dir, "state"))
+		err = look(config)
 	}
 	return u, err
 }
