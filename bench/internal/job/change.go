@@ -13,6 +13,7 @@ type Change struct {
 	Entered           bool
 	At                int64 // ms
 	Sequence          int64
+	Cause             []byte // the event, empty if it was none; no part of the hash
 }
 
 // ReadChange reads a framed MembershipChange of schemas/membership_change.avsc, up to
@@ -28,6 +29,8 @@ func ReadChange(b []byte, c *Change) error {
 	c.At = w.long()
 	w.long() // emitted_at
 	c.Sequence = w.long()
+	w.long() // cause
+	c.Cause = w.optional()
 	if w.bad || action != 1 && action != 2 {
 		return fmt.Errorf("a change of %d bytes does not follow its schema", len(b))
 	}

@@ -16,17 +16,19 @@ type Workload struct {
 	Late      float64 // share of events that come late, 0 to 1
 	Mixed     bool    // a third each of purchases, web and email events
 	Seed      uint64
+	// From is the time of the first event and Length how long they go on, in ms; both
+	// 0: from Start for Span.
+	From, Length int64
 }
 
 // Times of the workload, in ms.
 const (
-	Day      = 86_400_000
-	Start    = 1_767_225_600_000 // 2026-01-01T00:00:00Z
-	Span     = 40 * Day          // from the first event to the end
-	End      = Start + Span      // no event is later
-	Grace    = 2_000             // of the engine's clock
-	maxLate  = 2 * 3_600_000
-	MaxZipfS = 10
+	Day     = 86_400_000
+	Start   = 1_767_225_600_000 // 2026-01-01T00:00:00Z
+	Span    = 40 * Day          // from the first event to the end
+	End     = Start + Span      // no event is later
+	Grace   = 2_000             // of the engine's clock
+	maxLate = 2 * 3_600_000
 )
 
 // Event is one event.
@@ -41,11 +43,15 @@ type Event struct {
 	Stream   Stream
 }
 
-// Channels and Currencies are the categories, most frequent first.
+// Channels and Currencies are the categories, most frequent first. No workload has the
+// channel Flow.
 var (
-	Channels   = [...]string{"web", "app", "store"}
+	Channels   = [...]string{"web", "app", "store", "flow"}
 	Currencies = [...]string{"EUR", "USD", "GBP"}
 )
+
+// Flow is the index of a channel that lab.Flow uses.
+const Flow = 3
 
 // share is how many of 100 events have each channel and each currency.
 var (
@@ -63,6 +69,9 @@ type Generator struct {
 
 // NewGenerator returns a generator at the first event.
 func NewGenerator(w Workload) *Generator {
+	if w.From == 0 && w.Length == 0 {
+		w.From, w.Length = Start, Span
+	}
 	g := &Generator{w: w, rnd: rand.New(rand.NewPCG(w.Seed, 0x5e97))}
 	if w.Zipf > 0 {
 		g.zipf = rand.NewZipf(g.rnd, w.Zipf, 1, uint64(w.Customers-1))
@@ -76,7 +85,7 @@ func (g *Generator) Next(e *Event) bool {
 		return false
 	}
 	e.N = g.n
-	e.At = Start + int64(float64(g.n)*Span/float64(g.w.Events))
+	e.At = g.w.From + int64(float64(g.n)*float64(g.w.Length)/float64(g.w.Events))
 	g.n++
 	if g.zipf != nil {
 		e.Customer = int(g.zipf.Uint64())
@@ -84,7 +93,7 @@ func (g *Generator) Next(e *Event) bool {
 		e.Customer = g.rnd.IntN(g.w.Customers)
 	}
 	if g.w.Late > 0 && g.rnd.Float64() < g.w.Late {
-		e.At = max(Start, e.At-Grace-1-g.rnd.Int64N(maxLate-Grace))
+		e.At = max(g.w.From, e.At-Grace-1-g.rnd.Int64N(maxLate-Grace))
 	}
 	e.Revenue = (500 + g.rnd.Int64N(9_500)) * 100 // 5 to 100
 	e.Channel = pick(g.rnd, channelShare[:])

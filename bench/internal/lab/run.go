@@ -27,13 +27,7 @@ type Usage struct {
 // Run runs a side in a process of its own. label names its profiles; env is added to
 // the environment.
 func (l *Lab) Run(ctx context.Context, label string, env []string, program string, args ...string) (Usage, error) {
-	if l.Profiles != "" {
-		args = append(args, "-cpuprofile", filepath.Join(l.Profiles, label+".cpu"))
-		if l.Allocs {
-			args = append(args, "-memprofile", filepath.Join(l.Profiles, label+".allocs"))
-		}
-	}
-	cmd := exec.CommandContext(ctx, l.program(program), args...)
+	cmd := exec.CommandContext(ctx, l.program(program), l.profiled(label, args...)...)
 	cmd.Env = append(os.Environ(), env...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
@@ -52,6 +46,17 @@ func (l *Lab) Run(ctx context.Context, label string, env []string, program strin
 		return u, fmt.Errorf("%s: its last line is no result: %w", label, err)
 	}
 	return u, nil
+}
+
+// profiled adds the flags for the profiles of a side.
+func (l *Lab) profiled(label string, args ...string) []string {
+	if l.Profiles != "" {
+		args = append(args, "-cpuprofile", filepath.Join(l.Profiles, label+".cpu"))
+		if l.Allocs {
+			args = append(args, "-memprofile", filepath.Join(l.Profiles, label+".allocs"))
+		}
+	}
+	return args
 }
 
 // LoadAverage returns the load of the machine over the last minute, -1 where it can't

@@ -1,0 +1,71 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"syscall"
+)
+
+// Process is an engine that runs until it is stopped.
+type Process struct {
+	cmd   *exec.Cmd
+	label string
+	out   bytes.Buffer
+	done  chan struct{} // closed when it has ended
+	err   error         // why it ended, once done is closed
+}
+
+// StartEngine starts an engine. It runs until Stop or Kill, or until ctx ends, which
+// kills it.
+func (l *Lab) StartEngine(ctx context.Context, label, config string) (*Process, error) {
+	p := &Process{cmd: exec.CommandContext(ctx, l.program("engine"), l.profiled(label, "-c", config)...), label: label, done: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// Stop asks the engine to end, and waits for it.
+func (p *Process) Stop() error {
+	if err := p.Ended(); err != nil {
+		return err
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	<-p.done
+	if p.err != nil {
+		return fmt.Errorf("%s: %w\n%s", p.label, p.err, p.out.String())
+	}
+	return nil
+}
+
+// Kill ends the process as a crash would.
+func (p *Process) Kill() error {
+	if err := p.Ended(); err != nil {
+		return err
+	}
+	if err := p.cmd.Process.Kill(); err != nil {
+		return err
+	}
+	<-p.done
+	return nil
+}
+
+// Ended returns an error if the process has ended by itself.
+func (p *Process) Ended() error {
+	select {
+	case <-p.done:
+		return fmt.Errorf("%s ended: %w\n%s", p.label, errors.Join(p.err), p.out.String())
+	default:
+		return nil
+	}
+}
