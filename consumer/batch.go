@@ -1,8 +1,6 @@
 package consumer
 
 import (
-	"time"
-
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/engine"
@@ -11,9 +9,8 @@ import (
 
 // batch is what one transaction will hold.
 type batch struct {
-	steps int // records taken and timers fired
-	bytes int // of records read and to be written, about
-	since time.Time
+	steps int  // records taken and timers fired
+	bytes int  // of records read and to be written, about
 	moved bool // an offset has moved
 
 	records []*kgo.Record // outputs, dead letters, forwards
@@ -62,11 +59,6 @@ func (b *batch) empty() bool { return b.steps == 0 }
 // full reports whether the batch has reached a limit.
 func (b *batch) full(steps, bytes int) bool { return b.steps >= steps || b.bytes >= bytes }
 
-// overdue reports whether the batch has waited long enough.
-func (b *batch) overdue(now time.Time, interval time.Duration) bool {
-	return b.steps > 0 && now.Sub(b.since) >= interval
-}
-
 func (b *batch) reset() {
 	b.out.Reset()
 	b.slab.reset()
@@ -110,9 +102,6 @@ func (s *slab) reset() {
 // step counts one step. only is its record, zero for a timer.
 func (s *session) step(only place, bytes int) {
 	b := &s.batch
-	if b.steps == 0 {
-		b.since = s.cfg.Now()
-	}
 	b.steps++
 	b.bytes += bytes
 	b.only = only

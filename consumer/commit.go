@@ -26,6 +26,7 @@ func (s *session) commit(ctx context.Context) error {
 		return nil
 	}
 	start := s.cfg.Now()
+	s.committedAt = start
 	pos := s.nextPosition()
 	changes := s.changes(pos)
 	if err := s.write(ctx, pos, changes); err != nil {

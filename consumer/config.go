@@ -142,7 +142,7 @@ type TimeConfig struct {
 type BatchConfig struct {
 	Records  int           // records and timers in one transaction, at most
 	Bytes    int           // bytes of records read and written in one transaction, about
-	Interval time.Duration // time from the first record of a transaction to its commit
+	Interval time.Duration // time from one transaction to the next, and so from a record to its commit, at most
 }
 
 // GroupConfig is about ownership of partitions.

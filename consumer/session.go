@@ -57,7 +57,9 @@ type session struct {
 	rules      [16]byte
 	rebuilding bool
 	commits    int
-	counters   map[effectKind]prometheus.Counter
+	// committedAt is when the last transaction began, or the session.
+	committedAt time.Time
+	counters    map[effectKind]prometheus.Counter
 
 	// What was committed and is not in the store: so many records, and versions.
 	unstored         int
@@ -110,7 +112,7 @@ func (s *session) run(live, hard context.Context) error {
 		if err != nil || done {
 			return err
 		}
-		if s.batch.full(s.limits()) || s.batch.overdue(s.cfg.Now(), s.cfg.Batch.Interval) || len(s.rewrite) > 0 {
+		if s.batch.full(s.limits()) || !s.batch.empty() && s.pause() <= 0 || len(s.rewrite) > 0 {
 			if err := s.commit(hard); err != nil {
 				return err
 			}
@@ -144,7 +146,14 @@ func (s *session) wait() time.Duration {
 	if s.batch.empty() {
 		return idleWait
 	}
-	return max(0, min(idleWait, s.cfg.Batch.Interval-s.cfg.Now().Sub(s.batch.since)))
+	return max(0, min(idleWait, s.pause()))
+}
+
+// pause returns how long it is until a batch that is not full may be committed. What
+// comes after a time of silence need not wait at all, and under load there is one
+// transaction in each interval.
+func (s *session) pause() time.Duration {
+	return s.cfg.Batch.Interval - s.cfg.Now().Sub(s.committedAt)
 }
 
 // ready reports whether there is a record to take now.
