@@ -1,8 +1,10 @@
 package consumer
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
@@ -198,9 +200,10 @@ func (cs *customers) committed(limit int64) (full bool) {
 	return cs.evict(limit)
 }
 
-// changes gives what the store lacks: no customer may be dirty. A value is good
-// until the next one.
+// changes gives what the store lacks, in order of the ids: no customer may be dirty. A
+// value is good until the next one.
 func (cs *customers) changes() iter.Seq[state.Change] {
+	slices.SortFunc(cs.behind, func(a, b *cached) int { return cmp.Compare(a.c.ID, b.c.ID) })
 	return func(yield func(state.Change) bool) {
 		for _, e := range cs.behind {
 			c := state.Change{Customer: e.c.ID, Old: e.indexed, New: engine.Never}

@@ -153,14 +153,15 @@ var mutations = []struct {
 	},
 	{
 		"the due key stays when the wake-up changes", "state/task.go",
-		`			if err := b.Delete(t.dueKey(c.Old, c.Customer), nil); err != nil {`,
-		`			if c.Value != nil {
-			} else if err := b.Delete(t.dueKey(c.Old, c.Customer), nil); err != nil {`,
+		`due = append(due, dueChange{Due{c.Old, c.Customer}, false}, dueChange{Due{c.New, c.Customer}, true})`,
+		`due = append(due, dueChange{Due{c.New, c.Customer}, true})`,
 		[]find{{"state", "DueOrder|Model|Crash"}},
 	},
 	{
 		"the due key stays when the customer is erased", "state/task.go",
-		`		if c.Old != Never {`, `		if c.Old != Never && c.Value != nil {`,
+		`				c.New = Never
+`, `				c.New = c.Old
+`,
 		[]find{{"state", "DueOrder|Model"}},
 	},
 	{

@@ -11,8 +11,8 @@ import (
 // when there is no memory for what it lacks. After a crash that much of the changelog
 // is replayed.
 const (
-	storeRecords  = 50_000
-	storeInterval = 5 * time.Second
+	storeRecords  = 100_000
+	storeInterval = 10 * time.Second
 )
 
 // storeDue reports whether the copy is to be written.

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"errors"
 	"iter"
 	"slices"
@@ -14,6 +15,9 @@ type Task struct {
 	s   *Store
 	id  uint32
 	buf []byte // the key being made
+	due []dueChange
+	// size is how long the last batch was: the next one will be about as long.
+	size int
 }
 
 // Task returns the part of task n.
@@ -72,14 +76,31 @@ func (t *Task) Apply(changes []Change, meta *Meta) error {
 }
 
 // Write is Apply of changes that are made one by one. The bytes of one need not live
-// longer than until the next.
+// longer than until the next. It is several times faster if they come in order of the
+// customers' ids.
 func (t *Task) Write(changes iter.Seq[Change], meta *Meta) error {
 	return t.update(func(b *pebble.Batch) error {
+		due := t.due[:0]
 		for c := range changes {
-			if err := t.put(b, &c); err != nil {
+			var err error
+			if key := t.customerKey(c.Customer); c.Value == nil {
+				c.New = Never
+				err = b.Delete(key, nil)
+			} else {
+				err = b.Set(key, c.Value, nil)
+			}
+			if err != nil {
 				return err
 			}
+			if c.Old != c.New {
+				due = append(due, dueChange{Due{c.Old, c.Customer}, false}, dueChange{Due{c.New, c.Customer}, true})
+			}
 		}
+		if err := t.writeDue(b, due); err != nil {
+			return err
+		}
+		clear(due) // lets the ids go
+		t.due = due
 		if meta == nil {
 			return nil
 		}
@@ -87,12 +108,46 @@ func (t *Task) Write(changes iter.Seq[Change], meta *Meta) error {
 	})
 }
 
+// dueChange adds an entry to the due index or takes it out.
+type dueChange struct {
+	Due
+	add bool
+}
+
+// writeDue writes entries in the order of their keys, next to each other in the
+// memtable. No entry is both added and taken out.
+func (t *Task) writeDue(b *pebble.Batch, due []dueChange) error {
+	slices.SortFunc(due, func(a, b dueChange) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Customer, b.Customer))
+	})
+	for _, d := range due {
+		if d.At == Never {
+			break // they are the last
+		}
+		key := t.dueKey(d.At, d.Customer)
+		var err error
+		if d.add {
+			err = b.Set(key, nil, nil)
+		} else {
+			err = b.Delete(key, nil)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxBatchSize is the most memory, in bytes, that a batch is given in advance.
+const maxBatchSize = 16 << 20
+
 // update fills a batch and commits it.
 func (t *Task) update(fill func(*pebble.Batch) error) error {
-	b := t.s.db.NewBatch()
+	b := t.s.db.NewBatchWithSize(t.size)
 	if err := fill(b); err != nil {
 		return errors.Join(err, b.Close())
 	}
+	t.size = min(b.Len()+b.Len()/8, maxBatchSize)
 	return t.commit(b)
 }
 
@@ -109,25 +164,6 @@ func (t *Task) putMeta(b *pebble.Batch, m *Meta) error {
 		}
 	}
 	return b.Set(t.key(kindMeta), m.append(nil), nil)
-}
-
-func (t *Task) put(b *pebble.Batch, c *Change) error {
-	if c.Old != c.New || c.Value == nil {
-		if c.Old != Never {
-			if err := b.Delete(t.dueKey(c.Old, c.Customer), nil); err != nil {
-				return err
-			}
-		}
-		if c.New != Never && c.Value != nil {
-			if err := b.Set(t.dueKey(c.New, c.Customer), nil, nil); err != nil {
-				return err
-			}
-		}
-	}
-	if c.Value == nil {
-		return b.Delete(t.customerKey(c.Customer), nil)
-	}
-	return b.Set(t.customerKey(c.Customer), c.Value, nil)
 }
 
 // Drop deletes everything of the task.
