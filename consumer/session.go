@@ -150,10 +150,33 @@ func (s *session) wait() time.Duration {
 }
 
 // pause returns how long it is until a batch that is not full may be committed. What
-// comes after a time of silence need not wait at all, and under load there is one
-// transaction in each interval.
+// comes after a time of silence need not wait at all; under load there is one
+// transaction in each interval; and behind a backlog, where everything is late
+// anyway, transactions are large, since each writes a customer once.
 func (s *session) pause() time.Duration {
-	return s.cfg.Batch.Interval - s.cfg.Now().Sub(s.committedAt)
+	interval := s.cfg.Batch.Interval
+	if s.lag() > backlog {
+		interval = max(interval, backlogInterval)
+	}
+	return interval - s.cfg.Now().Sub(s.committedAt)
+}
+
+// backlog is how many records a task must be behind for the interval between its
+// transactions to be backlogInterval: more than come in the longest time that a
+// transaction usually takes.
+const (
+	backlog         = 10_000
+	backlogInterval = time.Second
+)
+
+// lag returns how many records are not yet taken, as last reported.
+func (s *session) lag() (lag int64) {
+	for _, in := range s.inputs {
+		if in.end != unknown && !in.closed {
+			lag += max(0, min(in.end, in.limit)-in.next)
+		}
+	}
+	return lag
 }
 
 // ready reports whether there is a record to take now.
@@ -358,15 +381,12 @@ func fill(rec *schemas.Record, r *kgo.Record) {
 
 // publish makes the state of the session visible.
 func (s *session) publish() {
-	lag := int64(0)
+	lag := s.lag()
 	behind := make(map[string]engine.Millis, len(s.inputs))
 	for _, in := range s.inputs {
 		behind[in.topic] = 0
 		if in.unread() && in.seen != never {
 			behind[in.topic] = max(0, s.wall-in.seen)
-		}
-		if in.end != unknown && !in.closed {
-			lag += max(0, min(in.end, in.limit)-in.next)
 		}
 	}
 	s.t.set(func(st *TaskStatus) {

@@ -20,6 +20,10 @@ const mostMemory = 256 << 20
 // limit is left for what is in flight and for the runtime.
 func memoryShare() int64 { return min(mostMemory, debug.SetMemoryLimit(-1)/8) }
 
+// batchShare is how many of the largest transactions one such share must hold: with
+// their copies on the way to the brokers they are part of what is in flight.
+const batchShare = 32
+
 // storeOptions returns how the local copy is opened.
 func storeOptions(log *slog.Logger) state.Options {
 	return state.Options{Wake: engine.WakeOf, Logger: log, CacheBytes: memoryShare(), MemTableBytes: memoryShare()}

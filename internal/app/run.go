@@ -181,6 +181,7 @@ func (c *Config) reading(rules *Rules, opt RunOptions) (consumer.Config, *sr.Cli
 	cfg.Read = reader.Read
 	cfg.Now, cfg.Logger, cfg.OnEffects = time.Now, opt.Logger, opt.OnEffects
 	cfg.CacheBytes, cfg.QueueBytes = memoryShare(), memoryShare()
+	cfg.Batch.Bytes = int(min(int64(cfg.Batch.Bytes), memoryShare()/batchShare))
 	c.times(&cfg.Time, opt)
 	cfg.Batch.Interval = time.Duration(c.CommitInterval)
 	session := time.Duration(c.Kafka.SessionTimeout)
