@@ -122,3 +122,20 @@ func (b *Broker) changes(ctx context.Context, read func([]byte, *job.Change) err
 	})
 	return n, h, err
 }
+
+// Ends returns the sum of the offsets at which the partitions of a topic end: of one
+// that nothing was deleted from, how many records it has had, with the marks of
+// transactions.
+func (b *Broker) Ends(ctx context.Context, topic string) (sum int64, err error) {
+	cl, err := b.Client()
+	if err != nil {
+		return 0, err
+	}
+	defer cl.Close()
+	ends, err := kadm.NewClient(cl).ListEndOffsets(ctx, topic)
+	if err == nil {
+		err = ends.Error()
+	}
+	ends.Each(func(o kadm.ListedOffset) { sum += o.Offset })
+	return sum, err
+}

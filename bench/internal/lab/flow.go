@@ -39,13 +39,7 @@ type Flow struct {
 	sent    int
 	arrived []time.Time // of the changes, by number of the event; zero if it has not
 	doubled int
-	read    [side.Partitions][]arrival
-}
-
-// arrival is a change as its reader saw it.
-type arrival struct {
-	at    time.Time
-	epoch int16 // of the producer: another one is another owner, or the same again
+	read    [side.Partitions][]time.Time // when changes came
 }
 
 // StartFlow starts to publish.
@@ -154,7 +148,7 @@ func (f *Flow) arrive(c *job.Change, r *kgo.Record, now time.Time) {
 		return
 	}
 	f.arrived[n] = now
-	f.read[r.Partition] = append(f.read[r.Partition], arrival{now, r.ProducerEpoch})
+	f.read[r.Partition] = append(f.read[r.Partition], now)
 }
 
 // Stop ends the publishing, waits until all changes have come or nothing comes any
@@ -214,32 +208,17 @@ func (f *Flow) FirstAfter(at time.Time) (first time.Time) {
 	return first
 }
 
-// Gap is the longest time between two changes of one partition.
-type Gap struct {
-	Partition int
-	Millis    float64
-	Moved     bool // the partition's owner was another one afterwards, or began again
-}
-
-// Gaps returns the longest gap of each partition in a stretch of time. It is for after
-// Stop.
-func (f *Flow) Gaps(from, to time.Time) (l []Gap) {
-	for p := range f.read {
-		g := Gap{Partition: p}
-		last, epoch := from, int16(-1)
-		for _, a := range f.read[p] {
-			if a.at.Before(from) {
-				epoch = a.epoch
-				continue
+// Gaps returns the longest time between two changes of each partition in a stretch of
+// time, in ms. It is for after Stop.
+func (f *Flow) Gaps(from, to time.Time) (gaps [side.Partitions]float64) {
+	for p, arrivals := range f.read {
+		last := from
+		for _, at := range arrivals {
+			if at.After(last) && !at.After(to) {
+				gaps[p] = max(gaps[p], float64(at.Sub(last).Microseconds())/1000)
+				last = at
 			}
-			if a.at.After(to) {
-				break
-			}
-			g.Millis = max(g.Millis, float64(a.at.Sub(last).Microseconds())/1000)
-			g.Moved = g.Moved || epoch >= 0 && a.epoch != epoch
-			last, epoch = a.at, a.epoch
 		}
-		l = append(l, g)
 	}
-	return l
+	return gaps
 }

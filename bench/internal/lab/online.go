@@ -81,3 +81,29 @@ func (b *Broker) AwaitProgress(ctx context.Context, p *Process) error {
 		}
 	}
 }
+
+// Owners returns which member of the engine's group has each partition, "" for one
+// that nobody has.
+func (b *Broker) Owners(ctx context.Context) (owners [side.Partitions]string, err error) {
+	cl, err := b.Client()
+	if err != nil {
+		return owners, err
+	}
+	defer cl.Close()
+	groups, err := kadm.NewClient(cl).DescribeGroups(ctx, side.App)
+	if err != nil {
+		return owners, err
+	}
+	for _, m := range groups[side.App].Members {
+		a, ok := m.Assigned.AsConsumer()
+		if !ok {
+			continue
+		}
+		for _, t := range a.Topics {
+			for _, p := range t.Partitions {
+				owners[p] = m.MemberID
+			}
+		}
+	}
+	return owners, groups[side.App].Err
+}
