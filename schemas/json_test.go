@@ -313,3 +313,20 @@ func TestCauseOf(t *testing.T) {
 		t.Error("CauseOf")
 	}
 }
+
+func TestAsIs(t *testing.T) {
+	for seed := range int64(20_000) {
+		g := rand.New(rand.NewSource(seed))
+		b := make([]byte, g.Intn(30))
+		for i := range b {
+			b[i] = "aaaaaaaaaaaa !#[]^\x7f\x80\xa2\xdc\xff\x1f\x00\n\"\\"[g.Intn(27)]
+		}
+		want := 0
+		for want < len(b) && b[want] != '"' && b[want] != '\\' && b[want] >= ' ' {
+			want++
+		}
+		if got := asIs(b); got != want {
+			t.Fatalf("seed %d: %q: %d, want %d", seed, b, got, want)
+		}
+	}
+}

@@ -111,8 +111,9 @@ func (d *decoder) readObject(t *target, l []member) *BadInput {
 		t = d.targets[s]
 	}
 	d.frame.reset(t)
+	next := 0
 	for _, m := range l {
-		fd := t.find(m.key)
+		fd := t.findNext(m.key, &next)
 		if fd == nil {
 			if t.extra != nil && !(lines && string(m.key) == "stream") {
 				if e := d.extra(t.extra, m); e != nil {
@@ -269,12 +270,13 @@ func (d *decoder) readList(fd *field, dst *expr.Value) *BadInput {
 // readRecord reads the object that comes next into the cells of a record.
 func (d *decoder) readRecord(s *fieldSet, cells []expr.Value) *BadInput {
 	sc := &d.json
+	next := 0
 	for o, _ := sc.object(); ; {
 		key, ok, _ := sc.key(&o)
 		if !ok {
 			return nil
 		}
-		if fd := s.find(key); fd == nil {
+		if fd := s.findNext(key, &next); fd == nil {
 			_ = sc.skip()
 		} else if e := d.field(fd, cells); e != nil {
 			return e

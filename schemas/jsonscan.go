@@ -223,8 +223,18 @@ func (s *scanner) key(o *open) ([]byte, bool, error) {
 // gets that record refused.
 func (s *scanner) distinct(o *open) error {
 	l := s.keys[o.keys:]
-	slices.Sort(l)
 	s.keys = s.keys[:o.keys]
+	var seen [16]uint64 // a bit for 10 bits of each hash: if none is met twice, no key is
+	twice := false
+	for _, h := range l {
+		word, bit := &seen[h%16], uint64(1)<<(h>>58)
+		twice = twice || *word&bit != 0
+		*word |= bit
+	}
+	if !twice {
+		return nil
+	}
+	slices.Sort(l)
 	for i := 1; i < len(l); i++ {
 		if l[i] == l[i-1] {
 			return s.twin(o, l[i])

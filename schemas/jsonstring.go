@@ -1,6 +1,8 @@
 package schemas
 
 import (
+	"encoding/binary"
+	"math/bits"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -11,18 +13,38 @@ func (s *scanner) str() ([]byte, error) {
 	s.i++
 	start := s.i
 	s.inText = false
-	for ; s.i < len(s.b); s.i++ {
-		switch c := s.b[s.i]; {
-		case c == '"':
-			s.i++
-			return s.b[start : s.i-1], nil
-		case c == '\\':
-			return s.escaped(start)
-		case c < ' ':
-			return nil, s.errAt("control character in a string")
+	s.i += asIs(s.b[start:])
+	switch {
+	case s.i == len(s.b):
+		return nil, s.errAt("a string does not end")
+	case s.b[s.i] == '"':
+		s.i++
+		return s.b[start : s.i-1], nil
+	case s.b[s.i] == '\\':
+		return s.escaped(start)
+	}
+	return nil, s.errAt("control character in a string")
+}
+
+// asIs returns how many bytes b begins with that stand for themselves in a string:
+// no quote, backslash or control character.
+func asIs(b []byte) int {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	i := 0
+	for ; i+8 <= len(b); i += 8 {
+		x := binary.LittleEndian.Uint64(b[i:])
+		quote, slash := x^ones*'"', x^ones*'\\'
+		// The lowest high bit is set where a byte is below ' ' or one of the two is 0.
+		if m := ((x-ones*' ')&^x | (quote-ones)&^quote | (slash-ones)&^slash) & highs; m != 0 {
+			return i + bits.TrailingZeros64(m)/8
 		}
 	}
-	return nil, s.errAt("a string does not end")
+	for ; i < len(b); i++ {
+		if c := b[i]; c == '"' || c == '\\' || c < ' ' {
+			break
+		}
+	}
+	return i
 }
 
 // escaped goes on with a string that began at start, from its first backslash.

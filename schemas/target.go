@@ -62,6 +62,19 @@ func (s *fieldSet) find(name []byte) *field {
 	return nil
 }
 
+// findNext is find for fields that mostly come in the order of the schema: next is
+// the one to try first.
+func (s *fieldSet) findNext(name []byte, next *int) *field {
+	i, ok := *next, true
+	if i == len(s.fields) || s.fields[i].name != string(name) {
+		if i, ok = s.byName[string(name)]; !ok {
+			return nil
+		}
+	}
+	*next = i + 1
+	return &s.fields[i]
+}
+
 // target is what a stream's records are read into for one rule set.
 type target struct {
 	fieldSet
