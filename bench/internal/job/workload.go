@@ -15,6 +15,7 @@ type Workload struct {
 	Zipf      float64 // exponent of the law that customers follow; 0 is uniform
 	Late      float64 // share of events that come late, 0 to 1
 	Mixed     bool    // a third each of purchases, web and email events
+	EachOnce  bool    // event i is of customer i; it needs as many customers as events
 	Seed      uint64
 	// From is the time of the first event and Length how long they go on, in ms; both
 	// 0: from Start for Span.
@@ -87,9 +88,12 @@ func (g *Generator) Next(e *Event) bool {
 	e.N = g.n
 	e.At = g.w.From + int64(float64(g.n)*float64(g.w.Length)/float64(g.w.Events))
 	g.n++
-	if g.zipf != nil {
+	switch {
+	case g.w.EachOnce:
+		e.Customer = e.N
+	case g.zipf != nil:
 		e.Customer = int(g.zipf.Uint64())
-	} else {
+	default:
 		e.Customer = g.rnd.IntN(g.w.Customers)
 	}
 	if g.w.Late > 0 && g.rnd.Float64() < g.w.Late {
