@@ -9,9 +9,10 @@ import (
 
 // batch is what one transaction will hold.
 type batch struct {
-	steps int  // records taken and timers fired
-	bytes int  // of records read and to be written, about
-	moved bool // an offset has moved
+	steps  int  // records taken and timers fired
+	bytes  int  // of records read and to be written, about
+	moved  bool // an offset has moved
+	timers bool // a timer has fired
 
 	records []*kgo.Record // outputs, dead letters, forwards
 	slab    slab
@@ -180,6 +181,7 @@ func (s *session) fire() error {
 			return nil
 		}
 		s.step(place{}, 0)
+		s.batch.timers = true
 		s.cfg.Engine.Advance(e.c, at, &s.batch.out)
 		if e.c.Wake() <= at {
 			return stopped(s.t.n, "a customer's wake-up at %v did not go away when it fired; this is a defect", at)

@@ -52,6 +52,18 @@ func (c *clock) look(in *input) {
 	}
 }
 
+// heard returns where the clock would be if a batch began now.
+func (c *clock) heard(inputs []*input) engine.Millis {
+	least := engine.Never
+	for _, in := range inputs {
+		least = min(least, max(in.mark, in.asOf))
+	}
+	if least == engine.Never || least <= never+c.grace {
+		return c.now
+	}
+	return max(c.now, least-c.grace)
+}
+
 // advance moves the clock to what the inputs allow.
 func (c *clock) advance(inputs []*input) {
 	least := engine.Never

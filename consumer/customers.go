@@ -122,6 +122,21 @@ func (cs *customers) touch(e *cached) {
 	cs.wakes.set(e, at)
 }
 
+// earliest returns an instant before which no wake-up is.
+func (cs *customers) earliest() engine.Millis {
+	at := engine.Never
+	if len(cs.wakes) > 0 {
+		at = cs.wakes[0].at
+	}
+	switch {
+	case len(cs.due) > 0:
+		at = min(at, cs.due[0].At)
+	case !cs.ended:
+		at = min(at, cs.cursor.At)
+	}
+	return at
+}
+
 // readAhead is how many entries of the due index are read at a time.
 const readAhead = 256
 

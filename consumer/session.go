@@ -143,10 +143,40 @@ func (s *session) wait() time.Duration {
 	if s.batch.deferred || s.merge.missing() != nil {
 		return shortWait
 	}
-	if s.batch.empty() {
+	wait := min(idleWait, s.untilTimer())
+	if !s.batch.empty() {
+		wait = min(wait, s.pause())
+	}
+	return max(0, wait)
+}
+
+// timerPatience is for how long a timer that is due makes the ends be asked for more often:
+// what takes longer is not for want of asking.
+const timerPatience = engine.Millis(1_000)
+
+// untilTimer returns how long it is until there may be a timer to fire. One that is
+// due needs to know that nothing older is still to come.
+func (s *session) untilTimer() time.Duration {
+	at := s.customers.earliest()
+	if s.cfg.Time.Clock == EventsClock || at == engine.Never {
 		return idleWait
 	}
-	return max(0, min(idleWait, s.pause()))
+	over := s.cfg.now() - s.clock.grace - at
+	switch {
+	case over < -timerPatience || over > timerPatience:
+		return idleWait
+	case over < 0:
+		return time.Duration(-over) * time.Millisecond
+	}
+	s.t.o.ends.hurry()
+	return shortWait
+}
+
+// timersWait reports whether there are timers to fire as soon as the batch at hand is
+// committed.
+func (s *session) timersWait() bool {
+	at := s.customers.earliest()
+	return s.cfg.Time.Clock == WallClock && at > s.clock.now && at <= s.clock.heard(s.inputs)
 }
 
 // pause returns how long it is until a batch that is not full may be committed. What
@@ -155,8 +185,11 @@ func (s *session) wait() time.Duration {
 // anyway, transactions are large, since each writes a customer once.
 func (s *session) pause() time.Duration {
 	interval := s.cfg.Batch.Interval
-	if s.lag() > backlog {
+	switch {
+	case s.lag() > backlog:
 		interval = max(interval, backlogInterval)
+	case s.batch.timers || s.timersWait():
+		interval /= 2 // a timer waits for two transactions, an event for one
 	}
 	return interval - s.cfg.Now().Sub(s.committedAt)
 }
