@@ -9,15 +9,21 @@ import (
 // The copy in the store is written when the changelog is ahead of it by storeRecords
 // records or for storeInterval, whatever comes first, at the end of a session, and
 // when there is no memory for what it lacks. After a crash that much of the changelog
-// is replayed.
+// is replayed. A task that keeps up writes each storeLive records: its events wait
+// meanwhile, some 20 ms.
 const (
 	storeRecords  = 100_000
+	storeLive     = 4_000
 	storeInterval = 10 * time.Second
 )
 
 // storeDue reports whether the copy is to be written.
 func (s *session) storeDue() bool {
-	return s.unstored >= s.cfg.storeEach || s.unstored > 0 && s.cfg.Now().Sub(s.storedAt) >= storeInterval
+	each := s.cfg.storeEach
+	if s.lag() <= backlog {
+		each = min(each, storeLive)
+	}
+	return s.unstored >= each || s.unstored > 0 && s.cfg.Now().Sub(s.storedAt) >= storeInterval
 }
 
 // store writes what the copy lacks in one batch, so that the copy is always what the
