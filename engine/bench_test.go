@@ -19,7 +19,7 @@ func distinct(i int) string {
 	case 1:
 		return fmt.Sprintf("sum(purchase.revenue, days(30)) > %d", 50+7000*k)
 	case 2:
-		return fmt.Sprintf("since_last(purchase) >= hours(%d) && count(purchase) > 2", 60+2400*k)
+		return fmt.Sprintf("since_last(purchase) >= hours(%d) && count(purchase) > 2", 60+300*k)
 	default:
 		return fmt.Sprintf("did(web.name == 'page%d', days(7))", k)
 	}
@@ -34,7 +34,7 @@ func alike(i int) string {
 	case 1:
 		return fmt.Sprintf("count(purchase, days(7)) >= 2 && count(purchase) > %d", 10_000_000+k)
 	case 2:
-		return fmt.Sprintf("count(purchase) > 2 && since_last(purchase) >= hours(%d)", 60+2400*k)
+		return fmt.Sprintf("count(purchase) > 2 && since_last(purchase) >= hours(%d)", 60+300*k)
 	default:
 		return fmt.Sprintf("count(purchase, days(7)) >= 2 && max(purchase.revenue) > %d && last(purchase.channel) in ['web', 'app']", 1000+k)
 	}
