@@ -3,31 +3,41 @@ package engine
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"slices"
 	"sort"
 
 	"github.com/segmill/segmill/engine/aggregate"
-	"github.com/segmill/segmill/engine/plan"
 )
 
-// The customer format, version 1. Integers are varints (signed ones zigzag)
-// unless a width is given; keys are 32-bit little-endian hashes.
+// The customer format, version 2. Integers are varints (signed ones zigzag)
+// unless a width is given; keys are 32-bit little-endian hashes; "ago" is the
+// distance of an instant to the customer's, so that recent ones are short.
 //
 //	+---------+------------------+-------------------------------------------+
-//	| 0x01    | wake: 8 bytes BE | instant                                   |
+//	| 0x02    | wake: 8 bytes BE | instant                                   |
 //	+---------+------------------+-------------------------------------------+
-//	| n | n x ( key, seq, [since if seq is odd] )                 memberships |
-//	| n | n x ( key, seq, flags, [mark], [n, n x (value, years)] )   triggers |
+//	| n | n x ( key, seq, [since, if seq is odd] )                memberships |
+//	| n | n x ( key, seq, flags, [mark ago], [n, n x (value, years)] )        |
+//	|                                                                triggers |
 //	+------------------------------------------------------------------------+
 //	| events                                                                 |
-//	| n | n x ( time since the one before, 8 bytes LE hash )        event ids |
-//	| n | n x ( key, length, bytes of the family )                  summaries |
+//	| n | n x ( time, 8 bytes LE hash )              event ids, newest first |
+//	| entries | n x ( n, n x time ) | 0              times of lists           |
+//	| n | n x ( key, length, bytes of the family )   summaries                |
 //	+------------------------------------------------------------------------+
 //
 // The part below the second line are the facts; what stands above is told.
+// A since is the distance to the one before, the first to the instant. Of event
+// ids and of the times of a list the first is ago, the others distances to the
+// one before. Lists whose entries stand at the same instants (the number and the
+// sum of purchases) have their times once: the bytes of a list begin with the
+// number of its times, 0 for no entry. entries is the number of entries of all
+// lists.
+//
+// Version 1 is read, not written: instants as they are, the times of a list among
+// its own bytes, event ids the oldest first.
 const (
-	formatVersion = 1
+	formatVersion = 2
 	headSize      = 9
 )
 
@@ -47,7 +57,7 @@ const (
 // WakeOf reads the wake-up instant from the head of a customer's bytes without
 // decoding the rest.
 func WakeOf(b []byte) (Millis, error) {
-	if len(b) < headSize || b[0] != formatVersion {
+	if len(b) < headSize || b[0] == 0 || b[0] > formatVersion {
 		return 0, ErrFormat
 	}
 	return Millis(binary.BigEndian.Uint64(b[1:])), nil
@@ -71,18 +81,21 @@ func (e *Engine) append(b []byte, c *Customer) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(c.wake))
 	b = binary.AppendVarint(b, int64(c.instant))
 	b = binary.AppendUvarint(b, uint64(len(c.members)))
-	for _, m := range c.members {
+	last := c.instant
+	for i := range c.members {
+		m := &c.members[i]
 		b = binary.LittleEndian.AppendUint32(b, m.key)
-		b = binary.AppendUvarint(b, m.seq)
+		b = binary.AppendUvarint(b, uint64(m.seq))
 		if m.in() {
-			b = binary.AppendVarint(b, int64(m.since))
+			b = binary.AppendVarint(b, int64(last-m.since))
+			last = m.since
 		}
 	}
-	b = appendMemory(b, c.memory)
+	b = appendMemory(b, c.memory(), c.instant)
 	return e.AppendFacts(b, c, c.instant)
 }
 
-func appendMemory(b []byte, all []Memory) []byte {
+func appendMemory(b []byte, all []Memory, at Millis) []byte {
 	n := 0
 	for i := range all {
 		if all[i].flags() != 0 || all[i].Seq > 0 {
@@ -99,7 +112,7 @@ func appendMemory(b []byte, all []Memory) []byte {
 		b = binary.LittleEndian.AppendUint32(b, m.Key)
 		b = append(binary.AppendUvarint(b, m.Seq), f)
 		if f&flagMark != 0 {
-			b = binary.AppendVarint(b, int64(m.Mark))
+			b = binary.AppendVarint(b, int64(at-m.Mark))
 		}
 		if f&flagPast != 0 {
 			b = binary.AppendUvarint(b, uint64(len(m.Past)))
@@ -130,24 +143,76 @@ func (e *Engine) AppendFacts(b []byte, c *Customer, at Millis) []byte {
 	e.forget(c, at)
 	b = binary.AppendUvarint(b, c.events)
 	b = binary.AppendUvarint(b, uint64(len(c.seen)))
-	var last Millis
-	for _, s := range c.seen {
-		b = binary.AppendVarint(b, int64(s.At-last))
+	last := at
+	for i := len(c.seen) - 1; i >= 0; i-- {
+		s := &c.seen[i]
+		b = binary.AppendVarint(b, int64(last-s.At))
 		b = binary.LittleEndian.AppendUint64(b, s.Hash)
 		last = s.At
 	}
+	b = e.appendTimes(b, c, at)
 	b = binary.AppendUvarint(b, uint64(len(c.cells)))
-	var buf [256]byte
 	for i := range c.cells {
 		cl := &c.cells[i]
-		s := &e.p.Summaries[cl.summary]
-		cl.Prune(at, s.Reach)
-		payload := cl.Append(buf[:0])
-		b = binary.LittleEndian.AppendUint32(b, s.Key)
-		b = binary.AppendUvarint(b, uint64(len(payload)))
-		b = append(b, payload...)
+		b = binary.LittleEndian.AppendUint32(b, e.p.Summaries[cl.summary].Key)
+		start := len(b)
+		b = append(b, 0) // the length, most often one byte
+		if cl.other == nil {
+			b = binary.AppendUvarint(b, uint64(cl.times))
+			b = cl.list.AppendValues(b, at)
+		} else {
+			b = cl.other.Append(b, at)
+		}
+		b = putLength(b, start)
 	}
 	return b
+}
+
+// putLength writes the length of what stands behind a byte that was left for it.
+func putLength(b []byte, start int) []byte {
+	n := len(b) - start - 1
+	if n < 0x80 {
+		b[start] = byte(n)
+		return b
+	}
+	var buf [binary.MaxVarintLen64]byte
+	return slices.Replace(b, start, start+1, binary.AppendUvarint(buf[:0], uint64(n))...)
+}
+
+// appendTimes cuts all summaries, appends the different times of lists, and
+// numbers them.
+func (e *Engine) appendTimes(b []byte, c *Customer, at Millis) []byte {
+	entries := 0
+	for i := range c.cells {
+		cl := &c.cells[i]
+		reach := e.p.Summaries[cl.summary].Reach
+		if cl.other != nil {
+			cl.other.Prune(at, reach)
+			continue
+		}
+		cl.list.Prune(at, reach)
+		entries += len(cl.list.Entries)
+	}
+	b = binary.AppendUvarint(b, uint64(entries))
+	n := int32(0)
+	for i := range c.cells {
+		cl := &c.cells[i]
+		if cl.times = 0; len(cl.list.Entries) == 0 {
+			continue
+		}
+		for k := range c.cells[:i] {
+			if o := &c.cells[k]; o.times > 0 && cl.list.SameTimes(&o.list) {
+				cl.times = o.times
+				break
+			}
+		}
+		if cl.times == 0 {
+			n++
+			cl.times = n
+			b = cl.list.AppendTimes(b, at)
+		}
+	}
+	return append(b, 0)
 }
 
 // squeeze makes the biggest list of a customer smaller and less exact; false if
@@ -156,111 +221,13 @@ func (e *Engine) squeeze(c *Customer) bool {
 	type big struct{ cell, size int }
 	var all []big
 	for i := range c.cells {
-		all = append(all, big{i, len(c.cells[i].Append(nil))})
+		all = append(all, big{i, len(c.cells[i].sum().Append(nil, c.instant))})
 	}
 	sort.Slice(all, func(i, j int) bool { return all[i].size > all[j].size })
 	for _, b := range all {
-		if s, ok := c.cells[b.cell].Cell.(interface{ Squeeze() bool }); ok && s.Squeeze() {
+		if s, ok := c.cells[b.cell].sum().(interface{ Squeeze() bool }); ok && s.Squeeze() {
 			return true
 		}
 	}
 	return false
-}
-
-// Decode reads a customer from its bytes. Summaries, memberships and memories
-// that no rule of this engine knows are kept if they were told, dropped if they
-// are facts.
-func (e *Engine) Decode(id string, b []byte) (*Customer, error) {
-	wake, err := WakeOf(b)
-	if err != nil {
-		return nil, err
-	}
-	c := &Customer{ID: id, wake: wake, stale: true}
-	r := aggregate.NewReader(b[headSize:])
-	c.instant = r.Millis()
-	c.members = make([]membership, r.Count(5))
-	for i := range c.members {
-		m := &c.members[i]
-		m.key, m.seq = r.Uint32(), r.Uvarint()
-		if m.in() {
-			m.since = r.Millis()
-		}
-		r.Check(i == 0 || m.key > c.members[i-1].key)
-	}
-	decodeMemory(r, c)
-	c.events = r.Uvarint()
-	c.seen = make([]aggregate.Shared, r.Count(9))
-	var last Millis
-	for i := range c.seen {
-		last += r.Millis()
-		c.seen[i] = aggregate.Shared{At: last, Hash: r.Uint64()}
-		r.Check(i == 0 || compareShared(c.seen[i-1], c.seen[i]) <= 0)
-	}
-	if err := e.decodeCells(r, c); err != nil {
-		return nil, fmt.Errorf("customer: %w", err)
-	}
-	if !r.Done() {
-		return nil, ErrFormat
-	}
-	return c, nil
-}
-
-func decodeMemory(r *aggregate.Reader, c *Customer) {
-	c.memory = make([]Memory, r.Count(6))
-	for i := range c.memory {
-		m := &c.memory[i]
-		m.Key, m.Seq, m.Mark = r.Uint32(), r.Uvarint(), aggregate.None
-		f := r.Byte()
-		m.Was = f&flagWas != 0
-		if f&flagMark != 0 {
-			m.Mark = r.Millis()
-		}
-		if f&flagPast != 0 {
-			m.Past = make([]Occurrence, r.Count(2))
-			for k := range m.Past {
-				m.Past[k] = Occurrence{Date: r.Value(), Years: r.Varint()}
-			}
-		}
-		r.Check(f < flagPast<<1 && (i == 0 || m.Key > c.memory[i-1].Key))
-	}
-}
-
-func (e *Engine) decodeCells(r *aggregate.Reader, c *Customer) error {
-	n := r.Count(5)
-	c.cells = make([]cell, 0, n)
-	for range n {
-		key, payload := r.Uint32(), r.Bytes()
-		i, ok := slices.BinarySearchFunc(e.p.Summaries, key, func(s plan.Summary, k uint32) int {
-			return int(int64(s.Key) - int64(k))
-		})
-		if !ok {
-			continue // of a rule that is gone: dropped when it is written again
-		}
-		s, err := aggregate.Decode(e.p.Summaries[i].Family, payload)
-		if err != nil {
-			return err
-		}
-		r.Check(len(c.cells) == 0 || i > c.cells[len(c.cells)-1].summary)
-		c.cells = append(c.cells, cell{summary: i, Cell: s, next: Never})
-	}
-	return nil
-}
-
-// refresh computes what is derived from facts and told: the next crossing of
-// every cell, when triggers are due, and the wake-up.
-func (e *Engine) refresh(x *exec) {
-	c := x.c
-	c.stale = false
-	if c.dues == nil {
-		c.dues = make([]Millis, len(e.triggers))
-	}
-	for i := range c.cells {
-		c.cells[i].next = e.next(c, &c.cells[i], c.instant)
-	}
-	for i := range c.dues {
-		if c.dues[i] = e.due(x, i); c.dues[i] <= c.instant {
-			c.dues[i] = Never // was judged
-		}
-	}
-	e.schedule(c)
 }

@@ -12,7 +12,8 @@ import (
 
 // Customer is everything known about one customer: the facts (summaries of its
 // events) and what it was told (instant, memberships, trigger memory). It
-// belongs to one goroutine at a time.
+// belongs to one goroutine at a time. It is small, because many are kept in
+// memory, and few pieces, because most are not in the processor's cache.
 type Customer struct {
 	ID string
 
@@ -20,28 +21,59 @@ type Customer struct {
 	instant Millis // told: the latest instant at which rules were evaluated
 
 	members []membership // told, sorted by key
-	memory  []Memory     // told, sorted by Key
+	timed   *timed       // nil if the rules have no triggers and none is remembered
 
 	events uint64             // facts: how many were accepted
 	seen   []aggregate.Shared // facts: recent event ids, sorted by time, then hash
 	cells  []cell             // facts, sorted by number of the summary
 
-	dues []Millis // when each trigger is due, by number; derived
 	// stale: what is derived is not computed yet; wake alone stands.
 	stale bool
 }
 
-// cell is one summary of a customer.
+// timed is what triggers need of a customer.
+type timed struct {
+	memory []Memory // told, sorted by Key
+	dues   []Millis // when each trigger is due, by number; derived
+}
+
+// dues returns when each trigger is due, by number.
+func (c *Customer) dues() []Millis {
+	if c.timed == nil {
+		return nil
+	}
+	return c.timed.dues
+}
+
+// memory returns what triggers remember, sorted by key.
+func (c *Customer) memory() []Memory {
+	if c.timed == nil {
+		return nil
+	}
+	return c.timed.memory
+}
+
+// cell is one summary of a customer: a list, or any other.
 type cell struct {
-	summary int
-	aggregate.Cell
-	next Millis // derived: when an input computed from it crosses a threshold by time alone
+	next    Millis // derived: when an input computed from it crosses a threshold by time alone
+	summary int32
+	times   int32 // while it is written: which times its list has
+	list    aggregate.List
+	other   aggregate.Cell // nil for a list
+}
+
+// sum returns the summary. That of a list is the cell's own: it moves with it.
+func (c *cell) sum() aggregate.Cell {
+	if c.other == nil {
+		return &c.list
+	}
+	return c.other
 }
 
 // membership is what a customer was told of one segment.
 type membership struct {
 	key   uint32
-	seq   uint64 // odd: a member
+	seq   uint32 // odd: a member
 	since Millis // of the last entry
 }
 
@@ -69,11 +101,24 @@ type Occurrence struct {
 
 // NewCustomer returns a customer of whom nothing is known yet.
 func (e *Engine) NewCustomer(id string) *Customer {
-	c := &Customer{ID: id, wake: Never, instant: aggregate.None, dues: make([]Millis, len(e.triggers))}
-	for i := range c.dues {
-		c.dues[i] = Never
-	}
+	c := &Customer{ID: id, wake: Never, instant: aggregate.None}
+	e.newDues(c)
 	return c
+}
+
+// newDues makes room for when triggers are due, which they are not.
+func (e *Engine) newDues(c *Customer) {
+	n := len(e.triggers)
+	if n == 0 {
+		return
+	}
+	if c.timed == nil {
+		c.timed = &timed{}
+	}
+	c.timed.dues = make([]Millis, n)
+	for i := range c.timed.dues {
+		c.timed.dues[i] = Never
+	}
 }
 
 // Wake returns the earliest instant at which something about the customer can
@@ -99,8 +144,7 @@ func (e *Engine) Memberships(c *Customer) []string {
 }
 
 func (c *Customer) member(key uint32) *membership {
-	i := sort.Search(len(c.members), func(i int) bool { return c.members[i].key >= key })
-	if i < len(c.members) && c.members[i].key == key {
+	if i := c.placeOf(key); i < len(c.members) && c.members[i].key == key {
 		return &c.members[i]
 	}
 	return nil
@@ -108,26 +152,45 @@ func (c *Customer) member(key uint32) *membership {
 
 // memberOrNew returns the membership under key, adding it.
 func (c *Customer) memberOrNew(key uint32) *membership {
-	i := sort.Search(len(c.members), func(i int) bool { return c.members[i].key >= key })
+	i := c.placeOf(key)
 	if i == len(c.members) || c.members[i].key != key {
 		c.members = slices.Insert(c.members, i, membership{key: key})
 	}
 	return &c.members[i]
 }
 
-func (c *Customer) memoryOf(key uint32) *Memory {
-	i := sort.Search(len(c.memory), func(i int) bool { return c.memory[i].Key >= key })
-	if i == len(c.memory) || c.memory[i].Key != key {
-		c.memory = slices.Insert(c.memory, i, Memory{Key: key, Mark: aggregate.None})
+// placeOf returns where the membership under key is or would be.
+func (c *Customer) placeOf(key uint32) int {
+	lo, hi := 0, len(c.members)
+	for lo < hi {
+		if m := int(uint(lo+hi) >> 1); c.members[m].key < key {
+			lo = m + 1
+		} else {
+			hi = m
+		}
 	}
-	return &c.memory[i]
+	return lo
+}
+
+// memoryOf returns what the trigger under key remembers, to be changed.
+func (c *Customer) memoryOf(key uint32) *Memory {
+	if c.timed == nil {
+		c.timed = &timed{}
+	}
+	l := &c.timed.memory
+	i := sort.Search(len(*l), func(i int) bool { return (*l)[i].Key >= key })
+	if i == len(*l) || (*l)[i].Key != key {
+		*l = slices.Insert(*l, i, Memory{Key: key, Mark: aggregate.None})
+	}
+	return &(*l)[i]
 }
 
 // remembered returns what a trigger remembers, nil if nothing.
 func (c *Customer) remembered(key uint32) *Memory {
-	for i := range c.memory {
-		if c.memory[i].Key == key {
-			return &c.memory[i]
+	l := c.memory()
+	for i := range l {
+		if l[i].Key == key {
+			return &l[i]
 		}
 	}
 	return nil
@@ -136,7 +199,7 @@ func (c *Customer) remembered(key uint32) *Memory {
 // find returns the customer's cell for a summary, nil if nothing was folded into
 // it.
 func (c *Customer) find(summary int) *cell {
-	if i := c.place(summary); i < len(c.cells) && c.cells[i].summary == summary {
+	if i := c.place(summary); i < len(c.cells) && int(c.cells[i].summary) == summary {
 		return &c.cells[i]
 	}
 	return nil
@@ -146,7 +209,7 @@ func (c *Customer) find(summary int) *cell {
 func (c *Customer) place(summary int) int {
 	lo, hi := 0, len(c.cells)
 	for lo < hi {
-		if m := int(uint(lo+hi) >> 1); c.cells[m].summary < summary {
+		if m := int(uint(lo+hi) >> 1); int(c.cells[m].summary) < summary {
 			lo = m + 1
 		} else {
 			hi = m
@@ -157,10 +220,14 @@ func (c *Customer) place(summary int) int {
 
 func (e *Engine) cell(c *Customer, summary int) *cell {
 	i := c.place(summary)
-	if i == len(c.cells) || c.cells[i].summary != summary {
-		c.cells = slices.Insert(c.cells, i, cell{
-			summary: summary, Cell: aggregate.New(e.p.Summaries[summary].Family), next: Never,
-		})
+	if i == len(c.cells) || int(c.cells[i].summary) != summary {
+		n := cell{summary: int32(summary), next: Never}
+		if f := e.p.Summaries[summary].Family; f == aggregate.FamList {
+			n.list.From = aggregate.None
+		} else {
+			n.other = aggregate.New(f)
+		}
+		c.cells = slices.Insert(c.cells, i, n)
 	}
 	return &c.cells[i]
 }

@@ -31,6 +31,7 @@ type Engine struct {
 	opt      Options
 	zone     *time.Location
 	triggers []Trigger
+	keys     []uint32 // of the plan's summaries, sorted
 	// initial are the units that are true of a customer of whom nothing but one
 	// event without consequence is known.
 	initial []int
@@ -50,6 +51,9 @@ func New(p *plan.Plan, triggers []Trigger, opt Options) (*Engine, error) {
 		return nil, fmt.Errorf("%d triggers for a plan of %d", len(triggers), len(p.Triggers))
 	}
 	e := &Engine{p: p, opt: opt, zone: zone, triggers: triggers}
+	for i := range p.Summaries {
+		e.keys = append(e.keys, p.Summaries[i].Key)
+	}
 	e.initial = e.trueOfNothing()
 	return e, nil
 }
@@ -122,7 +126,7 @@ func (e *Engine) fire(x *exec, to Millis) {
 			}
 		}
 		x.timed = false
-		for i, due := range c.dues {
+		for i, due := range c.dues() {
 			if due <= at {
 				x.overdue = append(x.overdue, overdue{i, due})
 			}
@@ -144,7 +148,7 @@ func (e *Engine) schedule(c *Customer) {
 	for i := range c.cells {
 		c.wake = min(c.wake, c.cells[i].next)
 	}
-	for _, d := range c.dues {
+	for _, d := range c.dues() {
 		c.wake = min(c.wake, d)
 	}
 }
@@ -158,7 +162,7 @@ func (e *Engine) Erase(c *Customer, clock Millis, out *Output) {
 		s := &e.p.Segments[i]
 		if m := c.member(s.Key); m != nil && m.in() {
 			out.Effects = append(out.Effects, Effect{
-				Action: Exited, Customer: c.ID, Name: s.ID, Version: s.Version, At: now, Sequence: m.seq + 1,
+				Action: Exited, Customer: c.ID, Name: s.ID, Version: s.Version, At: now, Sequence: uint64(m.seq) + 1,
 				Cause: CauseErasure, Group: s.Group, MemberFor: now - m.since,
 			})
 		}

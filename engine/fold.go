@@ -157,10 +157,20 @@ func (e *Engine) foldMatched(x *exec, ev *Event, base Millis) {
 		case m.neg:
 			s.Num = -s.Num
 		}
-		m.cell.Prune(base, e.p.Summaries[m.Summary].Reach)
-		was := coarse(m.cell.Cell)
-		m.cell.Fold(&s.Sample)
-		if !was && coarse(m.cell.Cell) {
+		reach := e.p.Summaries[m.Summary].Reach
+		if m.cell.other == nil {
+			l := &m.cell.list
+			l.Prune(base, reach)
+			was := l.Coarse()
+			if l.Fold(&s.Sample); !was && l.Coarse() {
+				x.out.Stats.Coarsened++
+			}
+			continue
+		}
+		m.cell.other.Prune(base, reach)
+		d, ok := m.cell.other.(*aggregate.Distinct)
+		was := ok && d.Coarse()
+		if m.cell.other.Fold(&s.Sample); ok && !was && d.Coarse() {
 			x.out.Stats.Coarsened++
 		}
 	}
@@ -230,17 +240,21 @@ func (e *Engine) rescheduleCells(x *exec, zoned bool, base Millis) {
 // will have lapsed by now still counts then. Only an anniversary whose date
 // changed is asked as of now, because that is when it becomes known.
 func (e *Engine) rescheduleTriggers(x *exec, zoned bool, base, now Millis) {
+	dues := x.c.dues()
+	if len(dues) == 0 {
+		return
+	}
 	for i := range x.matched {
 		for _, t := range e.p.Summaries[x.matched[i].Summary].Triggers {
 			if e.p.Triggers[t].Kind != plan.Anniversary {
-				x.c.dues[t] = e.due(x, t)
+				dues[t] = e.due(x, t)
 			}
 		}
 	}
 	if zoned {
 		for t := range e.p.Triggers {
 			if e.p.Triggers[t].Kind == plan.Anniversary {
-				x.c.dues[t] = e.due(x, t)
+				dues[t] = e.due(x, t)
 			}
 		}
 	}
@@ -252,19 +266,8 @@ func (e *Engine) rescheduleTriggers(x *exec, zoned bool, base, now Millis) {
 		if x.now != now {
 			x.at(now)
 		}
-		x.c.dues[b.trigger] = e.due(x, b.trigger)
+		dues[b.trigger] = e.due(x, b.trigger)
 	}
 }
 
 func same(a, b expr.Value) bool { return a.K == b.K && a.N == b.N && a.S == b.S }
-
-// coarse reports whether a summary has given up exactness because of its size.
-func coarse(c aggregate.Cell) bool {
-	switch s := c.(type) {
-	case *aggregate.List:
-		return s.Coarse()
-	case *aggregate.Distinct:
-		return s.Coarse()
-	}
-	return false
-}

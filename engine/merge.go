@@ -46,10 +46,10 @@ func (e *Engine) mergeFacts(dst, src *Customer, at Millis) bool {
 	for i := range src.cells {
 		from := &src.cells[i]
 		reach := e.p.Summaries[from.summary].Reach
-		to := e.cell(dst, from.summary)
+		to := e.cell(dst, int(from.summary)).sum()
 		to.Prune(at, reach)
-		from.Prune(at, reach)
-		exact = to.Merge(from.Cell, shared) && exact
+		from.sum().Prune(at, reach)
+		exact = to.Merge(from.sum(), shared) && exact
 	}
 	return exact
 }
@@ -70,11 +70,12 @@ func (e *Engine) retell(x *exec, now Millis, cause Cause, silent bool) {
 	x.silent = silent
 	e.step(x, now, cause, "")
 	x.silent = false
+	dues := c.dues()
 	for i := range e.triggers {
 		t := &e.p.Triggers[i]
 		e.triggers[i].Settle(x.viewOf(t), c.memoryOf(t.Key))
-		if c.dues[i] = e.due(x, i); c.dues[i] <= now {
-			c.dues[i] = Never
+		if dues[i] = e.due(x, i); dues[i] <= now {
+			dues[i] = Never
 		}
 	}
 	e.schedule(c)
@@ -110,7 +111,7 @@ func (e *Engine) Rebuild(old, fresh *Customer, known map[string]string, clock Mi
 		if m := old.member(plan.Key32("segment " + id)); m != nil && m.in() && !e.hasSegment(id) {
 			m.seq++
 			out.Effects = append(out.Effects, Effect{
-				Action: Exited, Customer: old.ID, Name: id, Version: v, At: now, Sequence: m.seq,
+				Action: Exited, Customer: old.ID, Name: id, Version: v, At: now, Sequence: uint64(m.seq),
 				Cause: CauseRuleChange, Group: groupOf(id), MemberFor: now - m.since,
 			})
 			m.since = 0

@@ -147,11 +147,11 @@ func (x *exec) formerly(i int) expr.Value {
 // at its new instant.
 func (x *exec) takeOverdue() {
 	x.late = x.late[:0]
-	c := x.c
-	for i, due := range c.dues {
+	c, dues := x.c, x.c.dues()
+	for i, due := range dues {
 		if due <= c.instant {
 			x.late = append(x.late, overdue{i, due})
-			c.dues[i] = Never
+			dues[i] = Never
 		}
 	}
 	x.e.schedule(c)

@@ -99,7 +99,7 @@ func (e *Engine) change(x *exec, unit *plan.Unit, i, last int) *Effect {
 	m.seq++
 	ef := x.out.effect()
 	ef.Action, ef.Customer, ef.Name, ef.Version, ef.Group = Entered, x.c.ID, s.ID, s.Version, s.Group
-	ef.At, ef.Sequence, ef.Cause = x.now, m.seq, x.cause
+	ef.At, ef.Sequence, ef.Cause = x.now, uint64(m.seq), x.cause
 	ef.Evidence = x.evidence(&unit.Conds[last])
 	if x.cause == CauseEvent {
 		ef.CauseEvent = x.event

@@ -39,7 +39,7 @@ func (v *View) Plan() *plan.TriggerPlan { return v.t }
 // Cart returns the customer's cart, nil if there never was one.
 func (v *View) Cart() *aggregate.Cart {
 	if c := v.x.c.find(v.t.Summary); c != nil {
-		return c.Cell.(*aggregate.Cart)
+		return c.other.(*aggregate.Cart)
 	}
 	return nil
 }
@@ -47,7 +47,7 @@ func (v *View) Cart() *aggregate.Cart {
 // Anchor returns the latest event that ends a silence, nil if there is none.
 func (v *View) Anchor() *aggregate.Register {
 	if c := v.x.c.find(v.t.Summary); c != nil {
-		return c.Cell.(*aggregate.Register)
+		return c.other.(*aggregate.Register)
 	}
 	return nil
 }
@@ -87,8 +87,9 @@ func (e *Engine) due(x *exec, i int) Millis {
 // it again.
 func (e *Engine) judge(x *exec, i int, due Millis) {
 	e.shoot(x, i, due)
-	if x.c.dues[i] = e.due(x, i); x.c.dues[i] <= x.now {
-		x.c.dues[i] = Never // judged: it waits for the next event
+	dues := x.c.dues()
+	if dues[i] = e.due(x, i); dues[i] <= x.now {
+		dues[i] = Never // judged: it waits for the next event
 	}
 }
 

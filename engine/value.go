@@ -51,7 +51,7 @@ func registerValue(c *cell) expr.Value {
 	if c == nil {
 		return expr.Value{}
 	}
-	return c.Cell.(*aggregate.Register).Value
+	return c.other.(*aggregate.Register).Value()
 }
 
 // aggregateValue returns an aggregate; c is nil over no event.
@@ -59,9 +59,10 @@ func aggregateValue(in *plan.InputPlan, c *cell, now Millis) expr.Value {
 	if c == nil {
 		return emptyValue(in)
 	}
-	switch s := c.Cell.(type) {
-	case *aggregate.List:
-		return s.Value(in.Op, in.Stored, now, in.Window)
+	if c.other == nil {
+		return c.list.Value(in.Op, in.Stored, now, in.Window)
+	}
+	switch s := c.other.(type) {
 	case *aggregate.Distinct:
 		return s.Value(now, in.Window)
 	case *aggregate.Count:
@@ -83,7 +84,7 @@ func aggregateValue(in *plan.InputPlan, c *cell, now Millis) expr.Value {
 			return expr.TimeValue(s.At)
 		}
 	case *aggregate.Register:
-		return s.Value
+		return s.Value()
 	}
 	return expr.Value{}
 }
@@ -135,10 +136,10 @@ func (e *Engine) nextOf(c *Customer, cl *cell, in *plan.InputPlan, at Millis) Mi
 		return e.nextYears(c, in, cur)
 	}
 	r := in.Index.Around(cur)
-	switch s := cl.Cell.(type) {
-	case *aggregate.List:
-		return s.Next(in.Op, in.Stored, at, in.Window, &r)
-	case *aggregate.Distinct:
+	if cl.other == nil {
+		return cl.list.Next(in.Op, in.Stored, at, in.Window, &r)
+	}
+	if s, ok := cl.other.(*aggregate.Distinct); ok {
 		return s.Next(at, in.Window, &r)
 	}
 	return Never

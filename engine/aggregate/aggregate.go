@@ -105,10 +105,8 @@ type Cell interface {
 	Merge(o Cell, shared []Shared) (exact bool)
 	// Prune drops what no window of length reach can see at now or later.
 	Prune(now, reach Millis)
-	// Append appends the summary's bytes.
-	Append(b []byte) []byte
-	// decode reads them.
-	decode(r *Reader)
+	// Append appends the summary's bytes; times as their distance to at.
+	Append(b []byte, at Millis) []byte
 }
 
 // New returns an empty summary.
@@ -118,36 +116,45 @@ func New(f Family) Cell {
 		return new(Count)
 	case FamSum:
 		return new(Sum)
-	case FamMin:
-		return &Extreme{}
-	case FamMax:
-		return &Extreme{greatest: true}
-	case FamFirstTime:
-		return &Moment{}
-	case FamLastTime:
-		return &Moment{latest: true}
-	case FamFirst:
-		return &Register{}
-	case FamLast, FamAnchor:
-		return &Register{latest: true}
+	case FamMin, FamMax:
+		return &Extreme{greatest: f == FamMax}
+	case FamFirstTime, FamLastTime:
+		return &Moment{latest: f == FamLastTime}
+	case FamFirst, FamLast, FamAnchor:
+		return &Register{latest: f != FamFirst}
 	case FamList:
 		return &List{From: None}
-	case FamDistinct:
-		return &Distinct{From: None}
-	case FamRecent:
-		return &Distinct{From: None, timed: true}
+	case FamDistinct, FamRecent:
+		return &Distinct{From: None, timed: f == FamRecent}
 	case FamCart:
 		return &Cart{Cleared: None, Last: Stamp{At: None}}
 	}
 	return nil
 }
 
-// Decode reads a summary of family f that takes all of b.
-func Decode(f Family, b []byte) (Cell, error) {
+// Read reads a summary that takes all of r's bytes. The calls are not through the
+// interface, so that r need not be allocated.
+func Read(f Family, r *Reader) (Cell, error) {
 	c := New(f)
-	r := Reader{b: b}
-	c.decode(&r)
-	if r.bad || len(r.b) != 0 {
+	switch c := c.(type) {
+	case *Count:
+		c.decode(r)
+	case *Sum:
+		c.decode(r)
+	case *Extreme:
+		c.decode(r)
+	case *Moment:
+		c.decode(r)
+	case *Register:
+		c.decode(r)
+	case *List:
+		c.decode(r)
+	case *Distinct:
+		c.decode(r)
+	case *Cart:
+		c.decode(r)
+	}
+	if !r.Done() {
 		return nil, ErrFormat
 	}
 	return c, nil

@@ -70,7 +70,7 @@ func TestFoldsCommuteAndMerge(t *testing.T) {
 				want.Prune(2000, testReach)
 				got := foldAll(f, shuffled)
 				got.Prune(2000, testReach)
-				if !bytes.Equal(got.Append(nil), want.Append(nil)) {
+				if !bytes.Equal(got.Append(nil, testAt), want.Append(nil, testAt)) {
 					t.Fatalf("shuffled: %+v\nin order: %+v", got, want)
 				}
 				a, b := foldAll(f, l[:cut]), foldAll(f, l[cut:])
@@ -78,7 +78,7 @@ func TestFoldsCommuteAndMerge(t *testing.T) {
 				b.Prune(900, testReach)
 				b.Merge(a, nil)
 				b.Prune(2000, testReach)
-				if !bytes.Equal(b.Append(nil), want.Append(nil)) {
+				if !bytes.Equal(b.Append(nil, testAt), want.Append(nil, testAt)) {
 					t.Fatalf("merged: %+v\nin order: %+v", b, want)
 				}
 			})
@@ -93,16 +93,25 @@ func TestBytesRoundTrip(t *testing.T) {
 			if rapid.Bool().Draw(t, "prune") {
 				c.Prune(1500, testReach)
 			}
-			b := c.Append(nil)
-			d, err := Decode(f, b)
+			b := c.Append(nil, testAt)
+			d, err := decode(f, b)
 			if err != nil {
 				t.Fatalf("%s: %v", f, err)
 			}
-			if again := d.Append(nil); !bytes.Equal(again, b) {
+			if again := d.Append(nil, testAt); !bytes.Equal(again, b) {
 				t.Fatalf("%s: %x became %x", f, b, again)
 			}
 		})
 	}
+}
+
+// testAt is what times are stored relative to.
+const testAt = 1500
+
+func decode(f Family, b []byte) (Cell, error) {
+	r := NewReader(b, 2)
+	r.Base(testAt)
+	return Read(f, &r)
 }
 
 // naive computes op over now - w < t <= now.
@@ -191,8 +200,8 @@ func TestCoarseListErrsByOnePaneAtMost(t *testing.T) {
 		c.Fold(&Sample{Stamp: Stamp{At: at}, Num: 1})
 		all = append(all, at)
 	}
-	if !c.Coarse() || len(c.Entries) > MaxEntries || len(c.Panes) > panesPerReach+2 {
-		t.Fatalf("coarse %v, %d entries, %d panes", c.Coarse(), len(c.Entries), len(c.Panes))
+	if !c.Coarse() || len(c.Entries) > MaxEntries || len(c.Panes()) > panesPerReach+2 {
+		t.Fatalf("coarse %v, %d entries, %d panes", c.Coarse(), len(c.Entries), len(c.Panes()))
 	}
 	for _, w := range []Millis{reach, reach / 2, reach / 7} {
 		exact, slack := int64(0), int64(0)
@@ -207,9 +216,9 @@ func TestCoarseListErrsByOnePaneAtMost(t *testing.T) {
 			t.Errorf("window %d: %d, exact %d, one pane %d", w, got, exact, slack)
 		}
 	}
-	b := c.Append(nil)
-	d, err := Decode(FamList, b)
-	if err != nil || !bytes.Equal(d.Append(nil), b) {
+	b := c.Append(nil, testAt)
+	d, err := decode(FamList, b)
+	if err != nil || !bytes.Equal(d.Append(nil, testAt), b) {
 		t.Fatalf("coarse list does not survive its bytes: %v", err)
 	}
 }
@@ -238,7 +247,7 @@ func TestMergeCountsSharedEventsOnce(t *testing.T) {
 		if exact := a.Merge(b, []Shared{{At: 10, Hash: 1}}); !exact {
 			t.Errorf("%s: not exact", f)
 		}
-		if want := foldAll(f, []Sample{ev}); !bytes.Equal(a.Append(nil), want.Append(nil)) {
+		if want := foldAll(f, []Sample{ev}); !bytes.Equal(a.Append(nil, testAt), want.Append(nil, testAt)) {
 			t.Errorf("%s: %+v", f, a)
 		}
 	}
@@ -273,19 +282,57 @@ func TestInt128(t *testing.T) {
 	}
 }
 
+// Coarse lists whose panes differ in width merge: no event is lost, and the bytes
+// survive.
+func TestMergeCoarseLists(t *testing.T) {
+	const reach = 90 * 86_400_000
+	make := func(from Millis, squeeze int) *List {
+		l := New(FamList).(*List)
+		l.Prune(0, reach)
+		for i := range Millis(MaxEntries + 1) {
+			l.Fold(&Sample{Stamp: Stamp{At: from + i*60_000}, Num: 1})
+		}
+		for range squeeze {
+			l.coarsen()
+			l.older.widen(2 * l.older.width)
+		}
+		return l
+	}
+	for _, c := range []struct{ a, b *List }{
+		{make(1, 0), make(2, 2)}, {make(1, 2), make(86_400_000, 0)}, {make(86_400_000, 1), make(1, 3)},
+		{make(1, 1), foldAll(FamList, []Sample{{Stamp: Stamp{At: 70_000}, Num: 1}}).(*List)},
+	} {
+		want := c.a.Value(OpSum, expr.Int, 1<<40, 1<<41).N + c.b.Value(OpSum, expr.Int, 1<<40, 1<<41).N
+		c.a.Merge(c.b, nil)
+		if got := c.a.Value(OpSum, expr.Int, 1<<40, 1<<41).N; got != want {
+			t.Errorf("%d events became %d", want, got)
+		}
+		for i := 1; i < c.a.size(); i++ {
+			if c.a.at(i) < c.a.at(i-1) {
+				t.Fatalf("element %d is earlier than the one before", i)
+			}
+		}
+		b := c.a.Append(nil, testAt)
+		d, err := decode(FamList, b)
+		if err != nil || !bytes.Equal(d.Append(nil, testAt), b) || d.(*List).Value(OpSum, expr.Int, 1<<40, 1<<41).N != want {
+			t.Errorf("the merged list does not survive its bytes: %v", err)
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	for i, fam := range allFamilies {
-		f.Add(uint8(i), foldAll(fam, []Sample{{Stamp: Stamp{At: 5, ID: "a"}, Num: 2, Value: expr.DecimalValue(2), Lines: []Line{{Product: "p", Quantity: 1}}}}).Append(nil))
+		f.Add(uint8(i), foldAll(fam, []Sample{{Stamp: Stamp{At: 5, ID: "a"}, Num: 2, Value: expr.DecimalValue(2), Lines: []Line{{Product: "p", Quantity: 1}}}}).Append(nil, testAt))
 	}
 	f.Fuzz(func(t *testing.T, i uint8, b []byte) {
 		fam := allFamilies[int(i)%len(allFamilies)]
-		c, err := Decode(fam, b)
+		c, err := decode(fam, b)
 		if err != nil {
 			return
 		}
 		// What was read can be used and written.
 		c.Prune(1<<40, testReach)
-		if d, err := Decode(fam, c.Append(nil)); err != nil {
+		if d, err := decode(fam, c.Append(nil, testAt)); err != nil {
 			t.Fatalf("%s: %v cannot be read back: %v", fam, d, err)
 		}
 	})

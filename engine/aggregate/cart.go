@@ -151,9 +151,9 @@ func (c *Cart) Held(now Millis) (items []Held, currency string) {
 }
 
 // Append appends clearing, last change and entries.
-func (c *Cart) Append(b []byte) []byte {
-	b = appendInstant(b, c.Cleared)
-	b = appendInstant(b, c.Last.At)
+func (c *Cart) Append(b []byte, at Millis) []byte {
+	b = appendInstant(b, c.Cleared, at)
+	b = appendInstant(b, c.Last.At, at)
 	if c.Last.At != None {
 		b = append(b, c.Last.Stream)
 		b = appendString(b, c.Last.Source)
@@ -161,7 +161,7 @@ func (c *Cart) Append(b []byte) []byte {
 	}
 	b = binary.AppendUvarint(b, uint64(len(c.Entries)))
 	for _, e := range c.Entries {
-		b = binary.AppendVarint(b, int64(e.At))
+		b = appendTime(b, e.At, at)
 		b = binary.AppendVarint(b, e.Quantity)
 		b = appendString(b, e.Product)
 		b = AppendValue(b, e.Price)
@@ -184,7 +184,7 @@ func (c *Cart) decode(r *Reader) {
 	}
 	for i := range c.Entries {
 		e := &c.Entries[i]
-		e.At, e.Quantity = r.Millis(), r.Varint()
+		e.At, e.Quantity = r.Time(), r.Varint()
 		e.Product, e.Price, e.Currency = r.String(), r.Value(), r.String()
 		r.bad = r.bad || i > 0 && compareCart(*e, c.Entries[i-1]) < 0
 	}

@@ -148,15 +148,15 @@ func (d *Distinct) Next(now, w Millis, r *Range) Millis {
 }
 
 // Append appends reach, level and values.
-func (d *Distinct) Append(b []byte) []byte {
-	b = append(appendInstant(b, d.From), d.Level)
+func (d *Distinct) Append(b []byte, at Millis) []byte {
+	b = append(appendReach(b, d.From, at), d.Level)
 	b = binary.AppendUvarint(b, uint64(len(d.Seen)))
 	var last Millis
 	for i, s := range d.Seen {
 		switch {
 		case !d.timed:
 		case i == 0:
-			b = binary.AppendVarint(b, int64(s.At))
+			b = appendTime(b, s.At, at)
 		default:
 			b = binary.AppendUvarint(b, uint64(s.At-last))
 		}
@@ -167,7 +167,7 @@ func (d *Distinct) Append(b []byte) []byte {
 }
 
 func (d *Distinct) decode(r *Reader) {
-	d.From = r.instant()
+	d.From = r.reach()
 	d.Level = r.Byte()
 	n := r.Count(8)
 	r.bad = r.bad || d.Level > 63
@@ -179,7 +179,7 @@ func (d *Distinct) decode(r *Reader) {
 		switch {
 		case !d.timed:
 		case i == 0:
-			last = r.Millis()
+			last = r.Time()
 		default:
 			last += Millis(r.Uvarint())
 		}

@@ -1,7 +1,6 @@
 package aggregate
 
 import (
-	"encoding/binary"
 	"slices"
 	"sort"
 )
@@ -38,10 +37,23 @@ type List struct {
 	// From is the reach: the list is complete for t > From.
 	From    Millis
 	Entries []Entry // sorted by At, then Num
-	Panes   []Pane  // sorted by End; all at or before coarse
-	coarse  Millis  // if there are panes: events at or before it are in them
-	width   Millis  // of a pane; 0 as long as the list is exact
 	reach   Millis  // the reach of the last Prune
+	older   *older  // nil as long as the list is exact
+}
+
+// older is the coarse part of a list.
+type older struct {
+	panes  []Pane // sorted by End; all at or before coarse
+	coarse Millis // events at or before it are in panes
+	width  Millis // of a pane
+}
+
+// Panes returns the panes of a list, none as long as it is exact.
+func (l *List) Panes() []Pane {
+	if l.older == nil {
+		return nil
+	}
+	return l.older.panes
 }
 
 // Fold inserts one event.
@@ -50,8 +62,8 @@ func (l *List) Fold(s *Sample) { l.insert(Entry{At: s.At, Num: s.Num}) }
 func (l *List) insert(e Entry) {
 	switch {
 	case e.At <= l.From:
-	case l.width > 0 && e.At <= l.coarse:
-		l.addPane(paneOf(e, l.width))
+	case l.older != nil && e.At <= l.older.coarse:
+		l.older.add(paneOf(e, l.older.width))
 	default:
 		i := len(l.Entries)
 		if i > 0 && less(e, l.Entries[i-1]) {
@@ -80,13 +92,13 @@ func paneEnd(t, width Millis) Millis {
 	return q * width
 }
 
-func (l *List) addPane(p Pane) {
-	i := sort.Search(len(l.Panes), func(i int) bool { return l.Panes[i].End >= p.End })
-	if i == len(l.Panes) || l.Panes[i].End != p.End {
-		l.Panes = slices.Insert(l.Panes, i, p)
+func (o *older) add(p Pane) {
+	i := sort.Search(len(o.panes), func(i int) bool { return o.panes[i].End >= p.End })
+	if i == len(o.panes) || o.panes[i].End != p.End {
+		o.panes = slices.Insert(o.panes, i, p)
 		return
 	}
-	q := &l.Panes[i]
+	q := &o.panes[i]
 	q.N += p.N
 	q.Sum = q.Sum.Plus(p.Sum)
 	q.Min, q.Max = min(q.Min, p.Min), max(q.Max, p.Max)
@@ -94,16 +106,16 @@ func (l *List) addPane(p Pane) {
 
 // coarsen turns the older half of the entries into panes.
 func (l *List) coarsen() {
-	if l.width == 0 {
-		l.width = PaneWidth(l.reach)
+	if l.older == nil {
+		l.older = &older{width: PaneWidth(l.reach)}
 	}
 	h := len(l.Entries) / 2
 	for h < len(l.Entries) && l.Entries[h].At == l.Entries[h-1].At {
 		h++
 	}
-	l.coarse = l.Entries[h-1].At
+	l.older.coarse = l.Entries[h-1].At
 	for _, e := range l.Entries[:h] {
-		l.addPane(paneOf(e, l.width))
+		l.older.add(paneOf(e, l.older.width))
 	}
 	l.Entries = slices.Delete(l.Entries, 0, h)
 }
@@ -114,22 +126,26 @@ func (l *List) Squeeze() bool {
 	switch {
 	case len(l.Entries) > 1:
 		l.coarsen()
-	case len(l.Panes) > 1:
-		l.width *= 2
-		old := l.Panes
-		l.Panes = nil
-		for _, p := range old {
-			p.End = paneEnd(p.End, l.width)
-			l.addPane(p)
-		}
+	case len(l.Panes()) > 1:
+		l.older.widen(2 * l.older.width)
 	default:
 		return false
 	}
 	return true
 }
 
+// widen makes the panes wider.
+func (o *older) widen(width Millis) {
+	old := o.panes
+	o.width, o.panes = width, nil
+	for _, p := range old {
+		p.End = paneEnd(p.End, width)
+		o.add(p)
+	}
+}
+
 // Coarse reports whether some of the list is panes.
-func (l *List) Coarse() bool { return len(l.Panes) > 0 }
+func (l *List) Coarse() bool { return l.older != nil }
 
 // Merge adds the entries of a disjoint list. For each shared event, one of two
 // equal entries at its time is dropped.
@@ -137,19 +153,13 @@ func (l *List) Merge(o Cell, shared []Shared) bool {
 	x := o.(*List)
 	l.reach = max(l.reach, x.reach)
 	l.prune(max(l.From, x.From))
-	if x.width > l.width {
-		l.width = x.width
-	}
 	left := make(map[Millis]int, len(shared))
 	for _, s := range shared {
 		left[s.At]++
 	}
-	exact := len(shared) == 0 || len(l.Panes)+len(x.Panes) == 0
-	if len(x.Panes) > 0 {
-		l.coarse = max(l.coarse, x.coarse)
-		for _, p := range x.Panes {
-			l.addPane(Pane{End: paneEnd(p.End, l.width), N: p.N, Sum: p.Sum, Min: p.Min, Max: p.Max})
-		}
+	exact := len(shared) == 0 || !l.Coarse() && !x.Coarse()
+	if x.older != nil {
+		l.mergeOlder(x.older)
 	}
 	mine := slices.Clone(l.Entries)
 	for _, e := range x.Entries {
@@ -163,6 +173,29 @@ func (l *List) Merge(o Cell, shared []Shared) bool {
 		l.insert(e)
 	}
 	return exact
+}
+
+// mergeOlder adds panes. Both sides take the greater width, and entries that lie
+// in the coarse part of the other side become panes.
+func (l *List) mergeOlder(x *older) {
+	if l.older == nil {
+		l.older = &older{coarse: x.coarse, width: x.width}
+	}
+	o := l.older
+	if x.width > o.width {
+		o.widen(x.width)
+	}
+	o.coarse = max(o.coarse, x.coarse)
+	for _, p := range x.panes {
+		p.End = paneEnd(p.End, o.width)
+		o.add(p)
+	}
+	n := 0
+	for n < len(l.Entries) && l.Entries[n].At <= o.coarse {
+		o.add(paneOf(l.Entries[n], o.width))
+		n++
+	}
+	l.Entries = slices.Delete(l.Entries, 0, n)
 }
 
 func compareEntries(a, b Entry) int {
@@ -190,151 +223,62 @@ func (l *List) prune(from Millis) {
 	if i > 0 {
 		l.Entries = slices.Delete(l.Entries, 0, i)
 	}
+	if l.older == nil {
+		return
+	}
 	i = 0
-	for i < len(l.Panes) && l.paneAt(i) <= from {
+	for i < len(l.older.panes) && l.older.at(i) <= from {
 		i++
 	}
-	if i > 0 {
-		l.Panes = slices.Delete(l.Panes, 0, i)
-	}
-	if len(l.Panes) == 0 {
-		l.width, l.coarse, l.Panes = 0, 0, nil
+	if l.older.panes = slices.Delete(l.older.panes, 0, i); len(l.older.panes) == 0 {
+		l.older = nil
 	}
 }
 
-// paneAt is the instant that pane i counts as: never later than an entry.
-func (l *List) paneAt(i int) Millis { return min(l.Panes[i].End, l.coarse) }
+// at is the instant that pane i counts as: never later than an entry.
+func (o *older) at(i int) Millis { return min(o.panes[i].End, o.coarse) }
 
-func (l *List) size() int { return len(l.Panes) + len(l.Entries) }
+func (l *List) size() int { return len(l.Panes()) + len(l.Entries) }
 
 func (l *List) at(i int) Millis {
-	if i < len(l.Panes) {
-		return l.paneAt(i)
+	if n := len(l.Panes()); i >= n {
+		return l.Entries[i-n].At
 	}
-	return l.Entries[i-len(l.Panes)].At
+	return l.older.at(i)
 }
 
 // pane returns element i as a pane.
 func (l *List) pane(i int) Pane {
-	if i < len(l.Panes) {
-		return l.Panes[i]
+	if i < len(l.Panes()) {
+		return l.older.panes[i]
 	}
-	e := l.Entries[i-len(l.Panes)]
+	e := l.Entries[i-len(l.Panes())]
 	return Pane{End: e.At, N: 1, Sum: Int128{}.Add(e.Num), Min: e.Num, Max: e.Num}
 }
 
 // span returns the elements with now - w < t <= now as [i, j).
 func (l *List) span(now, w Millis) (i, j int) {
+	if l.older == nil {
+		return spanOf(l.Entries, now, w)
+	}
 	j = l.size()
 	for j > 0 && l.at(j-1) > now {
 		j--
 	}
-	if len(l.Panes) > 0 {
-		return sort.Search(j, func(i int) bool { return l.at(i) > now-w }), j
+	return sort.Search(j, func(i int) bool { return l.at(i) > now-w }), j
+}
+
+// spanOf is span for entries alone. Mostly few have left the window: they were
+// dropped at the last event.
+func spanOf(l []Entry, now, w Millis) (i, j int) {
+	j = len(l)
+	for j > 0 && l[j-1].At > now {
+		j--
 	}
-	// Mostly what has left is few: it was cut off at the last event.
-	for i < j && l.Entries[i].At <= now-w {
+	for i < j && l[i].At <= now-w {
 		if i++; i == 8 {
-			return i + sort.Search(j-i, func(k int) bool { return l.Entries[i+k].At > now-w }), j
+			return i + sort.Search(j-i, func(k int) bool { return l[i+k].At > now-w }), j
 		}
 	}
 	return i, j
-}
-
-// Append appends reach, panes and entries; times as differences.
-func (l *List) Append(b []byte) []byte {
-	b = appendInstant(b, l.From)
-	b = binary.AppendUvarint(b, uint64(len(l.Panes)))
-	if len(l.Panes) > 0 {
-		b = binary.AppendUvarint(b, uint64(l.width))
-		b = binary.AppendVarint(b, int64(l.coarse))
-		for _, p := range l.Panes {
-			b = binary.AppendVarint(b, int64(p.End/l.width))
-			b = binary.AppendUvarint(b, p.N)
-			b = p.Sum.append(b)
-			b = binary.AppendVarint(b, p.Min)
-			b = binary.AppendVarint(b, p.Max)
-		}
-	}
-	valued := byte(0)
-	for _, e := range l.Entries {
-		if e.Num != 0 {
-			valued = 1
-		}
-	}
-	b = append(b, valued)
-	b = binary.AppendUvarint(b, uint64(len(l.Entries)))
-	var last Millis
-	for i, e := range l.Entries {
-		if i == 0 {
-			b = binary.AppendVarint(b, int64(e.At))
-		} else {
-			b = binary.AppendUvarint(b, uint64(e.At-last))
-		}
-		last = e.At
-		if valued == 1 {
-			b = binary.AppendVarint(b, e.Num)
-		}
-	}
-	return b
-}
-
-// maxWidth bounds a stored pane width: longer than any window.
-const maxWidth = Millis(1) << 45
-
-func (l *List) decode(r *Reader) {
-	l.From = r.instant()
-	if n := r.Count(6); n > 0 {
-		l.width = Millis(r.Uvarint())
-		if l.width <= 0 || l.width > maxWidth {
-			r.bad = true
-			return
-		}
-		l.coarse = r.Millis()
-		l.Panes = make([]Pane, n)
-		for i := range l.Panes {
-			l.Panes[i] = Pane{
-				End: r.Millis() * l.width, N: r.Uvarint(), Sum: r.int128(), Min: r.Varint(), Max: r.Varint(),
-			}
-			r.bad = r.bad || i > 0 && l.Panes[i].End <= l.Panes[i-1].End
-		}
-	}
-	valued := r.Byte()
-	n := r.Count(1 + int(valued&1))
-	r.bad = r.bad || valued > 1
-	if n > 0 {
-		l.Entries = make([]Entry, n)
-	}
-	var last Millis
-	for i := range l.Entries {
-		if i == 0 {
-			last = r.Millis()
-		} else {
-			last += Millis(r.Uvarint())
-		}
-		l.Entries[i].At = last
-		if valued == 1 {
-			l.Entries[i].Num = r.Varint()
-		}
-		r.bad = r.bad || i > 0 && less(l.Entries[i], l.Entries[i-1])
-	}
-}
-
-// appendInstant appends an instant that may be None, in one byte.
-func appendInstant(b []byte, t Millis) []byte {
-	if t == None {
-		return append(b, 0)
-	}
-	return binary.AppendVarint(append(b, 1), int64(t))
-}
-
-func (r *Reader) instant() Millis {
-	switch r.Byte() {
-	case 0:
-		return None
-	case 1:
-		return r.Millis()
-	}
-	r.bad = true
-	return 0
 }

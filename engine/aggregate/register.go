@@ -1,10 +1,6 @@
 package aggregate
 
-import (
-	"encoding/binary"
-
-	"github.com/segmill/segmill/engine/expr"
-)
+import "github.com/segmill/segmill/engine/expr"
 
 // Moment is the time of the earliest or latest event.
 type Moment struct {
@@ -34,40 +30,49 @@ func (c *Moment) Merge(o Cell, _ []Shared) bool {
 func (c *Moment) Prune(_, _ Millis) {}
 
 // Append appends the time; a moment that never came is no bytes at all.
-func (c *Moment) Append(b []byte) []byte {
+func (c *Moment) Append(b []byte, at Millis) []byte {
 	if !c.Set {
 		return b
 	}
-	return binary.AppendVarint(b, int64(c.At))
+	return appendTime(b, c.At, at)
 }
 
 func (c *Moment) decode(r *Reader) {
 	if len(r.b) > 0 {
-		c.Set, c.At = true, r.Millis()
+		c.Set, c.At = true, r.Time()
 	}
 }
 
 // Register is the value in the least or greatest event, by Stamp.
 type Register struct {
-	Set bool
 	Stamp
-	Value  expr.Value
+	Set    bool
 	latest bool
+	kind   expr.Kind // and the rest of the value, which is no list
+	n      int64
+	s      string
 }
 
-// Fold takes one event.
-func (c *Register) Fold(s *Sample) { c.take(&s.Stamp, s.Value) }
+// Value returns the value.
+func (c *Register) Value() expr.Value { return expr.Value{K: c.kind, N: c.n, S: c.s} }
 
-func (c *Register) take(s *Stamp, v expr.Value) {
-	if !c.Set || c.latest == (s.Compare(&c.Stamp) > 0) && s.Compare(&c.Stamp) != 0 {
-		c.Set, c.Stamp, c.Value = true, *s, v
+// Fold takes one event.
+func (c *Register) Fold(s *Sample) { c.take(&s.Stamp, &s.Value) }
+
+func (c *Register) take(s *Stamp, v *expr.Value) {
+	if c.Set {
+		if o := s.Compare(&c.Stamp); o == 0 || c.latest != (o > 0) {
+			return
+		}
 	}
+	c.Set, c.Stamp, c.kind, c.n, c.s = true, *s, v.K, v.N, v.S
 }
 
 // Merge keeps the lesser or greater of both.
 func (c *Register) Merge(o Cell, _ []Shared) bool {
 	if x := o.(*Register); x.Set {
-		c.take(&x.Stamp, x.Value)
+		v := x.Value()
+		c.take(&x.Stamp, &v)
 	}
 	return true
 }
@@ -79,11 +84,11 @@ func (c *Register) Prune(_, _ Millis) {}
 const unknownSource = "/unknown"
 
 // Append appends time, stream, source, id and value.
-func (c *Register) Append(b []byte) []byte {
+func (c *Register) Append(b []byte, at Millis) []byte {
 	if !c.Set {
 		return b
 	}
-	b = binary.AppendVarint(b, int64(c.At))
+	b = appendTime(b, c.At, at)
 	b = append(b, c.Stream)
 	src := c.Source
 	switch src {
@@ -94,7 +99,7 @@ func (c *Register) Append(b []byte) []byte {
 	}
 	b = appendString(b, src)
 	b = appendString(b, c.ID)
-	return AppendValue(b, c.Value)
+	return AppendValue(b, c.Value())
 }
 
 func (c *Register) decode(r *Reader) {
@@ -102,14 +107,27 @@ func (c *Register) decode(r *Reader) {
 		return
 	}
 	c.Set = true
-	c.At = r.Millis()
+	c.At = r.Time()
 	c.Stream = r.Byte()
-	switch c.Source = r.String(); c.Source {
+	// One string holds all texts.
+	all := string(r.b)
+	text := func() string {
+		n := len(r.Bytes())
+		end := len(all) - len(r.b)
+		return all[end-n : end]
+	}
+	switch c.Source = text(); c.Source {
 	case "":
 		c.Source = unknownSource
 	case "\x00":
 		c.Source = ""
 	}
-	c.ID = r.String()
-	c.Value = r.Value()
+	c.ID = text()
+	if len(r.b) > 0 && expr.Kind(r.b[0]) == expr.String {
+		c.kind = expr.Kind(r.Byte())
+		c.s = text()
+		return
+	}
+	v := r.Value()
+	c.kind, c.n = v.K, v.N
 }

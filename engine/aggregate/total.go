@@ -24,7 +24,7 @@ func (c *Count) Merge(o Cell, shared []Shared) bool {
 func (c *Count) Prune(_, _ Millis) {}
 
 // Append appends the count as a uvarint.
-func (c *Count) Append(b []byte) []byte { return binary.AppendUvarint(b, c.N) }
+func (c *Count) Append(b []byte, _ Millis) []byte { return binary.AppendUvarint(b, c.N) }
 
 func (c *Count) decode(r *Reader) { c.N = r.Uvarint() }
 
@@ -52,7 +52,7 @@ func (c *Sum) Merge(o Cell, shared []Shared) bool {
 func (c *Sum) Prune(_, _ Millis) {}
 
 // Append appends number and sum.
-func (c *Sum) Append(b []byte) []byte { return c.S.append(binary.AppendUvarint(b, c.N)) }
+func (c *Sum) Append(b []byte, _ Millis) []byte { return c.S.append(binary.AppendUvarint(b, c.N)) }
 
 func (c *Sum) decode(r *Reader) { c.N, c.S = r.Uvarint(), r.int128() }
 
@@ -84,7 +84,7 @@ func (c *Extreme) Merge(o Cell, _ []Shared) bool {
 func (c *Extreme) Prune(_, _ Millis) {}
 
 // Append appends the value; an extreme over nothing is no bytes at all.
-func (c *Extreme) Append(b []byte) []byte {
+func (c *Extreme) Append(b []byte, _ Millis) []byte {
 	if !c.Set {
 		return b
 	}

@@ -65,7 +65,7 @@ func SumValue(s Int128, k expr.Kind) expr.Value {
 // the field's values.
 func (l *List) Value(op Op, k expr.Kind, now, w Millis) expr.Value {
 	i, j := l.span(now, w)
-	if op == OpCount && i >= len(l.Panes) {
+	if op == OpCount && i >= len(l.Panes()) {
 		return expr.IntValue(int64(j - i))
 	}
 	t := l.total(i, j)
@@ -75,13 +75,13 @@ func (l *List) Value(op Op, k expr.Kind, now, w Millis) expr.Value {
 // total adds up elements i to j.
 func (l *List) total(i, j int) running {
 	var t running
-	for ; i < min(j, len(l.Panes)); i++ {
-		t.add(&l.Panes[i])
+	for ; i < min(j, len(l.Panes())); i++ {
+		t.add(&l.older.panes[i])
 	}
 	if i == j {
 		return t
 	}
-	rest := l.Entries[i-len(l.Panes) : j-len(l.Panes)]
+	rest := l.Entries[i-len(l.Panes()) : j-len(l.Panes())]
 	if t.n == 0 {
 		t.min, t.max = rest[0].Num, rest[0].Num
 	}
@@ -97,13 +97,13 @@ func (l *List) total(i, j int) running {
 // drop takes element i out of a total of which it is the oldest; min and max
 // become wrong.
 func (l *List) drop(t *running, i int) {
-	if i < len(l.Panes) {
-		t.n -= l.Panes[i].N
-		t.sum = t.sum.Minus(l.Panes[i].Sum)
+	if i < len(l.Panes()) {
+		t.n -= l.older.panes[i].N
+		t.sum = t.sum.Minus(l.older.panes[i].Sum)
 		return
 	}
 	t.n--
-	t.sum = t.sum.Minus(Int128{}.Add(l.Entries[i-len(l.Panes)].Num))
+	t.sum = t.sum.Minus(Int128{}.Add(l.Entries[i-len(l.Panes())].Num))
 }
 
 // Next returns the first instant after now at which, with no further event, the
@@ -115,7 +115,7 @@ func (l *List) Next(op Op, k expr.Kind, now, w Millis, r *Range) Millis {
 		return expr.Never
 	}
 	switch {
-	case op == OpCount && i >= len(l.Panes):
+	case op == OpCount && i >= len(l.Panes()):
 		return l.nextCount(i, j, w, r)
 	case op == OpMin || op == OpMax:
 		return l.nextExtreme(op, k, i, j, w, r)

@@ -1,0 +1,225 @@
+package engine
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/segmill/segmill/engine/aggregate"
+)
+
+// Decode reads a customer from its bytes. Summaries, memberships and memories
+// that no rule of this engine knows are kept if they were told, dropped if they
+// are facts.
+func (e *Engine) Decode(id string, b []byte) (*Customer, error) {
+	wake, err := WakeOf(b)
+	if err != nil {
+		return nil, err
+	}
+	c := &Customer{ID: id, wake: wake, stale: true}
+	r := aggregate.NewReader(b[headSize:], b[0])
+	v1 := b[0] == 1
+	c.instant = r.Millis()
+	r.Base(c.instant)
+	decodeMembers(&r, c, v1)
+	decodeMemory(&r, c)
+	c.events = r.Uvarint()
+	decodeSeen(&r, c, v1)
+	if err := e.decodeCells(&r, c, v1); err != nil {
+		return nil, fmt.Errorf("customer: %w", err)
+	}
+	if !r.Done() {
+		return nil, ErrFormat
+	}
+	return c, nil
+}
+
+func decodeMembers(r *aggregate.Reader, c *Customer, v1 bool) {
+	n := r.Count(5)
+	if n == 0 {
+		return
+	}
+	c.members = make([]membership, n)
+	last := c.instant
+	for i := range c.members {
+		m := &c.members[i]
+		m.key = r.Uint32()
+		seq := r.Uvarint()
+		m.seq = uint32(seq)
+		if m.in() {
+			if v1 {
+				last = 0
+			}
+			m.since = last - r.Millis()
+			if v1 {
+				m.since = -m.since
+			}
+			last = m.since
+		}
+		r.Check(seq <= math.MaxUint32 && (i == 0 || m.key > c.members[i-1].key))
+	}
+}
+
+func decodeMemory(r *aggregate.Reader, c *Customer) {
+	n := r.Count(6)
+	if n == 0 {
+		return
+	}
+	c.timed = &timed{memory: make([]Memory, n)}
+	for i := range c.timed.memory {
+		m := &c.timed.memory[i]
+		m.Key, m.Seq, m.Mark = r.Uint32(), r.Uvarint(), aggregate.None
+		f := r.Byte()
+		m.Was = f&flagWas != 0
+		if f&flagMark != 0 {
+			m.Mark = r.Time()
+		}
+		if f&flagPast != 0 {
+			m.Past = make([]Occurrence, r.Count(2))
+			for k := range m.Past {
+				m.Past[k] = Occurrence{Date: r.Value(), Years: r.Varint()}
+			}
+		}
+		r.Check(f < flagPast<<1 && (i == 0 || m.Key > c.timed.memory[i-1].Key))
+	}
+}
+
+func decodeSeen(r *aggregate.Reader, c *Customer, v1 bool) {
+	n := r.Count(9)
+	if n == 0 {
+		return
+	}
+	c.seen = make([]aggregate.Shared, n)
+	last := c.instant
+	if v1 {
+		last = 0
+	}
+	for i := range c.seen {
+		if d := r.Millis(); v1 {
+			last += d
+		} else {
+			last -= d
+		}
+		c.seen[i] = aggregate.Shared{At: last, Hash: r.Uint64()}
+	}
+	if !v1 {
+		slices.Reverse(c.seen)
+	}
+	r.Check(slices.IsSortedFunc(c.seen, compareShared))
+}
+
+func (e *Engine) decodeCells(r *aggregate.Reader, c *Customer, v1 bool) error {
+	var buf [64]aggregate.Entry
+	var ebuf [8]int
+	times, ends, total := buf[:0], ebuf[:0], uint64(0)
+	if !v1 {
+		total = r.Uvarint()
+		times, ends = readTimes(r, times, ends)
+	}
+	cells := r.Count(5)
+	if cells == 0 {
+		return nil
+	}
+	n := min(cells, len(e.keys))
+	c.cells = make([]cell, 0, n)
+	lists := entries{left: int(min(total, uint64(n*len(times))))}
+	if lists.left > 0 {
+		lists.slab = make([]aggregate.Entry, lists.left+spare*n)
+	}
+	for range cells {
+		key := r.Uint32()
+		sub := r.Sub()
+		i, ok := slices.BinarySearch(e.keys, key)
+		if !ok {
+			continue // of a rule that is gone: dropped when it is written again
+		}
+		cl := cell{summary: int32(i), next: Never}
+		var err error
+		switch f := e.p.Summaries[i].Family; {
+		case f != aggregate.FamList:
+			cl.other, err = aggregate.Read(f, &sub)
+		case v1:
+			err = cl.list.ReadV1(&sub)
+		default:
+			t, ok := timesOf(times, ends, sub.Uvarint())
+			if cl.list.Entries = lists.cut(t); !ok || len(cl.list.Entries) < len(t) {
+				return aggregate.ErrFormat
+			}
+			err = cl.list.ReadValues(&sub)
+		}
+		if err != nil {
+			return err
+		}
+		if len(c.cells) > 0 && cl.summary <= c.cells[len(c.cells)-1].summary {
+			return aggregate.ErrFormat
+		}
+		c.cells = append(c.cells, cl)
+	}
+	return nil
+}
+
+// readTimes reads the different times of lists, and where each ends.
+func readTimes(r *aggregate.Reader, times []aggregate.Entry, ends []int) ([]aggregate.Entry, []int) {
+	for {
+		n := r.Count(1)
+		if n == 0 {
+			return times, ends
+		}
+		from := len(times)
+		times = slices.Grow(times, n)[:from+n]
+		r.Times(times[from:])
+		ends = append(ends, len(times))
+	}
+}
+
+// timesOf returns times number i: 0 is none, and false one that there is not.
+func timesOf(times []aggregate.Entry, ends []int, i uint64) ([]aggregate.Entry, bool) {
+	switch {
+	case i == 0:
+		return nil, true
+	case i > uint64(len(ends)):
+		return nil, false
+	case i == 1:
+		return times[:ends[0]], true
+	}
+	return times[ends[i-2]:ends[i-1]], true
+}
+
+// entries hands out what lists keep their entries in.
+type entries struct {
+	slab []aggregate.Entry
+	left int // how many the lists may still have
+}
+
+// spare is how many entries a list can take before it is moved.
+const spare = 1
+
+// cut returns a copy of times, nil if there is no room.
+func (s *entries) cut(times []aggregate.Entry) []aggregate.Entry {
+	n := len(times)
+	if n == 0 || n > s.left {
+		return nil
+	}
+	l := s.slab[: n : n+spare]
+	copy(l, times)
+	s.slab, s.left = s.slab[n+spare:], s.left-n
+	return l
+}
+
+// refresh computes what is derived from facts and told: the next crossing of
+// every cell, when triggers are due, and the wake-up.
+func (e *Engine) refresh(x *exec) {
+	c := x.c
+	c.stale = false
+	e.newDues(c)
+	for i := range c.cells {
+		c.cells[i].next = e.next(c, &c.cells[i], c.instant)
+	}
+	dues := c.dues()
+	for i := range dues {
+		if dues[i] = e.due(x, i); dues[i] <= c.instant {
+			dues[i] = Never // was judged
+		}
+	}
+	e.schedule(c)
+}
