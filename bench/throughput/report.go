@@ -91,6 +91,7 @@ func (r *report) check() error {
 	var errs []error
 	for _, name := range r.Sides {
 		all := r.samples(name)
+		errs = append(errs, r.asRecorded(&all[0]))
 		for _, s := range all[1:] {
 			if s.Hash != all[0].Hash {
 				errs = append(errs, fmt.Errorf("%s: %s told other changes in round %d (%s) than in the first (%s)",
