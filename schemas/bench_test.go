@@ -151,11 +151,11 @@ func BenchmarkAppend(b *testing.B) {
 		b.Run([...]string{"avro", "json"}[f], func(b *testing.B) {
 			enc := encoderOf(b, f)
 			b.ReportAllocs()
-			var buf []byte
+			buf := make([]byte, 0, 5000*1000)
 			var o Output
-			var headers []Header // as many as a batch has
+			headers := make([]Header, 0, 5000*numHeaders) // as many as a batch has
 			for b.Loop() {
-				if len(headers) > 5000*numHeaders {
+				if len(headers) == cap(headers) {
 					headers, buf = headers[:0], buf[:0]
 				}
 				buf = enc.Append(buf, &o, &change, 1_700_000_000_001)
