@@ -213,7 +213,7 @@ func (e *Engine) refresh(x *exec) {
 	c.stale = false
 	e.newDues(c)
 	for i := range c.cells {
-		c.cells[i].next = e.next(c, &c.cells[i], c.instant)
+		c.cells[i].next = e.next(x, &c.cells[i])
 	}
 	dues := c.dues()
 	for i := range dues {

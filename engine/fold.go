@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"slices"
+
 	"github.com/segmill/segmill/engine/aggregate"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
@@ -9,8 +11,11 @@ import (
 // match is a fold that an event meets.
 type match struct {
 	*plan.Fold
-	cell *cell
-	neg  bool
+	cell  *cell
+	neg   bool
+	entry aggregate.Entry // of a list
+	exact bool            // the list was and is exact
+	in    bool            // the entry is in it
 }
 
 // before is an input that the fold may change; its value before is in
@@ -18,6 +23,8 @@ type match struct {
 type before struct {
 	input   int
 	trigger int // -1, or the anniversary whose date the input is
+	match   int // whose cell it is computed from; -1: another one
+	window  aggregate.Window
 }
 
 // sampleScratch is what is given to Cell.Fold.
@@ -39,23 +46,47 @@ func (e *Engine) fold(x *exec, ev *Event, base, now Millis) {
 	x.before = x.before[:0]
 	for i := range x.matched {
 		m := &x.matched[i]
-		x.remember(m)
+		m.cell.sum().Prune(base, e.p.Summaries[m.Summary].Reach)
+		x.remember(i)
 		zoned = zoned || m.Summary == e.p.ZoneSummary
 	}
 	if zoned {
 		for _, i := range e.p.ZoneInputs {
-			x.note(i, -1, x.c.find(e.p.Inputs[i].Summary))
+			x.note(i, -1, -1, x.c.find(e.p.Inputs[i].Summary))
 		}
 	}
-	e.foldMatched(x, ev, base)
+	e.foldMatched(x, ev)
 	x.at(base)
 	for i := range x.before {
 		if b := &x.before[i]; b.trigger < 0 {
-			e.p.Inputs[b.input].Index.Move(x.former[b.input].value, x.value(b.input), &x.sides, &x.pending)
+			e.p.Inputs[b.input].Index.Move(x.former[b.input].value, x.after(b), &x.sides, &x.pending)
 		}
 	}
-	e.rescheduleCells(x, zoned, base)
+	e.rescheduleCells(x, zoned)
 	e.rescheduleTriggers(x, zoned, base, now)
+}
+
+// windowed reports whether an input is computed from a window of the cell's list.
+func windowed(in *plan.InputPlan, cl *cell) bool {
+	return cl != nil && cl.other == nil && in.Kind == plan.InAggregate
+}
+
+// after returns the value of an input after the fold. A window of an exact list
+// follows the fold without being added up again.
+func (x *exec) after(b *before) expr.Value {
+	in := &x.e.p.Inputs[b.input]
+	if b.match < 0 || !windowed(in, x.matched[b.match].cell) {
+		return x.value(b.input)
+	}
+	switch m := &x.matched[b.match]; {
+	case !m.exact:
+		b.window = m.cell.list.Over(in.Op, x.now, in.Window)
+	case m.in:
+		b.window.Inserted(m.entry)
+	}
+	k := &x.values[b.input]
+	k.when, k.value = x.epoch, b.window.Value(in.Op, in.Stored)
+	return k.value
 }
 
 // place finds the cells that are folded into. New ones are added first: that
@@ -79,22 +110,33 @@ func (e *Engine) place(x *exec) {
 	}
 }
 
-// remember notes the values of the inputs over a summary.
-func (x *exec) remember(m *match) {
+// remember notes the values of the inputs over the summary of a match.
+func (x *exec) remember(match int) {
+	m := &x.matched[match]
 	s := &x.e.p.Summaries[m.Summary]
 	for _, i := range s.Read {
-		x.note(i, -1, m.cell)
+		x.note(i, -1, match, m.cell)
 	}
 	for _, t := range s.Triggers {
 		if tp := &x.e.p.Triggers[t]; tp.Kind == plan.Anniversary {
-			x.note(tp.Date, t, m.cell)
+			x.note(tp.Date, t, match, m.cell)
 		}
 	}
 }
 
-func (x *exec) note(input, trigger int, cl *cell) {
-	x.before = append(x.before, before{input, trigger})
-	x.former[input] = known{x.move, x.e.valueOf(x.c, &x.e.p.Inputs[input], cl, x.now)}
+func (x *exec) note(input, trigger, match int, cl *cell) {
+	in, k := &x.e.p.Inputs[input], &x.former[input]
+	n := len(x.before)
+	x.before = slices.Grow(x.before, 1)[:n+1]
+	b := &x.before[n]
+	b.input, b.trigger, b.match = input, trigger, match
+	k.when = x.move
+	if !windowed(in, cl) {
+		k.value = x.e.valueOf(x.c, in, cl, x.now)
+		return
+	}
+	b.window = cl.list.Over(in.Op, x.now, in.Window)
+	k.value = b.window.Value(in.Op, in.Stored)
 }
 
 // match finds the folds whose condition the event meets and whose field it has.
@@ -107,9 +149,13 @@ func (e *Engine) match(x *exec, ev *Event) {
 		x.test(sp, c)
 	}
 	for i := range sp.Equal {
-		if d := &sp.Equal[i]; d.Slot < len(ev.Fields) {
+		if d := &sp.Equal[i]; d.Slot < len(ev.Fields) && ev.Fields[d.Slot].K == expr.String {
 			for _, c := range d.Conds[ev.Fields[d.Slot].S] {
-				x.test(sp, c)
+				if c.Sure {
+					x.matchAll(sp, sp.ByCond[c.Cond])
+				} else {
+					x.test(sp, c.Cond)
+				}
 			}
 		}
 	}
@@ -137,7 +183,7 @@ func (x *exec) matchAll(sp *plan.StreamPlan, folds []plan.Fold) {
 }
 
 // foldMatched gives the event to the summaries in x.matched.
-func (e *Engine) foldMatched(x *exec, ev *Event, base Millis) {
+func (e *Engine) foldMatched(x *exec, ev *Event) {
 	s := &x.sample
 	s.Stamp = aggregate.Stamp{At: ev.At, ID: ev.ID, Source: ev.Source, Stream: uint8(ev.Stream)}
 	for i := range x.matched {
@@ -157,17 +203,17 @@ func (e *Engine) foldMatched(x *exec, ev *Event, base Millis) {
 		case m.neg:
 			s.Num = -s.Num
 		}
-		reach := e.p.Summaries[m.Summary].Reach
 		if m.cell.other == nil {
 			l := &m.cell.list
-			l.Prune(base, reach)
 			was := l.Coarse()
-			if l.Fold(&s.Sample); !was && l.Coarse() {
+			m.entry = aggregate.Entry{At: ev.At, Num: s.Num}
+			m.in = l.Insert(m.entry)
+			m.exact = !was && !l.Coarse()
+			if !was && !m.exact {
 				x.out.Stats.Coarsened++
 			}
 			continue
 		}
-		m.cell.other.Prune(base, reach)
 		d, ok := m.cell.other.(*aggregate.Distinct)
 		was := ok && d.Coarse()
 		if m.cell.other.Fold(&s.Sample); ok && !was && d.Coarse() {
@@ -219,17 +265,31 @@ func (x *exec) lines(ev *Event) {
 
 // rescheduleCells computes the next crossing of the cells that the fold changed,
 // and after a change of zone of those whose years depend on it.
-func (e *Engine) rescheduleCells(x *exec, zoned bool, base Millis) {
+func (e *Engine) rescheduleCells(x *exec, zoned bool) {
 	for i := range x.matched {
-		m := &x.matched[i]
-		m.cell.next = e.next(x.c, m.cell, base)
+		x.matched[i].cell.next = Never
+	}
+	for i := range x.before {
+		b := &x.before[i]
+		in := &e.p.Inputs[b.input]
+		if b.match < 0 || b.trigger >= 0 || !in.Timed() {
+			continue
+		}
+		cl, at := x.matched[b.match].cell, Never
+		if windowed(in, cl) {
+			r := in.Index.Around(x.values[b.input].value)
+			at = cl.list.NextOf(&b.window, in.Op, in.Stored, &r)
+		} else {
+			at = e.nextOf(x, cl, b.input)
+		}
+		cl.next = min(cl.next, at)
 	}
 	if !zoned {
 		return
 	}
 	for _, i := range e.p.ZoneInputs {
 		if c := x.c.find(e.p.Inputs[i].Summary); c != nil {
-			c.next = e.next(x.c, c, base)
+			c.next = e.next(x, c)
 		}
 	}
 }

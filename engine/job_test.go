@@ -143,3 +143,97 @@ func BenchmarkJob(b *testing.B) {
 		}
 	})
 }
+
+// jobState returns customers of the job who have what a month leaves of them.
+func jobState(t *testing.T, rules string) (*engine.Engine, *job, []*engine.Customer, *engine.Output) {
+	t.Helper()
+	const people = 500
+	e := testEngine(t, rules)
+	j := newJob(e, people)
+	customers, out := make([]*engine.Customer, people), &engine.Output{}
+	j.run(e, customers, out, 40*people)
+	return e, j, customers, out
+}
+
+// Folding allocates nothing but room for customers that grow, and pieces of which
+// the evidence of many effects is cut.
+func TestApplyAllocatesNothing(t *testing.T) {
+	const events = 1000
+	for name, c := range map[string]struct {
+		rules string
+		most  float64
+	}{
+		"job":            {jobRules(), events / 10},
+		"10000 alike":    {ruleSet(10_000, alike), events / 5},
+		"10000 distinct": {ruleSet(10_000, distinct), events / 5},
+		"no effects":     {ruleSet(1, func(int) string { return "count(purchase, days(30)) > 1000" }), events / 50},
+	} {
+		e, j, customers, out := jobState(t, c.rules)
+		if n := testing.AllocsPerRun(10, func() { j.run(e, customers, out, events) }); n > c.most {
+			t.Errorf("%s: %v allocations for %d events, more than %v", name, n, events, c.most)
+		}
+	}
+}
+
+// What an event costs does not depend on how many rules there are, if as much
+// changes.
+func TestEvaluatedFollowsTheChanges(t *testing.T) {
+	for name, when := range map[string]func(int) string{"distinct": distinct, "alike": alike} {
+		e, j, customers, out := jobState(t, ruleSet(10_000, when))
+		evaluated, effects := 0, 0
+		for range 1000 {
+			i := j.next()
+			out.Reset()
+			e.Apply(customers[i], &j.ev, j.ev.At-2000, out)
+			evaluated += out.Stats.Evaluated
+			effects += len(out.Effects)
+		}
+		if effects == 0 || evaluated > 2*effects {
+			t.Errorf("%s: %d units evaluated for %d changes", name, evaluated, effects)
+		}
+	}
+}
+
+// Writing a customer allocates nothing, reading it a few pieces; its bytes are
+// few.
+func TestCustomerIsSmall(t *testing.T) {
+	e, j, customers, _ := jobState(t, jobRules())
+	var buf []byte
+	sum := 0
+	for i, c := range customers {
+		if n := testing.AllocsPerRun(1, func() { buf = e.Append(buf[:0], c) }); n > 0 && i > 0 {
+			t.Fatalf("writing a customer takes %v allocations", n)
+		}
+		sum += len(buf)
+		n := testing.AllocsPerRun(1, func() {
+			if _, err := e.Decode(j.ids[i], buf); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if n > 7 {
+			t.Fatalf("reading a customer takes %v allocations", n)
+		}
+	}
+	if mean := sum / len(customers); mean > 185 {
+		t.Errorf("a customer has %d bytes", mean)
+	}
+}
+
+// A customer with a number and a sum over 30 days, bought on 5 days, with the last
+// purchase and ten memberships, has at most 200 bytes.
+func TestBytesOfACustomer(t *testing.T) {
+	e := testEngine(t, ruleSet(10, func(i int) string {
+		return fmt.Sprintf("count(purchase, days(30)) > %d || sum(purchase.revenue, days(30)) > 10 || since_last(purchase) < days(%d)", i%4, 50+i)
+	}))
+	j := newJob(e, 1)
+	c := e.NewCustomer("c")
+	var out engine.Output
+	for range 5 {
+		j.next()
+		j.ev.At += 86_400_000
+		e.Apply(c, &j.ev, j.ev.At, &out)
+	}
+	if n, m := len(e.Append(nil, c)), len(e.Memberships(c)); n > 200 || m != 10 {
+		t.Errorf("%d bytes, %d memberships", n, m)
+	}
+}

@@ -61,7 +61,7 @@ func (e *Engine) retell(x *exec, now Millis, cause Cause, silent bool) {
 	x.at(now)
 	c.instant = now
 	for i := range c.cells {
-		c.cells[i].next = e.next(c, &c.cells[i], now)
+		c.cells[i].next = e.next(x, &c.cells[i])
 	}
 	x.late = x.late[:0]
 	for u := range e.p.Units {
@@ -93,7 +93,11 @@ func (e *Engine) FoldFacts(c *Customer, ev *Event, out *Output) bool {
 	c.instant = max(c.instant, ev.At)
 	e.match(x, ev)
 	e.place(x)
-	e.foldMatched(x, ev, c.instant)
+	for i := range x.matched {
+		m := &x.matched[i]
+		m.cell.sum().Prune(c.instant, e.p.Summaries[m.Summary].Reach)
+	}
+	e.foldMatched(x, ev)
 	e.remember(c, aggregate.Shared{At: ev.At, Hash: hash}, c.instant)
 	c.events++
 	return true

@@ -195,16 +195,14 @@ func (x *exec) room(n int) int {
 
 // textOf returns v as text.
 func (x *exec) textOf(v expr.Value) string {
-	var buf [32]byte
-	switch v.K {
-	case expr.Int, expr.Double, expr.Decimal:
-	default:
-		return v.String()
+	if v.K == expr.String {
+		return v.S
 	}
-	b := v.AppendNumber(buf[:0])
+	var buf [64]byte
+	b := v.AppendText(buf[:0])
 	if x.text.Cap()-x.text.Len() < len(b) {
 		x.text = strings.Builder{}
-		x.text.Grow(textPiece)
+		x.text.Grow(max(len(b), textPiece))
 	}
 	n := x.text.Len()
 	x.text.Write(b)

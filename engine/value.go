@@ -111,36 +111,36 @@ func (e *Engine) zoneOf(c *Customer) *time.Location {
 	return e.zone
 }
 
-// next returns the first instant after at when an input computed from cl
-// crosses a threshold by time alone.
-func (e *Engine) next(c *Customer, cl *cell, at Millis) Millis {
+// next returns the first instant after that of x at which an input computed from
+// cl crosses a threshold by time alone.
+func (e *Engine) next(x *exec, cl *cell) Millis {
 	wake := Never
 	for _, i := range e.p.Summaries[cl.summary].Timed {
-		wake = min(wake, e.nextOf(c, cl, &e.p.Inputs[i], at))
+		wake = min(wake, e.nextOf(x, cl, i))
 	}
 	return wake
 }
 
-func (e *Engine) nextOf(c *Customer, cl *cell, in *plan.InputPlan, at Millis) Millis {
-	cur := e.valueOf(c, in, cl, at)
+func (e *Engine) nextOf(x *exec, cl *cell, i int) Millis {
+	in, cur := &e.p.Inputs[i], x.value(i)
 	switch in.Kind {
 	case plan.InSince:
 		if !cur.Present() {
 			return Never
 		}
-		return nextSince(&in.Index, at-Millis(cur.N), cur)
+		return nextSince(&in.Index, x.now-Millis(cur.N), cur)
 	case plan.InYears:
 		if !cur.Present() {
 			return Never
 		}
-		return e.nextYears(c, in, cur)
+		return e.nextYears(x.c, in, cur)
 	}
 	r := in.Index.Around(cur)
 	if cl.other == nil {
-		return cl.list.Next(in.Op, in.Stored, at, in.Window, &r)
+		return cl.list.Next(in.Op, in.Stored, x.now, in.Window, &r)
 	}
 	if s, ok := cl.other.(*aggregate.Distinct); ok {
-		return s.Next(at, in.Window, &r)
+		return s.Next(x.now, in.Window, &r)
 	}
 	return Never
 }
@@ -201,5 +201,5 @@ func (e *Engine) expire(x *exec, cl *cell) {
 			in.Index.Touch(a, b, &x.touched)
 		}
 	}
-	cl.next = e.next(x.c, cl, x.now)
+	cl.next = e.next(x, cl)
 }

@@ -57,11 +57,13 @@ func (l *List) Panes() []Pane {
 }
 
 // Fold inserts one event.
-func (l *List) Fold(s *Sample) { l.insert(Entry{At: s.At, Num: s.Num}) }
+func (l *List) Fold(s *Sample) { l.Insert(Entry{At: s.At, Num: s.Num}) }
 
-func (l *List) insert(e Entry) {
+// Insert inserts one event. It returns false if it is older than the reach.
+func (l *List) Insert(e Entry) bool {
 	switch {
 	case e.At <= l.From:
+		return false
 	case l.older != nil && e.At <= l.older.coarse:
 		l.older.add(paneOf(e, l.older.width))
 	default:
@@ -74,6 +76,7 @@ func (l *List) insert(e Entry) {
 			l.coarsen()
 		}
 	}
+	return true
 }
 
 func less(a, b Entry) bool { return a.At < b.At || a.At == b.At && a.Num < b.Num }
@@ -170,7 +173,7 @@ func (l *List) Merge(o Cell, shared []Shared) bool {
 				continue
 			}
 		}
-		l.insert(e)
+		l.Insert(e)
 	}
 	return exact
 }

@@ -48,6 +48,22 @@ func (r *Range) Has(v expr.Value) bool {
 // Endless reports whether a number that only falls never leaves the range.
 func (r *Range) Endless() bool { return !r.Only && r.Lo == Lowest }
 
+// lastBelow returns the greatest scaled integer that as a double, divided by
+// scale, lies below the range. ok is false if there is no saying so with doubles.
+func (r *Range) lastBelow(scale float64) (n int64, ok bool) {
+	f := math.Floor(r.Lo.At * scale)
+	if r.Only || !(math.Abs(f) < 1<<52) {
+		return 0, false
+	}
+	for r.Lo.Passed(f / scale) {
+		f--
+	}
+	for !r.Lo.Passed((f + 1) / scale) {
+		f++
+	}
+	return int64(f), true
+}
+
 // Below returns the greatest number below n, which is in the range, that is not;
 // -1 if that would be negative.
 func (r *Range) Below(n int) int {

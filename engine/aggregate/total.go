@@ -123,9 +123,12 @@ func (x Int128) Neg() Int128 {
 // Minus returns x - y.
 func (x Int128) Minus(y Int128) Int128 { return x.Plus(y.Neg()) }
 
+// small reports whether x fits 64 bits.
+func (x Int128) small() bool { return x.hi == int64(x.lo)>>63 }
+
 // Float returns x / scale: x is rounded to a double, then divided.
 func (x Int128) Float(scale float64) float64 {
-	if x.hi == int64(x.lo)>>63 {
+	if x.small() {
 		return float64(int64(x.lo)) / scale
 	}
 	n := new(big.Int).Lsh(big.NewInt(x.hi), 64)

@@ -55,21 +55,54 @@ func SumValue(s Int128, k expr.Kind) expr.Value {
 	if k != expr.Int {
 		return expr.DoubleValue(s.Float(Scale(k)))
 	}
-	if s.hi != int64(s.lo)>>63 {
+	if !s.small() {
 		return expr.Value{}
 	}
 	return expr.IntValue(int64(s.lo))
 }
 
+// Window is what a window of a list holds at some instant: the elements i to j.
+type Window struct {
+	now, w Millis
+	i, j   int
+	total  running
+	bare   bool // only counted: total is empty
+}
+
+// Over returns the window of length w at now, as op needs it.
+func (l *List) Over(op Op, now, w Millis) Window {
+	i, j := l.span(now, w)
+	v := Window{now: now, w: w, i: i, j: j, bare: op == OpCount && l.older == nil}
+	if !v.bare {
+		v.total = l.total(i, j)
+	}
+	return v
+}
+
+// Value returns op over the window; k is the kind of the field's values.
+func (v *Window) Value(op Op, k expr.Kind) expr.Value {
+	if v.bare {
+		return expr.IntValue(int64(v.j - v.i))
+	}
+	return v.total.value(op, k)
+}
+
+// Inserted follows the window over the insertion of an entry, not later than now,
+// into a list that is exact before and after.
+func (v *Window) Inserted(e Entry) {
+	v.j++
+	if e.At <= v.now-v.w {
+		v.i++
+	} else if !v.bare {
+		v.total.add(&Pane{N: 1, Sum: Int128{}.Add(e.Num), Min: e.Num, Max: e.Num})
+	}
+}
+
 // Value returns op over the events with now - w < t <= now; k is the kind of
 // the field's values.
 func (l *List) Value(op Op, k expr.Kind, now, w Millis) expr.Value {
-	i, j := l.span(now, w)
-	if op == OpCount && i >= len(l.Panes()) {
-		return expr.IntValue(int64(j - i))
-	}
-	t := l.total(i, j)
-	return t.value(op, k)
+	v := l.Over(op, now, w)
+	return v.Value(op, k)
 }
 
 // total adds up elements i to j.
@@ -110,25 +143,46 @@ func (l *List) drop(t *running, i int) {
 // value over window w leaves r, which holds the value now; Never if that does not
 // come.
 func (l *List) Next(op Op, k expr.Kind, now, w Millis, r *Range) Millis {
-	i, j := l.span(now, w)
+	v := l.Over(op, now, w)
+	return l.NextOf(&v, op, k, r)
+}
+
+// NextOf is Next for a window that is at hand.
+func (l *List) NextOf(v *Window, op Op, k expr.Kind, r *Range) Millis {
+	i, j, w := v.i, v.j, v.w
 	if i == j {
 		return expr.Never
 	}
 	switch {
-	case op == OpCount && i >= len(l.Panes()):
+	case v.bare:
 		return l.nextCount(i, j, w, r)
 	case op == OpMin || op == OpMax:
 		return l.nextExtreme(op, k, i, j, w, r)
 	}
-	t := l.total(i, j)
+	t := v.total
 	stride := 1
 	if (op == OpSum || op == OpCount) && t.min >= 0 {
 		if r.Endless() {
 			return expr.Never
 		}
+		if op == OpSum && l.older == nil {
+			if last, ok := r.lastBelow(Scale(k)); ok && t.sum.small() {
+				return l.nextSum(int64(t.sum.lo), last, i, j, w)
+			}
+		}
 		stride = monotoneStride
 	}
 	return l.nextTotal(&t, op, k, i, j, w, stride, r)
+}
+
+// nextSum takes the entries out of a sum that only falls until it is last or less.
+func (l *List) nextSum(sum, last int64, i, j int, w Millis) Millis {
+	for ; i < j; i++ {
+		if sum -= l.Entries[i].Num; sum <= last {
+			return l.Entries[i].At + w
+		}
+	}
+	return expr.Never
 }
 
 // monotoneStride is how many elements are taken out of a total that only falls

@@ -2,6 +2,8 @@ package expr
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -210,9 +212,26 @@ func (c *Compiler) fold(f *Fold) (Fn, error) {
 	}, nil
 }
 
+// fewStrings are found faster one by one than by their hash.
+const fewStrings = 6
+
 func compileIn(n *Node, args []Fn) Fn {
 	x := args[0]
-	if set := constantStrings(n.Args[1]); set != nil {
+	if set := constantStrings(n.Args[1]); len(set) > 0 && len(set) <= fewStrings {
+		few := slices.Collect(maps.Keys(set))
+		return func(e *Env) Value {
+			v := x(e)
+			if v.K != String {
+				return Value{}
+			}
+			for _, s := range few {
+				if s == v.S {
+					return Value{K: Bool, N: 1}
+				}
+			}
+			return Value{K: Bool}
+		}
+	} else if set != nil {
 		return func(e *Env) Value {
 			v := x(e)
 			if v.K != String {

@@ -6,7 +6,6 @@ package expr
 import (
 	"math"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -21,7 +20,9 @@ const Never Millis = math.MaxInt64
 func (m Millis) Time() time.Time { return time.UnixMilli(int64(m)).UTC() }
 
 // String returns the instant in RFC 3339 with milliseconds, UTC.
-func (m Millis) String() string { return m.Time().Format("2006-01-02T15:04:05.000Z07:00") }
+func (m Millis) String() string { return m.Time().Format(timeFormat) }
+
+const timeFormat = "2006-01-02T15:04:05.000Z07:00"
 
 // MillisOf returns t cut down to milliseconds.
 func MillisOf(t time.Time) Millis { return Millis(t.UnixMilli()) }
@@ -134,41 +135,45 @@ func (v Value) String() string {
 		return strconv.FormatBool(v.N != 0)
 	case Int:
 		return strconv.FormatInt(v.N, 10)
-	case Double, Decimal:
-		return string(v.AppendNumber(nil))
 	case String:
 		return v.S
-	case Time:
-		return Millis(v.N).String()
-	case Duration:
-		return FormatDuration(Millis(v.N))
-	case Date:
-		return time.Unix(v.N*86_400, 0).UTC().Format(time.DateOnly)
 	}
-	var b strings.Builder
-	b.WriteByte('[')
-	for i, e := range v.L {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(e.String())
-	}
-	b.WriteByte(']')
-	return b.String()
+	return string(v.AppendText(nil))
 }
 
-// AppendNumber appends an Int, Double or Decimal as String gives it.
-func (v Value) AppendNumber(b []byte) []byte {
+// AppendText appends what String returns.
+func (v Value) AppendText(b []byte) []byte {
 	switch v.K {
+	case Absent:
+		return b
+	case Bool:
+		return strconv.AppendBool(b, v.N != 0)
 	case Int:
 		return strconv.AppendInt(b, v.N, 10)
+	case Double:
+		if f := math.Abs(v.Float()); f >= 1e-6 && f < 1e15 || f == 0 {
+			return strconv.AppendFloat(b, v.Float(), 'f', -1, 64)
+		}
+		return strconv.AppendFloat(b, v.Float(), 'g', -1, 64)
 	case Decimal:
 		return appendDecimal(b, v.N)
+	case String:
+		return append(b, v.S...)
+	case Time:
+		return Millis(v.N).Time().AppendFormat(b, timeFormat)
+	case Duration:
+		return appendDuration(b, Millis(v.N))
+	case Date:
+		return time.Unix(v.N*86_400, 0).UTC().AppendFormat(b, time.DateOnly)
 	}
-	if f := math.Abs(v.Float()); f >= 1e-6 && f < 1e15 || f == 0 {
-		return strconv.AppendFloat(b, v.Float(), 'f', -1, 64)
+	b = append(b, '[')
+	for i, e := range v.L {
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = e.AppendText(b)
 	}
-	return strconv.AppendFloat(b, v.Float(), 'g', -1, 64)
+	return append(b, ']')
 }
 
 // FormatDecimal returns n / 10^4 as text with no trailing zeros after the
@@ -192,13 +197,14 @@ func appendDecimal(b []byte, n int64) []byte {
 
 // FormatDuration returns a length of time in the largest units that give it
 // exactly, as "45d" or "1d12h30m" or "1.5s".
-func FormatDuration(d Millis) string {
+func FormatDuration(d Millis) string { return string(appendDuration(nil, d)) }
+
+func appendDuration(b []byte, d Millis) []byte {
 	if d == 0 {
-		return "0s"
+		return append(b, "0s"...)
 	}
-	var b strings.Builder
 	if d < 0 {
-		b.WriteByte('-')
+		b = append(b, '-')
 		if d == math.MinInt64 {
 			d++
 		}
@@ -206,17 +212,15 @@ func FormatDuration(d Millis) string {
 	}
 	for _, u := range [...]struct {
 		n    Millis
-		name string
-	}{{86_400_000, "d"}, {3_600_000, "h"}, {60_000, "m"}} {
+		name byte
+	}{{86_400_000, 'd'}, {3_600_000, 'h'}, {60_000, 'm'}} {
 		if d >= u.n {
-			b.WriteString(strconv.FormatInt(int64(d/u.n), 10))
-			b.WriteString(u.name)
+			b = append(strconv.AppendInt(b, int64(d/u.n), 10), u.name)
 			d %= u.n
 		}
 	}
 	if d > 0 {
-		b.WriteString(strconv.FormatFloat(float64(d)/1000, 'f', -1, 64))
-		b.WriteByte('s')
+		b = append(strconv.AppendFloat(b, float64(d)/1000, 'f', -1, 64), 's')
 	}
-	return b.String()
+	return b
 }

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/segmill/segmill/engine/aggregate"
 	"github.com/segmill/segmill/engine/expr"
@@ -219,29 +220,30 @@ func (c *compiler) dispatch() {
 			if len(sp.ByCond[i]) == 0 {
 				continue // only a Negate
 			}
-			slot, v, ok := needsEqual(n, &sp.Layout)
+			slot, texts, ok := needsEqual(n, &sp.Layout)
 			if !ok {
 				sp.Always = append(sp.Always, i)
 				continue
 			}
-			d := -1
-			for k := range sp.Equal {
-				if sp.Equal[k].Slot == slot {
-					d = k
-				}
-			}
+			d := slices.IndexFunc(sp.Equal, func(d Dispatch) bool { return d.Slot == slot })
 			if d < 0 {
 				d = len(sp.Equal)
-				sp.Equal = append(sp.Equal, Dispatch{Slot: slot, Conds: map[string][]int{}})
+				sp.Equal = append(sp.Equal, Dispatch{Slot: slot, Conds: map[string][]Found{}})
 			}
-			sp.Equal[d].Conds[v] = append(sp.Equal[d].Conds[v], i)
+			for _, v := range texts {
+				f := Found{i, n.Op == expr.OpEq || n.Op == expr.OpIn}
+				if conds := sp.Equal[d].Conds; !slices.Contains(conds[v.S], f) {
+					conds[v.S] = append(conds[v.S], f)
+				}
+			}
 		}
 		sp.nodes = nil
 	}
 }
 
-// needsEqual finds a conjunct `field == "text"` of a condition.
-func needsEqual(n *expr.Node, l *Layout) (slot int, v string, ok bool) {
+// needsEqual finds a conjunct `field == "text"` or `field in ["text", ...]` of a
+// condition.
+func needsEqual(n *expr.Node, l *Layout) (slot int, texts []expr.Value, ok bool) {
 	switch n.Op {
 	case expr.OpEq:
 		a, b := n.Args[0], n.Args[1]
@@ -249,14 +251,19 @@ func needsEqual(n *expr.Node, l *Layout) (slot int, v string, ok bool) {
 			a, b = b, a
 		}
 		if a.Op == expr.OpField && b.Op == expr.OpConst && b.Const.K == expr.String {
-			return l.Slot(a.Path), b.Const.S, true
+			return l.Slot(a.Path), []expr.Value{b.Const}, true
+		}
+	case expr.OpIn:
+		list, ok := constantList(n.Args[1])
+		if a := n.Args[0]; ok && a.Op == expr.OpField && len(list.L) > 0 && allTexts(list.L) {
+			return l.Slot(a.Path), list.L, true
 		}
 	case expr.OpAnd:
 		for _, a := range n.Args {
-			if slot, v, ok = needsEqual(a, l); ok {
-				return slot, v, true
+			if slot, texts, ok = needsEqual(a, l); ok {
+				return slot, texts, true
 			}
 		}
 	}
-	return 0, "", false
+	return 0, nil, false
 }

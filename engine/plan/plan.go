@@ -68,10 +68,16 @@ type StreamPlan struct {
 	nodes  []*expr.Node // while compiling
 }
 
-// Dispatch finds the conditions that need a field to equal a constant.
+// Dispatch finds the conditions that need a field to equal one of some texts.
 type Dispatch struct {
 	Slot  int
-	Conds map[string][]int
+	Conds map[string][]Found
+}
+
+// Found is a condition that may hold of an event.
+type Found struct {
+	Cond int
+	Sure bool // it holds
 }
 
 // Fold gives an event to one summary.
