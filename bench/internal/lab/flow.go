@@ -208,7 +208,7 @@ func (f *Flow) FirstAfter(at time.Time) (first time.Time) {
 	return first
 }
 
-// Gaps returns the longest time between two changes of each partition in a stretch of
+// Gaps returns the longest time without a change of each partition in a stretch of
 // time, in ms. It is for after Stop.
 func (f *Flow) Gaps(from, to time.Time) (gaps [side.Partitions]float64) {
 	for p, arrivals := range f.read {
@@ -219,6 +219,7 @@ func (f *Flow) Gaps(from, to time.Time) (gaps [side.Partitions]float64) {
 				last = at
 			}
 		}
+		gaps[p] = max(gaps[p], float64(to.Sub(last).Microseconds())/1000)
 	}
 	return gaps
 }
