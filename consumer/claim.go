@@ -248,7 +248,7 @@ func (r *replay) undo(ctx context.Context) error {
 	}
 	r.close()
 	r.cl, r.rest, r.coming, r.next = nil, nil, nil, max(r.first, r.last)
-	return r.store.Load(slices.Values(changes))
+	return r.store.Load(changes)
 }
 
 // writeClaim writes the claim of a session without transactions.

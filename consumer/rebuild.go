@@ -237,7 +237,7 @@ func (s *session) spill(scratch *state.Task) error {
 	s.changes(&ignored)
 	limit := s.t.o.cacheShare()
 	s.customers.committed(limit)
-	if err := scratch.Load(s.customers.changes()); err != nil {
+	if err := scratch.Fill(s.customers.changes()); err != nil {
 		return err
 	}
 	s.customers.stored()

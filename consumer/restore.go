@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,7 +16,7 @@ import (
 // restoreChunk and restoreBytes are how many changelog records are written to the
 // store at a time, about; a transaction is never divided.
 const (
-	restoreChunk = 10_000
+	restoreChunk = 40_000
 	restoreBytes = 8 << 20
 )
 
@@ -296,7 +295,7 @@ func (r *replay) take(key string, rec *kgo.Record, by stamp) error {
 func (r *replay) flush() error {
 	r.bytes = 0
 	if !r.tail {
-		err := r.store.Load(slices.Values(r.pending))
+		err := r.store.Load(r.pending)
 		clear(r.pending) // lets the values go
 		r.pending, r.upTo = r.pending[:0], 0
 		return err

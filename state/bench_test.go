@@ -3,7 +3,6 @@ package state
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"testing"
 )
 
@@ -26,7 +25,7 @@ func BenchmarkLoad(b *testing.B) {
 		for _, i := range order {
 			v := bytesOf(Millis(i), fmt.Sprintf("%0192d", i))
 			if changes = append(changes, Change{Customer: fmt.Sprintf("customer-%07d", i), Value: v}); len(changes) == cap(changes) {
-				if err := task.Load(slices.Values(changes)); err != nil {
+				if err := task.Load(changes); err != nil {
 					b.Fatal(err)
 				}
 				changes = changes[:0]

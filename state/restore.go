@@ -1,9 +1,11 @@
 package state
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"iter"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -16,17 +18,11 @@ const indexBatch = 10_000
 // returns d without what the customers had and with what they have now. Of
 // several changes of one customer the last one counts.
 func (t *Task) Replay(changes []Change, meta *Meta, d Digest) (Digest, error) {
-	last := make(map[string]int, len(changes))
-	for i := range changes {
-		last[changes[i].Customer] = i
-	}
-	kept := make([]Change, 0, len(last))
+	kept := newest(changes)
 	var old, buf []byte
 	var h Digest
-	for i, c := range changes {
-		if last[c.Customer] != i {
-			continue
-		}
+	for i := range kept {
+		c := &kept[i]
 		var ok bool
 		var err error
 		if old, ok, err = t.Customer(old[:0], c.Customer); err != nil {
@@ -47,14 +43,31 @@ func (t *Task) Replay(changes []Change, meta *Meta, d Digest) (Digest, error) {
 			h, buf = DigestOf(c.Customer, c.Value, buf)
 			d = d.Add(h)
 		}
-		kept = append(kept, c)
 	}
 	return d, t.Apply(kept, meta)
 }
 
-// Load writes changes blindly: no due index, no meta. It is the fast way to fill
-// an empty task; Index must follow.
-func (t *Task) Load(changes iter.Seq[Change]) error {
+// newest returns the last change of each customer, in order of the ids.
+func newest(changes []Change) []Change {
+	sorted := slices.Clone(changes)
+	slices.SortStableFunc(sorted, func(a, b Change) int { return cmp.Compare(a.Customer, b.Customer) })
+	kept := sorted[:0]
+	for i, c := range sorted {
+		if i+1 == len(sorted) || sorted[i+1].Customer != c.Customer {
+			kept = append(kept, c)
+		}
+	}
+	return kept
+}
+
+// Load writes changes blindly: no due index, no meta. Of several changes of one
+// customer the last one counts. It is the fast way to fill an empty task; Index must
+// follow.
+func (t *Task) Load(changes []Change) error { return t.Fill(slices.Values(newest(changes))) }
+
+// Fill is Load of changes that are made one by one, one of each customer. The bytes of
+// one need not live longer than until the next.
+func (t *Task) Fill(changes iter.Seq[Change]) error {
 	return t.update(func(b *pebble.Batch) error {
 		for c := range changes {
 			var err error

@@ -201,7 +201,7 @@ func TestModel(t *testing.T) {
 					for _, c := range cs {
 						update(model, c)
 					}
-					if err := task.Load(slices.Values(cs)); err != nil {
+					if err := task.Load(cs); err != nil {
 						t.Fatal(err)
 					}
 				}
