@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -28,7 +27,7 @@ const acquireTimeout = 30 * time.Second
 //
 // The session is returned also with an error, to be closed.
 func (t *Task) acquire(ctx context.Context) (*session, error) {
-	s := &session{t: t, cfg: &t.o.cfg, route: newRouter(t.o.partitions), batch: newBatch(), counters: map[effectKind]prometheus.Counter{}, committedAt: t.o.cfg.Now()}
+	s := &session{t: t, cfg: &t.o.cfg, route: newRouter(t.o.partitions), batch: newBatch(), told: newEffectCounters(), committedAt: t.o.cfg.Now()}
 	if err := s.fence(ctx); err != nil {
 		return s, fmt.Errorf("fence: %w", err)
 	}

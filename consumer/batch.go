@@ -21,7 +21,8 @@ type batch struct {
 	transaction []*kgo.Record
 
 	out     engine.Output
-	encoded int // effects that are in records
+	encoded int       // effects that are in records
+	counted []counted // the effects that are in records
 	effect  schemas.Output
 	// Memory of records' keys, values and headers; kept until they are written.
 	arena   []byte
@@ -67,7 +68,7 @@ func (b *batch) reset() {
 	clear(b.causes)
 	*b = batch{
 		records: b.records[:0], slab: b.slab, changes: b.changes[:0], transaction: b.transaction[:0],
-		out: b.out, arena: b.arena[:0], headers: b.headers[:0],
+		out: b.out, arena: b.arena[:0], headers: b.headers[:0], counted: b.counted[:0],
 		results: b.results, causes: b.causes, deferred: b.deferred,
 	}
 }

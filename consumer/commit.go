@@ -282,16 +282,19 @@ func (s *session) count() {
 	m.earlyWakes.Add(float64(b.out.Stats.EarlyWakes))
 	m.coarsened.Add(float64(b.out.Stats.Coarsened))
 	now := s.cfg.now()
-	for i := range b.out.Effects {
-		e := &b.out.Effects[i]
-		if e.Action == engine.Erased {
-			continue
-		}
-		s.counter(effectKind{e.Name, e.Action, e.Cause}).Inc()
-		if e.Action != engine.Fired && e.Cause == engine.CauseEvent {
-			m.endToEnd.Observe(float64(now-e.At) / 1000)
+	for _, e := range b.counted {
+		s.told.counters[e.kind].Inc()
+		if e.byEvent {
+			m.endToEnd.Observe(float64(now-e.at) / 1000)
 		}
 	}
+}
+
+// counted is an effect as far as it is counted.
+type counted struct {
+	kind    int32
+	byEvent bool // a change that an event caused
+	at      engine.Millis
 }
 
 // effectKind is what effects are counted by.
@@ -301,18 +304,28 @@ type effectKind struct {
 	cause  engine.Cause
 }
 
-// counter returns the counter of a kind of effects, which is looked up once.
-func (s *session) counter(k effectKind) prometheus.Counter {
-	c := s.counters[k]
-	if c == nil {
-		if k.action == engine.Fired {
-			c = s.cfg.Metrics.triggers.WithLabelValues(k.name)
+// effectCounters are the counters of effects, each looked up once.
+type effectCounters struct {
+	kinds    map[effectKind]int32
+	counters []prometheus.Counter
+}
+
+func newEffectCounters() effectCounters { return effectCounters{kinds: map[effectKind]int32{}} }
+
+// kind returns the number of an effect's counter.
+func (c *effectCounters) kind(m *Metrics, e *engine.Effect) int32 {
+	k := effectKind{e.Name, e.Action, e.Cause}
+	i, ok := c.kinds[k]
+	if !ok {
+		i = int32(len(c.counters))
+		c.kinds[k] = i
+		if e.Action == engine.Fired {
+			c.counters = append(c.counters, m.triggers.WithLabelValues(e.Name))
 		} else {
-			c = s.cfg.Metrics.changes.WithLabelValues(k.name, k.action.String(), k.cause.String())
+			c.counters = append(c.counters, m.changes.WithLabelValues(e.Name, e.Action.String(), e.Cause.String()))
 		}
-		s.counters[k] = c
 	}
-	return c
+	return i
 }
 
 // committed makes a position visible.

@@ -25,7 +25,8 @@ const (
 // stays below what brokers accept by default.
 const maxCopied = 900 << 10
 
-// encode makes records of the effects that have none yet.
+// encode makes records of the effects that have none yet. They are kept only if
+// somebody wants to see them: there can be very many in a transaction.
 func (s *session) encode() {
 	b := &s.batch
 	o := &b.effect
@@ -41,6 +42,12 @@ func (s *session) encode() {
 		b.headers = schemas.AppendHeaders(b.headers, o)
 		r.Headers = b.headers[from:len(b.headers):len(b.headers)]
 		s.emit(r)
+		if e.Action != engine.Erased {
+			b.counted = append(b.counted, counted{s.told.kind(s.cfg.Metrics, e), e.Action != engine.Fired && e.Cause == engine.CauseEvent, e.At})
+		}
+	}
+	if s.cfg.OnEffects == nil {
+		b.out.Effects, b.encoded = b.out.Effects[:0], 0
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/engine"
@@ -59,7 +58,7 @@ type session struct {
 	commits    int
 	// committedAt is when the last transaction began, or the session.
 	committedAt time.Time
-	counters    map[effectKind]prometheus.Counter
+	told        effectCounters
 
 	// What was committed and is not in the store: so many records, and versions.
 	unstored         int
