@@ -4,12 +4,31 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"runtime/debug"
 	"syscall"
 
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
 )
+
+// What the runtime is told if its own variables GOMEMLIMIT and GOGC do not say
+// otherwise. Most of the heap are caches that are there to stay, and marking them is
+// the cost of a collection: with twice the room there are half as many.
+const (
+	memoryLimit = 2 << 30 // bytes
+	gcPercent   = 200
+)
+
+// limitMemory sets them.
+func limitMemory() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+}
 
 // mostMemory is the most that memoryShare gives, in bytes.
 const mostMemory = 256 << 20

@@ -49,6 +49,7 @@ func Run(ctx context.Context, conf *Config, opt RunOptions) error {
 
 // RunRules is Run with rules that are loaded already.
 func RunRules(ctx context.Context, conf *Config, rules *Rules, opt RunOptions) error {
+	limitMemory()
 	for _, w := range rules.Warnings {
 		opt.Logger.Warn("rule", "at", fmt.Sprintf("%s:%d:%d", w.Pos.File, w.Pos.Line, w.Pos.Column), "message", w.Message)
 	}
