@@ -6,24 +6,24 @@ import (
 	"github.com/segmill/segmill/state"
 )
 
-// The copy in the store is written when the changelog is ahead of it by storeRecords
-// records or for storeInterval, whatever comes first, at the end of a session, and
-// when there is no memory for what it lacks. After a crash that much of the changelog
-// is replayed. A task that keeps up writes each storeLive records: its events wait
-// meanwhile, some 20 ms.
+// The copy in the store is written when the changelog is ahead of it by the task's
+// share of storeRecords or for storeInterval, whatever comes first, at the end of a
+// session, and when there is no memory for what it lacks. After a crash that much of
+// the changelog is replayed, in two seconds or so. A task that keeps up writes each
+// storeLive records: its events wait meanwhile, some 20 ms.
 const (
-	storeRecords  = 100_000
+	storeRecords  = 400_000 // of the instance
 	storeLive     = 4_000
 	storeInterval = 10 * time.Second
 )
 
 // storeDue reports whether the copy is to be written.
 func (s *session) storeDue() bool {
-	each := s.cfg.storeEach
+	each := int(s.t.o.shareOf(int64(s.cfg.storeEach)))
 	if s.lag() <= backlog {
 		each = min(each, storeLive)
 	}
-	return s.unstored >= each || s.unstored > 0 && s.cfg.Now().Sub(s.storedAt) >= storeInterval
+	return s.unstored > each || s.unstored > 0 && s.cfg.Now().Sub(s.storedAt) >= storeInterval
 }
 
 // store writes what the copy lacks in one batch, so that the copy is always what the
