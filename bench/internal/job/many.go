@@ -20,20 +20,20 @@ var wide = []Rule{
 // hot are conditions that many rules share and that change with many events.
 var hot = []string{count + " > 2", sum + " > 240", channel + ` == "web"`}
 
-// steep are attributes with a first threshold that few customers come to, and the
+// steep are attributes with a first threshold that next to no customer comes to, and the
 // distance of the next ones: ten thousand rules look at distinct numbers.
 var steep = []struct {
 	attribute   string
 	first, step float64
 }{
-	{sum, 1000, 0.75},
-	{count, 30, 1},
-	{"sum(purchase.revenue, days(7))", 700, 0.5},
-	{"count(purchase, days(7))", 15, 1},
+	{sum, 1600, 0.75},
+	{count, 40, 1},
+	{"sum(purchase.revenue, days(7))", 1200, 0.5},
+	{"count(purchase, days(7))", 20, 1},
 	{"max(purchase.revenue, days(30))", 100.5, 0.25},
 	{"avg(purchase.revenue, days(30))", 100.5, 0.25},
-	{"sum(purchase.total, days(30))", 1200, 0.75},
-	{`count(purchase.channel == "app", days(30))`, 8, 1},
+	{"sum(purchase.total, days(30))", 2000, 0.75},
+	{`count(purchase.channel == "app", days(30))`, 12, 1},
 }
 
 // Many returns n rules: ten that change, and others that seldom do, so that the
