@@ -154,10 +154,16 @@ func (c *Customer) member(key uint32) *membership {
 func (c *Customer) memberOrNew(key uint32) *membership {
 	i := c.placeOf(key)
 	if i == len(c.members) || c.members[i].key != key {
+		if c.members == nil {
+			c.members = make([]membership, 0, firstMembers)
+		}
 		c.members = slices.Insert(c.members, i, membership{key: key})
 	}
 	return &c.members[i]
 }
+
+// firstMembers is how many memberships a new customer has room for.
+const firstMembers = 4
 
 // placeOf returns where the membership under key is or would be.
 func (c *Customer) placeOf(key uint32) int {
@@ -256,14 +262,27 @@ func (e *Engine) remembers(c *Customer, hash uint64) bool {
 
 // remember adds an event id and drops those that are no newer than the horizon.
 func (e *Engine) remember(c *Customer, s aggregate.Shared, instant Millis) {
-	i, _ := slices.BinarySearchFunc(c.seen, s, compareShared)
-	c.seen = slices.Insert(c.seen, i, s)
-	e.forget(c, instant)
+	e.forget(c, instant) // before the insertion: mostly it makes room
+	if s.At <= instant-e.opt.DedupHorizon {
+		return
+	}
+	i := len(c.seen)
+	for i > 0 && compareShared(c.seen[i-1], s) > 0 {
+		i--
+	}
+	if c.seen = slices.Insert(c.seen, i, s); len(c.seen) > MaxSeen {
+		c.seen = slices.Delete(c.seen, 0, 1)
+	}
 }
 
 func (e *Engine) forget(c *Customer, instant Millis) {
-	n := sort.Search(len(c.seen), func(i int) bool { return c.seen[i].At > instant-e.opt.DedupHorizon })
-	c.seen = slices.Delete(c.seen, 0, max(n, len(c.seen)-MaxSeen))
+	n := max(0, len(c.seen)-MaxSeen)
+	for n < len(c.seen) && c.seen[n].At <= instant-e.opt.DedupHorizon {
+		n++
+	}
+	if n > 0 {
+		c.seen = slices.Delete(c.seen, 0, n)
+	}
 }
 
 func compareShared(a, b aggregate.Shared) int {

@@ -54,22 +54,22 @@ type Item struct {
 }
 
 // Effect is one thing that the outside must hear. Effects of one customer are
-// in order of At; (customer, Name, Sequence) identifies one.
+// in order of At; (customer, Name, Sequence) identifies one. Many are gathered in
+// a batch: what only triggers have is apart.
 type Effect struct {
-	Action   Action
+	Action Action
+	Cause  Cause
+	// Customer is who it is about.
 	Customer string
-	// Name is the id of the segment ("<lifecycle>/<stage>" for a stage) or of
-	// the trigger.
-	Name string
-	// Version is the content hash of the rule that decided.
+	// Name is the segment or the trigger, Version the hash of its condition. Both
+	// are empty for Erased.
+	Name    string
 	Version string
-	// At is the instant of the step: effective_at of a change, fired_at of a
-	// trigger. For one customer it never goes back.
+	// At is the instant of the step that gave it.
 	At Millis
-	// Sequence counts 1, 2, 3 … per customer and segment (odd entered, even
+	// Sequence counts from 1 per customer and segment (odd: entered, even:
 	// exited) or trigger. It is 0 for Erased.
 	Sequence uint64
-	Cause    Cause
 	// CauseEvent is the id of the event when Cause is CauseEvent, else "".
 	CauseEvent string
 
@@ -79,7 +79,12 @@ type Effect struct {
 	MemberFor Millis // on an exit: how long the customer was a member
 	Evidence  []Pair // the values that decided, sorted by name
 
-	// Of triggers.
+	// Of triggers; nil of anything else.
+	*Message
+}
+
+// Message is what a trigger says.
+type Message struct {
 	Kind     plan.TriggerKind
 	Due      Millis     // when it was due: at or before At
 	AnchorID string     // the event that the delay counts from, "" if none

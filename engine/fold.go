@@ -92,15 +92,17 @@ func (x *exec) after(b *before) expr.Value {
 // place finds the cells that are folded into. New ones are added first: that
 // moves the others.
 func (e *Engine) place(x *exec) {
-	missing := false
+	missing := 0
 	for i := range x.matched {
 		m := &x.matched[i]
-		m.cell = x.c.find(m.Summary)
-		missing = missing || m.cell == nil
+		if m.cell = x.c.find(m.Summary); m.cell == nil {
+			missing++
+		}
 	}
-	if !missing {
+	if missing == 0 {
 		return
 	}
+	x.c.cells = slices.Grow(x.c.cells, missing)
 	for i := range x.matched {
 		e.cell(x.c, x.matched[i].Summary)
 	}

@@ -193,6 +193,14 @@ func (x *exec) room(n int) int {
 	return len(x.pairs)
 }
 
+// cut returns the pairs that were appended, nil if there are none.
+func (x *exec) cut(from int) []Pair {
+	if from == len(x.pairs) {
+		return nil
+	}
+	return x.pairs[from:len(x.pairs):len(x.pairs)]
+}
+
 // textOf returns v as text.
 func (x *exec) textOf(v expr.Value) string {
 	if v.K == expr.String {

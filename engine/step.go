@@ -121,7 +121,7 @@ func (x *exec) evidence(c *plan.Cond) []Pair {
 	for _, in := range c.Evidence {
 		x.pair(x.e.p.Inputs[in].Text, x.value(in))
 	}
-	return x.pairs[from:len(x.pairs):len(x.pairs)]
+	return x.cut(from)
 }
 
 // trueOfNothing returns the units that hold for a customer without any facts and

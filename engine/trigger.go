@@ -70,7 +70,7 @@ func (v *View) Fields() []Pair {
 			x.pair(v.t.Trigger.Fields[i].Name, val)
 		}
 	}
-	return x.pairs[from:len(x.pairs):len(x.pairs)]
+	return x.cut(from)
 }
 
 // due asks trigger i when it is next due.
@@ -102,8 +102,8 @@ func (e *Engine) shoot(x *exec, i int, due Millis) {
 	}
 	f := x.out.effect()
 	*f = Effect{
-		Action: Fired, Customer: x.c.ID, Name: t.ID, Version: t.Version, At: x.now, Due: due, Kind: t.Kind,
-		AnchorAt: Never, LastAt: Never, Silent: -1,
+		Action: Fired, Customer: x.c.ID, Name: t.ID, Version: t.Version, At: x.now,
+		Message: &Message{Kind: t.Kind, Due: due, AnchorAt: Never, LastAt: Never, Silent: -1},
 	}
 	if !e.triggers[i].Fire(x.viewOf(t), m, due, f) {
 		x.out.Effects = x.out.Effects[:len(x.out.Effects)-1]

@@ -58,8 +58,10 @@ func randomEffect(g *rand.Rand) engine.Effect {
 	e := engine.Effect{
 		Action: engine.Action(1 + g.Intn(4)), Customer: "c" + text(), Name: text(), Version: text(), At: at(), Sequence: g.Uint64() >> (1 + g.Intn(63)),
 		Cause: engine.Cause(1 + g.Intn(6)), CauseEvent: text(), Group: text(), From: text(), MemberFor: at(), Evidence: pairs(),
-		Kind: plan.TriggerKind(g.Intn(4)), Due: at(), AnchorID: text(), AnchorAt: expr.Never, LastAt: expr.Never, Silent: -1,
-		Value: amount(), Currency: text(), Context: pairs(),
+		Message: &engine.Message{
+			Kind: plan.TriggerKind(g.Intn(4)), Due: at(), AnchorID: text(), AnchorAt: expr.Never, LastAt: expr.Never, Silent: -1,
+			Value: amount(), Currency: text(), Context: pairs(),
+		},
 	}
 	for range g.Intn(3) {
 		e.Items = append(e.Items, engine.Item{Product: text(), Quantity: int64(g.Intn(1000)), Price: amount()})
@@ -237,7 +239,7 @@ func TestEncoderJSON(t *testing.T) {
 func TestHeaders(t *testing.T) {
 	for action, typ := range map[engine.Action]string{engine.Entered: "segmill.segment.entered.v1", engine.Exited: "segmill.segment.exited.v1",
 		engine.Erased: "segmill.customer.erased.v1", engine.Fired: "segmill.trigger.fired.v1"} {
-		e := engine.Effect{Action: action, Customer: "c", At: 1_700_000_000_000}
+		e := engine.Effect{Action: action, Customer: "c", At: 1_700_000_000_000, Message: &engine.Message{}}
 		got := map[string]string{}
 		var o Output
 		encoderOf(t, Avro).Append(nil, &o, &e, 0)

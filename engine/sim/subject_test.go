@@ -91,12 +91,10 @@ func compareEffects(want, got []engine.Effect) string {
 			evidence(&report, &want[i], &got[i])
 		}
 		got[i].Evidence = nil
-		plainTexts(got[i].Context)
 		onlyOfAction(&got[i])
 	}
 	for i := range want {
 		want[i].Version, want[i].Evidence = "", nil
-		plainTexts(want[i].Context)
 		onlyOfAction(&want[i])
 	}
 	if d := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmp.Comparer(func(a, b Millis) bool { return a == b })); d != "" {
@@ -109,10 +107,10 @@ func compareEffects(want, got []engine.Effect) string {
 func onlyOfAction(e *engine.Effect) {
 	if e.Action == engine.Fired {
 		e.Cause, e.CauseEvent = 0, ""
+		plainTexts(e.Context)
 		return
 	}
-	particular(e, engine.Effect{})
-	e.Due, e.Kind = 0, 0
+	e.Message = nil
 }
 
 // evidence reports values of got that are not those of want.

@@ -21,7 +21,7 @@ type occasion struct {
 func (o *Oracle) fired(m moment, t *plan.Trigger, why reason) engine.Effect {
 	m.p.sequence["trigger:"+t.ID]++
 	return engine.Effect{
-		Action: engine.Fired, Customer: m.p.id, Name: t.ID, At: m.now, Kind: t.Kind,
+		Action: engine.Fired, Customer: m.p.id, Name: t.ID, At: m.now, Message: &engine.Message{Kind: t.Kind},
 		Sequence: m.p.sequence["trigger:"+t.ID], Cause: why.cause, CauseEvent: why.event,
 	}
 }
@@ -34,7 +34,7 @@ func (p *person) spent(t *plan.Trigger) bool {
 // blank is an effect in which nothing that only some kinds of triggers have
 // applies.
 func blank() engine.Effect {
-	return engine.Effect{AnchorAt: engine.Never, LastAt: engine.Never, Silent: -1}
+	return engine.Effect{Message: &engine.Message{AnchorAt: engine.Never, LastAt: engine.Never, Silent: -1}}
 }
 
 // ruleTrigger fires a trigger of kind rule when its condition becomes true.
