@@ -59,7 +59,7 @@ func (e *Engine) fold(x *exec, ev *Event, base, now Millis) {
 	x.at(base)
 	for i := range x.before {
 		if b := &x.before[i]; b.trigger < 0 {
-			e.p.Inputs[b.input].Index.Move(x.former[b.input].value, x.after(b), &x.sides, &x.pending)
+			e.p.Inputs[b.input].Index.Move(x.former[b.input].value(), x.after(b), &x.sides, &x.pending)
 		}
 	}
 	e.rescheduleCells(x, zoned)
@@ -84,9 +84,9 @@ func (x *exec) after(b *before) expr.Value {
 	case m.in:
 		b.window.Inserted(m.entry)
 	}
-	k := &x.values[b.input]
-	k.when, k.value = x.epoch, b.window.Value(in.Op, in.Stored)
-	return k.value
+	v := b.window.Value(in.Op, in.Stored)
+	x.values[b.input].set(x.epoch, v)
+	return v
 }
 
 // place finds the cells that are folded into. New ones are added first: that
@@ -132,13 +132,12 @@ func (x *exec) note(input, trigger, match int, cl *cell) {
 	x.before = slices.Grow(x.before, 1)[:n+1]
 	b := &x.before[n]
 	b.input, b.trigger, b.match = input, trigger, match
-	k.when = x.move
 	if !windowed(in, cl) {
-		k.value = x.e.valueOf(x.c, in, cl, x.now)
+		k.set(x.move, x.e.valueOf(x.c, in, cl, x.now))
 		return
 	}
 	b.window = cl.list.Over(in.Op, x.now, in.Window)
-	k.value = b.window.Value(in.Op, in.Stored)
+	k.set(x.move, b.window.Value(in.Op, in.Stored))
 }
 
 // match finds the folds whose condition the event meets and whose field it has.
@@ -279,7 +278,7 @@ func (e *Engine) rescheduleCells(x *exec, zoned bool) {
 		}
 		cl, at := x.matched[b.match].cell, Never
 		if windowed(in, cl) {
-			r := in.Index.Around(x.values[b.input].value)
+			r := in.Index.Around(x.values[b.input].value())
 			at = cl.list.NextOf(&b.window, in.Op, in.Stored, &r)
 		} else {
 			at = e.nextOf(x, cl, b.input)
@@ -322,7 +321,7 @@ func (e *Engine) rescheduleTriggers(x *exec, zoned bool, base, now Millis) {
 	}
 	for i := range x.before {
 		b := &x.before[i]
-		if b.trigger < 0 || same(x.former[b.input].value, e.value(x.c, b.input, base)) {
+		if b.trigger < 0 || same(x.former[b.input].value(), e.value(x.c, b.input, base)) {
 			continue
 		}
 		if x.now != now {

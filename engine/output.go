@@ -78,10 +78,23 @@ type exec struct {
 	blank   Memory
 }
 
-// known is a value that was computed in some epoch or move.
+// known is a value, no list, that was computed in some epoch or move.
 type known struct {
-	when  uint64
-	value expr.Value
+	when uint64
+	kind expr.Kind
+	n    int64
+	s    string
+}
+
+func (k *known) value() expr.Value { return expr.Value{K: k.kind, N: k.n, S: k.s} }
+
+// set notes a value. The text is left alone among numbers: writing a pointer is
+// dear while garbage is collected.
+func (k *known) set(when uint64, v expr.Value) {
+	if v.K == expr.String || k.kind == expr.String {
+		k.s = v.S
+	}
+	k.when, k.kind, k.n = when, v.K, v.N
 }
 
 type overdue struct {
@@ -123,9 +136,9 @@ func (x *exec) value(i int) expr.Value {
 		if in.Kind == plan.InSegment {
 			return x.e.value(x.c, i, x.now)
 		}
-		k.when, k.value = x.epoch, x.e.value(x.c, i, x.now)
+		k.set(x.epoch, x.e.value(x.c, i, x.now))
 	}
-	return k.value
+	return k.value()
 }
 
 // formerly returns input i before the move that is being made: a fold, which keeps
@@ -135,11 +148,11 @@ func (x *exec) formerly(i int) expr.Value {
 	switch {
 	case k.when == x.move:
 	case x.timed && x.e.p.Inputs[i].Timed():
-		k.when, k.value = x.move, x.e.value(x.c, i, x.now-1)
+		k.set(x.move, x.e.value(x.c, i, x.now-1))
 	default:
 		return x.value(i)
 	}
-	return k.value
+	return k.value()
 }
 
 // takeOverdue moves the triggers that are due at or before the customer's

@@ -80,7 +80,7 @@ func (s *Sides) at(input int, after bool) expr.Value {
 // Move adds the units that a move of the input from a to b touches. s gives the
 // values of other inputs.
 func (x *Index) Move(a, b expr.Value, s *Sides, to *Set) {
-	if identical(a, b) {
+	if identical(a, b) || x.still(a, b) {
 		return
 	}
 	g := x.guarded

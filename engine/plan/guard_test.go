@@ -151,7 +151,8 @@ func TestMoveKeepsToTheGuards(t *testing.T) {
 		at := expr.IntValue(int64(10 * i))
 		conds = append(conds,
 			node(expr.OpAnd, compared(0, expr.OpGt, expr.IntValue(2)), compared(1, expr.OpGe, at)),
-			node(expr.OpAnd, compared(3, expr.OpEq, expr.StringValue("a")), compared(2, expr.OpLt, at)))
+			node(expr.OpAnd, compared(3, expr.OpEq, expr.StringValue("a")), compared(2, expr.OpLt, at)),
+			node(expr.OpAnd, compared(1, expr.OpLt, expr.IntValue(-5)), compared(1, expr.OpLt, expr.IntValue(-10-int64(i)))))
 	}
 	p := indexed(t, conds)
 	v, text := expr.IntValue, expr.StringValue
@@ -168,6 +169,8 @@ func TestMoveKeepsToTheGuards(t *testing.T) {
 		{"past two", state{v(3), v(45)}, state{v(3), v(65)}, 2},
 		{"past two, but for the guard", state{v(2), v(45)}, state{v(2), v(65)}, 0},
 		{"back over two as the guard ceases", state{v(3), v(65)}, state{v(0), v(45)}, 7},
+		{"both on one input, the shared one alone", state{1: v(-3)}, state{1: v(-10)}, 0},
+		{"both on one input", state{1: v(-3)}, state{1: v(-13)}, 3},
 		{"a shared text", state{2: v(9950), 3: text("b")}, state{2: v(9950), 3: text("a")}, 4},
 		{"a shared text is left", state{2: v(9950), 3: text("a")}, state{2: v(9950), 3: text("b")}, 4},
 		{"under another text", state{2: v(0), 3: text("b")}, state{2: v(9000), 3: text("b")}, 0},

@@ -94,7 +94,7 @@ func guardOf(p *part, all []part, shared map[string]int, many int) *part {
 	var best *part
 	for i := range all {
 		g := &all[i]
-		if !g.alone || g.conj == p.conj || g.input == p.input {
+		if !g.alone || g.conj == p.conj {
 			continue
 		}
 		switch n := shared[g.key]; {

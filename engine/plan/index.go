@@ -22,7 +22,8 @@ type Index struct {
 	// All are all units that read the input.
 	All []int
 
-	guarded *guarded // the same for Move
+	edges   []aggregate.Cut // those of Cuts
+	guarded *guarded        // the same for Move
 }
 
 // Cut is a place between two neighbouring values: just below At (>= and < change
@@ -35,16 +36,28 @@ type Cut struct {
 
 // Pos returns how many cuts v lies above.
 func (x *Index) Pos(v expr.Value) int {
-	f := v.Float()
-	lo, hi := 0, len(x.Cuts)
+	return pos(x.edges, v.Float())
+}
+
+func pos(cuts []aggregate.Cut, f float64) int {
+	lo, hi := 0, len(cuts)
 	for lo < hi {
-		if m := int(uint(lo+hi) >> 1); x.Cuts[m].Passed(f) {
+		if m := int(uint(lo+hi) >> 1); cuts[m].Passed(f) {
 			lo = m + 1
 		} else {
 			hi = m
 		}
 	}
 	return lo
+}
+
+// still reports whether a move between two numbers crosses no cut.
+func (x *Index) still(a, b expr.Value) bool {
+	if a.K == expr.String || b.K == expr.String || !a.Present() || !b.Present() || len(x.Always) > 0 {
+		return false
+	}
+	p, f := x.Pos(a), b.Float()
+	return (p == 0 || x.edges[p-1].Passed(f)) && (p == len(x.edges) || !x.edges[p].Passed(f))
 }
 
 // Around returns the values to which the input may move from v, a number or
@@ -56,10 +69,10 @@ func (x *Index) Around(v expr.Value) aggregate.Range {
 	}
 	p := x.Pos(v)
 	if p > 0 {
-		r.Lo = x.Cuts[p-1].Cut
+		r.Lo = x.edges[p-1]
 	}
-	if p < len(x.Cuts) {
-		r.Hi = x.Cuts[p].Cut
+	if p < len(x.edges) {
+		r.Hi = x.edges[p]
 	}
 	return r
 }
@@ -143,7 +156,9 @@ func (c *compiler) index() {
 
 func (x *Index) tidy() {
 	x.All, x.Always = tidy(x.All), tidy(x.Always)
+	x.edges = make([]aggregate.Cut, len(x.Cuts))
 	for k := range x.Cuts {
+		x.edges[k] = x.Cuts[k].Cut
 		x.Cuts[k].Units, x.Cuts[k].Equal = tidy(x.Cuts[k].Units), tidy(x.Cuts[k].Equal)
 	}
 	for k, v := range x.Equal {

@@ -39,6 +39,7 @@ func TestTouchIsExact(t *testing.T) {
 				t.Fatalf("comparison %v is not indexed", c)
 			}
 		}
+		x.tidy()
 		a, b := value.Draw(t, "a"), value.Draw(t, "b")
 		var want []int
 		touched := members(func(s *Set) { x.Touch(a, b, s) })

@@ -12,6 +12,9 @@ import (
 func (g *grammar) family() []func() {
 	var l []func()
 	shared, own := g.comparison(), g.comparison()
+	if chance(g.r, 15) { // both of one input
+		own = shared
+	}
 	for i := range 4 + g.r.IntN(6) {
 		when := both(shared(false), own(true))
 		if chance(g.r, 20) {
