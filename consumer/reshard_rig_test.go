@@ -189,7 +189,9 @@ func (g *rig) memberships(topics ...string) []string {
 	defer func() { g.n = n }()
 	in := map[string]bool{}
 	for _, topic := range topics {
-		g.n = int32(g.partitionsOf(topic)[topic])
+		if g.n = int32(g.partitionsOf(topic)[topic]); g.n == 0 {
+			g.Fatalf("%s has no partitions", topic)
+		}
 		for _, records := range g.read(topic) {
 			for _, r := range records {
 				var e effect

@@ -91,7 +91,11 @@ func (s *session) run(live, hard context.Context) error {
 		if err := s.follow(); err != nil {
 			return err
 		}
-		if err := s.fetch.poll(live, s.wait()); err != nil {
+		wait := s.wait()
+		if wait > 0 {
+			wait = min(wait, s.untilTimer())
+		}
+		if err := s.fetch.poll(live, wait); err != nil {
 			return err
 		}
 		s.polled = s.t.o.present()
@@ -142,11 +146,10 @@ func (s *session) wait() time.Duration {
 	if s.batch.deferred || s.merge.missing() != nil {
 		return shortWait
 	}
-	wait := min(idleWait, s.untilTimer())
-	if !s.batch.empty() {
-		wait = min(wait, s.pause())
+	if s.batch.empty() {
+		return idleWait
 	}
-	return max(0, wait)
+	return max(0, min(idleWait, s.pause()))
 }
 
 // timerPatience is for how long a timer that is due makes the ends be asked for more often:
