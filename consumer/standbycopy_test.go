@@ -78,6 +78,7 @@ func TestWrongStandby(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
+	g.eventually("a has everything", func() bool { return len(a.owns()) == int(g.n) })
 	buy()
 	a.caughtUp()
 	b = g.join(t, "b", disks[1], nil)
