@@ -27,6 +27,10 @@ func (g *grammar) family() []func() {
 			a, b := own(true), g.simple()
 			either := phrase{"(" + a.text + ") || (" + b.text + ")", apply(expr.OpOr, expr.Bool, a.node, b.node)}
 			when = both(shared(false), either)
+		case 2: // and the shared one in it
+			a, b := shared(false), own(true)
+			either := phrase{"(" + a.text + ") || (" + b.text + ")", apply(expr.OpOr, expr.Bool, a.node, b.node)}
+			when = both(either, g.simple())
 		}
 		id := fmt.Sprintf("f%d", i)
 		g.names = append(g.names, id)
@@ -46,7 +50,7 @@ func both(a, b phrase) phrase {
 // operator or with a new one each time.
 func (g *grammar) comparison() func(anew bool) phrase {
 	var draw func() phrase
-	switch g.r.IntN(6) {
+	switch g.r.IntN(7) {
 	case 0:
 		n := g.profileCountry()
 		draw = func() phrase {
@@ -57,8 +61,15 @@ func (g *grammar) comparison() func(anew bool) phrase {
 		}
 	case 1, 2:
 		n := g.count()
+		if chance(g.r, 60) { // of purchases, so that one event moves both
+			w, text := g.window()
+			n = g.read(plan.Input{
+				Text: "count(purchase" + text + ")", Kind: plan.InAggregate, Type: expr.Int, Agg: plan.AggCount,
+				Sources: subjectOf(plan.Purchase, phrase{}, false).sources, Window: w,
+			})
+		}
 		draw = func() phrase { return versus(g.r, n, number(expr.IntValue(int64(g.r.IntN(6))))) }
-	case 3:
+	case 3, 4:
 		sources := subjectOf(plan.Purchase, phrase{}, false).sources
 		of := plan.Input{Text: "last(purchase)", Kind: plan.InAggregate, Type: expr.Time, Agg: plan.AggLastTime, Sources: sources}
 		n := g.read(plan.Input{Kind: plan.InSince, Type: expr.Duration, Of: g.ref(of), Text: "since_last(purchase)"})
