@@ -191,8 +191,12 @@ func (cs *customers) nextStored(upto engine.Millis) (*state.Due, error) {
 
 // value appends what the changelog has, or with the batch at hand will have, of a
 // customer; false if it has nothing.
+//
+// Of a customer who is clean that is what the store has, and not what encoding again
+// would give: under changed rules, or from an older format, these are other bytes
+// than those that the digest counts.
 func (cs *customers) value(b []byte, id string) ([]byte, bool, error) {
-	if e := cs.byID[id]; e == nil {
+	if e := cs.byID[id]; e == nil || !e.changed() {
 		return cs.store.Customer(b, id)
 	} else if e.c.Known() {
 		return cs.eng.Append(b, e.c), true, nil
@@ -211,6 +215,7 @@ func (cs *customers) committed(limit int64) (full bool) {
 			cs.behind = append(cs.behind, e)
 		}
 	}
+	clear(cs.dirty) // lets them go, as below: they can be evicted
 	cs.dirty = cs.dirty[:0]
 	return cs.evict(limit)
 }
@@ -244,14 +249,15 @@ func (cs *customers) stored() {
 	case !cs.ended:
 		first = cs.cursor.At
 	}
-	for i, e := range cs.behind {
+	for _, e := range cs.behind {
 		e.behind, e.place, e.indexed = false, -1, engine.Never
 		if e.c.Known() {
 			e.indexed = e.c.Wake()
 		}
 		first = min(first, e.indexed)
-		cs.behind[i] = nil
 	}
+	clear(cs.behind)
+	clear(cs.wakes)
 	cs.due, cs.cursor, cs.ended = nil, state.Due{At: first}, first == engine.Never
 	cs.behind, cs.wakes = cs.behind[:0], cs.wakes[:0]
 }

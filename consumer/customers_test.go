@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
@@ -112,4 +113,48 @@ func TestCustomersAgainstModel(t *testing.T) {
 			},
 		})
 	})
+}
+
+// What is written again of a customer who has not changed is what the digest counts,
+// also if these rules would write them otherwise.
+func TestValueIsWhatWasCommitted(t *testing.T) {
+	before, after := newEngine(t, rules), newEngine(t, other)
+	store, err := state.Open("db", state.Options{FS: vfs.NewMem(), Wake: engine.WakeOf, Logger: testLogger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close() //nolint:errcheck // memory
+	c := before.NewCustomer("anna")
+	before.Apply(c, webEvent(before, "anna", 1, 1_767_225_600_000), 0, &engine.Output{})
+	was := before.Append(nil, c)
+	if err := store.Task(0).Apply([]state.Change{{Customer: "anna", Value: was, Old: engine.Never, New: c.Wake()}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	cs := newCustomers(after, store.Task(0))
+	e, err := cs.get("anna")
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := after.Append(nil, e.c)
+	if bytes.Equal(was, now) {
+		t.Fatal("both rule sets write the same bytes")
+	}
+	check := func(what string, want []byte) {
+		t.Helper()
+		if got, ok, err := cs.value(nil, "anna"); err != nil || !ok || !bytes.Equal(got, want) {
+			t.Errorf("%s: %x, %v, %v; want %x", what, got, ok, err, want)
+		}
+	}
+	check("clean", was)
+	cs.touch(e)
+	check("dirty", now)
+	cs.committed(1 << 20)
+	check("behind", now)
+}
+
+func webEvent(eng *engine.Engine, customer string, n int, at engine.Millis) *engine.Event {
+	return &engine.Event{
+		Stream: plan.Web, Customer: customer, ID: fmt.Sprint(n), At: at,
+		Fields: make([]expr.Value, len(eng.Layout(plan.Web).Paths)),
+	}
 }
