@@ -11,6 +11,7 @@ import (
 type batch struct {
 	steps  int  // records taken and timers fired
 	bytes  int  // of records read and to be written, about
+	state  int  // bytes of the customers that it changes, as they were
 	moved  bool // an offset has moved
 	timers bool // a timer has fired
 
@@ -58,8 +59,16 @@ func newBatch() batch { return batch{results: map[result]int{}, causes: map[stri
 
 func (b *batch) empty() bool { return b.steps == 0 }
 
+// stateShare is how many times as many bytes of customers as of records a transaction
+// may have. Few customers are so large that they come near to it; were they not
+// counted, a transaction of them could be too long to be written in its time, again
+// and again.
+const stateShare = 8
+
 // full reports whether the batch has reached a limit.
-func (b *batch) full(steps, bytes int) bool { return b.steps >= steps || b.bytes >= bytes }
+func (b *batch) full(steps, bytes int) bool {
+	return b.steps >= steps || b.bytes >= bytes || b.state >= stateShare*bytes
+}
 
 func (b *batch) reset() {
 	b.out.Reset()
@@ -107,6 +116,14 @@ func (s *session) step(only place, bytes int) {
 	b.steps++
 	b.bytes += bytes
 	b.only = only
+}
+
+// touch notes that a customer may have changed, who will be a record of the batch.
+func (s *session) touch(e *cached) {
+	if !e.dirty {
+		s.batch.state += (e.size - overhead) / expansion
+	}
+	s.customers.touch(e)
 }
 
 // take takes the head of an input.
@@ -159,7 +176,7 @@ func (s *session) dispatch(in *input, h *head, at place) (what string, err error
 			what = "late"
 		}
 	}
-	s.customers.touch(e)
+	s.touch(e)
 	s.encode()
 	return what, nil
 }
@@ -187,7 +204,7 @@ func (s *session) fire() error {
 		if e.c.Wake() <= at {
 			return stopped(s.t.n, "a customer's wake-up at %v did not go away when it fired; this is a defect", at)
 		}
-		s.customers.touch(e)
+		s.touch(e)
 		s.encode()
 		s.cfg.Metrics.timerDelay.Observe(float64(s.wall-at) / 1000)
 	}

@@ -141,7 +141,7 @@ type TimeConfig struct {
 // BatchConfig says when a transaction ends.
 type BatchConfig struct {
 	Records  int           // records and timers in one transaction, at most
-	Bytes    int           // bytes of records read and written in one transaction, about
+	Bytes    int           // bytes of records read and written in one transaction, about; of customers it may hold eight times as many
 	Interval time.Duration // time from one transaction to the next, and so from a record to its commit, at most
 }
 

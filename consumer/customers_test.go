@@ -152,6 +152,47 @@ func TestValueIsWhatWasCommitted(t *testing.T) {
 	check("behind", now)
 }
 
+// Large customers make transactions of few of them.
+func TestLargeCustomersFillTheBatch(t *testing.T) {
+	eng := newEngine(t, rules)
+	store, err := state.Open("db", state.Options{FS: vfs.NewMem(), Wake: engine.WakeOf, Logger: testLogger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close() //nolint:errcheck // memory
+	const customers, records, limit = 40, 300, 1_000
+	s := &session{cfg: &Config{Engine: eng}, batch: newBatch(), customers: newCustomers(eng, store.Task(0))}
+	var out engine.Output
+	round := func(n int) (changed, size int) {
+		for ; changed < customers && !s.batch.full(records*customers, limit); changed++ {
+			e, err := s.customers.get(fmt.Sprint(changed))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range n {
+				eng.Apply(e.c, webEvent(eng, e.c.ID, i, 1_767_225_600_000+engine.Millis(i)), 0, &out)
+			}
+			s.touch(e)
+			s.touch(e) // counts once
+		}
+		for _, c := range s.changes(&Position{}) {
+			size += len(c.value)
+		}
+		s.customers.committed(1 << 30)
+		s.batch.reset()
+		return changed, size
+	}
+	changed, size := round(records)
+	if changed != customers {
+		t.Fatalf("%d of %d new customers", changed, customers)
+	}
+	each := size / customers
+	changed, size = round(records + 1)
+	if most := stateShare*limit + 2*each; changed == customers || size > most || size < stateShare*limit/2 {
+		t.Errorf("%d of %d customers of %d bytes, %d bytes; want about %d", changed, customers, each, size, stateShare*limit)
+	}
+}
+
 func webEvent(eng *engine.Engine, customer string, n int, at engine.Millis) *engine.Event {
 	return &engine.Event{
 		Stream: plan.Web, Customer: customer, ID: fmt.Sprint(n), At: at,

@@ -159,7 +159,7 @@ func (s *session) refold(ctx context.Context, scratch *state.Task) error {
 			return err
 		}
 		in.pop()
-		if len(r.customers.dirty) >= restoreChunk {
+		if len(r.customers.dirty) >= restoreChunk || r.batch.state >= restoreBytes {
 			if err := r.spill(scratch); err != nil {
 				return err
 			}
@@ -227,7 +227,7 @@ func (s *session) foldFact(h *head) error {
 			return nil
 		}
 	}
-	s.customers.touch(e)
+	s.touch(e)
 	return nil
 }
 
@@ -287,7 +287,7 @@ func (s *session) retellOne(ctx context.Context, id string, fresh *engine.Custom
 	}
 	s.step(place{}, 0)
 	s.cfg.Engine.Rebuild(e.c, fresh, former, s.clock.now, &s.batch.out)
-	s.customers.touch(e)
+	s.touch(e)
 	s.encode()
 	if !s.batch.full(s.limits()) {
 		return nil
