@@ -3,8 +3,8 @@ package consumer
 import "context"
 
 // lookBack is how many offsets before the end of a changelog its last position
-// stands, at most: the transactions of many batches.
-const lookBack = 50_000
+// stands, at most: the largest transactions of many batches that were not completed.
+const lookBack = 500_000
 
 // hasPosition reports whether the changelog, which begins at first, has a
 // committed position. Its length does not tell: a client may have written to a
