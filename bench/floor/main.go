@@ -27,13 +27,14 @@ const (
 
 func main() {
 	var f side.Flags
+	brokers := flag.String("brokers", "127.0.0.1:9092", "address of the broker")
 	changelog := flag.Float64("changelog", 0.95, "changelog records an event")
 	changes := flag.Float64("changes", 0.53, "change records an event")
 	f.Register(flag.CommandLine)
 	flag.Parse()
 	side.Main("floor", &f, func(ctx context.Context) (side.Result, error) {
 		l := loop{ctx: ctx, changelog: *changelog, changes: *changes}
-		err := l.run(f.Brokers)
+		err := l.run(*brokers)
 		return l.result, err
 	})
 }

@@ -28,6 +28,8 @@ func main() {
 	var f side.Flags
 	set := flag.NewFlagSet("limit", flag.ExitOnError)
 	until := set.String("until", time.UnixMilli(job.End).UTC().Format(time.RFC3339), "exact: turn the clock to this instant at the end (RFC 3339)")
+	brokers := set.String("brokers", "127.0.0.1:9092", "address of the broker")
+	state := set.String("state", "", "directory of the state; empty makes one and removes it at the end")
 	f.Register(set)
 	set.Usage = func() {
 		fmt.Fprintln(set.Output(), "usage: limit buckets|exact [flags]")
@@ -44,18 +46,25 @@ func main() {
 		if err != nil {
 			return side.Result{}, err
 		}
-		return run(ctx, &f, name, end.UnixMilli())
+		dir := *state
+		if dir == "" {
+			if dir, err = os.MkdirTemp("", "segmill-bench-"); err != nil {
+				return side.Result{}, err
+			}
+			defer os.RemoveAll(dir)
+		}
+		return run(ctx, *brokers, dir, name, end.UnixMilli())
 	})
 }
 
-func run(ctx context.Context, f *side.Flags, name string, until int64) (r side.Result, err error) {
-	db, err := pebble.Open(f.State, options())
+func run(ctx context.Context, brokers, dir, name string, until int64) (r side.Result, err error) {
+	db, err := pebble.Open(dir, options())
 	if err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	cl, err := kgo.NewClient(
-		kgo.SeedBrokers(f.Brokers),
+		kgo.SeedBrokers(brokers),
 		kgo.TransactionalID("limit"),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.MaxBufferedRecords(1<<20), // a transaction is sent while it is made, and never waits

@@ -44,16 +44,12 @@ type Result struct {
 
 // Flags are those of every side.
 type Flags struct {
-	Brokers    string
-	State      string
 	CPUProfile string
 	MemProfile string
 }
 
 // Register adds the flags.
 func (f *Flags) Register(set *flag.FlagSet) {
-	set.StringVar(&f.Brokers, "brokers", "127.0.0.1:9092", "address of the broker")
-	set.StringVar(&f.State, "state", "", "directory of the state; empty makes one and removes it at the end")
 	set.StringVar(&f.CPUProfile, "cpuprofile", "", "write a CPU profile to this file")
 	set.StringVar(&f.MemProfile, "memprofile", "", "write a profile of all allocations to this file")
 }
@@ -70,14 +66,6 @@ func Main(name string, f *Flags, run func(context.Context) (Result, error)) {
 }
 
 func measured(ctx context.Context, f *Flags, out io.Writer, run func(context.Context) (Result, error)) error {
-	if f.State == "" {
-		dir, err := os.MkdirTemp("", "segmill-bench-")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(dir)
-		f.State = dir
-	}
 	stop, err := startCPU(f.CPUProfile)
 	if err != nil {
 		return err
