@@ -39,6 +39,7 @@ type List struct {
 	Entries []Entry // sorted by At, then Num
 	reach   Millis  // the reach of the last Prune
 	older   *older  // nil as long as the list is exact
+	kept    *kept   // derived: totals of windows, of a long list
 }
 
 // older is the coarse part of a list.
@@ -65,10 +66,12 @@ func (l *List) Insert(e Entry) bool {
 	case e.At <= l.From:
 		return false
 	case l.older != nil && e.At <= l.older.coarse:
+		l.kept = nil
 		l.older.add(paneOf(e, l.older.width))
 	default:
 		i := len(l.Entries)
 		if i > 0 && less(e, l.Entries[i-1]) {
+			l.kept = nil
 			i = sort.Search(i, func(i int) bool { return less(e, l.Entries[i]) })
 		}
 		l.Entries = slices.Insert(l.Entries, i, e)
@@ -109,6 +112,7 @@ func (o *older) add(p Pane) {
 
 // coarsen turns the older half of the entries into panes.
 func (l *List) coarsen() {
+	l.kept = nil
 	if l.older == nil {
 		l.older = &older{width: PaneWidth(l.reach)}
 	}
@@ -130,6 +134,7 @@ func (l *List) Squeeze() bool {
 	case len(l.Entries) > 1:
 		l.coarsen()
 	case len(l.Panes()) > 1:
+		l.kept = nil
 		l.older.widen(2 * l.older.width)
 	default:
 		return false
@@ -181,6 +186,7 @@ func (l *List) Merge(o Cell, shared []Shared) bool {
 // mergeOlder adds panes. Both sides take the greater width, and entries that lie
 // in the coarse part of the other side become panes.
 func (l *List) mergeOlder(x *older) {
+	l.kept = nil
 	if l.older == nil {
 		l.older = &older{coarse: x.coarse, width: x.width}
 	}
@@ -219,19 +225,27 @@ func (l *List) Prune(now, reach Millis) {
 
 func (l *List) prune(from Millis) {
 	l.From = from
-	i := 0
-	for i < len(l.Entries) && l.Entries[i].At <= from {
+	i, panes := 0, len(l.Panes())
+	for i < panes && l.older.at(i) <= from {
 		i++
 	}
-	if i > 0 {
-		l.Entries = slices.Delete(l.Entries, 0, i)
+	gone := i
+	if i == panes {
+		for gone-i < len(l.Entries) && l.Entries[gone-i].At <= from {
+			gone++
+		}
+	}
+	if gone == 0 {
+		return
+	}
+	l.kept.pruned(l, gone)
+	if n := gone - i; len(l.Entries)-n > longList {
+		l.Entries = l.Entries[n:] // what is before it goes when the list grows
+	} else if n > 0 {
+		l.Entries = slices.Delete(l.Entries, 0, n)
 	}
 	if l.older == nil {
 		return
-	}
-	i = 0
-	for i < len(l.older.panes) && l.older.at(i) <= from {
-		i++
 	}
 	if l.older.panes = slices.Delete(l.older.panes, 0, i); len(l.older.panes) == 0 {
 		l.older = nil

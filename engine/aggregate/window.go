@@ -71,8 +71,12 @@ type Window struct {
 
 // Over returns the window of length w at now, as op needs it.
 func (l *List) Over(op Op, now, w Millis) Window {
+	bare := op == OpCount && l.older == nil
+	if !bare && op != OpMin && op != OpMax && l.size() > longList {
+		return l.keptWindow(now, w)
+	}
 	i, j := l.span(now, w)
-	v := Window{now: now, w: w, i: i, j: j, bare: op == OpCount && l.older == nil}
+	v := Window{now: now, w: w, i: i, j: j, bare: bare}
 	if !v.bare {
 		v.total = l.total(i, j)
 	}
@@ -165,24 +169,48 @@ func (l *List) NextOf(v *Window, op Op, k expr.Kind, r *Range) Millis {
 		if r.Endless() {
 			return expr.Never
 		}
-		if op == OpSum && l.older == nil {
-			if last, ok := r.lastBelow(Scale(k)); ok && t.sum.small() {
-				return l.nextSum(int64(t.sum.lo), last, i, j, w)
-			}
+		if op == OpCount {
+			return l.nextFall(int64(t.n), int64(r.Below(int(t.n))), true, i, j, w)
+		}
+		if last, ok := r.lastBelow(Scale(k)); ok && t.sum.small() {
+			return l.nextFall(int64(t.sum.lo), last, false, i, j, w)
 		}
 		stride = monotoneStride
 	}
 	return l.nextTotal(&t, op, k, i, j, w, stride, r)
 }
 
-// nextSum takes the entries out of a sum that only falls until it is last or less.
-func (l *List) nextSum(sum, last int64, i, j int, w Millis) Millis {
-	for ; i < j; i++ {
-		if sum -= l.Entries[i].Num; sum <= last {
-			return l.Entries[i].At + w
+// nextFall returns when a number that only falls is last or less. It looks from both
+// ends: of much that has to leave little may stay, and the other way round.
+func (l *List) nextFall(left, last int64, count bool, i, j int, w Millis) Millis {
+	if last < 0 {
+		return expr.Never
+	}
+	var stays int64 // of the elements from j on: last or less
+	for i < j {
+		if left -= l.part(i, count); left <= last {
+			return l.at(i) + w
 		}
+		if stays += l.part(j-1, count); stays > last {
+			return l.at(j-1) + w
+		}
+		i, j = i+1, j-1
 	}
 	return expr.Never
+}
+
+// part is what element i adds to a sum, which is known to be small, or to a count.
+func (l *List) part(i int, count bool) int64 {
+	n := len(l.Panes())
+	switch {
+	case i >= n && count:
+		return 1
+	case i >= n:
+		return l.Entries[i-n].Num
+	case count:
+		return int64(l.older.panes[i].N)
+	}
+	return int64(l.older.panes[i].Sum.lo)
 }
 
 // monotoneStride is how many elements are taken out of a total that only falls
