@@ -153,7 +153,7 @@ func (s *session) checkOthers(ctx context.Context) error {
 			continue
 		}
 		var last *Position
-		_, err := o.readRange(ctx, changelog, p, max(from, to-restoreChunk), to, func(r *kgo.Record) (err error) {
+		_, err := o.readRange(ctx, changelog, p, max(from, to-lookBack), to, func(r *kgo.Record) (err error) {
 			if string(r.Key) == positionKey {
 				last, err = decodePosition(r.Value)
 			}

@@ -76,7 +76,7 @@ func (t *Task) Apply(changes []Change, meta *Meta) error {
 }
 
 // Write is Apply of changes that are made one by one. The bytes of one need not live
-// longer than until the next. It is several times faster if they come in order of the
+// longer than until the next. It is faster if they come in order of the
 // customers' ids.
 func (t *Task) Write(changes iter.Seq[Change], meta *Meta) error {
 	return t.update(func(b *pebble.Batch) error {
