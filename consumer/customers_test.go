@@ -30,7 +30,7 @@ func TestCustomersAgainstModel(t *testing.T) {
 		}
 		defer store.Close() //nolint:errcheck // memory
 		s := &session{
-			t:   &Task{o: &Owner{cfg: Config{CacheBytes: 4 * (overhead + 100)}}, store: store.Task(0)},
+			t:   &Task{o: &Owner{cfg: Config{CacheBytes: overhead}}, store: store.Task(0)},
 			cfg: &Config{Engine: eng}, batch: newBatch(), customers: newCustomers(eng, store.Task(0)),
 		}
 		model := map[string]engine.Millis{} // wake-ups
@@ -113,6 +113,38 @@ func TestCustomersAgainstModel(t *testing.T) {
 			},
 		})
 	})
+}
+
+// A customer stays in memory until the store has what was committed of it.
+func TestCustomersStayUntilStored(t *testing.T) {
+	eng := newEngine(t, rules)
+	store, err := state.Open("db", state.Options{FS: vfs.NewMem(), Wake: engine.WakeOf, Logger: testLogger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close() //nolint:errcheck // memory
+	task := store.Task(0)
+	s := &session{cfg: &Config{Engine: eng}, batch: newBatch(), customers: newCustomers(eng, task)}
+	e, err := s.customers.get("anna")
+	if err != nil {
+		t.Fatal(err)
+	}
+	eng.Apply(e.c, webEvent(eng, "anna", 1, 1_767_225_600_000), 0, &engine.Output{})
+	s.customers.touch(e)
+	s.changes(&Position{})
+	if !s.customers.committed(0) {
+		t.Error("there is no memory for anybody, and the store need not be written")
+	}
+	if again, err := s.customers.get("anna"); again != e || err != nil {
+		t.Fatalf("%v, %v instead of the customer that was committed", again, err)
+	}
+	if err := task.Write(s.customers.changes(), &state.Meta{}); err != nil {
+		t.Fatal(err)
+	}
+	s.customers.stored()
+	if s.customers.evict(0) || len(s.customers.byID) > 0 {
+		t.Error("a customer that the store has is not evicted")
+	}
 }
 
 // What is written again of a customer who has not changed is what the digest counts,
