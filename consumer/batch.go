@@ -73,6 +73,8 @@ func (b *batch) full(steps, bytes int) bool {
 func (b *batch) reset() {
 	b.out.Reset()
 	b.slab.reset()
+	clear(b.records) // lets dead letters go, which can be large
+	clear(b.transaction)
 	clear(b.results)
 	clear(b.causes)
 	*b = batch{
