@@ -192,7 +192,8 @@ func (x *chaos) judge(settled engine.Millis) {
 
 var customerPattern = regexp.MustCompile(`\b[cv]\d+\b`)
 
-// showOutputs writes down everything that the customers of violations were told.
+// showOutputs writes down everything that the customers of violations sent and were
+// told.
 func (x *chaos) showOutputs(cfg checker.Config) {
 	if x.report == nil || x.report.Count() == 0 {
 		return
@@ -206,7 +207,7 @@ func (x *chaos) showOutputs(cfg checker.Config) {
 	for _, v := range x.report.Violations {
 		shown[customerPattern.FindString(v.Text)] = len(shown) < 3
 	}
-	for _, topic := range []string{cfg.Changes, cfg.Triggers} {
+	for _, topic := range append(slices.Clone(chaosInputs), cfg.Changes, cfg.Triggers) {
 		for _, l := range h.Topics[topic] {
 			for _, r := range l {
 				if shown[string(r.Key)] {

@@ -21,6 +21,19 @@ import (
 	"github.com/segmill/segmill/schemas"
 )
 
+// chaosApart is the least time between two events of a customer under the wall
+// clock. A record that is sent again long after its time has no claim in the merge,
+// and what stands behind it in its topic has to wait:
+//
+//  1. topic a holds an old record and then the customer's event of 10:00:00.001;
+//  2. topic b holds the customer's event of 10:00:00.005;
+//  3. the head of b has a claim and the one of a has none: b goes first.
+//
+// Which records are old depends on when they are read, so nobody can say beforehand
+// whether that happens. It moves an event by as many records as there are old ones
+// in a row, which are few.
+const chaosApart = 50 // milliseconds
+
 // load makes the events of a seed. A customer's next event is made when the one
 // before has been acknowledged, so that all of them stand in the topics in the
 // order of their times. With the wall clock, customers are noted of whom an event
@@ -111,6 +124,9 @@ func (l *load) one(at engine.Millis) (*kgo.Record, func(*kgo.Record, error)) {
 		}
 	}
 	if l.busy[customer] {
+		return nil, nil
+	}
+	if last, ok := l.last[customer]; ok && !x.events && at < last+chaosApart {
 		return nil, nil
 	}
 	if at <= l.last[customer] {
