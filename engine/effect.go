@@ -3,7 +3,6 @@ package engine
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
@@ -122,9 +121,28 @@ func (e *Effect) AppendID(b []byte, app string) []byte {
 		b = appendText(b, e.CauseEvent)
 	}
 	h := sha256.Sum256(b[n:])
-	return hex.AppendEncode(b[:n], h[:16])
+	b = b[:n]
+	for i := 0; i < 16; i += 4 {
+		b = binary.BigEndian.AppendUint64(b, hexOf(binary.BigEndian.Uint32(h[i:])))
+	}
+	return b
+}
+
+// hexOf returns the eight hexadecimal digits of x as text, the first one highest.
+func hexOf(x uint32) uint64 {
+	n := uint64(x)
+	n = (n | n<<16) & 0x0000ffff0000ffff
+	n = (n | n<<8) & 0x00ff00ff00ff00ff
+	n = (n | n<<4) & 0x0f0f0f0f0f0f0f0f                           // a digit in each byte
+	letters := (n + 0x0606060606060606) >> 4 & 0x0101010101010101 // 1 where it is 10 and up
+	return n + 0x3030303030303030 + letters*('a'-'0'-10)
 }
 
 func appendText(b []byte, s string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+	if len(s) < 0x80 {
+		b = append(b, byte(len(s)))
+	} else {
+		b = binary.AppendUvarint(b, uint64(len(s)))
+	}
+	return append(b, s...)
 }

@@ -1,0 +1,45 @@
+package engine
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"math/rand"
+	"strings"
+	"testing"
+)
+
+// What an effect's id is made of, written down apart from AppendID.
+func TestID(t *testing.T) {
+	g := rand.New(rand.NewSource(1))
+	text := func() string { return strings.Repeat("ü", g.Intn(3)*g.Intn(70)) }
+	for range 300 {
+		e := &Effect{Action: Action(1 + g.Intn(4)), Customer: "c" + text(), Name: text(), At: Millis(g.Int63n(4e12) - 1e12),
+			Sequence: g.Uint64() >> g.Intn(64), CauseEvent: text(), Message: &Message{Due: Millis(g.Int63n(4e12)), AnchorID: text()}}
+		var in []byte
+		add := func(s string) { in = append(binary.AppendUvarint(in, uint64(len(s))), s...) }
+		add("shop")
+		add(e.Customer)
+		add(e.Name)
+		in = binary.AppendUvarint(append(in, byte(e.Action)), e.Sequence)
+		if e.Action == Fired {
+			in = binary.AppendVarint(in, int64(e.Due))
+			add(e.AnchorID)
+		} else {
+			in = binary.AppendVarint(in, int64(e.At))
+			add(e.CauseEvent)
+		}
+		sum := sha256.Sum256(in)
+		if got, want := string(e.AppendID([]byte("x"), "shop")), "x"+hex.EncodeToString(sum[:16]); got != want {
+			t.Fatalf("%+v: id %s, want %s", e, got, want)
+		}
+	}
+}
+
+// An id never changes: changes that are computed again would be told twice.
+func TestIDStays(t *testing.T) {
+	e := &Effect{Action: Entered, Customer: "c1", Name: "loyal", At: 1_700_000_000_000, Sequence: 1, CauseEvent: "e1"}
+	if got, want := e.ID("shop"), "dadd5e53cea996b446be4f477b48c616"; got != want {
+		t.Errorf("id %s, want %s", got, want)
+	}
+}
