@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/schemas"
 )
 
 // acquireTimeout bounds each request of acquiring. Fencing waits for the
@@ -27,7 +29,10 @@ const acquireTimeout = 30 * time.Second
 //
 // The session is returned also with an error, to be closed.
 func (t *Task) acquire(ctx context.Context) (*session, error) {
-	s := &session{t: t, cfg: &t.o.cfg, route: newRouter(t.o.partitions), batch: newBatch(), told: newEffectCounters(), committedAt: t.o.cfg.Now()}
+	s := &session{
+		t: t, cfg: &t.o.cfg, route: newRouter(t.o.partitions), batch: newBatch(), told: newEffectCounters(),
+		headers: schemas.HeadersOf[kgo.RecordHeader](t.o.cfg.Encoder), committedAt: t.o.cfg.Now(),
+	}
 	if err := s.fence(ctx); err != nil {
 		return s, fmt.Errorf("fence: %w", err)
 	}

@@ -39,7 +39,7 @@ func (s *session) encode() {
 			r.Topic = s.cfg.Triggers
 		}
 		from := len(b.headers)
-		b.headers = schemas.AppendHeaders(b.headers, o)
+		b.headers = s.headers.Append(b.headers, o)
 		r.Headers = b.headers[from:len(b.headers):len(b.headers)]
 		s.emit(r)
 		if e.Action != engine.Erased {

@@ -59,6 +59,7 @@ type session struct {
 	// committedAt is when the last transaction began, or the session.
 	committedAt time.Time
 	told        effectCounters
+	headers     *schemas.Headers[kgo.RecordHeader]
 
 	// What was committed and is not in the store: so many records, and versions.
 	unstored         int

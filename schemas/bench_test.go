@@ -95,12 +95,13 @@ func TestAppendAllocations(t *testing.T) {
 	}
 	for _, f := range []Format{Avro, JSON} {
 		enc := encoderOf(t, f)
+		table := HeadersOf[Header](enc)
 		var b []byte
 		var o Output
 		var headers []Header
 		n := testing.AllocsPerRun(200, func() {
 			b = enc.Append(b[:0], &o, &change, 1_700_000_000_001)
-			headers = AppendHeaders(headers[:0], &o)
+			headers = table.Append(headers[:0], &o)
 		})
 		if n > 0 {
 			t.Errorf("format %d: %v allocations", f, n)
@@ -150,6 +151,7 @@ func BenchmarkAppend(b *testing.B) {
 	for _, f := range []Format{Avro, JSON} {
 		b.Run([...]string{"avro", "json"}[f], func(b *testing.B) {
 			enc := encoderOf(b, f)
+			table := HeadersOf[Header](enc)
 			b.ReportAllocs()
 			buf := make([]byte, 0, 5000*1000)
 			var o Output
@@ -159,7 +161,7 @@ func BenchmarkAppend(b *testing.B) {
 					headers, buf = headers[:0], buf[:0]
 				}
 				buf = enc.Append(buf, &o, &change, 1_700_000_000_001)
-				headers = AppendHeaders(headers, &o)
+				headers = table.Append(headers, &o)
 			}
 		})
 	}

@@ -3,9 +3,11 @@ package schemas
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 	"time"
 	"unicode/utf8"
 
+	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 )
 
@@ -45,8 +47,44 @@ func appendAvro(b []byte, s *schema, v expr.Value) []byte {
 	return appendBlock(b, s, v.L)
 }
 
+// appendInt appends n as an int or long.
+func appendInt(b []byte, n int64) []byte {
+	u := uint64(n)<<1 ^ uint64(n>>63)
+	switch {
+	case u < 1<<7:
+		return append(b, byte(u))
+	case u >= 1<<35 && u < 1<<42: // an instant of our days
+		return append(b, byte(u)|0x80, byte(u>>7)|0x80, byte(u>>14)|0x80, byte(u>>21)|0x80, byte(u>>28)|0x80, byte(u>>35))
+	}
+	return binary.AppendUvarint(b, u)
+}
+
 func appendText(b []byte, t string) []byte {
-	return append(binary.AppendVarint(b, int64(len(t))), t...)
+	if len(t) < 1<<6 {
+		b = append(b, byte(2*len(t)))
+	} else {
+		b = binary.AppendVarint(b, int64(len(t)))
+	}
+	return append(b, t...)
+}
+
+// appendOptional appends a text where "" is null.
+func appendOptional(b []byte, t string) []byte {
+	if t == "" {
+		return append(b, 0)
+	}
+	return appendText(append(b, 2), t)
+}
+
+// appendPairs appends a map of texts.
+func appendPairs(b []byte, l []engine.Pair) []byte {
+	if len(l) > 0 {
+		b = appendInt(b, int64(len(l)))
+	}
+	for i := range l {
+		b = appendText(appendText(b, l[i].Name), l[i].Value)
+	}
+	return append(b, 0)
 }
 
 // appendBlock appends the items of an array, or the keys and values of a map, as
@@ -82,6 +120,12 @@ func appendDecimal(b []byte, n int64) []byte {
 		b = append(b, byte(n>>(8*i)))
 	}
 	return b
+}
+
+// code returns what stands for a symbol of an enum in the record s.
+func (s *schema) code(field, symbol string) byte {
+	i := slices.IndexFunc(s.fields, func(f schemaField) bool { return f.name == field })
+	return byte(2 * s.fields[i].typ.symbol(symbol))
 }
 
 // symbol returns the index of a symbol, 0 ("unknown") if the enum does not have it.

@@ -1,8 +1,6 @@
 package schemas
 
 import (
-	"slices"
-
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 )
@@ -39,7 +37,8 @@ type Encoder struct {
 	format          Format
 	app             string
 	change, trigger outRecord
-	headers         [engine.Fired + 1][numHeaders]Header // by action; what differs between effects is nil
+	actions         [engine.Fired + 1]byte        // what stands for each in the Avro of a change
+	causes          [engine.CauseErasure + 1]byte // the same
 }
 
 // NewEncoder returns an encoder for the application app, whose name is part of
@@ -48,69 +47,44 @@ type Encoder struct {
 func NewEncoder(f Format, app string, ids IDs) (*Encoder, error) {
 	e := &Encoder{format: f, app: app}
 	var err error
-	if e.change, err = compileOutput(mustSchema(MembershipChange), changeFields, ids.Change); err != nil {
+	change := mustSchema(MembershipChange)
+	if e.change, err = compileOutput(change, changeFields, ids.Change); err != nil {
 		return nil, err
 	}
 	if e.trigger, err = compileOutput(mustSchema(TriggerFired), triggerFields, ids.Trigger); err != nil {
 		return nil, err
 	}
-	for a := range e.headers {
-		e.headers[a] = e.headersOf(engine.Action(a))
+	for a := range e.actions {
+		e.actions[a] = change.code("action", engine.Action(a).String())
+	}
+	for c := range e.causes {
+		e.causes[c] = change.code("cause", engine.Cause(c).String())
 	}
 	return e, nil
 }
 
-// Output is the record of an effect: its key and value, and its headers for
-// [AppendHeaders].
+// Output is the record of an effect: its key and value, and what [Headers] makes
+// its headers of.
 type Output struct {
 	Key, Value []byte
 
-	headers  *[numHeaders]Header // shared by all effects of the action
-	id, time []byte              // of headers
-	eff      outEffect           // in the making
-}
-
-// The headers of a record: CloudEvents in binary mode, and the content type.
-// Readers that know nothing of the schemas can route by ce_type and drop copies by
-// ce_id, which is the change_id or trigger_id.
-const (
-	headerContentType = iota
-	headerVersion
-	headerID
-	headerType
-	headerSource
-	headerSubject
-	headerTime
-	numHeaders
-)
-
-// headersOf returns the headers of all effects of an action, as far as they are
-// the same.
-func (e *Encoder) headersOf(a engine.Action) [numHeaders]Header {
-	typ := "segmill.segment." + a.String() + ".v1"
-	switch a {
-	case engine.Erased:
-		typ = "segmill.customer.erased.v1"
-	case engine.Fired:
-		typ = "segmill.trigger.fired.v1"
-	}
-	return [...]Header{
-		headerContentType: {"content-type", []byte(e.format.contentType())},
-		headerVersion:     {"ce_specversion", []byte("1.0")},
-		headerID:          {"ce_id", nil},
-		headerType:        {"ce_type", []byte(typ)},
-		headerSource:      {"ce_source", []byte("/segmill/" + e.app)},
-		headerSubject:     {"ce_subject", nil},
-		headerTime:        {"ce_time", nil},
-	}
+	action   engine.Action
+	id, time []byte
+	eff      outEffect // in the making
 }
 
 // Append makes o the record of an effect: a membership change, an erasure or a
 // trigger that fired, as its action says. emittedAt is the wall clock. Key, value
 // and what is particular to the effect in the headers are appended to b; they are
-// parts of what is returned. The other headers are shared by all records, so no
-// byte of o may be changed.
+// parts of what is returned, and of each other, so no byte of o may be changed.
 func (e *Encoder) Append(b []byte, o *Output, eff *engine.Effect, emittedAt expr.Millis) []byte {
+	at := len(b)
+	b = appendInstant(b, eff.At)
+	end := len(b)
+	o.action, o.time = eff.Action, b[at:end:end]
+	if e.format == Avro && eff.Action != engine.Fired {
+		return e.appendChange(b, o, eff, emittedAt)
+	}
 	r := &e.change
 	if eff.Action == engine.Fired {
 		r = &e.trigger
@@ -119,8 +93,6 @@ func (e *Encoder) Append(b []byte, o *Output, eff *engine.Effect, emittedAt expr
 	b = eff.AppendID(b, e.app)
 	key := len(b)
 	b = append(b, eff.Customer...)
-	at := len(b)
-	b = appendInstant(b, eff.At)
 	value := len(b)
 	o.eff = outEffect{Effect: eff, id: b[id:key], emittedAt: emittedAt, itemGets: r.item}
 	if e.format == JSON {
@@ -129,34 +101,35 @@ func (e *Encoder) Append(b []byte, o *Output, eff *engine.Effect, emittedAt expr
 		}
 		b = append(b, '}')
 	} else {
-		b = append(b, r.prefix...)
-		for i := range r.fields {
-			b = r.fields[i].appendAvro(b, &o.eff)
-		}
+		b = r.appendAvro(b, &o.eff)
 	}
 	o.eff = outEffect{}
-	o.Key, o.Value = b[key:at:at], b[value:len(b):len(b)]
-	o.headers, o.id, o.time = &e.headers[eff.Action], b[id:key:key], b[at:value:value]
+	o.id, o.Key, o.Value = b[id:key:key], b[key:value:value], b[value:len(b):len(b)]
 	return b
 }
 
-// AppendHeaders appends the headers of o to h, which are of the Kafka client's type.
-func AppendHeaders[H ~struct {
-	Key   string
-	Value []byte
-}](h []H, o *Output) []H {
-	n := len(h)
-	h = slices.Grow(h, numHeaders)[:n+numHeaders]
-	for i, x := range o.headers {
-		switch i {
-		case headerID:
-			x.Value = o.id
-		case headerSubject:
-			x.Value = o.Key
-		case headerTime:
-			x.Value = o.time
-		}
-		h[n+i] = H(x)
+// appendChange does what [outRecord.appendAvro] does for a change, which nearly all
+// effects are, in the order of its schema. The id and the key are those in the value.
+func (e *Encoder) appendChange(b []byte, o *Output, eff *engine.Effect, emittedAt expr.Millis) []byte {
+	value := len(b)
+	b = append(append(b, e.change.prefix...), 2*idLen)
+	id := len(b)
+	b = appendText(eff.AppendID(b, e.app), eff.Customer)
+	key := len(b)
+	b = append(appendText(b, eff.Name), e.actions[eff.Action])
+	b = appendInt(appendInt(b, int64(eff.At)), int64(emittedAt))
+	b = append(appendInt(b, int64(eff.Sequence)), e.causes[eff.Cause])
+	b = appendText(appendOptional(b, eff.CauseEvent), eff.Version)
+	b = appendOptional(appendOptional(b, eff.Group), eff.From)
+	if eff.Action == engine.Exited {
+		b = appendInt(append(b, 2), int64(eff.MemberFor))
+	} else {
+		b = append(b, 0)
 	}
-	return h
+	b = appendPairs(b, eff.Evidence)
+	o.id, o.Key, o.Value = b[id:id+idLen:id+idLen], b[key-len(eff.Customer):key:key], b[value:len(b):len(b)]
+	return b
 }
+
+// idLen is how many bytes the id of an effect has.
+const idLen = 32

@@ -243,7 +243,7 @@ func TestHeaders(t *testing.T) {
 		got := map[string]string{}
 		var o Output
 		encoderOf(t, Avro).Append(nil, &o, &e, 0)
-		for _, h := range AppendHeaders[Header](nil, &o) {
+		for _, h := range HeadersOf[Header](encoderOf(t, Avro)).Append(nil, &o) {
 			got[h.Key] = string(h.Value)
 		}
 		want := map[string]string{"content-type": "application/avro", "ce_specversion": "1.0", "ce_id": e.ID("shop"), "ce_type": typ,
@@ -261,6 +261,7 @@ func TestOutputsShareMemory(t *testing.T) {
 		headers    []Header
 	}
 	enc := encoderOf(t, Avro)
+	table := HeadersOf[Header](enc)
 	g := rand.New(rand.NewSource(1))
 	var b []byte
 	var headers []Header
@@ -270,10 +271,10 @@ func TestOutputsShareMemory(t *testing.T) {
 		var o, alone Output
 		b = enc.Append(b, &o, &e, 7)
 		n := len(headers)
-		headers = AppendHeaders(headers, &o)
+		headers = table.Append(headers, &o)
 		r := record{o.Key, o.Value, headers[n:len(headers):len(headers)]}
 		enc.Append(nil, &alone, &e, 7)
-		got, want = append(got, r), append(want, record{alone.Key, alone.Value, AppendHeaders[Header](nil, &alone)})
+		got, want = append(got, r), append(want, record{alone.Key, alone.Value, table.Append(nil, &alone)})
 		for _, part := range [][]byte{r.key, r.value, r.headers[headerID].Value, r.headers[headerSubject].Value, r.headers[headerTime].Value} {
 			if cap(part) != len(part) {
 				t.Fatalf("%q could be appended to", part)
@@ -382,6 +383,26 @@ func TestEventEncoderErrors(t *testing.T) {
 		m[field] = v
 		if _, err := enc.Append(nil, plan.Web, m); err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("%s = %v: %v", field, v, err)
+		}
+	}
+}
+
+// The short way of changes gives the bytes that the fields of the schema give one
+// by one.
+func TestChangesAreAsTheirFields(t *testing.T) {
+	enc := encoderOf(t, Avro)
+	g := rand.New(rand.NewSource(1))
+	for range 2000 {
+		e := randomEffect(g)
+		if e.Action == engine.Fired {
+			continue
+		}
+		emitted := expr.Millis(int64(g.Uint64()) >> g.Intn(64))
+		want := enc.change.appendAvro(nil, &outEffect{Effect: &e, id: []byte(e.ID("shop")), emittedAt: emitted})
+		var o Output
+		enc.Append(nil, &o, &e, emitted)
+		if string(o.Value) != string(want) || string(o.Key) != e.Customer || string(o.id) != e.ID("shop") {
+			t.Fatalf("%+v:\ngot  %x\nwant %x", e, o.Value, want)
 		}
 	}
 }

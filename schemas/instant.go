@@ -74,24 +74,31 @@ func checkInstant(m expr.Millis) (expr.Millis, error) {
 
 // appendInstant appends m in RFC 3339 with milliseconds, UTC: as [expr.Millis.String].
 func appendInstant(b []byte, m expr.Millis) []byte {
-	t := m.Time()
-	year, month, day := t.Date()
-	if year < 0 || year > 9999 {
+	if m < minInstant || m > maxInstant {
 		return append(b, m.String()...)
 	}
-	hour, minute, second := t.Clock()
-	ms := t.Nanosecond() / 1_000_000
-	b = append2(append2(b, year/100), year%100)
-	b = append2(append(b, '-'), int(month))
-	b = append2(append(b, '-'), day)
-	b = append2(append(b, 'T'), hour)
-	b = append2(append(b, ':'), minute)
-	b = append2(append(b, ':'), second)
-	return append(append2(append(b, '.', byte('0'+ms/100)), ms%100), 'Z')
+	days := floorDiv(int64(m), dayMillis)
+	year, month, day := time.Unix(days*86_400, 0).UTC().Date()
+	ms := uint32(int64(m) - days*dayMillis)
+	seconds := ms / 1000
+	minutes := seconds / 60
+	ms %= 1000
+	x := [...]byte{0, 0, 0, 0, '-', 0, 0, '-', 0, 0, 'T', 0, 0, ':', 0, 0, ':', 0, 0, '.', byte('0' + ms/100), 0, 0, 'Z'}
+	put2(x[0:], uint32(year)/100)
+	put2(x[2:], uint32(year)%100)
+	put2(x[5:], uint32(month))
+	put2(x[8:], uint32(day))
+	put2(x[11:], minutes/60)
+	put2(x[14:], minutes%60)
+	put2(x[17:], seconds%60)
+	put2(x[21:], ms%100)
+	return append(b, x[:]...)
 }
 
-// append2 appends n, which is below 100, as two digits.
-func append2(b []byte, n int) []byte { return append(b, byte('0'+n/10), byte('0'+n%10)) }
+// put2 makes n, which is below 100, the first two bytes of b, as digits.
+func put2(b []byte, n uint32) {
+	b[0], b[1] = byte('0'+n/10), byte('0'+n%10)
+}
 
 func floorDiv(n, by int64) int64 {
 	q := n / by

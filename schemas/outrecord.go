@@ -68,6 +68,15 @@ func compileItem(s *schema) ([]func(*engine.Item) expr.Value, error) {
 	return l, nil
 }
 
+// appendAvro appends o in Avro.
+func (r *outRecord) appendAvro(b []byte, o *outEffect) []byte {
+	b = append(b, r.prefix...)
+	for i := range r.fields {
+		b = r.fields[i].appendAvro(b, o)
+	}
+	return b
+}
+
 // appendAvro appends the field of o in Avro.
 func (f *outField) appendAvro(b []byte, o *outEffect) []byte {
 	switch {
@@ -94,19 +103,11 @@ func (f *outField) appendAvro(b []byte, o *outEffect) []byte {
 		if f.kind == expr.Decimal {
 			return appendDecimal(b, n)
 		}
-		return binary.AppendVarint(b, n)
+		return appendInt(b, n)
 	case f.pairs != nil:
-		l := f.pairs(o)
-		if len(l) > 0 {
-			b = binary.AppendVarint(b, int64(len(l)))
-		}
-		for i := range l {
-			b = appendText(appendText(b, l[i].Name), l[i].Value)
-		}
-		return append(b, 0)
+		return appendPairs(b, f.pairs(o))
 	case f.id != nil:
-		id := f.id(o)
-		return append(binary.AppendVarint(b, int64(len(id))), id...)
+		return append(append(b, 2*idLen), f.id(o)...)
 	}
 	return appendAvro(b, f.typ, f.value(o))
 }
