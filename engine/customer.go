@@ -27,6 +27,7 @@ type Customer struct {
 	seen   []aggregate.Shared // facts: recent event ids, sorted by time, then hash
 	cells  []cell             // facts, sorted by number of the summary
 
+	spare *aggregate.Register // room for one, nil if there is none
 	// stale: what is derived is not computed yet; wake alone stands.
 	stale bool
 }
@@ -101,7 +102,8 @@ type Occurrence struct {
 
 // NewCustomer returns a customer of whom nothing is known yet.
 func (e *Engine) NewCustomer(id string) *Customer {
-	c := &Customer{ID: id, wake: Never, instant: aggregate.None}
+	c := e.customer(id)
+	c.wake, c.instant = Never, aggregate.None
 	e.newDues(c)
 	return c
 }
@@ -228,9 +230,12 @@ func (e *Engine) cell(c *Customer, summary int) *cell {
 	i := c.place(summary)
 	if i == len(c.cells) || int(c.cells[i].summary) != summary {
 		n := cell{summary: int32(summary), next: Never}
-		if f := e.p.Summaries[summary].Family; f == aggregate.FamList {
+		switch f := e.p.Summaries[summary].Family; {
+		case f == aggregate.FamList:
 			n.list.From = aggregate.None
-		} else {
+		case f.IsRegister():
+			n.other = c.register(f)
+		default:
 			n.other = aggregate.New(f)
 		}
 		c.cells = slices.Insert(c.cells, i, n)

@@ -16,7 +16,8 @@ func (e *Engine) Decode(id string, b []byte) (*Customer, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Customer{ID: id, wake: wake, stale: true}
+	c := e.customer(id)
+	c.wake, c.stale = wake, true
 	r := aggregate.NewReader(b[headSize:], b[0])
 	v1 := b[0] == 1
 	c.instant = r.Millis()
@@ -39,7 +40,7 @@ func decodeMembers(r *aggregate.Reader, c *Customer, v1 bool) {
 	if n == 0 {
 		return
 	}
-	c.members = make([]membership, n)
+	c.members = slices.Grow(c.members, n)[:n]
 	last := c.instant
 	for i := range c.members {
 		m := &c.members[i]
@@ -89,7 +90,7 @@ func decodeSeen(r *aggregate.Reader, c *Customer, v1 bool) {
 	if n == 0 {
 		return
 	}
-	c.seen = make([]aggregate.Shared, n)
+	c.seen = slices.Grow(c.seen, n)[:n]
 	last := c.instant
 	if v1 {
 		last = 0
@@ -121,7 +122,7 @@ func (e *Engine) decodeCells(r *aggregate.Reader, c *Customer, v1 bool) error {
 		return nil
 	}
 	n := min(cells, len(e.keys))
-	c.cells = make([]cell, 0, n)
+	c.cells = slices.Grow(c.cells, n)
 	lists := entries{left: int(min(total, uint64(n*len(times))))}
 	if lists.left > 0 {
 		lists.slab = make([]aggregate.Entry, lists.left+spare*n)
@@ -136,6 +137,9 @@ func (e *Engine) decodeCells(r *aggregate.Reader, c *Customer, v1 bool) error {
 		cl := cell{summary: int32(i), next: Never}
 		var err error
 		switch f := e.p.Summaries[i].Family; {
+		case f.IsRegister():
+			reg := c.register(f)
+			cl.other, err = reg, reg.Read(&sub)
 		case f != aggregate.FamList:
 			cl.other, err = aggregate.Read(f, &sub)
 		case v1:

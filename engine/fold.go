@@ -186,7 +186,7 @@ func (x *exec) matchAll(sp *plan.StreamPlan, folds []plan.Fold) {
 // foldMatched gives the event to the summaries in x.matched.
 func (e *Engine) foldMatched(x *exec, ev *Event) {
 	s := &x.sample
-	s.Stamp = aggregate.Stamp{At: ev.At, ID: ev.ID, Source: ev.Source, Stream: uint8(ev.Stream)}
+	s.Stamp = aggregate.Stamp{At: ev.At, ID: ev.ID, Source: x.texts.of(ev.Source), Stream: uint8(ev.Stream)}
 	for i := range x.matched {
 		m := &x.matched[i]
 		s.Value, s.Num = expr.Value{}, 0
@@ -213,6 +213,13 @@ func (e *Engine) foldMatched(x *exec, ev *Event) {
 			if !was && !m.exact {
 				x.out.Stats.Coarsened++
 			}
+			continue
+		}
+		if r, ok := m.cell.other.(*aggregate.Register); ok {
+			if s.Value.K == expr.String {
+				s.Value.S = x.texts.of(s.Value.S)
+			}
+			r.Fold(&s.Sample)
 			continue
 		}
 		d, ok := m.cell.other.(*aggregate.Distinct)

@@ -93,13 +93,20 @@ func (j *job) run(e *engine.Engine, customers []*engine.Customer, out *engine.Ou
 const jobCustomers = 10_000
 
 // BenchmarkJob is the core's part of the job: apply folds a purchase and decides;
-// append and decode write and read its customer.
+// append and decode write and read its customer. Few customers are in the
+// processor's cache, many are not.
 func BenchmarkJob(b *testing.B) {
+	for _, people := range []int{jobCustomers / 100, jobCustomers, 10 * jobCustomers} {
+		b.Run(fmt.Sprint(people), func(b *testing.B) { benchmarkJob(b, people) })
+	}
+}
+
+func benchmarkJob(b *testing.B, people int) {
 	e := testEngine(b, jobRules())
-	j := newJob(e, jobCustomers)
-	customers := make([]*engine.Customer, jobCustomers)
+	j := newJob(e, people)
+	customers := make([]*engine.Customer, people)
 	var out engine.Output
-	j.run(e, customers, &out, 12*jobCustomers)
+	j.run(e, customers, &out, 12*people)
 	b.Run("apply", func(b *testing.B) {
 		effects := 0
 		b.ReportAllocs()
@@ -116,13 +123,13 @@ func BenchmarkJob(b *testing.B) {
 		i, bytes := 0, 0
 		b.ReportAllocs()
 		for b.Loop() {
-			buf = e.Append(buf[:0], customers[i%jobCustomers])
+			buf = e.Append(buf[:0], customers[i*7919%people])
 			bytes += len(buf)
 			i++
 		}
 		b.ReportMetric(float64(bytes)/float64(b.N), "bytes/op")
 	})
-	stored := make([][]byte, jobCustomers)
+	stored := make([][]byte, people)
 	for i := range stored {
 		stored[i] = e.Append(nil, customers[i])
 	}
@@ -130,7 +137,7 @@ func BenchmarkJob(b *testing.B) {
 		i := 0
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := e.Decode(j.ids[i%jobCustomers], stored[i%jobCustomers]); err != nil {
+			if _, err := e.Decode(j.ids[i*7919%people], stored[i*7919%people]); err != nil {
 				b.Fatal(err)
 			}
 			i++

@@ -74,6 +74,7 @@ type exec struct {
 	before  []before
 	pairs   []Pair
 	text    strings.Builder
+	texts   texts
 	view    View
 	blank   Memory
 }

@@ -102,6 +102,21 @@ func (c *Register) Append(b []byte, at Millis) []byte {
 	return AppendValue(b, c.Value())
 }
 
+// IsRegister reports whether the summaries of a family are Registers.
+func (f Family) IsRegister() bool { return f == FamFirst || f == FamLast || f == FamAnchor }
+
+// Init makes c an empty summary of a family.
+func (c *Register) Init(f Family) { *c = Register{latest: f != FamFirst} }
+
+// Read reads what Append wrote, all of r's bytes.
+func (c *Register) Read(r *Reader) error {
+	c.decode(r)
+	if !r.Done() {
+		return ErrFormat
+	}
+	return nil
+}
+
 func (c *Register) decode(r *Reader) {
 	if len(r.b) == 0 {
 		return
