@@ -22,15 +22,10 @@ type match struct {
 // exec.former.
 type before struct {
 	input   int
-	trigger int // -1, or the anniversary whose date the input is
-	match   int // whose cell it is computed from; -1: another one
+	trigger int   // -1, or the anniversary whose date the input is
+	match   int   // whose cell it is computed from; -1: another one
+	cell    *cell // it, nil if there is none
 	window  aggregate.Window
-}
-
-// sampleScratch is what is given to Cell.Fold.
-type sampleScratch struct {
-	aggregate.Sample
-	lines []aggregate.Line
 }
 
 // fold folds ev, touches the units that it concerns (in x.pending), and
@@ -59,7 +54,8 @@ func (e *Engine) fold(x *exec, ev *Event, base, now Millis) {
 	x.at(base)
 	for i := range x.before {
 		if b := &x.before[i]; b.trigger < 0 {
-			e.p.Inputs[b.input].Index.Move(x.former[b.input].value(), x.after(b), &x.sides, &x.pending)
+			x.after(b)
+			x.moved(b.input, &x.pending)
 		}
 	}
 	e.rescheduleCells(x, zoned)
@@ -71,22 +67,47 @@ func windowed(in *plan.InputPlan, cl *cell) bool {
 	return cl != nil && cl.other == nil && in.Kind == plan.InAggregate
 }
 
-// after returns the value of an input after the fold. A window of an exact list
+// after notes the value of an input after the fold. A window of an exact list
 // follows the fold without being added up again.
-func (x *exec) after(b *before) expr.Value {
+func (x *exec) after(b *before) {
 	in := &x.e.p.Inputs[b.input]
-	if b.match < 0 || !windowed(in, x.matched[b.match].cell) {
-		return x.value(b.input)
+	if b.match < 0 || !windowed(in, b.cell) {
+		x.compute(&x.values[b.input], x.epoch, in, b.cell)
+		return
 	}
 	switch m := &x.matched[b.match]; {
 	case !m.exact:
-		b.window = m.cell.list.Over(in.Op, x.now, in.Window)
+		m.cell.list.Look(&b.window, in.Op, x.now, in.Window)
 	case m.in:
 		b.window.Inserted(m.entry)
 	}
-	v := b.window.Value(in.Op, in.Stored)
-	x.values[b.input].set(x.epoch, v)
-	return v
+	kind, n := b.window.Number(in.Op, in.Stored)
+	x.values[b.input].number(x.epoch, kind, n)
+}
+
+// compute notes the value of an input over cl at the instant of x.
+func (x *exec) compute(k *known, when uint64, in *plan.InputPlan, cl *cell) {
+	if cl != nil && in.Kind == plan.InAggregate {
+		if r, ok := cl.other.(*aggregate.Register); ok {
+			k.set(when, r.Value())
+			return
+		}
+	}
+	k.set(when, x.e.valueOf(x.c, in, cl, x.now))
+}
+
+// moved touches the units that the move of an input from its former value to its
+// present one touches.
+func (x *exec) moved(input int, to *plan.Set) {
+	a, b := &x.former[input], &x.values[input]
+	if a.kind == b.kind && a.n == b.n && (a.kind != expr.String || a.s == b.s) {
+		return
+	}
+	in := &x.e.p.Inputs[input]
+	if a.isNumber() && b.isNumber() && in.Index.Still(a.float(), b.float()) {
+		return
+	}
+	in.Index.Move(a.value(), b.value(), &x.sides, to)
 }
 
 // place finds the cells that are folded into. New ones are added first: that
@@ -131,13 +152,14 @@ func (x *exec) note(input, trigger, match int, cl *cell) {
 	n := len(x.before)
 	x.before = slices.Grow(x.before, 1)[:n+1]
 	b := &x.before[n]
-	b.input, b.trigger, b.match = input, trigger, match
+	b.input, b.trigger, b.match, b.cell = input, trigger, match, cl
 	if !windowed(in, cl) {
-		k.set(x.move, x.e.valueOf(x.c, in, cl, x.now))
+		x.compute(k, x.move, in, cl)
 		return
 	}
-	b.window = cl.list.Over(in.Op, x.now, in.Window)
-	k.set(x.move, b.window.Value(in.Op, in.Stored))
+	cl.list.Look(&b.window, in.Op, x.now, in.Window)
+	kind, v := b.window.Number(in.Op, in.Stored)
+	k.number(x.move, kind, v)
 }
 
 // match finds the folds whose condition the event meets and whose field it has.
@@ -183,94 +205,6 @@ func (x *exec) matchAll(sp *plan.StreamPlan, folds []plan.Fold) {
 	}
 }
 
-// foldMatched gives the event to the summaries in x.matched.
-func (e *Engine) foldMatched(x *exec, ev *Event) {
-	s := &x.sample
-	s.Stamp = aggregate.Stamp{At: ev.At, ID: ev.ID, Source: x.texts.of(ev.Source), Stream: uint8(ev.Stream)}
-	for i := range x.matched {
-		m := &x.matched[i]
-		s.Value, s.Num = expr.Value{}, 0
-		if m.Slot >= 0 {
-			s.Value = ev.Fields[m.Slot]
-			s.Num, _ = aggregate.Scaled(s.Value)
-		}
-		s.Clear, s.Remove, s.Lines = false, false, nil
-		switch {
-		case m.Cart == plan.CartClear:
-			s.Clear = true
-		case m.Cart == plan.CartAdd:
-			s.Remove = m.neg
-			x.lines(ev)
-		case m.neg:
-			s.Num = -s.Num
-		}
-		if m.cell.other == nil {
-			l := &m.cell.list
-			was := l.Coarse()
-			m.entry = aggregate.Entry{At: ev.At, Num: s.Num}
-			m.in = l.Insert(m.entry)
-			m.exact = !was && !l.Coarse()
-			if !was && !m.exact {
-				x.out.Stats.Coarsened++
-			}
-			continue
-		}
-		if r, ok := m.cell.other.(*aggregate.Register); ok {
-			if s.Value.K == expr.String {
-				s.Value.S = x.texts.of(s.Value.S)
-			}
-			r.Fold(&s.Sample)
-			continue
-		}
-		d, ok := m.cell.other.(*aggregate.Distinct)
-		was := ok && d.Coarse()
-		if m.cell.other.Fold(&s.Sample); ok && !was && d.Coarse() {
-			x.out.Stats.Coarsened++
-		}
-	}
-}
-
-// The fields of a line item, in the order of the schema.
-const (
-	itemProduct  = 0
-	itemQuantity = 5
-	itemPrice    = 6
-	itemFields   = 7
-)
-
-// maxQuantity bounds the quantity of one line.
-const maxQuantity = 1 << 31
-
-// lines reads the cart lines of a web event. An event without items is about one
-// unit of a product without a name.
-func (x *exec) lines(ev *Event) {
-	l := &x.e.p.Streams[plan.Web].Layout
-	field := func(path string) expr.Value {
-		if i := l.Slot(path); i >= 0 && i < len(ev.Fields) {
-			return ev.Fields[i]
-		}
-		return expr.Value{}
-	}
-	currency := field("currency").S
-	x.sample.lines = x.sample.lines[:0]
-	for _, it := range field("items").L {
-		if len(it.L) != itemFields {
-			continue
-		}
-		line := aggregate.Line{Product: it.L[itemProduct].S, Quantity: 1, Price: it.L[itemPrice], Currency: currency}
-		if q := it.L[itemQuantity]; q.K == expr.Int {
-			line.Quantity = max(0, min(q.N, maxQuantity))
-		}
-		if line.Quantity > 0 {
-			x.sample.lines = append(x.sample.lines, line)
-		}
-	}
-	if len(field("items").L) == 0 {
-		x.sample.lines = append(x.sample.lines, aggregate.Line{Quantity: 1, Currency: currency})
-	}
-	x.sample.Lines = x.sample.lines
-}
-
 // rescheduleCells computes the next crossing of the cells that the fold changed,
 // and after a change of zone of those whose years depend on it.
 func (e *Engine) rescheduleCells(x *exec, zoned bool) {
@@ -285,7 +219,8 @@ func (e *Engine) rescheduleCells(x *exec, zoned bool) {
 		}
 		cl, at := x.matched[b.match].cell, Never
 		if windowed(in, cl) {
-			r := in.Index.Around(x.values[b.input].value())
+			var r aggregate.Range
+			in.Index.Around(x.values[b.input].kind, x.values[b.input].n, &r)
 			at = cl.list.NextOf(&b.window, in.Op, in.Stored, &r)
 		} else {
 			at = e.nextOf(x, cl, b.input)

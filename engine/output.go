@@ -98,6 +98,18 @@ func (k *known) set(when uint64, v expr.Value) {
 	k.when, k.kind, k.n = when, v.K, v.N
 }
 
+// number is set for what is no text.
+func (k *known) number(when uint64, kind expr.Kind, n int64) {
+	if k.kind == expr.String {
+		k.s = ""
+	}
+	k.when, k.kind, k.n = when, kind, n
+}
+
+func (k *known) isNumber() bool { return k.kind != expr.Absent && k.kind != expr.String }
+
+func (k *known) float() float64 { return expr.Value{K: k.kind, N: k.n}.Float() }
+
 type overdue struct {
 	trigger int
 	due     Millis

@@ -135,7 +135,8 @@ func (e *Engine) nextOf(x *exec, cl *cell, i int) Millis {
 		}
 		return e.nextYears(x.c, in, cur)
 	}
-	r := in.Index.Around(cur)
+	var r aggregate.Range
+	in.Index.Around(cur.K, cur.N, &r)
 	if cl.other == nil {
 		return cl.list.Next(in.Op, in.Stored, x.now, in.Window, &r)
 	}
@@ -190,9 +191,13 @@ const maxYears = 10_000
 // but for units that an event touched and that are not judged yet: as long as there
 // are any, every comparison counts.
 func (e *Engine) expire(x *exec, cl *cell) {
-	exact := x.pending.Empty()
+	exact, next := x.pending.Empty(), Never
 	for _, i := range e.p.Summaries[cl.summary].Timed {
 		in := &e.p.Inputs[i]
+		if exact && windowed(in, cl) {
+			next = min(next, x.expireWindow(i, in, cl))
+			continue
+		}
 		a, b := x.formerly(i), x.value(i)
 		x.crossed = x.crossed || in.Index.Crosses(a, b)
 		if exact {
@@ -200,6 +205,27 @@ func (e *Engine) expire(x *exec, cl *cell) {
 		} else {
 			in.Index.Touch(a, b, &x.touched)
 		}
+		next = min(next, e.nextOf(x, cl, i))
 	}
-	cl.next = e.next(x, cl)
+	cl.next = next
+}
+
+// expireWindow does it for an input that is computed from a window, and returns
+// when it crosses the next threshold.
+func (x *exec) expireWindow(i int, in *plan.InputPlan, cl *cell) Millis {
+	a, b := &x.former[i], &x.values[i]
+	var w aggregate.Window
+	if a.when != x.move {
+		cl.list.Look(&w, in.Op, x.now-1, in.Window)
+		kind, n := w.Number(in.Op, in.Stored)
+		a.number(x.move, kind, n)
+	}
+	cl.list.Look(&w, in.Op, x.now, in.Window)
+	kind, n := w.Number(in.Op, in.Stored)
+	b.number(x.epoch, kind, n)
+	x.crossed = x.crossed || in.Index.Crosses(a.value(), b.value())
+	x.moved(i, &x.touched)
+	var r aggregate.Range
+	in.Index.Around(kind, n, &r)
+	return cl.list.NextOf(&w, in.Op, in.Stored, &r)
 }

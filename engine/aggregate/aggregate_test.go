@@ -142,7 +142,7 @@ func TestWindowsAgainstNaive(t *testing.T) {
 		if want := naive(l, op, now, w); !sameValue(cur, want) {
 			t.Fatalf("op %d over %d at %d: %v, naive %v", op, w, now, cur, want)
 		}
-		r := Range{Is: cur, Only: rapid.Bool().Draw(t, "only"), Lo: Lowest, Hi: Highest}
+		r := Range{Kind: cur.K, N: cur.N, Only: rapid.Bool().Draw(t, "only"), Lo: Lowest, Hi: Highest}
 		same := func(v expr.Value) bool { return sameValue(v, cur) }
 		if cuts := rapid.SliceOfN(cutGen, 0, 4).Draw(t, "cuts"); !r.Only && cur.Present() {
 			for _, c := range cuts {

@@ -19,9 +19,9 @@ type keptWindow struct {
 	negative int // how many of the elements have a value below zero
 }
 
-// keptWindow is Over for a long list. Of the total, min is 0, or -1 if there are
+// keptWindow is Look for a long list. Of the total, min is 0, or -1 if there are
 // values below zero.
-func (l *List) keptWindow(now, w Millis) Window {
+func (l *List) keptWindow(v *Window, now, w Millis) {
 	if l.kept == nil {
 		l.kept = &kept{}
 	}
@@ -38,11 +38,10 @@ func (l *List) keptWindow(now, w Millis) Window {
 	for ; k.i < k.j && l.at(k.i) <= now-w; k.i++ {
 		k.drop(l, k.i)
 	}
-	v := Window{now: now, w: w, i: k.i, j: k.j, total: running{n: k.n, sum: k.sum}}
+	v.i, v.j, v.total = k.i, k.j, running{n: k.n, sum: k.sum}
 	if k.negative > 0 {
 		v.total.min = -1
 	}
-	return v
 }
 
 // of returns the window of length w, an empty one before all time if there is none.

@@ -55,7 +55,7 @@ func TestKeptWindows(t *testing.T) {
 				for _, op := range []Op{OpSum, OpCount} {
 					cur := want.value(op, expr.Int)
 					lo := rapid.Int64Range(-3, 30).Draw(t, "below")
-					r := Range{Is: cur, Lo: Cut{At: float64(lo), Above: rapid.Bool().Draw(t, "above")}, Hi: Highest}
+					r := Range{Kind: cur.K, N: cur.N, Lo: Cut{At: float64(lo), Above: rapid.Bool().Draw(t, "above")}, Hi: Highest}
 					if !r.Has(cur) {
 						continue
 					}

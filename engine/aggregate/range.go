@@ -16,14 +16,28 @@ type Cut struct {
 // Passed reports whether v lies above the cut.
 func (c Cut) Passed(v float64) bool { return v > c.At || v == c.At && !c.Above }
 
+// Least returns the least number above the cut: v lies above it exactly if v >=
+// Least(). It is NaN if there is none.
+func (c Cut) Least() float64 {
+	switch {
+	case !c.Above:
+		return c.At
+	case math.IsInf(c.At, 1):
+		return math.NaN()
+	}
+	return math.Nextafter(c.At, math.Inf(1))
+}
+
 // Range is a range of values: numbers between two cuts, one number alone, or no
 // value at all.
 type Range struct {
-	// Is is a value of the range. If it is Absent, nothing else is in it.
-	Is expr.Value
-	// Only: nothing but Is.
+	// Kind and N are a value of the range, no text. If it is Absent, nothing else is
+	// in it.
+	Kind expr.Kind
+	N    int64
+	// Only: nothing but that value.
 	Only bool
-	// Lo and Hi are the cuts below and above Is.
+	// Lo and Hi are the cuts below and above it.
 	Lo, Hi Cut
 }
 
@@ -36,10 +50,10 @@ var (
 // Has reports whether v is in the range.
 func (r *Range) Has(v expr.Value) bool {
 	switch {
-	case !v.Present() || !r.Is.Present():
-		return v.Present() == r.Is.Present()
+	case !v.Present() || r.Kind == expr.Absent:
+		return v.K == r.Kind
 	case r.Only:
-		return v.K == r.Is.K && v.N == r.Is.N
+		return v.K == r.Kind && v.N == r.N
 	}
 	f := v.Float()
 	return r.Lo.Passed(f) && !r.Hi.Passed(f)

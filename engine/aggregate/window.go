@@ -1,6 +1,11 @@
 package aggregate
 
-import "github.com/segmill/segmill/engine/expr"
+import (
+	"math"
+	"math/bits"
+
+	"github.com/segmill/segmill/engine/expr"
+)
 
 // Op is what is computed over a window of a List.
 type Op uint8
@@ -70,25 +75,60 @@ type Window struct {
 }
 
 // Over returns the window of length w at now, as op needs it.
-func (l *List) Over(op Op, now, w Millis) Window {
-	bare := op == OpCount && l.older == nil
-	if !bare && op != OpMin && op != OpMax && l.size() > longList {
-		return l.keptWindow(now, w)
-	}
-	i, j := l.span(now, w)
-	v := Window{now: now, w: w, i: i, j: j, bare: bare}
-	if !v.bare {
-		v.total = l.total(i, j)
-	}
+func (l *List) Over(op Op, now, w Millis) (v Window) {
+	l.Look(&v, op, now, w)
 	return v
+}
+
+// Look makes v the window of length w at now, as op needs it.
+func (l *List) Look(v *Window, op Op, now, w Millis) {
+	v.now, v.w = now, w
+	if v.bare = op == OpCount && l.older == nil; v.bare {
+		v.i, v.j = spanOf(l.Entries, now, w)
+		return
+	}
+	switch extreme := op == OpMin || op == OpMax; {
+	case !extreme && l.size() > longList:
+		l.keptWindow(v, now, w)
+	case !extreme && l.older == nil:
+		v.i, v.j = spanOf(l.Entries, now, w)
+		v.total.addUp(l.Entries[v.i:v.j])
+	default:
+		v.i, v.j = l.span(now, w)
+		v.total = l.total(v.i, v.j)
+	}
+}
+
+// addUp makes t the total of entries whose least and greatest values do not matter:
+// min is 0, or less if there are values below zero.
+func (t *running) addUp(l []Entry) {
+	var hi, lo, carry, signs uint64
+	for i := range l {
+		v := uint64(l[i].Num)
+		sign := uint64(l[i].Num >> 63)
+		lo, carry = bits.Add64(lo, v, 0)
+		hi += sign + carry
+		signs |= sign
+	}
+	*t = running{n: uint64(len(l)), sum: Int128{hi: int64(hi), lo: lo}, min: int64(signs)}
 }
 
 // Value returns op over the window; k is the kind of the field's values.
 func (v *Window) Value(op Op, k expr.Kind) expr.Value {
-	if v.bare {
-		return expr.IntValue(int64(v.j - v.i))
+	kind, n := v.Number(op, k)
+	return expr.Value{K: kind, N: n}
+}
+
+// Number is Value, which is never a text, in two parts.
+func (v *Window) Number(op Op, k expr.Kind) (expr.Kind, int64) {
+	switch {
+	case v.bare:
+		return expr.Int, int64(v.j - v.i)
+	case op == OpSum && k == expr.Decimal && v.total.sum.small():
+		return expr.Double, int64(math.Float64bits(float64(int64(v.total.sum.lo)) / expr.DecimalOne))
 	}
-	return v.total.value(op, k)
+	r := v.total.value(op, k)
+	return r.K, r.N
 }
 
 // Inserted follows the window over the insertion of an entry, not later than now,
@@ -98,7 +138,13 @@ func (v *Window) Inserted(e Entry) {
 	if e.At <= v.now-v.w {
 		v.i++
 	} else if !v.bare {
-		v.total.add(&Pane{N: 1, Sum: Int128{}.Add(e.Num), Min: e.Num, Max: e.Num})
+		t := &v.total
+		if t.n == 0 {
+			t.min, t.max = e.Num, e.Num
+		}
+		t.min, t.max = min(t.min, e.Num), max(t.max, e.Num)
+		t.n++
+		t.sum = t.sum.Add(e.Num)
 	}
 }
 

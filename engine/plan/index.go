@@ -23,6 +23,7 @@ type Index struct {
 	All []int
 
 	edges   []aggregate.Cut // those of Cuts
+	least   []float64       // the least double above each of them, NaN if there is none
 	guarded *guarded        // the same for Move
 }
 
@@ -35,46 +36,52 @@ type Cut struct {
 }
 
 // Pos returns how many cuts v lies above.
-func (x *Index) Pos(v expr.Value) int {
-	return pos(x.edges, v.Float())
-}
+func (x *Index) Pos(v expr.Value) int { return x.pos(v.Float()) }
 
-func pos(cuts []aggregate.Cut, f float64) int {
-	lo, hi := 0, len(cuts)
-	for lo < hi {
-		if m := int(uint(lo+hi) >> 1); cuts[m].Passed(f) {
+// fewCuts are passed faster one by one than by halves.
+const fewCuts = 12
+
+func (x *Index) pos(f float64) int {
+	least := x.least
+	lo, hi := 0, len(least)
+	for hi-lo > fewCuts {
+		if m := int(uint(lo+hi) >> 1); f >= least[m] {
 			lo = m + 1
 		} else {
 			hi = m
 		}
 	}
+	for lo < hi && f >= least[lo] {
+		lo++
+	}
 	return lo
 }
 
-// still reports whether a move between two numbers crosses no cut.
-func (x *Index) still(a, b expr.Value) bool {
-	if a.K == expr.String || b.K == expr.String || !a.Present() || !b.Present() || len(x.Always) > 0 {
-		return false
-	}
-	p, f := x.Pos(a), b.Float()
-	return (p == 0 || x.edges[p-1].Passed(f)) && (p == len(x.edges) || !x.edges[p].Passed(f))
+// Still reports whether a move from a to b, numbers or instants, certainly touches
+// nothing.
+func (x *Index) Still(a, b float64) bool {
+	return len(x.Always) == 0 && x.pos(a) == x.pos(b)
 }
 
-// Around returns the values to which the input may move from v, a number or
+// still is Still for any values.
+func (x *Index) still(a, b expr.Value) bool {
+	return a.K != expr.String && b.K != expr.String && a.Present() && b.Present() && x.Still(a.Float(), b.Float())
+}
+
+// Around makes r the values to which the input may move from a number, or from
 // Absent, without touching a unit.
-func (x *Index) Around(v expr.Value) aggregate.Range {
-	r := aggregate.Range{Is: v, Only: len(x.Always) > 0, Lo: aggregate.Lowest, Hi: aggregate.Highest}
-	if !v.Present() {
-		return r
+func (x *Index) Around(kind expr.Kind, n int64, r *aggregate.Range) {
+	r.Kind, r.N, r.Only, r.Lo, r.Hi = kind, n, len(x.Always) > 0, aggregate.Lowest, aggregate.Highest
+	if kind == expr.Absent {
+		return
 	}
-	p := x.Pos(v)
+	p := x.pos(expr.Value{K: kind, N: n}.Float())
 	if p > 0 {
 		r.Lo = x.edges[p-1]
 	}
 	if p < len(x.edges) {
 		r.Hi = x.edges[p]
 	}
-	return r
 }
 
 // Crosses reports whether Touch would add a unit.
@@ -156,9 +163,9 @@ func (c *compiler) index() {
 
 func (x *Index) tidy() {
 	x.All, x.Always = tidy(x.All), tidy(x.Always)
-	x.edges = make([]aggregate.Cut, len(x.Cuts))
+	x.edges, x.least = make([]aggregate.Cut, len(x.Cuts)), make([]float64, len(x.Cuts))
 	for k := range x.Cuts {
-		x.edges[k] = x.Cuts[k].Cut
+		x.edges[k], x.least[k] = x.Cuts[k].Cut, x.Cuts[k].Least()
 		x.Cuts[k].Units, x.Cuts[k].Equal = tidy(x.Cuts[k].Units), tidy(x.Cuts[k].Equal)
 	}
 	for k, v := range x.Equal {

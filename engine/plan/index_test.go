@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/segmill/segmill/engine/aggregate"
 	"github.com/segmill/segmill/engine/expr"
 	"pgregory.net/rapid"
 )
@@ -60,7 +61,8 @@ func TestTouchIsExact(t *testing.T) {
 		if x.Crosses(a, b) != (len(want) > 0) {
 			t.Fatalf("from %v to %v crosses: %v, and touches %v", a, b, x.Crosses(a, b), want)
 		}
-		if r := x.Around(a); r.Has(b) && len(want) > 0 || !r.Has(b) && len(x.Cuts) == 0 {
+		var r aggregate.Range
+		if x.Around(a.K, a.N, &r); r.Has(b) && len(want) > 0 || !r.Has(b) && len(x.Cuts) == 0 {
 			t.Fatalf("from %v to %v stays in %v, and touches %v", a, b, r, want)
 		}
 	})

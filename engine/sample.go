@@ -1,0 +1,101 @@
+package engine
+
+import (
+	"github.com/segmill/segmill/engine/aggregate"
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/engine/plan"
+)
+
+// sampleScratch is what is given to Cell.Fold.
+type sampleScratch struct {
+	aggregate.Sample
+	lines []aggregate.Line
+}
+
+// foldMatched gives the event to the summaries in x.matched.
+func (e *Engine) foldMatched(x *exec, ev *Event) {
+	s := &x.sample
+	s.Stamp = aggregate.Stamp{At: ev.At, ID: ev.ID, Source: x.texts.of(ev.Source), Stream: uint8(ev.Stream)}
+	for i := range x.matched {
+		m := &x.matched[i]
+		s.Value, s.Num = expr.Value{}, 0
+		if m.Slot >= 0 {
+			s.Value = ev.Fields[m.Slot]
+			s.Num, _ = aggregate.Scaled(s.Value)
+		}
+		s.Clear, s.Remove, s.Lines = false, false, nil
+		switch {
+		case m.Cart == plan.CartClear:
+			s.Clear = true
+		case m.Cart == plan.CartAdd:
+			s.Remove = m.neg
+			x.lines(ev)
+		case m.neg:
+			s.Num = -s.Num
+		}
+		if m.cell.other == nil {
+			l := &m.cell.list
+			was := l.Coarse()
+			m.entry = aggregate.Entry{At: ev.At, Num: s.Num}
+			m.in = l.Insert(m.entry)
+			m.exact = !was && !l.Coarse()
+			if !was && !m.exact {
+				x.out.Stats.Coarsened++
+			}
+			continue
+		}
+		if r, ok := m.cell.other.(*aggregate.Register); ok {
+			if s.Value.K == expr.String {
+				s.Value.S = x.texts.of(s.Value.S)
+			}
+			r.Fold(&s.Sample)
+			continue
+		}
+		d, ok := m.cell.other.(*aggregate.Distinct)
+		was := ok && d.Coarse()
+		if m.cell.other.Fold(&s.Sample); ok && !was && d.Coarse() {
+			x.out.Stats.Coarsened++
+		}
+	}
+}
+
+// The fields of a line item, in the order of the schema.
+const (
+	itemProduct  = 0
+	itemQuantity = 5
+	itemPrice    = 6
+	itemFields   = 7
+)
+
+// maxQuantity bounds the quantity of one line.
+const maxQuantity = 1 << 31
+
+// lines reads the cart lines of a web event. An event without items is about one
+// unit of a product without a name.
+func (x *exec) lines(ev *Event) {
+	l := &x.e.p.Streams[plan.Web].Layout
+	field := func(path string) expr.Value {
+		if i := l.Slot(path); i >= 0 && i < len(ev.Fields) {
+			return ev.Fields[i]
+		}
+		return expr.Value{}
+	}
+	currency := field("currency").S
+	x.sample.lines = x.sample.lines[:0]
+	for _, it := range field("items").L {
+		if len(it.L) != itemFields {
+			continue
+		}
+		line := aggregate.Line{Product: it.L[itemProduct].S, Quantity: 1, Price: it.L[itemPrice], Currency: currency}
+		if q := it.L[itemQuantity]; q.K == expr.Int {
+			line.Quantity = max(0, min(q.N, maxQuantity))
+		}
+		if line.Quantity > 0 {
+			x.sample.lines = append(x.sample.lines, line)
+		}
+	}
+	if len(field("items").L) == 0 {
+		x.sample.lines = append(x.sample.lines, aggregate.Line{Quantity: 1, Currency: currency})
+	}
+	x.sample.Lines = x.sample.lines
+}
