@@ -173,7 +173,7 @@ func (e *Engine) match(x *exec, ev *Event) {
 	}
 	for i := range sp.Equal {
 		if d := &sp.Equal[i]; d.Slot < len(ev.Fields) && ev.Fields[d.Slot].K == expr.String {
-			for _, c := range d.Conds[ev.Fields[d.Slot].S] {
+			for _, c := range d.Find(ev.Fields[d.Slot].S) {
 				if c.Sure {
 					x.matchAll(sp, sp.ByCond[c.Cond])
 				} else {

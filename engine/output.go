@@ -75,6 +75,7 @@ type exec struct {
 	pairs   []Pair
 	text    strings.Builder
 	texts   texts
+	source  string // of the last event that a register took
 	view    View
 	blank   Memory
 }

@@ -15,9 +15,17 @@ type sampleScratch struct {
 // foldMatched gives the event to the summaries in x.matched.
 func (e *Engine) foldMatched(x *exec, ev *Event) {
 	s := &x.sample
-	s.Stamp = aggregate.Stamp{At: ev.At, ID: ev.ID, Source: x.texts.of(ev.Source), Stream: uint8(ev.Stream)}
+	s.Stamp = aggregate.Stamp{At: ev.At, ID: ev.ID, Source: ev.Source, Stream: uint8(ev.Stream)}
 	for i := range x.matched {
 		m := &x.matched[i]
+		if m.cell.other == nil {
+			x.insert(m, ev)
+			continue
+		}
+		if r, ok := m.cell.other.(*aggregate.Register); ok {
+			x.register(r, m, ev)
+			continue
+		}
 		s.Value, s.Num = expr.Value{}, 0
 		if m.Slot >= 0 {
 			s.Value = ev.Fields[m.Slot]
@@ -33,30 +41,48 @@ func (e *Engine) foldMatched(x *exec, ev *Event) {
 		case m.neg:
 			s.Num = -s.Num
 		}
-		if m.cell.other == nil {
-			l := &m.cell.list
-			was := l.Coarse()
-			m.entry = aggregate.Entry{At: ev.At, Num: s.Num}
-			m.in = l.Insert(m.entry)
-			m.exact = !was && !l.Coarse()
-			if !was && !m.exact {
-				x.out.Stats.Coarsened++
-			}
-			continue
-		}
-		if r, ok := m.cell.other.(*aggregate.Register); ok {
-			if s.Value.K == expr.String {
-				s.Value.S = x.texts.of(s.Value.S)
-			}
-			r.Fold(&s.Sample)
-			continue
-		}
 		d, ok := m.cell.other.(*aggregate.Distinct)
 		was := ok && d.Coarse()
 		if m.cell.other.Fold(&s.Sample); ok && !was && d.Coarse() {
 			x.out.Stats.Coarsened++
 		}
 	}
+}
+
+// insert gives the event to a list.
+func (x *exec) insert(m *match, ev *Event) {
+	n := int64(0)
+	if m.Slot >= 0 {
+		n, _ = aggregate.Scaled(ev.Fields[m.Slot])
+	}
+	if m.neg {
+		n = -n
+	}
+	l := &m.cell.list
+	was := l.Coarse()
+	m.entry = aggregate.Entry{At: ev.At, Num: n}
+	m.in = l.Insert(m.entry)
+	m.exact = !was && !l.Coarse()
+	if !was && !m.exact {
+		x.out.Stats.Coarsened++
+	}
+}
+
+// register gives the event to a register. Source and value are mostly the same few
+// texts.
+func (x *exec) register(r *aggregate.Register, m *match, ev *Event) {
+	var v expr.Value
+	if m.Slot >= 0 {
+		v = ev.Fields[m.Slot]
+	}
+	if v.K == expr.String {
+		v.S = x.texts.of(v.S)
+	}
+	if s := &x.sample.Stamp; s.Source != x.source {
+		x.source = x.texts.of(s.Source)
+	}
+	x.sample.Source = x.source
+	r.Take(&x.sample.Stamp, &v)
 }
 
 // The fields of a line item, in the order of the schema.

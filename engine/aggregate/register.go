@@ -57,9 +57,10 @@ type Register struct {
 func (c *Register) Value() expr.Value { return expr.Value{K: c.kind, N: c.n, S: c.s} }
 
 // Fold takes one event.
-func (c *Register) Fold(s *Sample) { c.take(&s.Stamp, &s.Value) }
+func (c *Register) Fold(s *Sample) { c.Take(&s.Stamp, &s.Value) }
 
-func (c *Register) take(s *Stamp, v *expr.Value) {
+// Take takes the value v of an event.
+func (c *Register) Take(s *Stamp, v *expr.Value) {
 	if c.Set {
 		if o := s.Compare(&c.Stamp); o == 0 || c.latest != (o > 0) {
 			return
@@ -72,7 +73,7 @@ func (c *Register) take(s *Stamp, v *expr.Value) {
 func (c *Register) Merge(o Cell, _ []Shared) bool {
 	if x := o.(*Register); x.Set {
 		v := x.Value()
-		c.take(&x.Stamp, &v)
+		c.Take(&x.Stamp, &v)
 	}
 	return true
 }

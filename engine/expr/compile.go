@@ -66,6 +66,9 @@ func (c *Compiler) Compile(n *Node) (Fn, error) {
 	case OpFold:
 		return c.fold(n.Fold)
 	}
+	if f := c.fieldText(n); f != nil {
+		return f, nil
+	}
 	args := make([]Fn, len(n.Args))
 	for i, a := range n.Args {
 		f, err := c.Compile(a)
@@ -143,6 +146,9 @@ func operator(n *Node, args []Fn) Fn {
 		}
 	case OpEq, OpNe, OpLt, OpLe, OpGt, OpGe:
 		op, a, b := n.Op, args[0], args[1]
+		if f := constantRelation(n, a); f != nil {
+			return f
+		}
 		return func(e *Env) Value { return Relate(op, a(e), b(e)) }
 	case OpAdd, OpSub, OpMul, OpDiv, OpMod:
 		op, a, b := n.Op, args[0], args[1]

@@ -151,6 +151,9 @@ func (v Value) AppendText(b []byte) []byte {
 	case Int:
 		return strconv.AppendInt(b, v.N, 10)
 	case Double:
+		if n, ok := hundredths(v.Float()); ok {
+			return appendHundredths(b, n)
+		}
 		if f := math.Abs(v.Float()); f >= 1e-6 && f < 1e15 || f == 0 {
 			return strconv.AppendFloat(b, v.Float(), 'f', -1, 64)
 		}

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/segmill/segmill/engine/aggregate"
@@ -234,6 +235,13 @@ func (c *compiler) dispatch() {
 				f := Found{i, n.Op == expr.OpEq || n.Op == expr.OpIn}
 				if conds := sp.Equal[d].Conds; !slices.Contains(conds[v.S], f) {
 					conds[v.S] = append(conds[v.S], f)
+				}
+			}
+		}
+		for i := range sp.Equal {
+			if d := &sp.Equal[i]; len(d.Conds) <= fewTexts {
+				for _, t := range slices.Sorted(maps.Keys(d.Conds)) {
+					d.few = append(d.few, Texted{t, d.Conds[t]})
 				}
 			}
 		}

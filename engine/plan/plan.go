@@ -70,6 +70,29 @@ type StreamPlan struct {
 type Dispatch struct {
 	Slot  int
 	Conds map[string][]Found
+	few   []Texted // the same, if there are few
+}
+
+// Texted are the conditions that need one text.
+type Texted struct {
+	Text  string
+	Conds []Found
+}
+
+// fewTexts are found faster one by one than by their hash.
+const fewTexts = 6
+
+// Find returns the conditions that may hold if the field is s.
+func (d *Dispatch) Find(s string) []Found {
+	if d.few == nil {
+		return d.Conds[s]
+	}
+	for i := range d.few {
+		if d.few[i].Text == s {
+			return d.few[i].Conds
+		}
+	}
+	return nil
 }
 
 // Found is a condition that may hold of an event.
