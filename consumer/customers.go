@@ -70,10 +70,33 @@ type customers struct {
 
 	buf  []byte
 	hbuf []byte
+
+	group  []*cached          // of lookAhead
+	people []*engine.Customer // of ahead
+	looked int64              // keeps ahead from being left out
 }
 
 func newCustomers(eng *engine.Engine, store *state.Task) *customers {
 	return &customers{eng: eng, store: store, byID: map[string]*cached{}, cursor: state.Due{At: never}}
+}
+
+// aheadOf is of how many customers memory is read ahead at once: as many as the
+// processor can wait for at once, and few enough to be still in its cache when they
+// are used.
+const aheadOf = 16
+
+// ahead gets the customers at the front of l into the processor's cache. With many
+// customers most are not there. It does so when i, the place in l, is the first of a
+// group.
+func (cs *customers) ahead(l []*cached, i int) {
+	if i%aheadOf != 0 {
+		return
+	}
+	cs.people = cs.people[:0]
+	for _, e := range l[i:min(i+aheadOf, len(l))] {
+		cs.people = append(cs.people, e.c)
+	}
+	cs.looked += engine.Ahead(cs.people)
 }
 
 // get returns a customer, a new one if it is not known.
@@ -225,7 +248,8 @@ func (cs *customers) committed(limit int64) (full bool) {
 func (cs *customers) changes() iter.Seq[state.Change] {
 	slices.SortFunc(cs.behind, func(a, b *cached) int { return cmp.Compare(a.c.ID, b.c.ID) })
 	return func(yield func(state.Change) bool) {
-		for _, e := range cs.behind {
+		for i, e := range cs.behind {
+			cs.ahead(cs.behind, i)
 			c := state.Change{Customer: e.c.ID, Old: e.indexed, New: engine.Never}
 			if e.c.Known() {
 				cs.buf = cs.eng.Append(cs.buf[:0], e.c)

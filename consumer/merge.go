@@ -24,6 +24,7 @@ type input struct {
 	origin bool // the repartition topic: records carry the coordinates of another one
 	queue  []*kgo.Record
 	bytes  int // of the records in the queue
+	ahead  int // so many records at the front of the queue were looked at ahead
 	head   head
 	loaded bool      // head is valid
 	retry  time.Time // when to read the next record again that could not be read; zero if none

@@ -202,7 +202,7 @@ func (s *session) pause() time.Duration {
 // transaction usually takes.
 const (
 	backlog         = 10_000
-	backlogInterval = time.Second
+	backlogInterval = 2 * time.Second
 )
 
 // lag returns how many records are not yet taken, as last reported.
@@ -324,6 +324,24 @@ func (s *session) load() error {
 	return nil
 }
 
+// lookAhead gets the customers of the next records into the processor's cache. A
+// resharding has none.
+func (s *session) lookAhead(in *input) {
+	if in.ahead--; in.ahead >= 0 || s.customers == nil {
+		return
+	}
+	next := in.queue[:min(len(in.queue), aheadOf)]
+	in.ahead = len(next) - 1
+	cs := s.customers
+	cs.group = cs.group[:0]
+	for _, r := range next {
+		if e := cs.byID[string(r.Key)]; e != nil {
+			cs.group = append(cs.group, e)
+		}
+	}
+	cs.ahead(cs.group, 0)
+}
+
 func (s *session) loadOne(in *input) error {
 	for len(in.queue) > 0 && !in.loaded {
 		r := in.queue[0]
@@ -346,6 +364,7 @@ func (s *session) loadOne(in *input) error {
 			return s.follow() // a registry that hangs is no standing still
 		}
 		in.retry = time.Time{}
+		s.lookAhead(in)
 		in.shift()
 		if in.closed {
 			in.scanned = r.Offset + 1
