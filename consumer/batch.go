@@ -26,8 +26,8 @@ type batch struct {
 	counted []counted // the effects that are in records
 	effect  schemas.Output
 	// Memory of records' keys, values and headers; kept until they are written.
-	arena   []byte
-	headers []kgo.RecordHeader
+	memory  arena[byte]
+	headers arena[kgo.RecordHeader]
 
 	folded, dead, forwarded uint64
 	erased                  bool // a customer: it is not to linger in the store
@@ -55,7 +55,12 @@ func (b *batch) became(r result) {
 	b.runs++
 }
 
-func newBatch() batch { return batch{results: map[result]int{}, causes: map[string]int{}} }
+func newBatch() batch {
+	return batch{
+		results: map[result]int{}, causes: map[string]int{},
+		memory: arena[byte]{chunk: 64 << 10}, headers: arena[kgo.RecordHeader]{chunk: 1 << 10},
+	}
+}
 
 func (b *batch) empty() bool { return b.steps == 0 }
 
@@ -73,13 +78,15 @@ func (b *batch) full(steps, bytes int) bool {
 func (b *batch) reset() {
 	b.out.Reset()
 	b.slab.reset()
+	b.memory.reset()
+	b.headers.reset()
 	clear(b.records) // lets dead letters go, which can be large
 	clear(b.transaction)
 	clear(b.results)
 	clear(b.causes)
 	*b = batch{
 		records: b.records[:0], slab: b.slab, changes: b.changes[:0], transaction: b.transaction[:0],
-		out: b.out, arena: b.arena[:0], headers: b.headers[:0], counted: b.counted[:0],
+		out: b.out, memory: b.memory, headers: b.headers, counted: b.counted[:0],
 		results: b.results, causes: b.causes, deferred: b.deferred,
 	}
 }

@@ -99,28 +99,34 @@ func (s *session) nextPosition() *Position {
 
 // change is a record of the changelog about a customer, who is gone if value is nil.
 type change struct {
-	customer string
-	value    []byte
+	customer   string
+	key, value []byte
 }
 
 // changes encodes the changed customers and moves the digest of pos.
 func (s *session) changes(pos *Position) []change {
 	cs, b := s.customers, &s.batch
 	changes := b.changes[:0]
-	for _, e := range cs.dirty {
+	for i, e := range cs.dirty {
+		cs.ahead(cs.dirty, i)
+		if !e.known && !e.c.Known() {
+			continue
+		}
 		c := change{customer: e.c.ID}
 		var hash state.Digest
+		piece := append(append(b.memory.room(pieceBytes), customerPrefix...), c.customer...)
+		key := len(piece)
 		if e.c.Known() {
-			from := len(b.arena)
-			b.arena = s.cfg.Engine.Append(b.arena, e.c)
-			c.value = b.arena[from:len(b.arena):len(b.arena)]
-			hash, cs.hbuf = state.DigestOf(c.customer, c.value, cs.hbuf)
+			piece = state.AppendSubject(piece, c.customer)
+			value := len(piece)
+			piece = s.cfg.Engine.Append(piece, e.c)
+			c.value = piece[value:len(piece):len(piece)]
+			hash = state.DigestOfSubject(piece[key:])
 			if e.known && hash == e.hash {
 				continue
 			}
-		} else if !e.known {
-			continue
 		}
+		c.key = b.memory.keep(piece)[:key:key]
 		if e.known {
 			pos.Digest = pos.Digest.Sub(e.hash)
 		}
@@ -158,13 +164,16 @@ func (s *session) transaction(pos *Position, changes []change, versions []byte) 
 		changelog([]byte(versionsKey), versions)
 	}
 	for i := range changes {
-		c := &changes[i]
-		from := len(b.arena)
-		b.arena = append(append(b.arena, customerPrefix...), c.customer...)
-		changelog(b.arena[from:len(b.arena):len(b.arena)], c.value)
+		changelog(changes[i].key, changes[i].value)
 	}
 	records = append(records, b.records...)
 	changelog([]byte(positionKey), pos.append(nil))
+	now := time.Now() // the client would ask for each
+	for _, r := range records {
+		if r.Timestamp.IsZero() {
+			r.Timestamp = now
+		}
+	}
 	b.transaction = records
 	return records, nil
 }

@@ -25,6 +25,12 @@ const (
 // stays below what brokers accept by default.
 const maxCopied = 900 << 10
 
+// Most pieces of memory that a record needs are smaller.
+const (
+	pieceBytes   = 1024
+	pieceHeaders = 8
+)
+
 // encode makes records of the effects that have none yet. They are kept only if
 // somebody wants to see them: there can be very many in a transaction.
 func (s *session) encode() {
@@ -32,15 +38,13 @@ func (s *session) encode() {
 	o := &b.effect
 	for ; b.encoded < len(b.out.Effects); b.encoded++ {
 		e := &b.out.Effects[b.encoded]
-		b.arena = s.cfg.Encoder.Append(b.arena, o, e, s.wall)
+		b.memory.keep(s.cfg.Encoder.Append(b.memory.room(pieceBytes), o, e, s.wall))
 		r := b.record()
 		r.Topic, r.Partition, r.Key, r.Value = s.cfg.Changes, s.t.n, o.Key, o.Value
 		if e.Action == engine.Fired {
 			r.Topic = s.cfg.Triggers
 		}
-		from := len(b.headers)
-		b.headers = s.headers.Append(b.headers, o)
-		r.Headers = b.headers[from:len(b.headers):len(b.headers)]
+		r.Headers = b.headers.keep(s.headers.Append(b.headers.room(pieceHeaders), o))
 		s.emit(r)
 		if e.Action != engine.Erased {
 			b.counted = append(b.counted, counted{s.told.kind(s.cfg.Metrics, e), e.Action != engine.Fired && e.Cause == engine.CauseEvent, e.At})

@@ -20,11 +20,21 @@ const digestSeed = 0x7365676d696c6c01
 // DigestOf returns the digest of one customer. buf is scratch space, which it
 // returns grown.
 func DigestOf(customer string, value, buf []byte) (Digest, []byte) {
-	buf = binary.AppendUvarint(buf[:0], uint64(len(customer)))
-	buf = append(buf, customer...)
-	buf = append(buf, value...)
-	h := xxh3.Hash128Seed(buf, digestSeed)
-	return Digest{h.Hi, h.Lo}, buf
+	buf = append(AppendSubject(buf[:0], customer), value...)
+	return DigestOfSubject(buf), buf
+}
+
+// AppendSubject appends what the digest of one customer is the hash of, up to the
+// customer's bytes, which are to follow.
+func AppendSubject(b []byte, customer string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(customer))), customer...)
+}
+
+// DigestOfSubject returns the digest of one customer, of what AppendSubject and then
+// the customer's bytes are in one place.
+func DigestOfSubject(b []byte) Digest {
+	h := xxh3.Hash128Seed(b, digestSeed)
+	return Digest{h.Hi, h.Lo}
 }
 
 // Add returns the digest of d's customers and o's.
