@@ -177,7 +177,7 @@ func DefaultConfig() Config {
 			Grace: 2 * time.Second, MaxMergeWait: 10 * time.Second,
 			MaxClockJump: time.Hour, MaxFutureSkew: 5 * time.Minute, OverdueRate: 5_000,
 		},
-		Batch:      BatchConfig{Records: 25_000, Bytes: 8 << 20, Interval: 100 * time.Millisecond},
+		Batch:      BatchConfig{Records: 50_000, Bytes: 16 << 20, Interval: 100 * time.Millisecond},
 		Group:      GroupConfig{SessionTimeout: 45 * time.Second, RebalanceTimeout: 30 * time.Second, Heartbeat: 3 * time.Second},
 		Create:     CreateConfig{Topics: true},
 		CacheBytes: 256 << 20,

@@ -41,7 +41,7 @@ func memoryShare() int64 { return min(mostMemory, debug.SetMemoryLimit(-1)/8) }
 
 // batchShare is how many of the largest transactions one such share must hold: with
 // their copies on the way to the brokers they are part of what is in flight.
-const batchShare = 32
+const batchShare = 16
 
 // storeOptions returns how the local copy is opened.
 func storeOptions(log *slog.Logger) state.Options {
