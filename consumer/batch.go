@@ -166,7 +166,7 @@ func (s *session) dispatch(in *input, h *head, at place) (what string, err error
 		}
 		return s.forward(h), nil
 	}
-	e, err := s.customers.get(h.ev.Customer)
+	e, err := s.customers.find(h.ev.Customer, h.near)
 	if err != nil {
 		return "", err
 	}

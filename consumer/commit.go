@@ -108,7 +108,7 @@ func (s *session) changes(pos *Position) []change {
 	cs, b := s.customers, &s.batch
 	changes := b.changes[:0]
 	for i, e := range cs.dirty {
-		cs.ahead(cs.dirty, i)
+		cs.aheadIn(cs.dirty, i)
 		if !e.known && !e.c.Known() {
 			continue
 		}

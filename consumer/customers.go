@@ -35,8 +35,10 @@ type cached struct {
 	dirty  bool // changed since the last commit
 	behind bool // the store does not have what was last committed
 	used   bool // since the hand passed by
-	size   int
-	place  int // in the heap of wake-ups, -1 if it is not there
+
+	dropped bool // no longer cached
+	size    int
+	place   int // in the heap of wake-ups, -1 if it is not there
 }
 
 // changed reports whether the store does not have the customer as it is.
@@ -71,7 +73,6 @@ type customers struct {
 	buf  []byte
 	hbuf []byte
 
-	group  []*cached          // of lookAhead
 	people []*engine.Customer // of ahead
 	looked int64              // keeps ahead from being left out
 }
@@ -85,18 +86,33 @@ func newCustomers(eng *engine.Engine, store *state.Task) *customers {
 // are used.
 const aheadOf = 16
 
-// ahead gets the customers at the front of l into the processor's cache. With many
-// customers most are not there. It does so when i, the place in l, is the first of a
-// group.
-func (cs *customers) ahead(l []*cached, i int) {
-	if i%aheadOf != 0 {
-		return
-	}
+// ahead gets customers into the processor's cache. With many customers most are not
+// there.
+func (cs *customers) ahead(l []*cached) {
 	cs.people = cs.people[:0]
-	for _, e := range l[i:min(i+aheadOf, len(l))] {
-		cs.people = append(cs.people, e.c)
+	for _, e := range l {
+		if e != nil {
+			cs.people = append(cs.people, e.c)
+		}
 	}
 	cs.looked += engine.Ahead(cs.people)
+}
+
+// aheadIn is ahead for the next customers of a list, when i, the place in it, is the
+// first of a group.
+func (cs *customers) aheadIn(l []*cached, i int) {
+	if i%aheadOf == 0 {
+		cs.ahead(l[i:min(i+aheadOf, len(l))])
+	}
+}
+
+// find is get, with a guess at who it is: nil, or somebody who was cached before.
+func (cs *customers) find(id string, guess *cached) (*cached, error) {
+	if guess != nil && !guess.dropped && guess.c.ID == id {
+		guess.used = true
+		return guess, nil
+	}
+	return cs.get(id)
 }
 
 // get returns a customer, a new one if it is not known.
@@ -249,7 +265,7 @@ func (cs *customers) changes() iter.Seq[state.Change] {
 	slices.SortFunc(cs.behind, func(a, b *cached) int { return cmp.Compare(a.c.ID, b.c.ID) })
 	return func(yield func(state.Change) bool) {
 		for i, e := range cs.behind {
-			cs.ahead(cs.behind, i)
+			cs.aheadIn(cs.behind, i)
 			c := state.Change{Customer: e.c.ID, Old: e.indexed, New: engine.Never}
 			if e.c.Known() {
 				cs.buf = cs.eng.Append(cs.buf[:0], e.c)
@@ -314,4 +330,5 @@ func (cs *customers) drop(e *cached) {
 	cs.ring = cs.ring[:last]
 	cs.bytes -= int64(e.size)
 	delete(cs.byID, e.c.ID)
+	e.dropped = true
 }

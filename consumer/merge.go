@@ -23,8 +23,11 @@ type input struct {
 	id     topicID
 	origin bool // the repartition topic: records carry the coordinates of another one
 	queue  []*kgo.Record
+	// near are the customers of the first records of the queue, as far as looked
+	// ahead, in nearby; nil where not cached.
+	near   []*cached
+	nearby [aheadOf]*cached
 	bytes  int // of the records in the queue
-	ahead  int // so many records at the front of the queue were looked at ahead
 	head   head
 	loaded bool      // head is valid
 	retry  time.Time // when to read the next record again that could not be read; zero if none
@@ -63,6 +66,8 @@ type head struct {
 	// at is what the order goes by: the event time, with the wall clock at most
 	// the record's timestamp.
 	at engine.Millis
+	// near is whom the record's key names, nil if not cached then.
+	near *cached
 	// came is the wall clock when the record was in hand.
 	came engine.Millis
 }
@@ -97,6 +102,9 @@ func (in *input) shift() {
 	in.bytes -= size(in.queue[0])
 	in.queue[0] = nil
 	in.queue = in.queue[1:]
+	if len(in.near) > 0 {
+		in.near = in.near[1:]
+	}
 }
 
 // pop drops the head.

@@ -324,22 +324,20 @@ func (s *session) load() error {
 	return nil
 }
 
-// lookAhead gets the customers of the next records into the processor's cache. A
-// resharding has none.
-func (s *session) lookAhead(in *input) {
-	if in.ahead--; in.ahead >= 0 || s.customers == nil {
-		return
+// lookAhead gets the customers of the next records into the processor's cache, and
+// returns that of the first, nil if it is not known. A resharding has none.
+func (s *session) lookAhead(in *input) *cached {
+	if s.customers == nil {
+		return nil
 	}
-	next := in.queue[:min(len(in.queue), aheadOf)]
-	in.ahead = len(next) - 1
-	cs := s.customers
-	cs.group = cs.group[:0]
-	for _, r := range next {
-		if e := cs.byID[string(r.Key)]; e != nil {
-			cs.group = append(cs.group, e)
+	if len(in.near) == 0 {
+		in.near = in.nearby[:min(len(in.queue), aheadOf)]
+		for i, r := range in.queue[:len(in.near)] {
+			in.near[i] = s.customers.byID[string(r.Key)]
 		}
+		s.customers.ahead(in.near)
 	}
-	cs.ahead(cs.group, 0)
+	return in.near[0]
 }
 
 func (s *session) loadOne(in *input) error {
@@ -364,7 +362,7 @@ func (s *session) loadOne(in *input) error {
 			return s.follow() // a registry that hangs is no standing still
 		}
 		in.retry = time.Time{}
-		s.lookAhead(in)
+		in.head.near = s.lookAhead(in)
 		in.shift()
 		if in.closed {
 			in.scanned = r.Offset + 1
