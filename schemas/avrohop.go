@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"unicode/utf8"
 
 	"github.com/segmill/segmill/engine/expr"
@@ -13,10 +14,13 @@ import (
 // So a hop never refuses, and whatever it takes the op would take in the same way.
 type hop struct {
 	way      way
-	optional bool // a union of null and one more:
-	null     byte // what stands for null
-	some     byte // what stands for the other
-	o        *op  // of the value, without the union
+	optional bool   // a union of null and one more:
+	some     byte   // what stands for the other
+	steps    uint8  // how many a value takes that is there
+	empty    uint16 // a byte that is a whole value of which nothing is kept; 256: there is none
+	least    uint8  // how many steps that takes
+	dst      int32
+	o        *op // of the value, without the union
 }
 
 // way is what a hop does.
@@ -30,6 +34,7 @@ const (
 	overShort // a number of one byte
 	overEnum
 	overEmpty // an array or map
+	overItems // an array of records
 	takeText
 	takeMillis
 	takeDecimal
@@ -40,20 +45,26 @@ const (
 func hopsOf(fields []*op) []hop {
 	l := make([]hop, len(fields))
 	for i, o := range fields {
-		h := hop{o: o}
+		h := hop{o: o, steps: 1, empty: 256}
 		if o.do == doUnion && len(o.kids) == 2 {
 			switch {
 			case o.kids[0].do == doNull:
-				h = hop{optional: true, null: 0, some: 2, o: o.kids[1]}
+				h = hop{optional: true, empty: 0, some: 2, o: o.kids[1], steps: 2, least: 2}
 			case o.kids[1].do == doNull:
-				h = hop{optional: true, null: 2, some: 0, o: o.kids[0]}
+				h = hop{optional: true, empty: 2, some: 0, o: o.kids[0], steps: 2, least: 2}
 			}
 		}
-		h.way = wayOf(h.o)
+		h.way, h.dst = wayOf(h.o), int32(h.o.dst)
+		if !h.optional && h.way.skips() {
+			h.empty, h.least = 0, 1
+		}
 		l[i] = h
 	}
 	return l
 }
+
+// skips reports whether a value is only stepped over.
+func (w way) skips() bool { return w >= overText && w <= overItems }
 
 func wayOf(o *op) way {
 	switch o.do {
@@ -67,7 +78,12 @@ func wayOf(o *op) way {
 		return overShort
 	case doSkipEnum:
 		return overEnum
-	case doSkipArray, doMap:
+	case doSkipArray:
+		if o.kids[0].do == doRecord {
+			return overItems
+		}
+		return overEmpty
+	case doMap:
 		return overEmpty
 	case doText:
 		if o.f.kind == expr.String && o.f.symbols == nil {
@@ -91,12 +107,12 @@ func wayOf(o *op) way {
 
 // fields reads the fields of a record.
 func (r *avroReader) fields(o *op, vals []expr.Value) *BadInput {
-	for i := range o.hops {
-		if n := r.hop(&o.hops[i], r.b[r.i:], vals); n > 0 {
-			r.i += n
-			continue
+	for k := 0; ; k++ {
+		k += r.over(o.hops[k:], vals)
+		if k == len(o.hops) {
+			break
 		}
-		if e := r.value(o.kids[i], vals); e != nil {
+		if e := r.value(o.kids[k], vals); e != nil {
 			return e
 		}
 	}
@@ -106,92 +122,171 @@ func (r *avroReader) fields(o *op, vals []expr.Value) *BadInput {
 	return nil
 }
 
-// hop takes the value that b begins with and returns how many bytes it has; 0
-// leaves it to the op.
-func (r *avroReader) hop(h *hop, b []byte, vals []expr.Value) int {
-	if len(b) == 0 {
-		return 0
-	}
-	head := 0
-	if h.optional {
-		if b[0] == h.null {
-			r.steps += 2
-			return 1
+// over takes the next values by their hops and returns how many; the value after
+// them is left to its op.
+func (r *avroReader) over(hops []hop, vals []expr.Value) (n int) {
+	f, b, i, steps := r.f, r.b, r.i, r.steps
+loop:
+	for ; n < len(hops); n++ {
+		if i >= len(b) {
+			break
 		}
-		if b[0] != h.some || len(b) == 1 {
-			return 0
+		h, c, at := &hops[n], b[i], i+1 // at: behind c
+		if uint16(c) == h.empty {
+			i, steps = at, steps+int(h.least)
+			continue
 		}
-		head = 1
-		b = b[1:]
-	}
-	c := b[0]
-	n := 1 // bytes of the value
-	switch h.way {
-	case overText, overBytes, takeText, takeDecimal:
-		n = 1 + int(c>>1)
-		if c&0x81 != 0 || n > len(b) {
-			return 0
+		if h.optional {
+			if c != h.some || at == len(b) {
+				break
+			}
+			c = b[at]
+			at++
 		}
-		t := b[1:n]
+		size := int(c >> 1) // if it has one
 		switch h.way {
 		case overText:
-			if !isPlain(t) && !utf8.Valid(t) {
-				return 0
+			if c&0x81 != 0 || size > len(b)-at {
+				break loop
 			}
+			if t := b[at : at+size]; !isPlain(t) && !utf8.Valid(t) {
+				break loop
+			}
+			at += size
 		case takeText:
-			if n == 1 || n > r.f.maxID || !isPlain(t) {
-				return 0
+			if c&0x81 != 0 || size > len(b)-at || !f.takePlain(&vals[h.dst], b[at:], size) {
+				break loop
 			}
-			dst := &vals[h.o.dst]
-			dst.K, dst.N = expr.String, span(len(r.f.buf), n-1)
-			r.f.buf = append(r.f.buf, t...)
+			at += size
+		case overBytes:
+			if c&0x81 != 0 || size > len(b)-at {
+				break loop
+			}
+			at += size
 		case takeDecimal:
-			if n == 1 || n > 9 {
-				return 0
+			if c&0x81 != 0 || size > len(b)-at || size == 0 || size > 8 {
+				break loop
 			}
-			d := int64(int8(t[0]))
-			for _, c := range t[1:] {
+			d := int64(int8(b[at]))
+			for _, c := range b[at+1 : at+size] {
 				d = d<<8 | int64(c)
 			}
-			vals[h.o.dst] = expr.DecimalValue(d)
-		}
-	case overLong, takeMillis:
-		var u uint64
-		if u, n = binary.Uvarint(b); n <= 0 {
-			return 0
-		}
-		if h.way == takeMillis {
-			m := expr.Millis(u>>1) ^ -expr.Millis(u&1)
-			if m < minInstant || m > maxInstant {
-				return 0
+			vals[h.dst] = expr.DecimalValue(d)
+			at += size
+		case overLong:
+			_, size := uvarint(b[at-1:])
+			if size <= 0 {
+				break loop
 			}
-			vals[h.o.dst] = expr.TimeValue(m)
+			at += size - 1
+		case takeMillis:
+			u, size := uvarint(b[at-1:])
+			m := expr.Millis(u>>1) ^ -expr.Millis(u&1)
+			if size <= 0 || m < minInstant || m > maxInstant {
+				break loop
+			}
+			vals[h.dst] = expr.TimeValue(m)
+			at += size - 1
+		case overShort:
+			if c >= 0x80 {
+				break loop
+			}
+		case overEmpty:
+			if c != 0 {
+				break loop
+			}
+		case overItems:
+			r.i, r.steps = at, steps
+			if items := f.items; c&0x81 != 0 || !r.overItems(h.o.kids[0], size) {
+				f.items = items
+				break loop
+			}
+			at, steps = r.i, r.steps
+		case overEnum:
+			if c&0x81 != 0 || size >= h.o.size {
+				break loop
+			}
+		case takeEnum:
+			if c&0x81 != 0 || size >= h.o.size {
+				break loop
+			}
+			vals[h.dst] = h.o.symbols[size]
+		default:
+			break loop
 		}
-	case overShort:
-		if c >= 0x80 {
-			return 0
-		}
-	case overEmpty:
-		if c != 0 {
-			return 0
-		}
-	case overEnum, takeEnum:
-		if c&0x81 != 0 || int(c>>1) >= h.o.size {
-			return 0
-		}
-		if h.way == takeEnum {
-			vals[h.o.dst] = h.o.symbols[c>>1]
-		}
-	default:
-		return 0
+		i, steps = at, steps+int(h.steps)
 	}
-	r.steps += 1 + head
-	return head + n
+	r.i, r.steps = i, steps
+	return n
 }
+
+// overItems takes the n records of a block and the end of the array.
+func (r *avroReader) overItems(o *op, n int) bool {
+	if n == 0 {
+		return true // the block was the end
+	}
+	if r.f.items += n; r.f.items > maxItems {
+		return false
+	}
+	for range n {
+		r.steps++
+		if r.over(o.hops, nil) < len(o.hops) {
+			return false
+		}
+	}
+	if r.i >= len(r.b) || r.b[r.i] != 0 {
+		return false
+	}
+	r.i++
+	return true
+}
+
+// takePlain captures the first n bytes of b in dst. It is false if they must be
+// looked at more closely.
+func (f *frame) takePlain(dst *expr.Value, b []byte, n int) bool {
+	if n == 0 || n >= f.maxID {
+		return false
+	}
+	from := len(f.buf)
+	if n <= 8 && len(b) >= 8 && cap(f.buf)-from >= 8 {
+		x := binary.LittleEndian.Uint64(b)
+		mask := ^uint64(0) >> (64 - 8*n)
+		if x = x&mask | ones&^mask; (x-ones|x)&highs != 0 {
+			return false
+		}
+		f.buf = f.buf[:from+n]
+		binary.LittleEndian.PutUint64(f.buf[from:from+8], x)
+	} else {
+		if !isPlain(b[:n]) {
+			return false
+		}
+		f.buf = append(f.buf, b[:n]...)
+	}
+	dst.K, dst.N = expr.String, span(from, n)
+	return true
+}
+
+// uvarint is [binary.Uvarint], without a loop for most numbers.
+func uvarint(b []byte) (uint64, int) {
+	if len(b) < 8 {
+		return binary.Uvarint(b)
+	}
+	x := binary.LittleEndian.Uint64(b)
+	end := ^x & highs
+	if end == 0 {
+		return binary.Uvarint(b)
+	}
+	x &= end ^ (end - 1) // up to the last byte, the first one without the high bit
+	x = x&0x007f007f007f007f | x&0x7f007f007f007f00>>1
+	x = x&0x00003fff00003fff | x&0x3fff00003fff0000>>2
+	x = x&0x000000000fffffff | x&0x0fffffff00000000>>4
+	return x, bits.TrailingZeros64(end)/8 + 1
+}
+
+const ones, highs = 0x0101010101010101, 0x8080808080808080
 
 // isPlain reports whether b is ASCII without a byte 0.
 func isPlain(b []byte) bool {
-	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	n := len(b)
 	if n < 4 {
 		for _, c := range b {

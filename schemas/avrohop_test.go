@@ -1,6 +1,8 @@
 package schemas
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math/rand"
 	"strings"
@@ -8,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
 )
 
@@ -19,7 +22,7 @@ func withoutHops(o *op, seen map[*op]bool) {
 	}
 	seen[o] = true
 	for i := range o.hops {
-		o.hops[i] = hop{way: byOp}
+		o.hops[i] = hop{way: byOp, empty: 256}
 	}
 	for _, k := range o.kids {
 		withoutHops(k, seen)
@@ -147,6 +150,75 @@ func TestIsPlain(t *testing.T) {
 		want := utf8.Valid(b) && !strings.ContainsFunc(string(b), func(r rune) bool { return r == 0 || r >= 0x80 })
 		if isPlain(b) != want {
 			t.Errorf("seed %d: %q plain %v", seed, b, !want)
+		}
+	}
+}
+
+func TestUvarint(t *testing.T) {
+	g := rand.New(rand.NewSource(1))
+	for range 100_000 {
+		b := make([]byte, g.Intn(14))
+		for i := range b {
+			b[i] = byte(g.Intn(256)) | byte(g.Intn(4)&1<<7)
+		}
+		if g.Intn(2) == 0 {
+			b = append(binary.AppendUvarint(nil, g.Uint64()>>g.Intn(64)), b...)
+		}
+		x, n := uvarint(b)
+		if wantX, wantN := binary.Uvarint(b); x != wantX || n != wantN {
+			t.Fatalf("% x: %d of %d bytes, want %d of %d", b, x, n, wantX, wantN)
+		}
+	}
+}
+
+// A short text is taken in the same way wherever it stands in the record and
+// whatever follows it.
+func TestTakePlain(t *testing.T) {
+	for n := range 12 {
+		for more := range 10 {
+			for i := -1; i < n; i++ {
+				for _, c := range []byte{0, 1, 0x7f, 0x80, 0xff} {
+					b := bytes.Repeat([]byte{'a'}, n+more)
+					for j := range b[n:] {
+						b[n+j] = []byte{0, 0xff, 1}[j%3]
+					}
+					if i >= 0 {
+						b[i] = c
+					}
+					f := &frame{maxID: 10, buf: append(make([]byte, 0, 3+more), "x"...)}
+					var v expr.Value
+					got := f.takePlain(&v, b, n)
+					if want := n > 0 && n < f.maxID && isPlain(b[:n]); got != want {
+						t.Fatalf("%q, %d bytes: taken %v, want %v", b, n, got, want)
+					}
+					if from, size := unspan(v.N); got && (v.K != expr.String || string(f.buf) != "x"+string(b[:n]) || from != 1 || size != n) {
+						t.Fatalf("%q, %d bytes: %q, %v", b, n, f.buf, v)
+					}
+				}
+			}
+		}
+	}
+}
+
+// The budget of elements is the same for lists that are stepped over, also where a
+// hop gives up in the middle: the first block of the outer list ends with another.
+func TestBudgetOfSkippedLists(t *testing.T) {
+	schema := `{"type":"record","name":"W","fields":[{"name":"event_id","type":"string"},{"name":"customer_id","type":"string"},
+		{"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-millis"}},
+		{"name":"a","type":{"type":"array","items":{"type":"record","name":"A","fields":[
+			{"name":"b","type":{"type":"array","items":{"type":"record","name":"B","fields":[{"name":"c","type":"long"}]}}}]}}}]}`
+	r := readerOf(t, &fakeRegistry{texts: map[int]string{1: schema}}, map[plan.Stream][]string{plan.Web: nil})
+	list := func(n int) []byte { return append([]byte{byte(2 * n)}, make([]byte, n+1)...) } // n records of B and the end
+	for last, want := range map[int]Cause{15: "", 16: CauseSize} {
+		b := []byte{2, 'e', 2, 'c', 2}
+		for _, n := range []int{63, 63, 30} {
+			b = append(append(b, byte(2*n)), bytes.Repeat(list(63), n)...)
+		}
+		b = append(append(append(b, 2), list(last)...), 0) // 156*(1+63) + 1 + last elements
+		var ev engine.Event
+		_, err := r.Read(&Record{Topic: "events.web", Value: confluent(1, b)}, &ev)
+		if CauseOf(err) != want {
+			t.Errorf("%d: %v, want %q", last, err, want)
 		}
 	}
 }

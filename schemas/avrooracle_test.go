@@ -254,7 +254,18 @@ func (g *gen) stranger() part {
 	n := g.name()
 	rec := map[string]any{"type": "record", "name": n, "fields": []any{
 		map[string]any{"name": "a", "type": "double"}, map[string]any{"name": "b", "type": map[string]any{"type": "array", "items": "string"}}}}
+	lines := map[string]any{"type": "array", "items": map[string]any{"type": "record", "name": n, "fields": []any{
+		map[string]any{"name": "a", "type": []any{"null", "string"}},
+		map[string]any{"name": "b", "type": map[string]any{"type": "array", "items": map[string]any{"type": "record", "name": n + "b", "fields": []any{
+			map[string]any{"name": "c", "type": "long"}}}}}}}}
+	list := []any{}
+	for range []int{0, 1, 3, 70}[g.Intn(4)] {
+		list = append(list, map[string]any{"a": map[string]any{"string": "ü"}, "b": []any{map[string]any{"c": int64(1 << 40)}, map[string]any{"c": int64(0)}}},
+			map[string]any{"a": nil, "b": []any{}})
+	}
 	s := []variant{
+		{typ: lines, native: list},
+		{typ: []any{"null", lines}, native: map[string]any{"array": list}},
 		{typ: "null"},
 		{typ: "bytes", native: []byte{0xff, 0}},
 		{typ: "float", native: float32(1.5)},
@@ -262,7 +273,7 @@ func (g *gen) stranger() part {
 		{typ: rec, native: map[string]any{"a": 2.5, "b": []any{"x", "yy"}}},
 		{typ: map[string]any{"type": "map", "values": rec}, native: map[string]any{"k": map[string]any{"a": 0.0, "b": []any{}}}},
 		{typ: []any{"null", "int", rec}, native: map[string]any{n: map[string]any{"a": 1.0, "b": []any{"z"}}}},
-	}[g.Intn(7)]
+	}[g.Intn(9)]
 	return part{"x_" + n, s.typ, func(*gen) variant { return s }}
 }
 

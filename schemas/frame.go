@@ -179,18 +179,24 @@ func (f *frame) resolve() string {
 		*v = f.t.template[f.t.slots+headSource]
 	}
 	all := string(f.buf)
-	for _, vals := range [...][]expr.Value{f.vals, f.cells} {
-		for i := range vals {
-			if v := &vals[i]; v.K == expr.String && v.N != 0 {
-				from, n := unspan(v.N)
-				v.N, v.S = 0, all[from:from+n]
-			}
-		}
+	for _, i := range f.t.texts {
+		resolveText(&f.vals[i], all)
+	}
+	for i := range f.cells {
+		resolveText(&f.cells[i], all)
 	}
 	if len(f.t.lists) > 0 {
 		f.resolveLists()
 	}
 	return all
+}
+
+// resolveText makes a pending text one: a part of all.
+func resolveText(v *expr.Value, all string) {
+	if v.K == expr.String && v.N != 0 {
+		from, n := unspan(v.N)
+		v.N, v.S = 0, all[from:from+n]
+	}
 }
 
 // resolveLists moves the cells and the records that they are the fields of to the

@@ -54,7 +54,7 @@ func FuzzGate(f *testing.F) {
 		}
 		w := &writers{}
 		w.byID.Store(&map[uint32]*writer{1: {schema: s}})
-		one := &Reader{cfg: r.cfg, targets: r.targets, writers: w}
+		one := &Reader{cfg: r.cfg, topics: r.topics, targets: r.targets, writers: w}
 		var ev engine.Event
 		for topic := range topics {
 			if _, err := one.Read(&Record{Topic: topic, Key: []byte("k"), Value: confluent(1, value)}, &ev); err != nil {
@@ -196,7 +196,7 @@ func FuzzRegistryAnswer(f *testing.F) {
 		if subject != "" {
 			reg.subjects[7] = []string{subject}
 		}
-		r := &Reader{cfg: base.cfg, targets: base.targets, writers: &writers{
+		r := &Reader{cfg: base.cfg, topics: base.topics, targets: base.targets, writers: &writers{
 			registry: reg, subjects: []string{"events.web-value"}, own: base.writers.own,
 			unknown: map[uint32]*atomic.Int64{},
 		}}

@@ -61,9 +61,16 @@ type Config struct {
 // a record need only be well-formed.
 type Reader struct {
 	cfg     Config
+	topics  []topic // those of cfg; there are a few, and every record looks its own up
 	targets [plan.NumStreams]*target
 	writers *writers
 	decoder sync.Pool // of *decoder
+}
+
+// topic is an input topic.
+type topic struct {
+	name   string
+	stream plan.Stream
 }
 
 // NewReader returns a Reader. It is an error if a layout names a field that the
@@ -81,6 +88,9 @@ func NewReader(cfg Config) (*Reader, error) {
 		}
 	}
 	r := &Reader{cfg: cfg, writers: newWriters(cfg.Registry, cfg.Subjects)}
+	for name, stream := range cfg.Topics {
+		r.topics = append(r.topics, topic{name, stream})
+	}
 	for s := range plan.NumStreams {
 		t, err := newTarget(s, cfg.Layouts(s))
 		if err != nil {
@@ -96,6 +106,7 @@ type decoder struct {
 	*Reader
 	frame frame
 	avro  avroReader
+	last  [plan.NumStreams]lastProgram
 	json  scanner
 	key   []byte // of the record
 	ce    cloudEvent
@@ -105,12 +116,19 @@ type decoder struct {
 	members []member
 }
 
+// lastProgram is the program that the last record of a stream was read with: most
+// have the schema of the one before.
+type lastProgram struct {
+	id uint32
+	op *op // nil: none yet
+}
+
 // Read makes an event of a record. ev is overwritten, its Fields and the lists in
 // them reused; nothing of ev refers to the record's memory. On error ev is undefined, and the error is
 // a *BadInput, or wraps ErrRegistry if the record should be read again later.
 func (r *Reader) Read(rec *Record, ev *engine.Event) (Result, error) {
-	stream, ok := r.cfg.Topics[rec.Topic]
-	if !ok {
+	stream := r.stream(rec.Topic)
+	if stream >= plan.NumStreams {
 		return 0, bad(CauseFormat, "", "topic %q is not an input", rec.Topic)
 	}
 	if len(rec.Value) > r.cfg.MaxBytes {
@@ -129,6 +147,16 @@ func (r *Reader) Read(rec *Record, ev *engine.Event) (Result, error) {
 		return 0, e
 	}
 	return IsEvent, nil
+}
+
+// stream returns the stream that a topic carries, [plan.NumStreams] if it is no input.
+func (r *Reader) stream(name string) plan.Stream {
+	for i := range r.topics {
+		if t := &r.topics[i]; t.name == name {
+			return t.stream
+		}
+	}
+	return plan.NumStreams
 }
 
 // take returns memory for reading a record into ev.
@@ -195,11 +223,19 @@ func (d *decoder) value(t *target, b []byte) error {
 		if len(b) < 5 {
 			return bad(CauseFormat, "", "%d bytes are too few for a schema id", len(b))
 		}
-		w, err := d.writers.get(binary.BigEndian.Uint32(b[1:]))
-		if err != nil {
-			return err
+		last, id := &d.last[t.stream], binary.BigEndian.Uint32(b[1:])
+		if last.op == nil || last.id != id {
+			w, err := d.writers.get(id)
+			if err != nil {
+				return err
+			}
+			o, e := w.program(t)
+			if e != nil {
+				return e
+			}
+			*last = lastProgram{id, o}
 		}
-		return d.readAvro(w, t, b, 5)
+		return d.readAvro(last.op, t, b, 5)
 	case len(b) >= 2 && b[0] == 0xC3 && b[1] == 0x01:
 		if len(b) < 10 {
 			return bad(CauseFormat, "", "%d bytes are too few for a schema's fingerprint", len(b))
@@ -209,7 +245,11 @@ func (d *decoder) value(t *target, b []byte) error {
 		if w == nil {
 			return bad(CauseSchema, "", "fingerprint %016x is of no schema of ours", fp)
 		}
-		return d.readAvro(w, t, b, 10)
+		o, e := w.program(t)
+		if e != nil {
+			return e
+		}
+		return d.readAvro(o, t, b, 10)
 	}
 	if e := d.readJSON(t, b); e != nil {
 		return e
@@ -218,11 +258,7 @@ func (d *decoder) value(t *target, b []byte) error {
 }
 
 // readAvro reads Avro bytes that begin at from.
-func (d *decoder) readAvro(w *writer, t *target, b []byte, from int) error {
-	o, e := w.program(t)
-	if e != nil {
-		return e
-	}
+func (d *decoder) readAvro(o *op, t *target, b []byte, from int) error {
 	d.frame.reset(t)
 	r := &d.avro
 	r.b, r.i, r.base, r.steps = b[from:], 0, from, 0

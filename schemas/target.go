@@ -85,6 +85,7 @@ type target struct {
 	head   [numHead]*field
 	copies []copyPair
 	lists  []*field // those that are read and lists
+	texts  []int    // the places of texts
 }
 
 // copyPair says that a slot shows the same field as another place.
@@ -118,8 +119,16 @@ func newTarget(stream plan.Stream, layout *plan.Layout) (*target, error) {
 	}
 	t.needs()
 	for i := range t.fields {
-		if f := &t.fields[i]; f.kind == expr.List && f.dst >= 0 {
+		f := &t.fields[i]
+		switch {
+		case f.dst < 0:
+		case f.kind == expr.List:
 			t.lists = append(t.lists, f)
+		case f.kind == expr.String && f.symbols == nil:
+			t.texts = append(t.texts, f.dst)
+		}
+		for j := range f.keys {
+			t.texts = append(t.texts, f.keys[j].dst)
 		}
 	}
 	return t, nil
