@@ -1,13 +1,11 @@
 package engine
 
 import (
-	"encoding/binary"
 	"slices"
 	"sort"
 
 	"github.com/segmill/segmill/engine/aggregate"
 	"github.com/segmill/segmill/engine/expr"
-	"github.com/zeebo/xxh3"
 )
 
 // Customer is everything known about one customer: the facts (summaries of its
@@ -25,6 +23,7 @@ type Customer struct {
 
 	events uint64             // facts: how many were accepted
 	seen   []aggregate.Shared // facts: recent event ids, sorted by time, then hash
+	ids    map[uint64]Millis  // derived, if seen is long: when each of seen was; or nil
 	cells  []cell             // facts, sorted by number of the summary
 
 	spare *aggregate.Register // room for one, nil if there is none
@@ -241,63 +240,4 @@ func (e *Engine) cell(c *Customer, summary int) *cell {
 		c.cells = slices.Insert(c.cells, i, n)
 	}
 	return &c.cells[i]
-}
-
-// identity is the 64-bit hash of (stream, source, id) that an event is
-// remembered by.
-func identity(ev *Event) uint64 {
-	var buf [128]byte
-	b := append(buf[:0], byte(ev.Stream))
-	b = append(binary.AppendUvarint(b, uint64(len(ev.Source))), ev.Source...)
-	return xxh3.Hash(append(b, ev.ID...))
-}
-
-// remembers reports whether an event newer than the dedup horizon had this hash.
-func (e *Engine) remembers(c *Customer, hash uint64) bool {
-	for i := len(c.seen) - 1; i >= 0; i-- {
-		switch {
-		case c.seen[i].At <= c.instant-e.opt.DedupHorizon:
-			return false
-		case c.seen[i].Hash == hash:
-			return true
-		}
-	}
-	return false
-}
-
-// remember adds an event id and drops those that are no newer than the horizon.
-func (e *Engine) remember(c *Customer, s aggregate.Shared, instant Millis) {
-	e.forget(c, instant) // before the insertion: mostly it makes room
-	if s.At <= instant-e.opt.DedupHorizon {
-		return
-	}
-	i := len(c.seen)
-	for i > 0 && compareShared(c.seen[i-1], s) > 0 {
-		i--
-	}
-	if c.seen = slices.Insert(c.seen, i, s); len(c.seen) > MaxSeen {
-		c.seen = slices.Delete(c.seen, 0, 1)
-	}
-}
-
-func (e *Engine) forget(c *Customer, instant Millis) {
-	n := max(0, len(c.seen)-MaxSeen)
-	for n < len(c.seen) && c.seen[n].At <= instant-e.opt.DedupHorizon {
-		n++
-	}
-	if n > 0 {
-		c.seen = slices.Delete(c.seen, 0, n)
-	}
-}
-
-func compareShared(a, b aggregate.Shared) int {
-	switch {
-	case a.At != b.At:
-		return int(max(-1, min(1, a.At-b.At)))
-	case a.Hash < b.Hash:
-		return -1
-	case a.Hash > b.Hash:
-		return 1
-	}
-	return 0
 }

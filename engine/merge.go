@@ -31,6 +31,7 @@ func (e *Engine) Merge(dst, src *Customer, clock Millis, out *Output) {
 func (e *Engine) mergeFacts(dst, src *Customer, at Millis) bool {
 	e.forget(dst, at)
 	e.forget(src, at)
+	dst.ids = nil
 	var shared []aggregate.Shared
 	for _, s := range src.seen {
 		if slices.ContainsFunc(dst.seen, func(o aggregate.Shared) bool { return o.Hash == s.Hash }) {
@@ -123,6 +124,7 @@ func (e *Engine) Rebuild(old, fresh *Customer, known map[string]string, clock Mi
 	}
 	old.cells = fresh.cells
 	old.events = max(old.events, fresh.events)
+	old.ids = nil
 	for _, s := range fresh.seen {
 		if !slices.Contains(old.seen, s) {
 			i, _ := slices.BinarySearchFunc(old.seen, s, compareShared)
