@@ -11,20 +11,22 @@ import (
 // match is a fold that an event meets.
 type match struct {
 	*plan.Fold
+	of    *plan.Summary
 	cell  *cell
+	num   int64 // of the entry of a list
 	neg   bool
-	entry aggregate.Entry // of a list
-	exact bool            // the list was and is exact
-	in    bool            // the entry is in it
+	exact bool // the list was and is exact
+	in    bool // the entry is in it
 }
 
 // before is an input that the fold may change; its value before is in
 // exec.former.
 type before struct {
-	input   int
-	trigger int   // -1, or the anniversary whose date the input is
-	match   int   // whose cell it is computed from; -1: another one
-	cell    *cell // it, nil if there is none
+	in      *plan.InputPlan
+	cell    *cell // that it is computed from, nil if there is none
+	input   int32
+	trigger int32 // -1, or the anniversary whose date the input is
+	match   int32 // whose cell it is; -1: another one
 	window  aggregate.Window
 }
 
@@ -41,8 +43,13 @@ func (e *Engine) fold(x *exec, ev *Event, base, now Millis) {
 	x.before = x.before[:0]
 	for i := range x.matched {
 		m := &x.matched[i]
-		m.cell.sum().Prune(base, e.p.Summaries[m.Summary].Reach)
+		if m.cell.other == nil {
+			m.cell.list.Prune(base, m.of.Reach)
+		} else {
+			m.cell.other.Prune(base, m.of.Reach)
+		}
 		x.remember(i)
+		m.cell.next = Never
 		zoned = zoned || m.Summary == e.p.ZoneSummary
 	}
 	if zoned {
@@ -54,35 +61,55 @@ func (e *Engine) fold(x *exec, ev *Event, base, now Millis) {
 	x.at(base)
 	for i := range x.before {
 		if b := &x.before[i]; b.trigger < 0 {
-			x.after(b)
-			x.moved(b.input, &x.pending)
+			e.settle(x, b)
 		}
 	}
-	e.rescheduleCells(x, zoned)
+	if zoned {
+		for _, i := range e.p.ZoneInputs {
+			if c := x.c.find(e.p.Inputs[i].Summary); c != nil {
+				c.next = e.next(x, c)
+			}
+		}
+	}
 	e.rescheduleTriggers(x, zoned, base, now)
+}
+
+// settle takes the value of an input after the fold, touches the units that its
+// move touches, and computes when it crosses the next threshold.
+func (e *Engine) settle(x *exec, b *before) {
+	in, k := b.in, &x.values[b.input]
+	if b.match < 0 || !windowed(in, b.cell) {
+		x.compute(k, x.epoch, in, b.cell)
+		x.moved(in, &x.former[b.input], k, &x.pending)
+		if b.match >= 0 && in.Timed() {
+			b.cell.next = min(b.cell.next, e.nextOf(x, b.cell, int(b.input)))
+		}
+		return
+	}
+	// A window of an exact list follows the fold without being added up again.
+	switch m := &x.matched[b.match]; {
+	case !m.exact:
+		b.cell.list.Look(&b.window, in.Op, x.now, in.Window)
+	case m.in:
+		b.window.Inserted(aggregate.Entry{At: x.sample.At, Num: m.num})
+	}
+	kind, n := b.window.Number(in.Op, in.Stored)
+	k.number(x.epoch, kind, n)
+	x.moved(in, &x.former[b.input], k, &x.pending)
+	b.cell.next = min(b.cell.next, x.crossing(in, b.cell, &b.window, kind, n))
+}
+
+// crossing returns when an input that is computed from a window, whose value is n,
+// crosses the next threshold.
+func (x *exec) crossing(in *plan.InputPlan, cl *cell, w *aggregate.Window, kind expr.Kind, n int64) Millis {
+	var r aggregate.Range
+	in.Index.Around(kind, n, &r)
+	return cl.list.NextOf(w, in.Op, in.Stored, &r)
 }
 
 // windowed reports whether an input is computed from a window of the cell's list.
 func windowed(in *plan.InputPlan, cl *cell) bool {
 	return cl != nil && cl.other == nil && in.Kind == plan.InAggregate
-}
-
-// after notes the value of an input after the fold. A window of an exact list
-// follows the fold without being added up again.
-func (x *exec) after(b *before) {
-	in := &x.e.p.Inputs[b.input]
-	if b.match < 0 || !windowed(in, b.cell) {
-		x.compute(&x.values[b.input], x.epoch, in, b.cell)
-		return
-	}
-	switch m := &x.matched[b.match]; {
-	case !m.exact:
-		m.cell.list.Look(&b.window, in.Op, x.now, in.Window)
-	case m.in:
-		b.window.Inserted(m.entry)
-	}
-	kind, n := b.window.Number(in.Op, in.Stored)
-	x.values[b.input].number(x.epoch, kind, n)
 }
 
 // compute notes the value of an input over cl at the instant of x.
@@ -96,14 +123,11 @@ func (x *exec) compute(k *known, when uint64, in *plan.InputPlan, cl *cell) {
 	k.set(when, x.e.valueOf(x.c, in, cl, x.now))
 }
 
-// moved touches the units that the move of an input from its former value to its
-// present one touches.
-func (x *exec) moved(input int, to *plan.Set) {
-	a, b := &x.former[input], &x.values[input]
+// moved touches the units that the move of an input from a to b touches.
+func (x *exec) moved(in *plan.InputPlan, a, b *known, to *plan.Set) {
 	if a.kind == b.kind && a.n == b.n && (a.kind != expr.String || a.s == b.s) {
 		return
 	}
-	in := &x.e.p.Inputs[input]
 	if a.isNumber() && b.isNumber() && in.Index.Still(a.float(), b.float()) {
 		return
 	}
@@ -136,11 +160,10 @@ func (e *Engine) place(x *exec) {
 // remember notes the values of the inputs over the summary of a match.
 func (x *exec) remember(match int) {
 	m := &x.matched[match]
-	s := &x.e.p.Summaries[m.Summary]
-	for _, i := range s.Read {
+	for _, i := range m.of.Read {
 		x.note(i, -1, match, m.cell)
 	}
-	for _, t := range s.Triggers {
+	for _, t := range m.of.Triggers {
 		if tp := &x.e.p.Triggers[t]; tp.Kind == plan.Anniversary {
 			x.note(tp.Date, t, match, m.cell)
 		}
@@ -152,7 +175,7 @@ func (x *exec) note(input, trigger, match int, cl *cell) {
 	n := len(x.before)
 	x.before = slices.Grow(x.before, 1)[:n+1]
 	b := &x.before[n]
-	b.input, b.trigger, b.match, b.cell = input, trigger, match, cl
+	b.in, b.cell, b.input, b.trigger, b.match = in, cl, int32(input), int32(trigger), int32(match)
 	if !windowed(in, cl) {
 		x.compute(k, x.move, in, cl)
 		return
@@ -196,44 +219,12 @@ func (x *exec) matchAll(sp *plan.StreamPlan, folds []plan.Fold) {
 		if f.Slot >= 0 && (f.Slot >= len(x.env.Fields) || !x.env.Fields[f.Slot].Present()) {
 			continue
 		}
-		m := match{Fold: f}
+		m := match{Fold: f, of: &x.e.p.Summaries[f.Summary]}
 		if f.Negate >= 0 {
 			v := sp.Conds[f.Negate](&x.env)
 			m.neg = v.K == expr.Bool && v.N != 0
 		}
 		x.matched = append(x.matched, m)
-	}
-}
-
-// rescheduleCells computes the next crossing of the cells that the fold changed,
-// and after a change of zone of those whose years depend on it.
-func (e *Engine) rescheduleCells(x *exec, zoned bool) {
-	for i := range x.matched {
-		x.matched[i].cell.next = Never
-	}
-	for i := range x.before {
-		b := &x.before[i]
-		in := &e.p.Inputs[b.input]
-		if b.match < 0 || b.trigger >= 0 || !in.Timed() {
-			continue
-		}
-		cl, at := x.matched[b.match].cell, Never
-		if windowed(in, cl) {
-			var r aggregate.Range
-			in.Index.Around(x.values[b.input].kind, x.values[b.input].n, &r)
-			at = cl.list.NextOf(&b.window, in.Op, in.Stored, &r)
-		} else {
-			at = e.nextOf(x, cl, b.input)
-		}
-		cl.next = min(cl.next, at)
-	}
-	if !zoned {
-		return
-	}
-	for _, i := range e.p.ZoneInputs {
-		if c := x.c.find(e.p.Inputs[i].Summary); c != nil {
-			c.next = e.next(x, c)
-		}
 	}
 }
 
@@ -248,7 +239,7 @@ func (e *Engine) rescheduleTriggers(x *exec, zoned bool, base, now Millis) {
 		return
 	}
 	for i := range x.matched {
-		for _, t := range e.p.Summaries[x.matched[i].Summary].Triggers {
+		for _, t := range x.matched[i].of.Triggers {
 			if e.p.Triggers[t].Kind != plan.Anniversary {
 				dues[t] = e.due(x, t)
 			}
@@ -263,13 +254,13 @@ func (e *Engine) rescheduleTriggers(x *exec, zoned bool, base, now Millis) {
 	}
 	for i := range x.before {
 		b := &x.before[i]
-		if b.trigger < 0 || same(x.former[b.input].value(), e.value(x.c, b.input, base)) {
+		if b.trigger < 0 || same(x.former[b.input].value(), e.value(x.c, int(b.input), base)) {
 			continue
 		}
 		if x.now != now {
 			x.at(now)
 		}
-		dues[b.trigger] = e.due(x, b.trigger)
+		dues[b.trigger] = e.due(x, int(b.trigger))
 	}
 }
 

@@ -60,8 +60,8 @@ func (x *exec) insert(m *match, ev *Event) {
 	}
 	l := &m.cell.list
 	was := l.Coarse()
-	m.entry = aggregate.Entry{At: ev.At, Num: n}
-	m.in = l.Insert(m.entry)
+	m.num = n
+	m.in = l.Insert(aggregate.Entry{At: ev.At, Num: n})
 	m.exact = !was && !l.Coarse()
 	if !was && !m.exact {
 		x.out.Stats.Coarsened++

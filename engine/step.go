@@ -79,23 +79,25 @@ func (e *Engine) evaluate(x *exec, u int) {
 	from := ""
 	for i := range unit.Conds {
 		if m := x.c.member(e.p.Segments[unit.Conds[i].Segment].Key); m != nil && m.in() && i != truth {
-			from = e.change(x, unit, i, max(truth, i)).Name
+			from = e.change(x, unit, m, i, max(truth, i)).Name
 		}
 	}
 	if truth < 0 {
 		return
 	}
 	if m := x.c.member(e.p.Segments[unit.Conds[truth].Segment].Key); m == nil || !m.in() {
-		e.change(x, unit, truth, truth).From = from
+		e.change(x, unit, m, truth, truth).From = from
 	}
 }
 
-// change flips the membership of a unit's condition i and tells it. The evidence
-// is what the conditions up to last read: a stage is left or entered because of
+// change flips the membership m of a unit's condition i, nil if there is none yet,
+// and tells it. The evidence is what the conditions up to last read: a stage is left or entered because of
 // those before it, too.
-func (e *Engine) change(x *exec, unit *plan.Unit, i, last int) *Effect {
+func (e *Engine) change(x *exec, unit *plan.Unit, m *membership, i, last int) *Effect {
 	s := &e.p.Segments[unit.Conds[i].Segment]
-	m := x.c.memberOrNew(s.Key)
+	if m == nil {
+		m = x.c.memberOrNew(s.Key)
+	}
 	m.seq++
 	ef := x.out.effect()
 	ef.Action, ef.Customer, ef.Name, ef.Version, ef.Group = Entered, x.c.ID, s.ID, s.Version, s.Group

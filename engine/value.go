@@ -224,8 +224,6 @@ func (x *exec) expireWindow(i int, in *plan.InputPlan, cl *cell) Millis {
 	kind, n := w.Number(in.Op, in.Stored)
 	b.number(x.epoch, kind, n)
 	x.crossed = x.crossed || in.Index.Crosses(a.value(), b.value())
-	x.moved(i, &x.touched)
-	var r aggregate.Range
-	in.Index.Around(kind, n, &r)
-	return cl.list.NextOf(&w, in.Op, in.Stored, &r)
+	x.moved(in, a, b, &x.touched)
+	return x.crossing(in, cl, &w, kind, n)
 }
