@@ -80,19 +80,27 @@ func (e *Engine) append(b []byte, c *Customer) []byte {
 	b = append(b, formatVersion)
 	b = binary.BigEndian.AppendUint64(b, uint64(c.wake))
 	b = binary.AppendVarint(b, int64(c.instant))
-	b = binary.AppendUvarint(b, uint64(len(c.members)))
-	last := c.instant
-	for i := range c.members {
-		m := &c.members[i]
-		b = binary.LittleEndian.AppendUint32(b, m.key)
-		b = binary.AppendUvarint(b, uint64(m.seq))
+	b = appendMembers(b, c.members, c.instant)
+	b = appendMemory(b, c.memory(), c.instant)
+	return e.AppendFacts(b, c, c.instant)
+}
+
+func appendMembers(b []byte, all []membership, last Millis) []byte {
+	b = binary.AppendUvarint(b, uint64(len(all)))
+	from := len(b)
+	b = slices.Grow(b, len(all)*(4+2*aggregate.MaxVarint))
+	p, k := b[from:cap(b)], 0
+	for i := range all {
+		m := &all[i]
+		binary.LittleEndian.PutUint32(p[k:], m.key)
+		k += 4
+		k += aggregate.Put(p[k:], uint64(m.seq))
 		if m.in() {
-			b = binary.AppendVarint(b, int64(last-m.since))
+			k += aggregate.PutSigned(p[k:], int64(last-m.since))
 			last = m.since
 		}
 	}
-	b = appendMemory(b, c.memory(), c.instant)
-	return e.AppendFacts(b, c, c.instant)
+	return b[:from+k]
 }
 
 func appendMemory(b []byte, all []Memory, at Millis) []byte {

@@ -219,12 +219,14 @@ func (x *exec) matchAll(sp *plan.StreamPlan, folds []plan.Fold) {
 		if f.Slot >= 0 && (f.Slot >= len(x.env.Fields) || !x.env.Fields[f.Slot].Present()) {
 			continue
 		}
-		m := match{Fold: f, of: &x.e.p.Summaries[f.Summary]}
+		n := len(x.matched)
+		x.matched = slices.Grow(x.matched, 1)[:n+1]
+		m := &x.matched[n]
+		m.Fold, m.of, m.cell, m.neg = f, &x.e.p.Summaries[f.Summary], nil, false
 		if f.Negate >= 0 {
 			v := sp.Conds[f.Negate](&x.env)
 			m.neg = v.K == expr.Bool && v.N != 0
 		}
-		x.matched = append(x.matched, m)
 	}
 }
 

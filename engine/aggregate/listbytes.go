@@ -28,15 +28,16 @@ func (l *List) SameTimes(o *List) bool {
 // newest first: its distance to at, then the distance of each to the one before.
 func (l *List) AppendTimes(b []byte, at Millis) []byte {
 	n := len(l.Entries)
-	b = binary.AppendUvarint(b, uint64(n))
+	b, p := room(b, MaxVarint*(n+1))
+	k := Put(p, uint64(n))
 	last := l.Entries[n-1].At
-	b = binary.AppendVarint(b, int64(at-last))
+	k += PutSigned(p[k:], int64(at-last))
 	for i := n - 2; i >= 0; i-- {
 		t := l.Entries[i].At
-		b = binary.AppendUvarint(b, uint64(last-t))
+		k += Put(p[k:], uint64(last-t))
 		last = t
 	}
-	return b
+	return b[:len(b)+k]
 }
 
 // Times reads what AppendTimes wrote, n already read, into the times of entries.
@@ -72,15 +73,21 @@ func (l *List) AppendValues(b []byte, at Millis) []byte {
 		return b
 	}
 	b[flags] |= listValued
-	unit := int64(1)
 	if hundreds {
 		b[flags] |= listHundreds
-		unit = 100
 	}
-	for i := range l.Entries {
-		b = binary.AppendVarint(b, l.Entries[i].Num/unit)
+	b, p := room(b, MaxVarint*len(l.Entries))
+	k := 0
+	if hundreds {
+		for i := range l.Entries {
+			k += PutSigned(p[k:], l.Entries[i].Num/100)
+		}
+	} else {
+		for i := range l.Entries {
+			k += PutSigned(p[k:], l.Entries[i].Num)
+		}
 	}
-	return b
+	return b[:len(b)+k]
 }
 
 // ReadValues reads what AppendValues wrote, all of r's bytes, into entries that
