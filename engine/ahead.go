@@ -1,5 +1,7 @@
 package engine
 
+import "github.com/segmill/segmill/engine/aggregate"
+
 // Ahead reads from the memory of customers what their next events will: of each a
 // little, then of each what that leads to. The processor waits for many places at
 // once in this way, and not for one after the other, and has them in its cache when
@@ -22,8 +24,14 @@ func Ahead(l []*Customer) (sum int64) {
 	}
 	for _, c := range l {
 		for i := range c.cells {
-			if e := c.cells[i].list.Entries; len(e) > 0 {
+			cl := &c.cells[i]
+			if e := cl.list.Entries; len(e) > 0 {
 				sum += int64(e[0].At) + int64(e[len(e)-1].At)
+			} else if r, ok := cl.other.(*aggregate.Register); ok {
+				sum += int64(r.At)
+				if r.Set && len(r.ID) > 0 {
+					sum += int64(r.ID[0])
+				}
 			}
 		}
 	}

@@ -11,9 +11,9 @@ import (
 // any other customer does.
 type small struct {
 	Customer
-	cells   [smallCells]cell
 	last    aggregate.Register
 	seen    [2]aggregate.Shared
+	cells   [smallCells]cell
 	members [10]membership
 }
 
