@@ -16,16 +16,17 @@ import (
 type op struct {
 	do      action
 	wire    wire
-	unit    unit         // of an int or long for an instant or a date
-	dst     int          // its place, relative to the record it is in
-	size    int          // of a fixed, float or double, in bytes; how many symbols an enum has
-	kids    []*op        // a record's fields, a union's branches, the items of an array or map
-	hops    []hop        // of a record: the short way over each field
-	f       *field       // what it is for; nil: nothing
-	path    string       // where the value stands, for errors
-	scale   int          // of a decimal
-	symbols []expr.Value // of an enum for a field: what each becomes
-	refuse  string       // of doRefuse: what is wrong
+	unit    unit     // of an int or long for an instant or a date
+	dst     int      // its place, relative to the record it is in
+	size    int      // of a fixed, float or double, in bytes; how many symbols an enum has
+	kids    []*op    // a record's fields, a union's branches, the items of an array or map
+	hops    []hop    // of a record: the short way over each field
+	f       *field   // what it is for; nil: nothing
+	path    string   // where the value stands, for errors
+	scale   int      // of a decimal
+	symbols []cell   // of an enum for a field of symbols: what each becomes
+	texts   []string // of an enum for any other field
+	refuse  string   // of doRefuse: what is wrong
 }
 
 // action is what an op does with its value.
@@ -219,7 +220,7 @@ func (c *compiler) scalar(w *schema, fd *field, o *op) bool {
 			if fd.symbols != nil {
 				o.symbols = append(o.symbols, fd.symbol([]byte(s)))
 			} else {
-				o.symbols = append(o.symbols, expr.StringValue(s))
+				o.texts = append(o.texts, s)
 			}
 		}
 		return true

@@ -106,7 +106,7 @@ func wayOf(o *op) way {
 }
 
 // fields reads the fields of a record.
-func (r *avroReader) fields(o *op, vals []expr.Value) *BadInput {
+func (r *avroReader) fields(o *op, vals []cell) *BadInput {
 	for k := 0; ; k++ {
 		k += r.over(o.hops[k:], vals)
 		if k == len(o.hops) {
@@ -124,7 +124,7 @@ func (r *avroReader) fields(o *op, vals []expr.Value) *BadInput {
 
 // over takes the next values by their hops and returns how many; the value after
 // them is left to its op.
-func (r *avroReader) over(hops []hop, vals []expr.Value) (n int) {
+func (r *avroReader) over(hops []hop, vals []cell) (n int) {
 	f, b, i, steps := r.f, r.b, r.i, r.steps
 loop:
 	for ; n < len(hops); n++ {
@@ -171,7 +171,7 @@ loop:
 			for _, c := range b[at+1 : at+size] {
 				d = d<<8 | int64(c)
 			}
-			vals[h.dst] = expr.DecimalValue(d)
+			vals[h.dst] = cell{expr.Decimal, d}
 			at += size
 		case overLong:
 			_, size := uvarint(b[at-1:])
@@ -185,7 +185,7 @@ loop:
 			if size <= 0 || m < minInstant || m > maxInstant {
 				break loop
 			}
-			vals[h.dst] = expr.TimeValue(m)
+			vals[h.dst] = cell{expr.Time, int64(m)}
 			at += size - 1
 		case overShort:
 			if c >= 0x80 {
@@ -243,7 +243,7 @@ func (r *avroReader) overItems(o *op, n int) bool {
 
 // takePlain captures the first n bytes of b in dst. It is false if they must be
 // looked at more closely.
-func (f *frame) takePlain(dst *expr.Value, b []byte, n int) bool {
+func (f *frame) takePlain(dst *cell, b []byte, n int) bool {
 	if n == 0 || n >= f.maxID {
 		return false
 	}
@@ -262,7 +262,7 @@ func (f *frame) takePlain(dst *expr.Value, b []byte, n int) bool {
 		}
 		f.buf = append(f.buf, b[:n]...)
 	}
-	dst.K, dst.N = expr.String, span(from, n)
+	*dst = cell{expr.String, span(from, n)}
 	return true
 }
 

@@ -186,7 +186,7 @@ func TestTakePlain(t *testing.T) {
 						b[i] = c
 					}
 					f := &frame{maxID: 10, buf: append(make([]byte, 0, 3+more), "x"...)}
-					var v expr.Value
+					var v cell
 					got := f.takePlain(&v, b, n)
 					if want := n > 0 && n < f.maxID && isPlain(b[:n]); got != want {
 						t.Fatalf("%q, %d bytes: taken %v, want %v", b, n, got, want)

@@ -52,7 +52,7 @@ func (r *avroReader) bad(o *op, format string, args ...any) *BadInput {
 func (r *avroReader) at(e *BadInput) *BadInput { return e.atByte(r.base + r.i) }
 
 // value reads one value; vals are the places of the record that it belongs to.
-func (r *avroReader) value(o *op, vals []expr.Value) *BadInput {
+func (r *avroReader) value(o *op, vals []cell) *BadInput {
 	for {
 		if r.steps++; r.steps > maxSteps {
 			return r.at(bad(CauseSize, o.path, "the record holds more than %d values", maxSteps))
@@ -107,7 +107,7 @@ func (r *avroReader) value(o *op, vals []expr.Value) *BadInput {
 }
 
 // field reads a value that is for a field and neither a list nor a map.
-func (r *avroReader) field(o *op, dst *expr.Value) (e *BadInput) {
+func (r *avroReader) field(o *op, dst *cell) (e *BadInput) {
 	switch o.do {
 	case doText:
 		var b []byte
@@ -138,7 +138,11 @@ func (r *avroReader) field(o *op, dst *expr.Value) (e *BadInput) {
 		if n, e = r.index(o, o.size, "symbol"); e != nil {
 			return e
 		}
-		e = r.f.constant(o.f, dst, o.symbols[n])
+		if o.symbols != nil {
+			*dst = o.symbols[n]
+		} else {
+			e = r.f.capture(o.f, dst, []byte(o.texts[n]))
+		}
 	case doBool:
 		var x bool
 		if x, e = r.bool(o); e != nil {
@@ -254,7 +258,7 @@ func (r *avroReader) item(o *op) *BadInput {
 }
 
 // entry reads a key and a value of a map.
-func (r *avroReader) entry(o *op, vals []expr.Value) *BadInput {
+func (r *avroReader) entry(o *op, vals []cell) *BadInput {
 	key, e := r.bytes(o)
 	if e != nil {
 		return e
@@ -273,7 +277,7 @@ func (r *avroReader) entry(o *op, vals []expr.Value) *BadInput {
 }
 
 // blocks reads the blocks of an array or map.
-func (r *avroReader) blocks(o *op, vals []expr.Value) *BadInput {
+func (r *avroReader) blocks(o *op, vals []cell) *BadInput {
 	for {
 		n, e := r.long(o)
 		if e != nil || n == 0 {

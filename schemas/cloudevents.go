@@ -46,7 +46,7 @@ func (c *cloudEvent) fill(f *frame) *BadInput {
 			continue
 		}
 		v := &f.head[h]
-		lacks := v.N == 0
+		lacks := v.N <= 0 // below: the default
 		switch h {
 		case headAt:
 			lacks = !v.Present()

@@ -45,16 +45,16 @@ func wrongType(fd *field, got string) *BadInput {
 }
 
 // set gives dst the value that a conversion made, or says what was wrong with it.
-func set(fd *field, dst *expr.Value, v expr.Value, err error) *BadInput {
+func set(fd *field, dst *cell, v expr.Value, err error) *BadInput {
 	if err != nil {
 		return bad(CauseRange, fd.path, "the value %v", err)
 	}
-	*dst = v
+	*dst = cellOf(v)
 	return nil
 }
 
 // text sets a field from a text, which the caller has checked to be UTF-8.
-func (f *frame) text(fd *field, dst *expr.Value, b []byte) *BadInput {
+func (f *frame) text(fd *field, dst *cell, b []byte) *BadInput {
 	switch fd.kind {
 	case expr.String:
 		if fd.symbols != nil {
@@ -73,11 +73,11 @@ func (f *frame) text(fd *field, dst *expr.Value, b []byte) *BadInput {
 		}
 	case expr.Date:
 		if day, ok := parseDate(b); ok {
-			*dst = expr.DateValue(day)
+			*dst = cellOf(expr.DateValue(day))
 			return nil
 		}
 		if m, ok := parseInstant(b); ok {
-			*dst = expr.DateValue(floorDiv(int64(m), dayMillis))
+			*dst = cellOf(expr.DateValue(floorDiv(int64(m), dayMillis)))
 			return nil
 		}
 	}
@@ -85,7 +85,7 @@ func (f *frame) text(fd *field, dst *expr.Value, b []byte) *BadInput {
 }
 
 // symbol returns the symbol that b is, whatever its case, else "unknown".
-func (fd *field) symbol(b []byte) expr.Value {
+func (fd *field) symbol(b []byte) cell {
 	for i, s := range fd.symbols {
 		if bytes.EqualFold(b, s) {
 			return fd.values[i]
@@ -94,17 +94,8 @@ func (fd *field) symbol(b []byte) expr.Value {
 	return fd.values[0]
 }
 
-// constant sets a field to a text that outlives the record: a symbol.
-func (f *frame) constant(fd *field, dst *expr.Value, v expr.Value) *BadInput {
-	if fd.symbols == nil {
-		return f.capture(fd, dst, []byte(v.S)) // an id is looked for in buf
-	}
-	*dst = v
-	return nil
-}
-
 // capture copies a text.
-func (f *frame) capture(fd *field, dst *expr.Value, b []byte) *BadInput {
+func (f *frame) capture(fd *field, dst *cell, b []byte) *BadInput {
 	if fd.id {
 		if e := f.checkID(fd.path, b); e != nil {
 			return e
@@ -114,15 +105,15 @@ func (f *frame) capture(fd *field, dst *expr.Value, b []byte) *BadInput {
 		return bad(CauseSize, fd.path, "%d bytes long, more than %d", len(b), maxText)
 	}
 	if len(b) == 0 {
-		*dst = expr.StringValue("")
+		*dst = cell{K: expr.String}
 		return nil
 	}
-	*dst = expr.Value{K: expr.String, N: span(len(f.buf), len(b))}
+	*dst = cell{expr.String, span(len(f.buf), len(b))}
 	f.buf = append(f.buf, b...)
 	return nil
 }
 
-func (f *frame) amount(fd *field, dst *expr.Value, n number, err error) *BadInput {
+func (f *frame) amount(fd *field, dst *cell, n number, err error) *BadInput {
 	if err != nil {
 		return set(fd, dst, expr.Value{}, err)
 	}
@@ -131,7 +122,7 @@ func (f *frame) amount(fd *field, dst *expr.Value, n number, err error) *BadInpu
 }
 
 // number sets a field from a number as text.
-func (f *frame) number(fd *field, dst *expr.Value, b []byte) *BadInput {
+func (f *frame) number(fd *field, dst *cell, b []byte) *BadInput {
 	if fd.kind == expr.String && fd.loose {
 		return f.capture(fd, dst, b)
 	}
@@ -161,7 +152,7 @@ func (f *frame) number(fd *field, dst *expr.Value, b []byte) *BadInput {
 }
 
 // int sets a field from a whole number of the given unit.
-func (f *frame) int(fd *field, dst *expr.Value, n int64, u unit) *BadInput {
+func (f *frame) int(fd *field, dst *cell, n int64, u unit) *BadInput {
 	switch fd.kind {
 	case expr.Decimal:
 		d, err := decimalOfInt(n)
@@ -179,10 +170,10 @@ func (f *frame) int(fd *field, dst *expr.Value, n int64, u unit) *BadInput {
 		if fd.int32 && n != int64(int32(n)) {
 			return set(fd, dst, expr.Value{}, errRange)
 		}
-		*dst = expr.IntValue(n)
+		*dst = cellOf(expr.IntValue(n))
 		return nil
 	case expr.Double:
-		*dst = expr.DoubleValue(float64(n))
+		*dst = cellOf(expr.DoubleValue(float64(n)))
 		return nil
 	case expr.String:
 		if fd.loose {
@@ -195,13 +186,13 @@ func (f *frame) int(fd *field, dst *expr.Value, n int64, u unit) *BadInput {
 
 // float sets a field from a floating-point number; an amount is rounded to 4
 // digits after the point.
-func (f *frame) float(fd *field, dst *expr.Value, x float64) *BadInput {
+func (f *frame) float(fd *field, dst *cell, x float64) *BadInput {
 	switch fd.kind {
 	case expr.Decimal:
 		d, err := decimalOfFloat(x)
 		return set(fd, dst, expr.DecimalValue(d), err)
 	case expr.Double:
-		*dst = expr.DoubleValue(x)
+		*dst = cellOf(expr.DoubleValue(x))
 		return nil
 	case expr.String:
 		if fd.loose {
@@ -213,10 +204,10 @@ func (f *frame) float(fd *field, dst *expr.Value, x float64) *BadInput {
 }
 
 // bool sets a field from a truth value.
-func (f *frame) bool(fd *field, dst *expr.Value, x bool) *BadInput {
+func (f *frame) bool(fd *field, dst *cell, x bool) *BadInput {
 	switch {
 	case fd.kind == expr.Bool:
-		*dst = expr.BoolValue(x)
+		*dst = cellOf(expr.BoolValue(x))
 		return nil
 	case fd.kind == expr.String && fd.loose:
 		return f.capture(fd, dst, strconv.AppendBool(nil, x))

@@ -21,20 +21,33 @@ const (
 // strings together at the end, so that an event costs two or three allocations
 // however many fields are read, and keeps nothing of the record alive.
 //
-// Until then a text is a Value of kind String without S, whose N holds the place
-// in buf, and a list is a Value of kind List without L, whose N holds the place in
-// cells (see span).
+// Until then values are cells, which hold no pointers and so are cheap to write.
 type frame struct {
 	t     *target
 	maxID int
-	vals  []expr.Value // the slots, the head, in the end the lists; they become the event's Fields
-	head  []expr.Value // of vals
-	cells []expr.Value // the fields of all records in lists
+	vals  []cell // the slots, and the head
+	head  []cell // of vals
+	cells []cell // the fields of all records in lists
 	buf   []byte
 	items int // elements met so far
 }
 
-// span packs a place into the N of a pending Value: from<<32 | count. count is
+// cell is a value in the making: an [expr.Value] without S and L. N of a text is its
+// place in buf (see span), 0 if it is empty, or, below 0, ^i of one that is known
+// beforehand: i in the target's texts. N of a list is the place of its records in
+// cells, 0 if it is empty.
+type cell struct {
+	K expr.Kind
+	N int64
+}
+
+// Present reports whether the cell holds a value.
+func (c cell) Present() bool { return c.K != expr.Absent }
+
+// cellOf returns the cell of a value that is neither a text nor a list.
+func cellOf(v expr.Value) cell { return cell{v.K, v.N} }
+
+// span packs a place into the N of a cell: from<<32 | count. count is
 // never 0.
 func span(from, count int) int64 { return int64(from)<<32 | int64(count) }
 
@@ -44,17 +57,10 @@ func unspan(n int64) (from, count int) { return int(n >> 32), int(n & (1<<32 - 1
 // Larger lists are made anew for each event.
 const maxKeptValues = 512
 
-// reset begins an event of target t. Its values take the place of those in f.vals.
+// reset begins an event of target t.
 func (f *frame) reset(t *target) {
 	f.t = t
-	l, n := f.vals, len(t.template)
-	switch {
-	case cap(l) > maxKeptValues:
-		l = nil
-	case cap(l) > n:
-		clear(l[n:cap(l)]) // the lists of the event before hold its texts
-	}
-	f.vals = append(l[:0], t.template...)
+	f.vals = append(f.vals[:0], t.template...)
 	f.head = f.vals[t.slots:]
 	f.cells, f.buf, f.items = f.cells[:0], f.buf[:0], 0
 }
@@ -68,22 +74,22 @@ func (f *frame) element(path string) *BadInput {
 }
 
 // addRecord appends the defaults of a record to the cells and returns its cells.
-func (f *frame) addRecord(s *fieldSet) []expr.Value {
+func (f *frame) addRecord(s *fieldSet) []cell {
 	from := len(f.cells)
 	f.cells = append(f.cells, s.template...)
 	return f.cells[from:]
 }
 
 // endList gives dst the records in the cells from from on.
-func (f *frame) endList(dst *expr.Value, s *fieldSet, from int) {
-	*dst = expr.ListValue(nil)
+func (f *frame) endList(dst *cell, s *fieldSet, from int) {
+	*dst = cell{K: expr.List}
 	if n := (len(f.cells) - from) / len(s.fields); n > 0 {
 		dst.N = span(from, n)
 	}
 }
 
 // missing returns an error if a required field of the record has no value.
-func (s *fieldSet) missing(vals []expr.Value) *BadInput {
+func (s *fieldSet) missing(vals []cell) *BadInput {
 	for _, fd := range s.needed {
 		if !vals[fd.dst].Present() {
 			return bad(CauseMissing, fd.path, "not in the record, and %s", fd.why())
@@ -112,21 +118,18 @@ func (f *frame) finish(key []byte, zones func(string) bool, ev *engine.Event) *B
 	if e != nil {
 		return e
 	}
-	all := f.resolve()
-	if z := f.head[headZone].S; z != "" && zones != nil && !zones(z) {
+	all := string(f.buf)
+	if z := f.textOf(f.head[headZone], all); z != "" && zones != nil && !zones(z) {
 		return bad(CauseRange, "time_zone", "%s is not an IANA time zone such as Europe/Berlin", clip([]byte(z)))
 	}
-	*ev = engine.Event{
-		Stream:   f.t.stream,
-		Customer: all[from : from+n],
-		ID:       f.head[headEventID].S,
-		Source:   f.head[headSource].S,
-		At:       engine.Millis(f.head[headAt].N),
-		Fields:   f.vals[:f.t.slots],
+	if v := &f.head[headSource]; v.N == 0 {
+		*v = f.t.template[f.t.slots+headSource]
 	}
-	for _, c := range f.t.copies {
-		f.vals[c.slot] = f.vals[c.of]
-	}
+	ev.Stream, ev.At = f.t.stream, engine.Millis(f.head[headAt].N)
+	ev.Customer = all[from : from+n]
+	ev.ID = f.textOf(f.head[headEventID], all)
+	ev.Source = f.textOf(f.head[headSource], all)
+	ev.Fields = f.fields(ev.Fields, all)
 	return nil
 }
 
@@ -172,54 +175,81 @@ func (f *frame) checkID(path string, b []byte) *BadInput {
 	return nil
 }
 
-// resolve turns everything pending into values and returns the text that all
-// strings are parts of.
-func (f *frame) resolve() string {
-	if v := &f.head[headSource]; v.N == 0 && v.S == "" {
-		*v = f.t.template[f.t.slots+headSource]
-	}
-	all := string(f.buf)
-	for _, i := range f.t.texts {
-		resolveText(&f.vals[i], all)
-	}
-	for i := range f.cells {
-		resolveText(&f.cells[i], all)
-	}
-	if len(f.t.lists) > 0 {
-		f.resolveLists()
-	}
-	return all
-}
-
-// resolveText makes a pending text one: a part of all.
-func resolveText(v *expr.Value, all string) {
-	if v.K == expr.String && v.N != 0 {
-		from, n := unspan(v.N)
-		v.N, v.S = 0, all[from:from+n]
-	}
-}
-
-// resolveLists moves the cells and the records that they are the fields of to the
-// end of vals.
-func (f *frame) resolveLists() {
-	n := len(f.cells)
+// fields returns the values of the slots, in the memory of l. all is the text that
+// all texts are parts of.
+func (f *frame) fields(l []expr.Value, all string) []expr.Value {
+	slots := f.t.slots
+	n := slots
 	for _, fd := range f.t.lists {
 		_, records := unspan(f.vals[fd.dst].N)
-		n += records
+		n += records * (len(fd.elem.fields) + 1)
 	}
-	f.vals = slices.Grow(f.vals, n)
-	f.head = f.vals[f.t.slots:]
+	if cap(l) > maxKeptValues {
+		l = nil
+	}
+	l = slices.Grow(l[:0], n)
+	if cap(l) > n {
+		clear(l[n:cap(l)]) // the lists of the event before hold its texts
+	}
+	l = l[:n]
+	for _, c := range f.t.copies {
+		f.vals[c.slot] = f.vals[c.of]
+	}
+	for i, c := range f.vals[:slots] {
+		f.value(&l[i], c, all)
+	}
+	at := slots
 	for _, fd := range f.t.lists {
-		from, n := unspan(f.vals[fd.dst].N)
-		if n == 0 {
-			continue
-		}
-		width, at := len(fd.elem.fields), len(f.vals)
-		cells := f.cells[from : from+n*width]
-		f.vals = append(f.vals, cells...)
-		for i := at; i < at+len(cells); i += width {
-			f.vals = append(f.vals, expr.RecordValue(f.vals[i:i+width:i+width]))
-		}
-		f.vals[fd.dst] = expr.ListValue(f.vals[at+len(cells) : len(f.vals) : len(f.vals)])
+		at = f.list(l, at, fd, all)
 	}
+	for _, c := range f.t.copies {
+		if c.of < slots {
+			l[c.slot] = l[c.of] // a list, too
+		}
+	}
+	return l[:slots]
+}
+
+// value makes v the value of a cell that holds no list. What v was, another event's
+// value of mostly the same kind, is only written over where it differs.
+func (f *frame) value(v *expr.Value, c cell, all string) {
+	text := ""
+	if v.K, v.N = c.K, c.N; c.K == expr.String {
+		v.N, text = 0, f.textOf(c, all)
+	}
+	if text != "" || v.S != "" {
+		v.S = text
+	}
+	if v.L != nil {
+		v.L = nil
+	}
+}
+
+// textOf returns the text of a cell.
+func (f *frame) textOf(c cell, all string) string {
+	if c.N < 0 {
+		return f.t.texts[^c.N]
+	}
+	from, n := unspan(c.N)
+	return all[from : from+n]
+}
+
+// list makes the value of the list fd of the places in l from at on, and returns
+// where the next ones are: the fields of all records, then the records.
+func (f *frame) list(l []expr.Value, at int, fd *field, all string) int {
+	from, n := unspan(f.vals[fd.dst].N)
+	if n == 0 {
+		return at
+	}
+	width := len(fd.elem.fields)
+	cells := l[at : at+n*width]
+	for i, c := range f.cells[from : from+len(cells)] {
+		f.value(&cells[i], c, all)
+	}
+	records := l[at+len(cells) : at+len(cells)+n : at+len(cells)+n]
+	for i := range records {
+		records[i] = expr.RecordValue(cells[i*width : (i+1)*width : (i+1)*width])
+	}
+	l[fd.dst] = expr.ListValue(records)
+	return at + len(cells) + n
 }

@@ -3,7 +3,6 @@ package schemas
 import (
 	"unicode/utf8"
 
-	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
 )
 
@@ -162,7 +161,7 @@ func (d *decoder) extra(fm *field, m member) *BadInput {
 
 // field reads the next value into the field fd; vals are the places of the record
 // that it belongs to.
-func (d *decoder) field(fd *field, vals []expr.Value) *BadInput {
+func (d *decoder) field(fd *field, vals []cell) *BadInput {
 	sc := &d.json
 	at := sc.i
 	var e *BadInput
@@ -214,7 +213,7 @@ func jsonKind(c byte) string {
 
 // readMap reads the keys of a map that somebody wants. A key that stands in the
 // map wins over a field of the same name outside of it.
-func (d *decoder) readMap(fd *field, vals []expr.Value) *BadInput {
+func (d *decoder) readMap(fd *field, vals []cell) *BadInput {
 	sc := &d.json
 	for o, _ := sc.object(); ; {
 		key, ok, _ := sc.key(&o)
@@ -241,7 +240,7 @@ func (f *field) key(name []byte) *field {
 }
 
 // readList reads an array of records.
-func (d *decoder) readList(fd *field, dst *expr.Value) *BadInput {
+func (d *decoder) readList(fd *field, dst *cell) *BadInput {
 	sc := &d.json
 	from := len(d.frame.cells)
 	for a, _ := sc.array(); ; {
@@ -268,7 +267,7 @@ func (d *decoder) readList(fd *field, dst *expr.Value) *BadInput {
 }
 
 // readRecord reads the object that comes next into the cells of a record.
-func (d *decoder) readRecord(s *fieldSet, cells []expr.Value) *BadInput {
+func (d *decoder) readRecord(s *fieldSet, cells []cell) *BadInput {
 	sc := &d.json
 	next := 0
 	for o, _ := sc.object(); ; {

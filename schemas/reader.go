@@ -134,7 +134,7 @@ func (r *Reader) Read(rec *Record, ev *engine.Event) (Result, error) {
 	if len(rec.Value) > r.cfg.MaxBytes {
 		return 0, bad(CauseSize, "", "%d bytes long, more than %d", len(rec.Value), r.cfg.MaxBytes)
 	}
-	d := r.take(rec.Key, ev)
+	d := r.take(rec.Key)
 	defer r.give(d)
 	if len(rec.Value) == 0 {
 		return d.tombstone(stream, rec.Time, ev)
@@ -159,15 +159,15 @@ func (r *Reader) stream(name string) plan.Stream {
 	return plan.NumStreams
 }
 
-// take returns memory for reading a record into ev.
-func (r *Reader) take(key []byte, ev *engine.Event) *decoder {
+// take returns memory for reading a record.
+func (r *Reader) take(key []byte) *decoder {
 	d, _ := r.decoder.Get().(*decoder)
 	if d == nil {
 		d = &decoder{Reader: r}
 		d.frame.maxID = r.cfg.MaxID
 		d.avro.f = &d.frame
 	}
-	d.key, d.frame.vals = key, ev.Fields
+	d.key = key
 	return d
 }
 
@@ -177,7 +177,7 @@ const maxKept = 64 << 10
 
 // give takes the memory back.
 func (r *Reader) give(d *decoder) {
-	d.key, d.avro.b, d.json.b, d.frame.vals, d.frame.head = nil, nil, nil, nil, nil
+	d.key, d.avro.b, d.json.b = nil, nil, nil
 	d.ce.reset()
 	clear(d.members) // their keys are parts of the record
 	if cap(d.frame.buf)+cap(d.json.text)+cap(d.names) > maxKept ||
@@ -275,7 +275,7 @@ func (r *Reader) ReadJSONLine(line []byte, ev *engine.Event) (Result, error) {
 	if len(line) > r.cfg.MaxBytes {
 		return 0, bad(CauseSize, "", "%d bytes long, more than %d", len(line), r.cfg.MaxBytes)
 	}
-	d := r.take(nil, ev)
+	d := r.take(nil)
 	defer r.give(d)
 	if e := d.readJSON(nil, line); e != nil {
 		return 0, e

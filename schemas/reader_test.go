@@ -2,6 +2,9 @@ package schemas
 
 import (
 	"errors"
+	"fmt"
+	"math/rand"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -220,4 +223,41 @@ func TestConcurrentReads(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// An event that takes the place of another is as one in memory of its own; two slots
+// may show the same field.
+func TestEventsAreUsedAgain(t *testing.T) {
+	few := map[plan.Stream][]string{plan.Web: {"name", "items", "url", "items", "event_id", "value", "attributes.plan"}}
+	enc := NewEventEncoder(Avro, ownIDs)
+	for _, paths := range []map[plan.Stream][]string{few, nil} {
+		r := readerOf(t, ownRegistry(t), paths)
+		g := rand.New(rand.NewSource(1))
+		var ev engine.Event
+		for i := range 200 {
+			m := map[string]any{"event_id": fmt.Sprint("e", i), "occurred_at": time.UnixMilli(g.Int63n(1e12)), "source": []string{"", "/shop"}[g.Intn(2)],
+				"customer_id": "c", "name": "n", "items": purchase(g)["items"].([]map[string]any)[:g.Intn(4)]}
+			for k, v := range map[string]any{"url": "u", "value": "1.50", "currency": "EUR", "attributes": map[string]string{"plan": "gold"}} {
+				if g.Intn(2) == 0 {
+					m[k] = v
+				}
+			}
+			b, err := enc.Append(nil, plan.Web, m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var alone engine.Event
+			for _, e := range []*engine.Event{&ev, &alone} {
+				if _, err := r.Read(&Record{Topic: "events.web", Value: b}, e); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if !reflect.DeepEqual(ev, alone) {
+				t.Fatalf("event %d: got\n%+v\nwant\n%+v", i, ev, alone)
+			}
+			if paths != nil && !reflect.DeepEqual(ev.Fields[1], ev.Fields[3]) {
+				t.Fatalf("event %d: %+v and %+v are the same field", i, ev.Fields[1], ev.Fields[3])
+			}
+		}
+	}
 }

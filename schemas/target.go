@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/segmill/segmill/engine/expr"
@@ -32,9 +33,9 @@ type field struct {
 	name     string // in its record or map
 	path     string // in the event, for errors
 	kind     expr.Kind
-	symbols  [][]byte     // of an enum
-	values   []expr.Value // the same as values
-	required bool         // neither optional nor with a default
+	symbols  [][]byte // of an enum
+	values   []cell   // the same as values
+	required bool     // neither optional nor with a default
 	id       bool
 	int32    bool
 	loose    bool      // numbers and truth values are taken as text
@@ -50,8 +51,8 @@ func (f *field) used() bool { return f.dst >= 0 || len(f.keys) > 0 }
 type fieldSet struct {
 	fields   []field
 	byName   map[string]int
-	template []expr.Value // the defaults, by place
-	needed   []*field     // those that are read and required
+	template []cell   // the defaults, by place
+	needed   []*field // those that are read and required
 }
 
 // find returns the field of that name, nil if there is none.
@@ -85,7 +86,7 @@ type target struct {
 	head   [numHead]*field
 	copies []copyPair
 	lists  []*field // those that are read and lists
-	texts  []int    // the places of texts
+	texts  []string // those known beforehand: symbols and defaults
 }
 
 // copyPair says that a slot shows the same field as another place.
@@ -96,11 +97,11 @@ type copyPair struct{ slot, of int }
 func newTarget(stream plan.Stream, layout *plan.Layout) (*target, error) {
 	rec := mustSchema(inputNames[stream])
 	t := &target{stream: stream, name: rec.name}
-	t.fieldSet = newFieldSet(rec, "")
+	t.fieldSet = t.newFieldSet(rec, "")
 	if layout != nil {
 		t.slots = len(layout.Paths)
 	}
-	t.template = make([]expr.Value, t.slots+numHead)
+	t.template = make([]cell, t.slots+numHead)
 	for h, name := range headNames {
 		if i, ok := t.byName[name]; ok {
 			t.head[h] = &t.fields[i]
@@ -119,16 +120,8 @@ func newTarget(stream plan.Stream, layout *plan.Layout) (*target, error) {
 	}
 	t.needs()
 	for i := range t.fields {
-		f := &t.fields[i]
-		switch {
-		case f.dst < 0:
-		case f.kind == expr.List:
+		if f := &t.fields[i]; f.kind == expr.List && f.dst >= 0 {
 			t.lists = append(t.lists, f)
-		case f.kind == expr.String && f.symbols == nil:
-			t.texts = append(t.texts, f.dst)
-		}
-		for j := range f.keys {
-			t.texts = append(t.texts, f.keys[j].dst)
 		}
 	}
 	return t, nil
@@ -157,40 +150,53 @@ func (t *target) read(rec *schema, path string, slot int) error {
 // place gives field i the place dst, with its default in the template.
 func (t *target) place(rec *schema, i, dst int) {
 	t.fields[i].dst = dst
-	t.template[dst] = defaultOf(&rec.fields[i])
+	t.template[dst] = t.constant(defaultOf(&rec.fields[i]))
 }
 
 // newFieldSet returns the fields of a record, none of them read.
-func newFieldSet(rec *schema, prefix string) fieldSet {
+func (t *target) newFieldSet(rec *schema, prefix string) fieldSet {
 	s := fieldSet{byName: make(map[string]int, len(rec.fields))}
 	for i, sf := range rec.fields {
-		t := sf.typ
-		if t.wire == wireUnion {
-			t = t.union[1]
+		typ := sf.typ
+		if typ.wire == wireUnion {
+			typ = typ.union[1]
 		}
-		f := field{name: sf.name, path: prefix + sf.name, dst: -1, id: idNames[sf.name], int32: t.wire == wireInt}
+		f := field{name: sf.name, path: prefix + sf.name, dst: -1, id: idNames[sf.name], int32: typ.wire == wireInt}
 		f.required = sf.typ.wire != wireUnion && !sf.hasDef
-		if t.wire == wireArray {
+		if typ.wire == wireArray {
 			f.kind = expr.List
-			elem := newFieldSet(t.items, f.path+".")
-			elem.template = make([]expr.Value, len(elem.fields))
+			elem := t.newFieldSet(typ.items, f.path+".")
+			elem.template = make([]cell, len(elem.fields))
 			for j := range elem.fields {
 				elem.fields[j].dst = j
-				elem.template[j] = defaultOf(&t.items.fields[j])
+				elem.template[j] = t.constant(defaultOf(&typ.items.fields[j]))
 			}
 			elem.needs()
 			f.elem = &elem
 		} else {
-			f.kind = kinds[kindKey{t.wire, t.logical}]
+			f.kind = kinds[kindKey{typ.wire, typ.logical}]
 		}
-		for _, sym := range t.symbols {
+		for _, sym := range typ.symbols {
 			f.symbols = append(f.symbols, []byte(sym))
-			f.values = append(f.values, expr.StringValue(sym))
+			f.values = append(f.values, t.constant(expr.StringValue(sym)))
 		}
 		s.fields = append(s.fields, f)
 		s.byName[sf.name] = i
 	}
 	return s
+}
+
+// constant returns the cell of a value that is known beforehand.
+func (t *target) constant(v expr.Value) cell {
+	if v.K != expr.String || v.S == "" {
+		return cellOf(v)
+	}
+	i := slices.Index(t.texts, v.S)
+	if i < 0 {
+		i = len(t.texts)
+		t.texts = append(t.texts, v.S)
+	}
+	return cell{expr.String, ^int64(i)}
 }
 
 // needs notes which fields a record must have, once it is known which are read.
