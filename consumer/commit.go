@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -106,7 +107,7 @@ type change struct {
 // changes encodes the changed customers and moves the digest of pos.
 func (s *session) changes(pos *Position) []change {
 	cs, b := s.customers, &s.batch
-	changes := b.changes[:0]
+	changes := slices.Grow(b.changes[:0], len(cs.dirty))
 	for i, e := range cs.dirty {
 		cs.aheadIn(cs.dirty, i)
 		if !e.known && !e.c.Known() {
@@ -143,7 +144,7 @@ func (s *session) changes(pos *Position) []change {
 // transaction returns the records of the transaction, the position last.
 func (s *session) transaction(pos *Position, changes []change, versions []byte) ([]*kgo.Record, error) {
 	b := &s.batch
-	records := b.transaction[:0]
+	records := slices.Grow(b.transaction[:0], len(changes)+len(b.records)+1)
 	var stamped []kgo.RecordHeader
 	if s.claim != (claim{}) {
 		stamped = []kgo.RecordHeader{stamp{s.claim, pos.Seq}.header()}

@@ -118,7 +118,10 @@ type dueChange struct {
 // memtable. No entry is both added and taken out.
 func (t *Task) writeDue(b *pebble.Batch, due []dueChange) error {
 	slices.SortFunc(due, func(a, b dueChange) int {
-		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Customer, b.Customer))
+		if a.At != b.At {
+			return cmp.Compare(a.At, b.At)
+		}
+		return cmp.Compare(a.Customer, b.Customer)
 	})
 	for _, d := range due {
 		if d.At == Never {
