@@ -73,6 +73,10 @@ type customers struct {
 	buf  []byte
 	hbuf []byte
 
+	// whole: everybody that the store has is cached, so that who is not is new. It is
+	// asked for when first needed, and ends when somebody is dropped.
+	whole, asked bool
+
 	people []*engine.Customer // of ahead
 	looked int64              // keeps ahead from being left out
 }
@@ -121,8 +125,7 @@ func (cs *customers) get(id string) (*cached, error) {
 		e.used = true
 		return e, nil
 	}
-	b, ok, err := cs.store.Customer(cs.buf[:0], id)
-	cs.buf = b
+	b, ok, err := cs.load(id)
 	if err != nil {
 		return nil, err
 	}
@@ -146,6 +149,23 @@ func (cs *customers) get(id string) (*cached, error) {
 	cs.ring = append(cs.ring, e)
 	cs.bytes += int64(e.size)
 	return e, nil
+}
+
+// load returns what the store has of a customer who is not cached, false if nothing. A
+// first load of a history meets nothing but new customers, for whom the store is
+// not searched.
+func (cs *customers) load(id string) (b []byte, ok bool, err error) {
+	if !cs.asked {
+		if cs.whole, err = cs.store.Empty(); err != nil {
+			return nil, false, err
+		}
+		cs.asked = true
+	}
+	if cs.whole {
+		return nil, false, nil
+	}
+	cs.buf, ok, err = cs.store.Customer(cs.buf[:0], id)
+	return cs.buf, ok, err
 }
 
 // touch notes that a customer may have changed.
@@ -330,5 +350,5 @@ func (cs *customers) drop(e *cached) {
 	cs.ring = cs.ring[:last]
 	cs.bytes -= int64(e.size)
 	delete(cs.byID, e.c.ID)
-	e.dropped = true
+	e.dropped, cs.whole = true, false
 }

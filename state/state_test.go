@@ -54,6 +54,9 @@ func contents(t interface{ Fatal(...any) }, task *Task) map[string]string {
 	if err := task.Scan("", func(id string, v []byte) error { m[id] = string(v); return nil }); err != nil {
 		t.Fatal(err)
 	}
+	if empty, err := task.Empty(); err != nil || empty != (len(m) == 0) {
+		t.Fatal("of ", len(m), " customers: empty is ", empty, ", error ", err)
+	}
 	return m
 }
 

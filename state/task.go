@@ -41,6 +41,20 @@ func (t *Task) Customer(dst []byte, id string) ([]byte, bool, error) {
 	return t.get(dst, t.customerKey(id))
 }
 
+// Empty reports whether there is no customer.
+func (t *Task) Empty() (bool, error) {
+	lower, upper := t.bounds(kindCustomer)
+	it, err := t.s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return false, t.s.judge(err)
+	}
+	some := it.First()
+	if err := errors.Join(it.Error(), it.Close()); err != nil {
+		return false, t.s.judge(err)
+	}
+	return !some, nil
+}
+
 func (t *Task) get(dst, key []byte) ([]byte, bool, error) {
 	v, closer, err := t.s.db.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
