@@ -26,7 +26,8 @@ type Customer struct {
 	ids    map[uint64]Millis  // derived, if seen is long: when each of seen was; or nil
 	cells  []cell             // facts, sorted by number of the summary
 
-	spare *aggregate.Register // room for one, nil if there is none
+	room      *small // what it is part of, nil of others
+	registers uint8  // how many of those there are taken
 	// stale: what is derived is not computed yet; wake alone stands.
 	stale bool
 }

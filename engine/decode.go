@@ -35,12 +35,20 @@ func (e *Engine) Decode(id string, b []byte) (*Customer, error) {
 	return c, nil
 }
 
+// sized returns room, which is empty, with n elements, or n elements elsewhere.
+func sized[T any](room []T, n int) []T {
+	if n > cap(room) {
+		return make([]T, n)
+	}
+	return room[:n]
+}
+
 func decodeMembers(r *aggregate.Reader, c *Customer, v1 bool) {
 	n := r.Count(5)
 	if n == 0 {
 		return
 	}
-	c.members = slices.Grow(c.members, n)[:n]
+	c.members = sized(c.members, n)
 	last := c.instant
 	for i := range c.members {
 		m := &c.members[i]
@@ -90,7 +98,7 @@ func decodeSeen(r *aggregate.Reader, c *Customer, v1 bool) {
 	if n == 0 {
 		return
 	}
-	c.seen = slices.Grow(c.seen, n)[:n]
+	c.seen = sized(c.seen, n)
 	last := c.instant
 	if v1 {
 		last = 0
@@ -122,7 +130,7 @@ func (e *Engine) decodeCells(r *aggregate.Reader, c *Customer, v1 bool) error {
 		return nil
 	}
 	n := min(cells, len(e.keys))
-	c.cells = slices.Grow(c.cells, n)
+	c.cells = sized(c.cells, n)[:0]
 	lists := entries{left: int(min(total, uint64(n*len(times))))}
 	if lists.left > 0 {
 		lists.slab = make([]aggregate.Entry, lists.left+spare*n)

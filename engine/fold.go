@@ -155,6 +155,7 @@ func (e *Engine) place(x *exec) {
 		m := &x.matched[i]
 		m.cell = x.c.find(m.Summary)
 	}
+	x.makeRoom()
 }
 
 // remember notes the values of the inputs over the summary of a match.

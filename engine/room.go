@@ -11,7 +11,7 @@ import (
 // any other customer does.
 type small struct {
 	Customer
-	last    aggregate.Register
+	last    [2]aggregate.Register
 	seen    [2]aggregate.Shared
 	cells   [smallCells]cell
 	members [10]membership
@@ -27,20 +27,44 @@ func (e *Engine) customer(id string) *Customer {
 	}
 	s := &small{Customer: Customer{ID: id}}
 	s.Customer.cells, s.Customer.members, s.Customer.seen = s.cells[:0], s.members[:0], s.seen[:0]
-	s.spare = &s.last
+	s.room = s
 	return &s.Customer
 }
 
 // register returns an empty register of a family.
 func (c *Customer) register(f aggregate.Family) *aggregate.Register {
-	r := c.spare
-	if r == nil {
+	var r *aggregate.Register
+	if c.room != nil && int(c.registers) < len(c.room.last) {
+		r = &c.room.last[c.registers]
+		c.registers++
+	} else {
 		r = new(aggregate.Register)
 	}
-	c.spare = nil
 	r.Init(f)
 	return r
 }
+
+// firstEntries is how many entries a new list has room for.
+const firstEntries = 4
+
+// makeRoom makes room for the entries of lists that are folded into and have none,
+// side by side: what one event goes into mostly gets the next ones, too.
+func (x *exec) makeRoom() {
+	lists := 0
+	for i := range x.matched {
+		if x.matched[i].roomless() {
+			lists++
+		}
+	}
+	slab := make([]aggregate.Entry, lists*firstEntries)
+	for i := range x.matched {
+		if m := &x.matched[i]; m.roomless() {
+			m.cell.list.Entries, slab = slab[:0:firstEntries], slab[firstEntries:]
+		}
+	}
+}
+
+func (m *match) roomless() bool { return m.cell.other == nil && cap(m.cell.list.Entries) == 0 }
 
 // texts gives texts that were seen before in place of equal ones, so that equal
 // values of many customers are one place in memory, and hold no event's. It takes up
