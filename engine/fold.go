@@ -131,7 +131,7 @@ func (x *exec) moved(in *plan.InputPlan, a, b *known, to *plan.Set) {
 	if a.isNumber() && b.isNumber() && in.Index.Still(a.float(), b.float()) {
 		return
 	}
-	in.Index.Move(a.value(), b.value(), &x.sides, to)
+	in.Index.Cross(a.value(), b.value(), &x.sides, to)
 }
 
 // place finds the cells that are folded into. New ones are added first: that

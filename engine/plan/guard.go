@@ -47,6 +47,12 @@ const hot = 4
 type table struct {
 	up, down []entry          // >= and >, < and <=: sorted by cut
 	texts    map[string]*leaf // ==, in
+	few      []textLeaf       // the same, if there are few
+}
+
+type textLeaf struct {
+	text string
+	*leaf
 }
 
 type entry struct {
@@ -80,9 +86,13 @@ func (s *Sides) at(input int, after bool) expr.Value {
 // Move adds the units that a move of the input from a to b touches. s gives the
 // values of other inputs.
 func (x *Index) Move(a, b expr.Value, s *Sides, to *Set) {
-	if identical(a, b) || x.still(a, b) {
-		return
+	if !identical(a, b) && !x.still(a, b) {
+		x.Cross(a, b, s, to)
 	}
+}
+
+// Cross is Move where a and b are known to differ and not to be Still.
+func (x *Index) Cross(a, b expr.Value, s *Sides, to *Set) {
 	g := x.guarded
 	if len(g.plain.All) > 0 {
 		g.plain.Touch(a, b, to)
@@ -175,7 +185,15 @@ func (t *table) text(v expr.Value) *leaf {
 	if v.K != expr.String || len(t.texts) == 0 {
 		return nil
 	}
-	return t.texts[v.S]
+	if t.few == nil {
+		return t.texts[v.S]
+	}
+	for i := range t.few {
+		if t.few[i].text == v.S {
+			return t.few[i].leaf
+		}
+	}
+	return nil
 }
 
 // above returns how many cuts v lies above; none if v is no number.

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"slices"
 
@@ -204,5 +205,10 @@ func (t *table) finish() {
 	}
 	for _, l := range t.texts {
 		visit(l)
+	}
+	if len(t.texts) <= fewTexts {
+		for _, s := range slices.Sorted(maps.Keys(t.texts)) {
+			t.few = append(t.few, textLeaf{s, t.texts[s]})
+		}
 	}
 }
