@@ -169,12 +169,6 @@ func (s *session) transaction(pos *Position, changes []change, versions []byte) 
 	}
 	records = append(records, b.records...)
 	changelog([]byte(positionKey), pos.append(nil))
-	now := time.Now() // the client would ask for each
-	for _, r := range records {
-		if r.Timestamp.IsZero() {
-			r.Timestamp = now
-		}
-	}
 	b.transaction = records
 	return records, nil
 }
@@ -230,8 +224,11 @@ func (s *session) transact(ctx context.Context, records []*kgo.Record) error {
 // transaction of which one record could not be produced.
 func (s *session) produce(ctx context.Context, records []*kgo.Record) error {
 	var d delivery
-	done := d.done
+	done, now := d.done, time.Now()
 	for _, r := range records {
+		if r.Timestamp.IsZero() {
+			r.Timestamp = now // the client would ask the clock for each
+		}
 		s.producer.Produce(ctx, r, done)
 	}
 	if err := s.producer.Flush(ctx); err != nil {
