@@ -224,7 +224,7 @@ func (s *session) transact(ctx context.Context, records []*kgo.Record) error {
 // transaction of which one record could not be produced.
 func (s *session) produce(ctx context.Context, records []*kgo.Record) error {
 	var d delivery
-	done, now := d.done, time.Now()
+	done, now := d.done, s.cfg.Now()
 	for _, r := range records {
 		if r.Timestamp.IsZero() {
 			r.Timestamp = now // the client would ask the clock for each

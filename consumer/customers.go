@@ -13,7 +13,7 @@ import (
 // overhead is about what a decoded customer takes besides its contents, in bytes;
 // expansion is how much larger its contents are than their encoded form.
 const (
-	overhead  = 400
+	overhead  = 900
 	expansion = 3
 )
 
