@@ -132,9 +132,8 @@ func (s *session) changes(pos *Position) []change {
 			pos.Digest = pos.Digest.Sub(e.hash)
 		}
 		pos.Digest = pos.Digest.Add(hash) // zero for a customer that is gone
-		cs.bytes -= int64(e.size)
-		e.known, e.hash, e.size = c.value != nil, hash, overhead+expansion*len(c.value)
-		cs.bytes += int64(e.size)
+		e.known, e.hash = c.value != nil, hash
+		cs.measure(e, len(c.value))
 		changes = append(changes, c)
 	}
 	b.changes = changes
@@ -224,10 +223,12 @@ func (s *session) transact(ctx context.Context, records []*kgo.Record) error {
 // transaction of which one record could not be produced.
 func (s *session) produce(ctx context.Context, records []*kgo.Record) error {
 	var d delivery
-	done, now := d.done, s.cfg.Now()
+	// The client would ask the clock for each record. It must be the client's clock and
+	// not the configured one: a record's age counts against RecordDeliveryTimeout.
+	done, now := d.done, time.Now()
 	for _, r := range records {
 		if r.Timestamp.IsZero() {
-			r.Timestamp = now // the client would ask the clock for each
+			r.Timestamp = now
 		}
 		s.producer.Produce(ctx, r, done)
 	}
