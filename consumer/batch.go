@@ -130,7 +130,7 @@ func (s *session) step(only place, bytes int) {
 // touch notes that a customer may have changed, who will be a record of the batch.
 func (s *session) touch(e *cached) {
 	if !e.dirty {
-		s.batch.state += (e.size - overhead) / expansion
+		s.batch.state += e.encoded
 	}
 	s.customers.touch(e)
 }

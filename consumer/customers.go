@@ -37,8 +37,9 @@ type cached struct {
 	used   bool // since the hand passed by
 
 	dropped bool // no longer cached
-	size    int
-	place   int // in the heap of wake-ups, -1 if it is not there
+	encoded int  // bytes, as last committed
+	size    int  // what it takes in memory, about
+	place   int  // in the heap of wake-ups, -1 if it is not there
 }
 
 // changed reports whether the store does not have the customer as it is.
@@ -129,7 +130,7 @@ func (cs *customers) get(id string) (*cached, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &cached{indexed: engine.Never, used: true, size: overhead, place: -1}
+	e := &cached{indexed: engine.Never, used: true, place: -1}
 	if !ok {
 		e.c = cs.eng.NewCustomer(id)
 	} else {
@@ -143,12 +144,18 @@ func (cs *customers) get(id string) (*cached, error) {
 			return nil, fmt.Errorf("%w: a customer's bytes: %w", errLocal, err)
 		}
 		e.hash, cs.hbuf = state.DigestOf(id, b, cs.hbuf)
-		e.size += expansion * len(b)
 	}
 	cs.byID[id] = e
 	cs.ring = append(cs.ring, e)
-	cs.bytes += int64(e.size)
+	cs.measure(e, len(b))
 	return e, nil
+}
+
+// measure notes how many bytes a customer is encoded, and what it takes as it is.
+func (cs *customers) measure(e *cached, encoded int) {
+	cs.bytes -= int64(e.size)
+	e.encoded, e.size = encoded, overhead+expansion*encoded+e.c.Derived()
+	cs.bytes += int64(e.size)
 }
 
 // load returns what the store has of a customer who is not cached, false if nothing. A

@@ -41,13 +41,19 @@ func (e *Engine) remembers(c *Customer, hash uint64) bool {
 // old event and one that came after it was forgotten can be, has the later time.
 func (c *Customer) seenAt() map[uint64]Millis {
 	if c.ids == nil {
-		c.ids = make(map[uint64]Millis, 2*len(c.seen))
+		c.ids = make(map[uint64]Millis, len(c.seen))
 		for _, s := range c.seen {
 			c.ids[s.Hash] = s.At
 		}
 	}
 	return c.ids
 }
+
+// idBytes is about what an event id takes in the map.
+const idBytes = 40
+
+// Derived returns about how many bytes c takes for what is not in its encoded form.
+func (c *Customer) Derived() int { return idBytes * len(c.ids) }
 
 // remember adds an event id and drops those that are no newer than the horizon.
 func (e *Engine) remember(c *Customer, s aggregate.Shared, instant Millis) {

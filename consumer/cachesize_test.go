@@ -1,0 +1,58 @@
+package consumer
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/state"
+)
+
+// What the cache is bounded by is about what busy customers take: their event ids
+// are found by a map, which is more than all the rest of them.
+func TestCacheCountsBusyCustomers(t *testing.T) {
+	eng := newEngine(t, rules)
+	store, err := state.Open("db", state.Options{FS: vfs.NewMem(), Wake: engine.WakeOf, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close() //nolint:errcheck // memory
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	const customers = 50
+	for _, events := range []int{60, 100, 1_500, engine.MaxSeen} {
+		s := &session{cfg: &Config{Engine: eng}, batch: newBatch(), customers: newCustomers(eng, store.Task(0))}
+		var out engine.Output
+		before := heap()
+		for i := range customers {
+			e, err := s.customers.get(fmt.Sprint(i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for k := range events {
+				eng.Apply(e.c, webEvent(eng, e.c.ID, k, 1_767_225_600_000+engine.Millis(k)*1000), 0, &out)
+				out.Reset()
+			}
+			s.touch(e)
+		}
+		s.changes(&Position{})
+		s.customers.committed(1 << 40)
+		s.batch = batch{}
+		takes, counted := (heap()-before)/customers, s.customers.bytes/customers
+		t.Logf("%d events: a customer takes %d bytes, %d are counted", events, takes, counted)
+		if takes > counted*3/2 || counted > takes*3 {
+			t.Errorf("%d events: a customer takes %d bytes, and %d are counted", events, takes, counted)
+		}
+		runtime.KeepAlive(s)
+	}
+}
