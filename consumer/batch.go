@@ -146,7 +146,9 @@ func (s *session) take(in *input) error {
 		return err
 	}
 	s.batch.became(result{h.from.topic, what})
+	rec := h.rec
 	in.pop()
+	rec.Recycle() // what is kept of it is not the record itself
 	return nil
 }
 

@@ -54,6 +54,7 @@ func (o *Owner) newFetcher(partition int32, inputs []*input) (*fetcher, error) {
 		return nil, err
 	}
 	opts := append(consumerOpts(o.opts()), kgo.ConsumePartitions(from), kgo.WithDecompressor(f.decompressor),
+		kgo.WithPools(&recordPool{}),
 		kgo.FetchMaxBytes(int32(max(leastRoom, min(bytes, maxFetch)))))
 	if f.cl, err = kgo.NewClient(opts...); err != nil {
 		return nil, err

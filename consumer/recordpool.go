@@ -1,0 +1,47 @@
+package consumer
+
+import (
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// recordPool keeps the memory of fetched records, of a batch each, for the next
+// batches. A record is given back when it has been taken (kgo.Record.Recycle), its
+// key, value and headers stay; a batch of which one is not given back goes to the
+// garbage collector.
+type recordPool struct {
+	mu   sync.Mutex
+	free [][]kgo.Record
+	kept int // records in free
+}
+
+// pooledRecords is how many records are kept at most: as many as are in hand and
+// fetched at once, mostly.
+const pooledRecords = 4 * queueHigh
+
+// GetRecords returns memory for n records, or nil if none is kept.
+func (p *recordPool) GetRecords(n int) []kgo.Record {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, l := range p.free {
+		if cap(l) >= n {
+			last := len(p.free) - 1
+			p.free[i], p.free[last] = p.free[last], nil
+			p.free = p.free[:last]
+			p.kept -= cap(l)
+			return l[:0]
+		}
+	}
+	return nil
+}
+
+// PutRecords takes back the memory of a batch, if there is room.
+func (p *recordPool) PutRecords(l []kgo.Record) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.kept+cap(l) <= pooledRecords {
+		p.free = append(p.free, l)
+		p.kept += cap(l)
+	}
+}
