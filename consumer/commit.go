@@ -223,13 +223,8 @@ func (s *session) transact(ctx context.Context, records []*kgo.Record) error {
 // transaction of which one record could not be produced.
 func (s *session) produce(ctx context.Context, records []*kgo.Record) error {
 	var d delivery
-	// The client would ask the clock for each record. It must be the client's clock and
-	// not the configured one: a record's age counts against RecordDeliveryTimeout.
-	done, now := d.done, time.Now()
+	done := d.done
 	for _, r := range records {
-		if r.Timestamp.IsZero() {
-			r.Timestamp = now
-		}
 		s.producer.Produce(ctx, r, done)
 	}
 	if err := s.producer.Flush(ctx); err != nil {
