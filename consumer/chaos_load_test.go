@@ -160,7 +160,7 @@ func (l *load) one(at engine.Millis) (*kgo.Record, func(*kgo.Record, error)) {
 	}
 	if x.events && dice >= 25 && dice < 35 && (r.Value != nil || !x.atLeastOnce) { // receipts at one instant have one id
 		l.kinds["repeats"]++
-		l.memory = append(l.memory, r) // taken up by preload
+		l.keep(r) // taken up by preload
 	}
 	if x.forwards && !visitor && dice >= 40 && dice < 45 {
 		r.Partition = (r.Partition + 1 + rng.Int32N(chaosPartitions-1)) % chaosPartitions
@@ -168,9 +168,16 @@ func (l *load) one(at engine.Millis) (*kgo.Record, func(*kgo.Record, error)) {
 	}
 	l.busy[customer], l.last[customer] = true, at
 	if !x.events && r.Value != nil && !visitor && len(l.memory) < 200 {
-		l.memory = append(l.memory, r)
+		l.keep(r)
 	}
 	return r, l.acked
+}
+
+// keep remembers a record to be sent again: a copy, since the client writes into the
+// one that it sends.
+func (l *load) keep(r *kgo.Record) {
+	again := *r
+	l.memory = append(l.memory, &again)
 }
 
 // broken makes a record that must be refused.
