@@ -10,11 +10,14 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"pgregory.net/rapid"
 
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/schemas"
 	"github.com/segmill/segmill/state"
 )
 
@@ -231,5 +234,65 @@ func webEvent(eng *engine.Engine, customer string, n int, at engine.Millis) *eng
 	return &engine.Event{
 		Stream: plan.Web, Customer: customer, ID: fmt.Sprint(n), At: at,
 		Fields: make([]expr.Value, len(eng.Layout(plan.Web).Paths)),
+	}
+}
+
+// A timer fires at its instant and not a millisecond before, whether it stands in
+// memory or in the store.
+func TestTimerFiresAtItsInstant(t *testing.T) {
+	eng := newEngine(t, rules)
+	store, err := state.Open("db", state.Options{FS: vfs.NewMem(), Wake: engine.WakeOf, Logger: testLogger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close() //nolint:errcheck // memory
+	task := store.Task(0)
+	enc, err := schemas.NewEncoder(schemas.JSON, "app", schemas.IDs{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := &Config{Engine: eng, Encoder: enc, Metrics: NewMetrics(prometheus.NewRegistry()), Batch: BatchConfig{Bytes: 1 << 20}}
+	cfg.Time.Clock = EventsClock
+	s := &session{
+		t: &Task{limit: 100, store: task}, cfg: cfg, batch: newBatch(), customers: newCustomers(eng, task),
+		headers: schemas.HeadersOf[kgo.RecordHeader](enc), told: newEffectCounters(),
+	}
+	var out engine.Output
+	const start = engine.Millis(1_767_225_600_000)
+	for i := range 3 {
+		e, err := s.customers.get(fmt.Sprint(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		eng.Apply(e.c, webEvent(eng, e.c.ID, i, start+engine.Millis(i)), 0, &out)
+		s.touch(e)
+	}
+	for _, stored := range []bool{false, true} {
+		if stored {
+			s.changes(&Position{})
+			s.customers.committed(1 << 30)
+			if err := task.Write(s.customers.changes(), nil); err != nil {
+				t.Fatal(err)
+			}
+			s.customers.stored()
+			s.batch.reset()
+		}
+		due := engine.Never
+		for _, e := range s.customers.byID {
+			due = min(due, e.c.Wake())
+		}
+		for _, c := range []struct {
+			clock engine.Millis
+			fired int
+		}{{due - 1, 0}, {due, 1}} {
+			s.clock.now = c.clock
+			before := s.batch.steps
+			if err := s.fire(); err != nil {
+				t.Fatal(err)
+			}
+			if got := s.batch.steps - before; got != c.fired {
+				t.Errorf("stored %v: %d timers fired at %v, the first is due at %v", stored, got, c.clock, due)
+			}
+		}
 	}
 }

@@ -17,7 +17,7 @@ var (
 	clocks    = find{"consumer", "^Test(Wall|Events)Clock|Guard"}
 	protocol  = find{"consumer", "ChangelogEnd|Death|Wrong|Zombie|Unproducible|FaultsChange"}
 	virtual   = find{"consumer", "ThirtyDays/autumn"}
-	timers    = find{"consumer", "Customers|AfterOutage|ClockJumps|EventTimes"}
+	timers    = find{"consumer", "Customers|TimerFires|AfterOutage|ClockJumps|EventTimes"}
 )
 
 // mutations break one rule each, by replacing a piece of source. They run with the
@@ -204,7 +204,7 @@ var mutations = []struct {
 	{
 		"a timer fires a minute early", "consumer/batch.go",
 		`s.customers.next(s.clock.now)`, `s.customers.next(s.clock.now + 60_000)`,
-		[]find{virtual},
+		[]find{timers},
 	},
 	{
 		"an anniversary is an hour late", "triggers/anniversary.go",
