@@ -175,7 +175,7 @@ func (s *session) dispatch(in *input, h *head, at place) (what string, err error
 	s.batch.folded++
 	out := &s.batch.out
 	if h.result == schemas.IsTombstone {
-		s.cfg.Engine.Erase(e.c, max(s.clock.now, 0), out)
+		s.cfg.Engine.Erase(e.c, s.askedAt(h), max(s.clock.now, 0), out)
 		what, s.batch.erased = "erasure", true
 	} else {
 		late := h.at < s.clock.now
@@ -190,6 +190,19 @@ func (s *session) dispatch(in *input, h *head, at place) (what string, err error
 	s.touch(e)
 	s.encode()
 	return what, nil
+}
+
+// askedAt returns the instant at which an erasure was asked for: its time in Kafka.
+// One that lies too far ahead says nothing, and one behind the end of a run counts
+// as of the end.
+func (s *session) askedAt(h *head) engine.Millis {
+	switch {
+	case h.at > s.horizon:
+		return never
+	case s.until != nil:
+		return min(h.at, s.until.instant)
+	}
+	return h.at
 }
 
 // overdueAfter is how late a timer must be for its rate to be bounded.

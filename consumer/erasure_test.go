@@ -131,6 +131,59 @@ func TestErasureLeavesNothing(t *testing.T) {
 	g.verifyFromNothing(rules, nil)
 }
 
+// In a run over history an erasure stands at its time in Kafka: behind what the
+// customer had done before it, and what time alone had made due, whatever topic that
+// is on; and before what comes later. One later than the end of the run comes last,
+// and is of the end.
+func TestErasureOverHistory(t *testing.T) {
+	g := newRig(t, 1)
+	day := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
+	hours := func(h float64) time.Time { return day.Add(time.Duration(h * float64(time.Hour))) }
+	erasure := func(customer string, at time.Time) *kgo.Record {
+		return &kgo.Record{Topic: "profile", Partition: g.route.partition(customer), Key: []byte(customer), Timestamp: at}
+	}
+	cart := map[string]any{"name": "product_added", "items": []map[string]any{{"product_id": "p"}}}
+	g.produce(
+		erasure("anna", hours(2)), erasure("berta", hours(30)),
+		g.event(plan.Purchase, "anna", hours(0), nil), g.event(plan.Purchase, "anna", hours(0.001), nil),
+		g.event(plan.Web, "anna", hours(1), cart),
+		g.event(plan.Purchase, "berta", hours(0), nil), g.event(plan.Web, "berta", hours(3), cart),
+		g.event(plan.Purchase, "anna", hours(4), nil),
+	)
+	in := g.start(rules, vfs.NewMem(), func(c *Config) {
+		c.Time.Clock, c.Time.Until = EventsClock, engine.Millis(hours(24).UnixMilli())
+	})
+	if err := in.wait(); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range slices.Concat(g.effects("changes")[0], g.effects("triggers")[0]) {
+		what, at := e.Action+" "+e.Segment, e.At
+		if e.Trigger != "" {
+			what, at = "fired "+e.Name, e.Fired
+		}
+		got = append(got, fmt.Sprintf("%s %s %d at %v %s", e.Customer, what, e.Sequence, at.Sub(day), e.Cause))
+	}
+	want := []string{
+		"anna entered buyer 1 at 0s event",
+		"berta entered buyer 1 at 0s event",
+		"anna entered browsing 1 at 1h0m0s event",
+		"anna exited browsing 2 at 2h0m0s erasure",
+		"anna exited buyer 2 at 2h0m0s erasure",
+		"anna erased  0 at 2h0m0s erasure",
+		"berta entered browsing 1 at 3h0m0s event",
+		"anna entered buyer 1 at 4h0m0s event",
+		"berta exited browsing 2 at 6h0m0s timer",
+		"berta exited buyer 2 at 24h0m0s erasure",
+		"berta erased  0 at 24h0m0s erasure",
+		"anna fired cart_left 1 at 1h30m0s ",
+		"berta fired cart_left 1 at 3h30m0s ",
+	}
+	if diff := gocmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // A rebuild reads the inputs again, the erasure included: what stood before it stays
 // erased, what came after it counts.
 func TestErasureAndRebuild(t *testing.T) {

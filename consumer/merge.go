@@ -124,15 +124,13 @@ type turn struct {
 
 // merge decides the order in which a task takes records: by time across topics,
 // by offset within one. A head has a claim if its time says when it should be
-// taken. Old, unreadable and far-future ones have none: they go one of each
-// partition after every record with a claim, so that a topic full of them neither
-// stops the others nor is stopped.
+// taken, which for an erasure is its time in Kafka. Old, unreadable and far-future
+// ones have none: they go one of each partition after every record with a claim,
+// so that a topic full of them neither stops the others nor is stopped.
 type merge struct {
 	inputs []*input // sorted by topic
 	mode   ClockMode
 	turn   turn
-	// erasures: a tombstone has a claim whatever the mode.
-	erasures bool
 }
 
 // claims reports whether an input's head has a claim. horizon is the greatest
@@ -143,7 +141,7 @@ func (m *merge) claims(in *input, clock, horizon engine.Millis) bool {
 	case !in.loaded || h.bad():
 		return false
 	case h.result == schemas.IsTombstone:
-		return (m.mode == WallClock || m.erasures) && h.at >= clock
+		return h.at >= clock && h.at <= horizon
 	default:
 		return h.at >= clock && h.ev.At <= horizon
 	}

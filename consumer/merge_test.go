@@ -96,8 +96,9 @@ func TestMergeOrder(t *testing.T) {
 		{"unreadable ones go along", EventsClock, still, [][]item{{badItem, badItem, badItem}, at(1, 2)}, "b0 a0 b1 a1 a2"},
 		{"none has a claim: round robin", EventsClock, still, [][]item{{badItem, badItem}, {badItem}, {badItem, badItem}}, "a0 b0 c0 a1 c1"},
 		{"far in the future is no claim", EventsClock, still, [][]item{at(1_000_000), at(1, 2)}, "b0 a0 b1"},
-		{"a tombstone has no claim with the clock of events", EventsClock, still, [][]item{{tombAt(100), tombAt(100)}, at(1, 2)}, "b0 a0 b1 a1"},
-		{"and has one with the wall clock", WallClock, still, [][]item{{tombAt(100)}, at(1, 200)}, "b0 a0 b1"},
+		{"a tombstone has the claim of its time, with the clock of events", EventsClock, still, [][]item{{tombAt(100), tombAt(300)}, at(1, 200)}, "b0 a0 b1 a1"},
+		{"and with the wall clock", WallClock, still, [][]item{{tombAt(100), tombAt(300)}, at(1, 200)}, "b0 a0 b1 a1"},
+		{"but not in the far future", EventsClock, still, [][]item{{tombAt(1_000_000)}, at(1, 2)}, "b0 a0 b1"},
 	} {
 		if got := drain(c.mode, c.clock, 1000, c.topics...); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)

@@ -212,6 +212,17 @@ var mutations = []struct {
 		[]find{virtual},
 	},
 	{
+		"an erasure has no place in the order", "consumer/merge.go",
+		`return h.at >= clock && h.at <= horizon`, `return false`,
+		[]find{{"consumer", "ErasureOverHistory"}},
+	},
+	{
+		"an erasure comes before what was due", "engine/engine.go",
+		`	e.Advance(c, at, out)
+	now :=`, `	now :=`,
+		[]find{scenarios, laws, {"consumer", "ErasureOverHistory"}},
+	},
+	{
 		"overdue timers all fire at once", "consumer/batch.go",
 		`s.clock.now-at < overdueAfter`, `s.clock.now-at < engine.Never`,
 		[]find{timers},

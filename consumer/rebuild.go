@@ -179,7 +179,7 @@ func (t *Task) past(route router, first, next map[string]int64) (*session, error
 		in.limit, in.end = next[topic], next[topic]
 		r.inputs = append(r.inputs, in)
 	}
-	r.merge = merge{inputs: r.inputs, mode: EventsClock, erasures: live}
+	r.merge = merge{inputs: r.inputs, mode: EventsClock}
 	r.clock = clock{mode: EventsClock, grace: millis(cfg.Time.Grace), now: never, latest: never}
 	r.horizon = cfg.skewNow() + millis(cfg.Time.MaxFutureSkew)
 	var err error

@@ -153,11 +153,14 @@ func (e *Engine) schedule(c *Customer) {
 	}
 }
 
-// Erase exits every membership, deletes everything known, and appends the
-// receipt (an Erased effect). The effects' instant is the later of the
-// customer's and clock.
-func (e *Engine) Erase(c *Customer, clock Millis, out *Output) {
-	now := max(c.instant, clock)
+// Erase fires what was due at or before at, when the erasure was asked for, exits
+// every membership, deletes everything known, and appends the receipt (an Erased
+// effect). The instant of the exits and of the receipt is the latest of the
+// customer's, at, and the task clock: like that of an event, so that a run over
+// the same records later has the same one.
+func (e *Engine) Erase(c *Customer, at, clock Millis, out *Output) {
+	e.Advance(c, at, out)
+	now := max(c.instant, at, clock)
 	for i := range e.p.Segments {
 		s := &e.p.Segments[i]
 		if m := c.member(s.Key); m != nil && m.in() {

@@ -50,8 +50,8 @@ func TestSmallCustomers(t *testing.T) {
 				}
 			}
 			if j.r.IntN(30) == 0 {
-				e.Erase(c, j.ev.At, &a)
-				e.Erase(other, j.ev.At, &a)
+				e.Erase(c, j.ev.At, j.ev.At, &a)
+				e.Erase(other, j.ev.At, j.ev.At, &a)
 			}
 		}
 	}

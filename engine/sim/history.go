@@ -19,7 +19,7 @@ type Do uint8
 const (
 	DoApply   Do = iota // fold Record
 	DoAdvance           // fire what is due up to Clock
-	DoErase             // forget the customer
+	DoErase             // forget the customer, as asked for at Record.At
 )
 
 // Call is one call on an engine or an oracle.
@@ -36,7 +36,7 @@ func (c *Call) String() string {
 	case DoApply:
 		return fmt.Sprintf("apply   clock=%s %s", c.Clock, &c.Record)
 	case DoErase:
-		return fmt.Sprintf("erase   clock=%s %s", c.Clock, c.Customer)
+		return fmt.Sprintf("erase   clock=%s at=%s %s", c.Clock, c.Record.At, c.Customer)
 	}
 	return fmt.Sprintf("advance clock=%s %s", c.Clock, c.Customer)
 }
@@ -102,7 +102,8 @@ func RandomHistory(r *rand.Rand, s *plan.Spec, n int) []Call {
 		case k < 99:
 			h.turn()
 		default:
-			h.add(Call{Do: DoErase, Customer: pick(r, h.people...)})
+			at := pick(r, h.clock, h.cursor, h.cursor+h.gap(), h.clock-h.gap())
+			h.add(Call{Do: DoErase, Customer: pick(r, h.people...), Record: Record{At: at}})
 		}
 	}
 	for range 4 {

@@ -71,7 +71,7 @@ func (o *Oracle) Run(c *Call) ([]engine.Effect, bool) {
 	case DoApply:
 		return o.Apply(c.Record, c.Clock)
 	case DoErase:
-		return o.Erase(c.Customer, c.Clock), true
+		return o.Erase(c.Customer, c.Record.At, c.Clock), true
 	}
 	return o.Advance(c.Customer, c.Clock), true
 }
@@ -116,17 +116,18 @@ func (o *Oracle) Advance(customer string, to Millis) []engine.Effect {
 	return o.fire(o.person(customer), to, nil)
 }
 
-// Erase forgets a customer.
-func (o *Oracle) Erase(customer string, clock Millis) []engine.Effect {
+// Erase forgets a customer, as was asked for at an instant.
+func (o *Oracle) Erase(customer string, at, clock Millis) []engine.Effect {
 	p := o.person(customer)
-	at := max(p.instant, clock)
-	var out []engine.Effect
+	out := o.fire(p, at, nil)
+	at = max(p.instant, at, clock)
+	var exits []engine.Effect
 	for name := range p.since {
-		out = append(out, o.exit(p, name, at, engine.CauseErasure, ""))
+		exits = append(exits, o.exit(p, name, at, engine.CauseErasure, ""))
 	}
-	sortStep(out)
+	sortStep(exits)
 	delete(o.people, customer)
-	return append(out, engine.Effect{Action: engine.Erased, Customer: customer, At: at, Cause: engine.CauseErasure})
+	return append(append(out, exits...), engine.Effect{Action: engine.Erased, Customer: customer, At: at, Cause: engine.CauseErasure})
 }
 
 // Rebuild changes the rules. What time has made due before stays as it was told;

@@ -60,7 +60,7 @@ func (u *underTest) Run(c *Call) ([]engine.Effect, bool) {
 	case DoAdvance:
 		u.e.Advance(cust, c.Clock, &u.out)
 	case DoErase:
-		u.e.Erase(cust, c.Clock, &u.out)
+		u.e.Erase(cust, c.Record.At, c.Clock, &u.out)
 	}
 	if !cust.Known() {
 		delete(u.customers, c.Customer)

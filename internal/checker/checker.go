@@ -56,16 +56,16 @@ type Config struct {
 	//
 	// With the wall clock, I6 holds for customers whose every record came within
 	// Grace of its event time (and not before it), and whose records stand in the
-	// order of their times across topics; see Exact. An erasure's instant is not
-	// judged, since it is the clock's.
+	// order of their times across topics; see Exact. An erasure is a record like
+	// any other, of the time that it has in Kafka.
 	//
 	// With the clock of events, I6 holds for any inputs that were complete before
 	// the engine began.
 	//
 	// In both cases customers are left out, and counted, that had records on a wrong
 	// partition: when those are taken depends on when they were forwarded. With the
-	// clock of events, so are customers of the same partition with late events or
-	// erasures, since the clock waits for what is forwarded.
+	// clock of events, so are customers of the same partition with late records,
+	// since the clock waits for what is forwarded.
 	Clock consumer.ClockMode
 	Grace engine.Millis
 	// Until is that of a run with an end, which makes forwarded records exact too;

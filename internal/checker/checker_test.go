@@ -162,6 +162,10 @@ func TestBrokenHistoryIsFound(t *testing.T) {
 			p, i := h.find(t, "changes", `"action":"erased"`)
 			h.remove("changes", p, i)
 		}},
+		{"the instant of an erasure is another, live", wall, []string{"I6"}, func(t *testing.T, h *History, _ *Config) {
+			p, i := h.find(t, "changes", `"action":"erased"`)
+			h.replace(t, "changes", p, i, `"effective_at":"2`, `"effective_at":"1`)
+		}},
 		{"a trigger is lost", events, []string{"I1", "I6"}, func(t *testing.T, h *History, _ *Config) {
 			p, i := h.find(t, "triggers", `"sequence":1,`)
 			h.remove("triggers", p, i)

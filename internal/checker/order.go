@@ -127,7 +127,7 @@ func (m *order) claims(q *queue) bool {
 	case in.result == 0: // not readable
 		return false
 	case in.result == schemas.IsTombstone:
-		return m.mode == consumer.WallClock && in.at >= m.now
+		return in.at >= m.now && in.at <= m.horizon
 	}
 	return in.at >= m.now && in.ev.At <= m.horizon
 }
