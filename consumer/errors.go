@@ -58,10 +58,14 @@ func isFenced(err error) bool {
 }
 
 // isUnreachable reports whether an error says only that brokers can't be reached
-// now.
+// now, or do not agree yet. The client does not count a connection that is refused:
+// it would rather have a mistyped address end the program. But the address can be
+// that of a broker that is down, and whoever starts a program beside a cluster can't
+// choose the moment.
 func isUnreachable(err error) bool {
-	var op *net.OpError
-	broken := errors.As(err, &op) && (op.Op == "read" || op.Op == "write")
+	var network *net.OpError
+	var name *net.DNSError
+	broken := errors.As(err, &network) || errors.As(err, &name) || errors.Is(err, errDisagree)
 	return !isFatal(err) && (broken || kgo.IsRetryableBrokerErr(err) || kerr.IsRetriable(err))
 }
 

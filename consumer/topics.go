@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -22,18 +23,24 @@ type topicInfo struct {
 	err        error
 }
 
-// describe asks about topics. The admin package would answer from a cache that can
-// be seconds old. A topic that does not exist has an error.
+// describe asks one broker about topics. The admin package would answer from a
+// cache that can be seconds old. A topic that does not exist has an error.
 func (o *Owner) describe(ctx context.Context, topics ...string) (map[string]topicInfo, error) {
+	infos, _, err := o.describeBy(ctx, o.admin, topics)
+	return infos, err
+}
+
+// describeBy asks whoever r is about topics. It also returns who the brokers are.
+func (o *Owner) describeBy(ctx context.Context, r kmsg.Requestor, topics []string) (map[string]topicInfo, []int32, error) {
 	req := kmsg.NewPtrMetadataRequest()
 	for _, topic := range topics {
 		t := kmsg.NewMetadataRequestTopic()
 		t.Topic = kmsg.StringPtr(topic)
 		req.Topics = append(req.Topics, t)
 	}
-	resp, err := req.RequestWith(ctx, o.admin)
+	resp, err := req.RequestWith(ctx, r)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	infos := make(map[string]topicInfo, len(topics))
 	for _, topic := range topics {
@@ -50,11 +57,80 @@ func (o *Owner) describe(ctx context.Context, topics ...string) (map[string]topi
 			infos[*t.Topic] = info
 		}
 	}
+	brokers := make([]int32, 0, len(resp.Brokers))
+	for _, b := range resp.Brokers {
+		brokers = append(brokers, b.NodeID)
+	}
+	return infos, brokers, nil
+}
+
+// errDisagree says that brokers know different things of a topic: it was created,
+// deleted or changed a moment ago, and not all of them have heard.
+var errDisagree = errors.New("not all brokers have heard of the latest change")
+
+// Brokers hear of a change of topics one after the other, mostly within some ten
+// milliseconds. They are asked every settle, and for settleFor before it is said that
+// they are waited for. brokerAnswer is how long one of them may take: one that is
+// down has no say.
+const (
+	settle       = 50 * time.Millisecond
+	settleFor    = 10 * time.Second
+	brokerAnswer = 2 * time.Second
+)
+
+// agreed asks every broker about topics, until those that answer agree. The answer
+// of one alone proves nothing: the next request may go to one that knows more, or
+// less.
+func (o *Owner) agreed(ctx context.Context, topics ...string) (map[string]topicInfo, error) {
+	for begin := o.cfg.Now(); ; {
+		infos, err := o.askAll(ctx, topics)
+		if !errors.Is(err, errDisagree) || o.cfg.Now().Sub(begin) > settleFor {
+			return infos, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(settle):
+		}
+	}
+}
+
+// askAll asks every broker about topics, once.
+func (o *Owner) askAll(ctx context.Context, topics []string) (map[string]topicInfo, error) {
+	infos, brokers, err := o.describeBy(ctx, o.admin, topics)
+	if err != nil || len(brokers) < 2 {
+		return infos, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, brokerAnswer)
+	defer cancel()
+	answers := make([]map[string]topicInfo, len(brokers))
+	var asking sync.WaitGroup
+	for i, id := range brokers {
+		asking.Go(func() { answers[i], _, _ = o.describeBy(ctx, o.admin.Broker(int(id)), topics) })
+	}
+	asking.Wait()
+	for i, answer := range answers {
+		for topic, info := range answer {
+			if !info.same(infos[topic]) {
+				return nil, fmt.Errorf("topic %s: broker %d says %v, another one %v: %w", topic, brokers[i], info, infos[topic], errDisagree)
+			}
+		}
+	}
 	return infos, nil
 }
 
-// settle is how long a created topic may take to be known everywhere.
-const settle = 250 * time.Millisecond
+// same reports whether two brokers know the same of a topic.
+func (t topicInfo) same(o topicInfo) bool {
+	return t.id == o.id && t.partitions == o.partitions && errors.Is(t.err, o.err)
+}
+
+// String says what is known of a topic.
+func (t topicInfo) String() string {
+	if t.err != nil {
+		return t.err.Error()
+	}
+	return fmt.Sprintf("%d partitions", t.partitions)
+}
 
 // prepareTopics creates the topics that are missing, if that is allowed, and
 // checks that all fit together. It returns how many partitions they have.
@@ -70,7 +146,7 @@ func (o *Owner) prepareTopics(ctx context.Context) (int32, error) {
 			return 0, err
 		}
 	}
-	topics, err := o.describe(ctx, c.Inputs...)
+	topics, err := o.agreed(ctx, c.Inputs...)
 	if err != nil {
 		return 0, err
 	}
@@ -85,7 +161,7 @@ func (o *Owner) prepareTopics(ctx context.Context) (int32, error) {
 		}
 	}
 	names := slices.Sorted(maps.Keys(own))
-	if topics, err = o.describe(ctx, append(slices.Clone(names), c.Inputs...)...); err != nil {
+	if topics, err = o.agreed(ctx, append(slices.Clone(names), c.Inputs...)...); err != nil {
 		return 0, err
 	}
 	if _, err := sameCount(topics, names, n); err != nil {
@@ -105,6 +181,9 @@ func sameCount(topics map[string]topicInfo, names []string, want int32) (int32, 
 	first := "the inputs"
 	for _, name := range names {
 		t := topics[name]
+		if kerr.IsRetriable(t.err) && !errors.Is(t.err, kerr.UnknownTopicOrPartition) {
+			return 0, fmt.Errorf("topic %s: %w", name, t.err) // it has no leader yet
+		}
 		if t.err != nil {
 			return 0, fatal("topic %s: %w", name, t.err)
 		}
@@ -150,28 +229,34 @@ func ownTopics(c *Config) map[string]map[string]*string {
 // they are known. Who may not create topics can still run when they exist.
 func (o *Owner) createMissing(ctx context.Context, adm *kadm.Client, n int32, topics map[string]map[string]*string) error {
 	names := slices.Sorted(maps.Keys(topics))
-	for wait := 0; ; wait++ {
-		have, err := o.describe(ctx, names...)
-		if err != nil {
+	have, err := o.agreed(ctx, names...)
+	if err != nil {
+		return err
+	}
+	created := map[string]bool{}
+	for _, topic := range names {
+		if errors.Is(have[topic].err, kerr.UnknownTopicOrPartition) {
+			if err := o.create(ctx, adm, topic, n, topics[topic]); err != nil {
+				return err
+			}
+			created[topic] = true
+		}
+	}
+	for begin := o.cfg.Now(); len(created) > 0; {
+		if have, err = o.agreed(ctx, slices.Sorted(maps.Keys(created))...); err != nil {
 			return err
 		}
-		missing := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !errors.Is(have[name].err, kerr.UnknownTopicOrPartition) })
-		if len(missing) == 0 || wait > 40 {
-			return nil // sameCount says which is missing
-		}
-		for _, topic := range missing {
-			if wait == 0 {
-				if err := o.create(ctx, adm, topic, n, topics[topic]); err != nil {
-					return err
-				}
-			}
+		maps.DeleteFunc(created, func(topic string, _ bool) bool { return have[topic].err == nil })
+		if o.cfg.Now().Sub(begin) > settleFor {
+			break // sameCount says which is missing
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(min(settle, settle*time.Duration(wait))):
+		case <-time.After(settle):
 		}
 	}
+	return nil
 }
 
 func (o *Owner) create(ctx context.Context, adm *kadm.Client, topic string, n int32, configs map[string]*string) error {
@@ -183,7 +268,10 @@ func (o *Owner) create(ctx context.Context, adm *kadm.Client, topic string, n in
 	if errors.Is(err, kerr.TopicAlreadyExists) {
 		return nil // by another instance
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, kerr.InvalidReplicationFactor) || errors.Is(err, kerr.PolicyViolation):
+		return fatal("create topic %s: %w (%s): set topics.create.replication to what the cluster asks for, or create the topic with %d partitions", topic, err, r.ErrMessage, n)
+	case err != nil:
 		return fmt.Errorf("create topic %s: %w (%s)", topic, err, r.ErrMessage)
 	}
 	o.cfg.Logger.Info("topic created", "topic", topic, "partitions", n)
