@@ -6,17 +6,17 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Fetched records wait in the task's queues. A topic that is ahead of the others
-// in time is paused at queueHigh records, or when they fill its room, and goes on
-// below queueLow and half of the room.
+// Fetched records wait in the task's queues, each of which has room for several
+// fetches. Room is bytes: a fetch of small records that compress well is ten thousand
+// of them, and a bound of records would be reached by every fetch.
 const (
-	queueHigh = 8_000
-	queueLow  = 2_000
-	mostRoom  = 16 << 20 // of one queue, in bytes
-	leastRoom = 64 << 10
+	mostRoom    = 32 << 20 // of one queue, in bytes
+	leastRoom   = 64 << 10
+	recordBytes = 200 // of a record beside its key, value and headers, about
 )
 
 // How much is fetched at a time, in bytes.
@@ -34,6 +34,7 @@ type fetcher struct {
 	inputs    map[string]*input
 	paused    map[string]bool
 	room      int // of each queue, in bytes
+	idle      prometheus.Counter
 
 	decompressor *decompressor
 }
@@ -41,7 +42,7 @@ type fetcher struct {
 // newFetcher fetches from in.next of every input. There is no offset to fall back
 // to: data that is not there is an error.
 func (o *Owner) newFetcher(partition int32, inputs []*input) (*fetcher, error) {
-	f := &fetcher{partition: partition, now: o.cfg.Now, inputs: map[string]*input{}, paused: map[string]bool{}}
+	f := &fetcher{partition: partition, now: o.cfg.Now, inputs: map[string]*input{}, paused: map[string]bool{}, idle: o.cfg.Metrics.fetchIdle}
 	bytes := o.queueShare()
 	f.room = int(max(leastRoom, min(bytes/int64(len(inputs)), mostRoom)))
 	from := map[string]map[int32]kgo.Offset{}
@@ -54,7 +55,7 @@ func (o *Owner) newFetcher(partition int32, inputs []*input) (*fetcher, error) {
 		return nil, err
 	}
 	opts := append(consumerOpts(o.opts()), kgo.ConsumePartitions(from), kgo.WithDecompressor(f.decompressor),
-		kgo.WithPools(&recordPool{}),
+		kgo.WithPools(&recordPool{most: f.room / recordBytes}),
 		kgo.FetchMaxBytes(int32(max(leastRoom, min(bytes, maxFetch)))))
 	if f.cl, err = kgo.NewClient(opts...); err != nil {
 		return nil, err
@@ -79,8 +80,16 @@ func consumerOpts(base []kgo.Opt) []kgo.Opt {
 }
 
 // poll waits up to wait for records and puts them in the queues. Of 0 it does not
-// wait.
+// wait. While there is enough in hand nothing is taken from the client, which then
+// stops fetching by itself: a topic need not be paused for that, and is not, since
+// one that was paused is missing in the next request, which a broker that has
+// nothing else to send holds for FetchMaxWait.
 func (f *fetcher) poll(ctx context.Context, wait time.Duration) error {
+	if f.enough() {
+		pause(ctx, wait)
+		return nil
+	}
+	f.balance()
 	var fetches kgo.Fetches
 	if wait <= 0 {
 		//lint:ignore SA1012 to this client, nil means not to wait
@@ -92,6 +101,8 @@ func (f *fetcher) poll(ctx context.Context, wait time.Duration) error {
 	}
 	if fetches.NumRecords() > 0 {
 		f.decompressor.polled()
+	} else if wait > 0 && f.hungry() {
+		f.idle.Inc()
 	}
 	var failed error
 	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
@@ -109,9 +120,19 @@ func (f *fetcher) poll(ctx context.Context, wait time.Duration) error {
 			}
 		}
 	}
-	f.balance()
 	f.lookAtLate(ctx)
 	return nil
+}
+
+// pause waits, if there is something to wait for.
+func pause(ctx context.Context, wait time.Duration) {
+	if wait <= 0 {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(wait):
+	}
 }
 
 func (f *fetcher) queue(p kgo.FetchTopicPartition) error {
@@ -123,22 +144,42 @@ func (f *fetcher) queue(p kgo.FetchTopicPartition) error {
 	if got := p.Records[0].Offset; got < want {
 		return fmt.Errorf("fetch %s/%d: offset %d came again, %d was next", p.Topic, p.Partition, got, want)
 	}
-	in.queue = append(in.queue, p.Records...)
-	for _, r := range p.Records {
-		in.bytes += size(r)
-	}
+	in.push(p.Records...)
 	return nil
 }
 
-// balance pauses the topics that have enough in hand.
+// hungry reports whether a topic has nothing in hand although it has, or may have,
+// records that were not taken.
+func (f *fetcher) hungry() bool {
+	for _, in := range f.inputs {
+		if len(in.queue) == 0 && in.missing() {
+			return true
+		}
+	}
+	return false
+}
+
+// enough reports whether a queue is full, and nobody needs what else there is.
+func (f *fetcher) enough() bool {
+	for _, in := range f.inputs {
+		if in.bytes > f.room {
+			return !f.hungry()
+		}
+	}
+	return false
+}
+
+// balance pauses the topics that have enough in hand while another one has nothing,
+// so that they are not fetched along with it. They go on when they have taken half.
 func (f *fetcher) balance() {
+	hungry := f.hungry()
 	for topic, in := range f.inputs {
 		one := map[string][]int32{topic: {f.partition}}
-		switch n := len(in.queue); {
-		case (n > queueHigh || in.bytes > f.room) && !f.paused[topic]:
+		switch {
+		case in.bytes > f.room && hungry && !f.paused[topic]:
 			f.cl.PauseFetchPartitions(one)
 			f.paused[topic] = true
-		case n < queueLow && in.bytes < f.room/2 && f.paused[topic]:
+		case in.bytes <= f.room/2 && f.paused[topic]:
 			f.cl.ResumeFetchPartitions(one)
 			f.paused[topic] = false
 		}

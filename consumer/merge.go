@@ -97,9 +97,20 @@ func (in *input) skip(to int64) {
 	}
 }
 
+// queued returns how many bytes a record takes in a queue.
+func queued(r *kgo.Record) int { return size(r) + recordBytes }
+
+// push appends records to the queue.
+func (in *input) push(records ...*kgo.Record) {
+	in.queue = append(in.queue, records...)
+	for _, r := range records {
+		in.bytes += queued(r)
+	}
+}
+
 // shift drops the first record of the queue.
 func (in *input) shift() {
-	in.bytes -= size(in.queue[0])
+	in.bytes -= queued(in.queue[0])
 	in.queue[0] = nil
 	in.queue = in.queue[1:]
 	if len(in.near) > 0 {

@@ -34,6 +34,7 @@ type Metrics struct {
 	transactions *prometheus.CounterVec // result
 	acquisitions *prometheus.CounterVec // reason
 	mergeWaits   prometheus.Counter
+	fetchIdle    prometheus.Counter
 	state        *prometheus.GaugeVec // state
 	stateBytes   *prometheus.GaugeVec // kind
 	clockStopped prometheus.Gauge
@@ -90,6 +91,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m.transactions = vec("transactions_total", "Transactions, by result.", "result")
 	m.acquisitions = vec("task_acquisitions_total", "Times a task was acquired, by reason.", "reason")
 	m.mergeWaits = counter("merge_waits_exceeded_total", "Times that records were taken without waiting any longer for another topic.")
+	m.fetchIdle = counter("fetch_idle_polls_total", "Times that a task waited a few milliseconds for records that are known to be unread, and none came.")
 	m.state = gauges("tasks", "Tasks of this instance by state.", "state")
 	m.stateBytes = gauges("state_bytes", "Size of the local state.", "kind")
 	m.clockStopped = prometheus.NewGauge(prometheus.GaugeOpts{
@@ -98,7 +100,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	if reg != nil {
 		reg.MustRegister(m.events, m.lag, m.changes, m.triggers, m.timerDelay, m.commit, m.fold, m.endToEnd,
 			m.restore, m.restored, m.restoring, m.damaged, m.standbys, m.standbyLag, m.standbyRead, m.deadLetters, m.forwarded, m.earlyWakes, m.coarsened, m.overdue, m.transactions, m.acquisitions,
-			m.mergeWaits, m.state, m.stateBytes, m.clockStopped)
+			m.mergeWaits, m.fetchIdle, m.state, m.stateBytes, m.clockStopped)
 		m.kafka = kafkaHooks(reg)
 	}
 	return m

@@ -11,14 +11,12 @@ import (
 // key, value and headers stay; a batch of which one is not given back goes to the
 // garbage collector.
 type recordPool struct {
+	most int // records that are kept: as many as are in hand and fetched at once, mostly
+
 	mu   sync.Mutex
 	free [][]kgo.Record
 	kept int // records in free
 }
-
-// pooledRecords is how many records are kept at most: as many as are in hand and
-// fetched at once, mostly.
-const pooledRecords = 4 * queueHigh
 
 // GetRecords returns memory for n records, or nil if none is kept.
 func (p *recordPool) GetRecords(n int) []kgo.Record {
@@ -40,7 +38,7 @@ func (p *recordPool) GetRecords(n int) []kgo.Record {
 func (p *recordPool) PutRecords(l []kgo.Record) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.kept+cap(l) <= pooledRecords {
+	if p.kept+cap(l) <= p.most {
 		p.free = append(p.free, l)
 		p.kept += cap(l)
 	}

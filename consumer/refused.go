@@ -84,7 +84,7 @@ func (f *fetcher) refuse(in *input, last int64, cause schemas.Cause, reason stri
 		in.refused = map[int64]*refused{}
 	}
 	in.refused[last] = &refused{first: in.want(), cause: cause, reason: reason}
-	in.queue = append(in.queue, &kgo.Record{Topic: in.topic, Partition: f.partition, Offset: last})
+	in.push(&kgo.Record{Topic: in.topic, Partition: f.partition, Offset: last})
 	f.cl.SetOffsets(map[string]map[int32]kgo.EpochOffset{in.topic: {f.partition: {Epoch: -1, Offset: last + 1}}})
 }
 
