@@ -38,16 +38,22 @@ type ends struct {
 	// stamp reads the wall clock for a report. It returns false while the clock is
 	// not to be trusted; reports then leave the time as it was.
 	stamp func() (engine.Millis, bool)
+	now   func() time.Time
 
 	soon chan struct{} // holds one if somebody waits for an answer
 
 	mu      sync.Mutex
 	reports map[int32]map[string]report // by task and topic
-	held    engine.Millis               // the last time that was trusted
+	// heard is when each of them was last answered, or first asked for.
+	heard map[int32]map[string]time.Time
+	held  engine.Millis // the last time that was trusted
 }
 
-func newEnds(cl *kgo.Client, topics []string, stamp func() (engine.Millis, bool)) *ends {
-	return &ends{cl: cl, topics: topics, stamp: stamp, soon: make(chan struct{}, 1), reports: map[int32]map[string]report{}, held: never}
+func newEnds(cl *kgo.Client, topics []string, now func() time.Time, stamp func() (engine.Millis, bool)) *ends {
+	return &ends{
+		cl: cl, topics: topics, stamp: stamp, now: now, soon: make(chan struct{}, 1),
+		reports: map[int32]map[string]report{}, heard: map[int32]map[string]time.Time{}, held: never,
+	}
 }
 
 // watch begins to ask for a task. Earlier reports are forgotten.
@@ -55,12 +61,25 @@ func (e *ends) watch(task int32) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.reports[task] = map[string]report{}
+	e.heard[task] = map[string]time.Time{}
+	for _, topic := range e.topics {
+		e.heard[task][topic] = e.now()
+	}
 }
 
 func (e *ends) unwatch(task int32) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.reports, task)
+	delete(e.heard, task)
+}
+
+// answered returns when the end of each input of a task was last reported, or first
+// asked for.
+func (e *ends) answered(task int32) map[string]time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return maps.Clone(e.heard[task])
 }
 
 // of returns the reports for a task; a topic without one is missing.
@@ -104,9 +123,15 @@ func (e *ends) run(ctx context.Context) {
 	}
 }
 
+// roundTime is how long a round may take. The client would try a leader that is down
+// for half a minute, while the clocks of all tasks waited for the answer of one.
+const roundTime = time.Second
+
 // ask makes one round. What is not answered leaves its report as it was: the
 // clocks of those tasks wait.
 func (e *ends) ask(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, roundTime)
+	defer cancel()
 	e.mu.Lock()
 	var parts []int32
 	for p := range e.reports {
@@ -127,6 +152,7 @@ func (e *ends) ask(ctx context.Context) {
 		for p, end := range offsets {
 			if of, ok := e.reports[p]; ok {
 				of[topic] = report{end: end, asked: asked}
+				e.heard[p][topic] = e.now()
 			}
 		}
 	}

@@ -36,6 +36,7 @@ type input struct {
 	refused map[int64]*refused
 	late    time.Time // since when the next record does not come, zero if it need not
 
+	pulse pulse
 	// next is the offset of the first record that is not taken, past control
 	// records; limit ends the reading of a run that has an end.
 	next, limit int64

@@ -35,6 +35,7 @@ type Metrics struct {
 	acquisitions *prometheus.CounterVec // reason
 	mergeWaits   prometheus.Counter
 	fetchIdle    prometheus.Counter
+	waiting      *prometheus.GaugeVec // partition, topic
 	state        *prometheus.GaugeVec // state
 	stateBytes   *prometheus.GaugeVec // kind
 	clockStopped prometheus.Gauge
@@ -91,6 +92,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m.transactions = vec("transactions_total", "Transactions, by result.", "result")
 	m.acquisitions = vec("task_acquisitions_total", "Times a task was acquired, by reason.", "reason")
 	m.mergeWaits = counter("merge_waits_exceeded_total", "Times that records were taken without waiting any longer for another topic.")
+	m.waiting = gauges("waiting_seconds", "For how long a running partition has waited without progress although there is something to do, 0 after it. Topic is empty if it is not an input that is waited for.", "partition", "topic")
 	m.fetchIdle = counter("fetch_idle_polls_total", "Times that a task waited a few milliseconds for records that are known to be unread, and none came.")
 	m.state = gauges("tasks", "Tasks of this instance by state.", "state")
 	m.stateBytes = gauges("state_bytes", "Size of the local state.", "kind")
@@ -100,7 +102,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	if reg != nil {
 		reg.MustRegister(m.events, m.lag, m.changes, m.triggers, m.timerDelay, m.commit, m.fold, m.endToEnd,
 			m.restore, m.restored, m.restoring, m.damaged, m.standbys, m.standbyLag, m.standbyRead, m.deadLetters, m.forwarded, m.earlyWakes, m.coarsened, m.overdue, m.transactions, m.acquisitions,
-			m.mergeWaits, m.fetchIdle, m.state, m.stateBytes, m.clockStopped)
+			m.mergeWaits, m.fetchIdle, m.waiting, m.state, m.stateBytes, m.clockStopped)
 		m.kafka = kafkaHooks(reg)
 	}
 	return m

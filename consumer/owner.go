@@ -28,7 +28,8 @@ type Owner struct {
 	until      *untilRun // nil unless the run has an end
 	verifier   *verifier
 	standbys   *standbys
-	gauged     map[int32]bool // partitions that have gauges; of progress
+	gauged     map[int32]bool   // partitions that have gauges; of progress
+	waiting    map[int32][]Wait // what was shown last; of progress
 
 	// hard is what tasks run under; kill ends it, and with it everything at once.
 	hard   context.Context //nolint:containedctx // outlives the callbacks that start tasks
@@ -119,7 +120,7 @@ func (o *Owner) prepare(ctx context.Context) (err error) {
 	o.standbys = newStandbys(o)
 	o.hard, o.kill = context.WithCancel(context.WithoutCancel(ctx))
 	o.mu.Unlock()
-	o.ends = newEnds(o.admin, o.cfg.sources(), o.stamp)
+	o.ends = newEnds(o.admin, o.cfg.sources(), o.cfg.Now, o.stamp)
 	o.verifier = newVerifier(o)
 	return o.await(ctx, func() error { return o.prepareUntil(ctx) })
 }

@@ -442,8 +442,10 @@ func (s *session) publish() {
 			behind[in.topic] = max(0, s.wall-in.seen)
 		}
 	}
+	waits, now := s.waits(), s.cfg.Now()
 	s.t.set(func(st *TaskStatus) {
 		st.Clock, st.Lag, st.Customers, st.behind = s.clock.now, lag, len(s.customers.byID), behind
+		st.Waits, st.looped = waits, now
 	})
 }
 

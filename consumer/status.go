@@ -16,7 +16,7 @@ import (
 // Status is a snapshot of an Owner.
 type Status struct {
 	// Ready: the group has assigned partitions, or told us that none is ours, and
-	// every one of ours is running.
+	// every one of ours is running and has waited for nothing for long.
 	Ready bool
 	// Refused is why this instance is not in its group, "" if nothing is known.
 	Refused string
@@ -38,6 +38,7 @@ type Status struct {
 
 // Status returns a snapshot.
 func (o *Owner) Status() Status {
+	now := o.cfg.Now()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	st := Status{
@@ -52,10 +53,11 @@ func (o *Owner) Status() Status {
 		if t.State == Released {
 			continue
 		}
+		t.overdue(now, o.ends.answered(p))
 		st.Tasks = append(st.Tasks, t)
 		st.Lag += t.Lag
 		st.Clock = min(st.Clock, t.Clock)
-		st.Ready = st.Ready && (t.State == Running || t.State == Finished)
+		st.Ready = st.Ready && (t.State == Running || t.State == Finished) && len(t.Waits) == 0
 	}
 	return st
 }
@@ -95,6 +97,7 @@ func (o *Owner) progress(ctx context.Context) {
 	told := false                   // that it does not work
 	// Another Owner of this process would not know whose gauges these were.
 	defer o.cfg.Metrics.lag.Reset()
+	defer o.cfg.Metrics.waiting.Reset()
 	tick := time.NewTicker(progressInterval)
 	defer tick.Stop()
 	for {
@@ -144,7 +147,10 @@ func (o *Owner) forget(tasks []TaskStatus) {
 		delete(gone, t.Partition)
 	}
 	for p := range gone {
-		o.cfg.Metrics.lag.DeletePartialMatch(prometheus.Labels{"partition": strconv.Itoa(int(p))})
+		here := prometheus.Labels{"partition": strconv.Itoa(int(p))}
+		o.cfg.Metrics.lag.DeletePartialMatch(here)
+		o.cfg.Metrics.waiting.DeletePartialMatch(here)
+		delete(o.waiting, p)
 	}
 }
 
@@ -157,6 +163,7 @@ func (o *Owner) gauges(tasks []TaskStatus) {
 	o.forget(tasks)
 	for _, t := range tasks {
 		states[t.State]++
+		o.showWaits(t)
 		for topic, behind := range t.behind {
 			o.cfg.Metrics.lag.WithLabelValues(topic, strconv.Itoa(int(t.Partition))).Set(float64(behind) / 1000)
 		}

@@ -123,7 +123,7 @@ func (t *Task) session(live, hard context.Context) error {
 	if err != nil {
 		return t.judge(err)
 	}
-	t.set(func(st *TaskStatus) { st.State, st.Error = Running, "" })
+	t.set(func(st *TaskStatus) { st.State, st.Error, st.Waits, st.looped = Running, "", nil, s.cfg.Now() })
 	err = s.run(live, hard)
 	t.commits = s.commits
 	return t.judge(err)
@@ -217,8 +217,11 @@ type TaskStatus struct {
 	Customers                      int // in the cache
 	// Restore is how far a restore has come, nil if there is none.
 	Restore *RestoreStatus
+	// Waits is what a running task has waited for, for some seconds at least.
+	Waits []Wait
 
-	// Maps, and what Restore points to, are never changed once they are here.
+	looped time.Time // when the loop of a session last went round, or began
+	// Maps, slices, and what Restore points to, are never changed once they are here.
 	sources map[string]Source
 	behind  map[string]engine.Millis // wall clock minus time of the last event, by topic
 }

@@ -29,6 +29,9 @@ func missing(st consumer.Status) string {
 	for _, t := range st.Tasks {
 		switch {
 		case t.State == consumer.Running || t.State == consumer.Finished:
+			for _, w := range t.Waits {
+				fmt.Fprintf(&b, "partition %d: waiting for %v\n", t.Partition, w)
+			}
 		case t.Restore != nil:
 			fmt.Fprintf(&b, "partition %d: %v\n", t.Partition, t.Restore)
 		default:
