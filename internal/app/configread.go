@@ -199,7 +199,7 @@ func (r *configReader) readKeys(n *yaml.Node, v reflect.Value, path string) {
 	}
 }
 
-// readValue reads a text, a number or a duration.
+// readValue reads a text, a number, a duration or a truth value.
 func (r *configReader) readValue(n *yaml.Node, v reflect.Value, path string) {
 	if n.Kind != yaml.ScalarNode {
 		r.fail(n.Line, path, "one value is needed, not a list or keys")
@@ -209,23 +209,33 @@ func (r *configReader) readValue(n *yaml.Node, v reflect.Value, path string) {
 	if !ok {
 		return
 	}
-	switch v.Interface().(type) {
-	case Duration:
+	if v.Type() == reflect.TypeFor[Duration]() {
 		d, err := model.ParseDuration(text)
 		if err != nil {
 			r.fail(n.Line, path, "%q is not a duration such as 100ms, 30m or 45d", n.Value)
 			return
 		}
 		v.SetInt(int64(d))
-	case string, Secret:
+		return
+	}
+	switch v.Kind() {
+	case reflect.String:
 		v.SetString(text)
-	default: // the others are integers
+	case reflect.Bool:
+		if text != "true" && text != "false" {
+			r.fail(n.Line, path, "%q is neither true nor false", n.Value)
+			return
+		}
+		v.SetBool(text == "true")
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		i, err := strconv.ParseInt(text, 10, v.Type().Bits())
 		if err != nil {
 			r.fail(n.Line, path, "%q is not a whole number of %d bits", n.Value, v.Type().Bits())
 			return
 		}
 		v.SetInt(i)
+	default: // TestEveryKey keeps such a key out of Config
+		r.fail(n.Line, path, "it can't be set in a file: %v values are not read", v.Kind())
 	}
 }
 
