@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"math"
 	"math/big"
 	"math/rand"
@@ -351,7 +352,7 @@ func TestRegister(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := readerOf(t, SchemaRegistry(cl), nil)
+	r := readerOf(t, SchemaRegistry(cl, slog.New(slog.DiscardHandler)), nil)
 	var ev engine.Event
 	if _, err := r.Read(&Record{Topic: "events.web", Value: b}, &ev); err != nil || ev.Customer != "c" {
 		t.Errorf("%v, %+v", err, ev)

@@ -1,17 +1,14 @@
 package schemas
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/linkedin/goavro/v2"
-	"github.com/twmb/franz-go/pkg/sr"
 
 	"github.com/segmill/segmill/engine/plan"
 )
@@ -24,37 +21,6 @@ type Registry interface {
 	// ErrUnknownSchema if there is no schema with that id; any other error means
 	// that the registry could not be asked.
 	Schema(id int) (text string, subjects []string, err error)
-}
-
-// SchemaRegistry returns the registry behind a Confluent client. How long an
-// answer is waited for is the client's setting.
-func SchemaRegistry(cl *sr.Client) Registry { return remote{cl} }
-
-type remote struct{ cl *sr.Client }
-
-// Schema asks the registry over HTTP.
-func (r remote) Schema(id int) (string, []string, error) {
-	ctx := context.Background()
-	s, err := r.cl.SchemaByID(ctx, id)
-	if err != nil {
-		if isNotFound(err) {
-			return "", nil, ErrUnknownSchema
-		}
-		return "", nil, err
-	}
-	if s.Type != sr.TypeAvro {
-		return "", nil, fmt.Errorf("%w: it is %v and not Avro", ErrUnknownSchema, s.Type)
-	}
-	subjects, err := r.cl.SubjectsByID(ctx, id)
-	if err != nil && !isNotFound(err) {
-		return "", nil, err
-	}
-	return s.Schema, subjects, nil
-}
-
-func isNotFound(err error) bool {
-	var re *sr.ResponseError
-	return errors.As(err, &re) && (re.StatusCode == http.StatusNotFound || re.StatusCode == http.StatusMethodNotAllowed)
 }
 
 // Limits on what is remembered of schemas.

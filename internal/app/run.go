@@ -173,7 +173,7 @@ func (c *Config) reading(rules *Rules, opt RunOptions) (consumer.Config, *sr.Cli
 		Zones: func(name string) bool { _, ok := zones(name); return ok },
 	}
 	if registry != nil {
-		rc.Registry = schemas.SchemaRegistry(registry)
+		rc.Registry = schemas.SchemaRegistry(registry, opt.Logger)
 	}
 	reader, err := schemas.NewReader(rc)
 	if err != nil {
