@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -15,21 +15,21 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// injector counts what an injector refuses, by kind.
+// injector refuses one operation: the n-th of its kind. How many operations of other
+// kinds stand before it differs from run to run, since Pebble works in the background.
 type injector struct {
-	errorfs.Injector
-	mu   *sync.Mutex
-	hits map[errorfs.OpKind]int
+	kind errorfs.OpKind
+	n    int64
+	seen *atomic.Int64 // of the kind
 }
 
+func (in injector) String() string { return fmt.Sprintf("(number %d of kind %d)", in.n, in.kind) }
+
 func (in injector) MaybeError(op errorfs.Op) error {
-	err := in.Injector.MaybeError(op)
-	if err != nil {
-		in.mu.Lock()
-		in.hits[op.Kind]++
-		in.mu.Unlock()
+	if op.Kind == in.kind && in.seen.Add(1)-1 == in.n {
+		return errorfs.ErrInjected
 	}
-	return err
+	return nil
 }
 
 // readAll reads everything of a task in every way there is. What is read without
@@ -125,31 +125,37 @@ func use(t *testing.T, files vfs.FS) error {
 	return errors.Join(steps(), s.Close())
 }
 
+// sweptKinds are the kinds of operations that a store in use is sure to do.
+var sweptKinds = []errorfs.OpKind{
+	errorfs.OpCreate, errorfs.OpOpen, errorfs.OpOpenDir, errorfs.OpRename, errorfs.OpRemove, errorfs.OpList,
+	errorfs.OpFileRead, errorfs.OpFileReadAt, errorfs.OpFileWrite,
+}
+
 // An error of any file operation of a store that is in use, reads and compaction
 // included, ends in an error of ours or does not matter: nothing is misread, and
 // what is on the disk stays a prefix.
 func TestDiskErrorsInUse(t *testing.T) {
 	prepared := used(t)
 	hits := map[errorfs.OpKind]int{}
-	var mu sync.Mutex
-	// Their number differs a little from run to run.
-	for i, beyond := int32(0), 0; beyond < 5; i++ {
-		n := total(hits)
-		files := prepared.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(uint64(i), 0))})
-		err := use(t, errorfs.Wrap(files, injector{errorfs.OnIndex(i), &mu, hits}))
-		if t.Failed() || strings.Contains(fmt.Sprint(err), "lock held") {
-			t.Fatalf("operation %d: %v", i, err)
-		}
-		checkAfter(t, files, i)
-		if total(hits) == n {
-			beyond++
+	for kind := errorfs.OpCreate; kind <= errorfs.OpFileFlush; kind++ {
+		// How many there are differs a little from run to run.
+		for n, beyond := int64(0), 0; beyond < 2; n++ {
+			files := prepared.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(uint64(n), uint64(kind)))})
+			in := injector{kind, n, new(atomic.Int64)}
+			err := use(t, errorfs.Wrap(files, in))
+			if t.Failed() || strings.Contains(fmt.Sprint(err), "lock held") {
+				t.Fatalf("%v: %v", in, err)
+			}
+			checkAfter(t, files, in)
+			if in.seen.Load() > n {
+				hits[kind]++
+			} else {
+				beyond++
+			}
 		}
 	}
-	t.Logf("%d operations: %v", total(hits), hits)
-	for _, kind := range []errorfs.OpKind{
-		errorfs.OpCreate, errorfs.OpOpen, errorfs.OpOpenDir, errorfs.OpRename, errorfs.OpRemove, errorfs.OpList,
-		errorfs.OpFileRead, errorfs.OpFileReadAt, errorfs.OpFileWrite,
-	} {
+	t.Logf("operations by kind: %v", hits)
+	for _, kind := range sweptKinds {
 		if hits[kind] == 0 {
 			t.Errorf("no operation of kind %d", kind)
 		}
@@ -159,19 +165,12 @@ func TestDiskErrorsInUse(t *testing.T) {
 	}
 }
 
-func total(hits map[errorfs.OpKind]int) (n int) {
-	for _, k := range hits {
-		n += k
-	}
-	return n
-}
-
 // checkAfter opens what a store has left behind on a disk that works.
-func checkAfter(t *testing.T, files *vfs.MemFS, i int32) {
+func checkAfter(t *testing.T, files *vfs.MemFS, in injector) {
 	t.Helper()
-	s := open(t, files.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(uint64(i), 1))}))
+	s := open(t, files.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(uint64(in.n), 1000+uint64(in.kind)))}))
 	if err := readAll(t, s.Task(1)); err != nil || t.Failed() {
-		t.Fatalf("after operation %d: %v", i, err)
+		t.Fatalf("after %v: %v", in, err)
 	}
 	closeStore(t, s)
 }
