@@ -31,7 +31,7 @@ const acquireTimeout = 30 * time.Second
 func (t *Task) acquire(ctx context.Context) (*session, error) {
 	s := &session{
 		t: t, cfg: &t.o.cfg, route: newRouter(t.o.partitions), batch: newBatch(), told: newEffectCounters(),
-		headers: schemas.HeadersOf[kgo.RecordHeader](t.o.cfg.Encoder), committedAt: t.o.cfg.Now(),
+		headers: schemas.HeadersOf[kgo.RecordHeader](t.o.cfg.Encoder, t.o.cfg.Headers), committedAt: t.o.cfg.Now(),
 	}
 	if err := s.fence(ctx); err != nil {
 		return s, fmt.Errorf("fence: %w", err)
@@ -80,7 +80,12 @@ func (t *Task) acquire(ctx context.Context) (*session, error) {
 // transactions by initialising it, and that right away and not with the first
 // record; without them by a claim.
 func (s *session) fence(ctx context.Context) error {
+	compressor, err := newCompressor(s.cfg.Compression, s.cfg.Encoder.Made)
+	if err != nil {
+		return err
+	}
 	opts := append(s.t.o.opts(),
+		kgo.WithCompressor(compressor),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		// Every batch ends with a flush; until then records only gather.
@@ -92,7 +97,6 @@ func (s *session) fence(ctx context.Context) error {
 	if transactions {
 		opts = append(opts, kgo.TransactionalID(s.cfg.transactionalID(s.t.n)), kgo.TransactionTimeout(s.cfg.brokerTimeout))
 	}
-	var err error
 	if s.producer, err = kgo.NewClient(opts...); err != nil {
 		return err
 	}

@@ -255,7 +255,7 @@ func TestTimerFiresAtItsInstant(t *testing.T) {
 	cfg.Time.Clock = EventsClock
 	s := &session{
 		t: &Task{limit: 100, store: task}, cfg: cfg, batch: newBatch(), customers: newCustomers(eng, task),
-		headers: schemas.HeadersOf[kgo.RecordHeader](enc), told: newEffectCounters(),
+		headers: schemas.HeadersOf[kgo.RecordHeader](enc, schemas.CloudEventsHeaders), told: newEffectCounters(),
 	}
 	var out engine.Output
 	const start = engine.Millis(1_767_225_600_000)

@@ -168,7 +168,7 @@ func TestUnproducible(t *testing.T) {
 		},
 	})
 	in := g.start(rules, vfs.NewMem(), func(c *Config) {
-		c.Kafka = append(c.Kafka, kgo.ProducerBatchCompression(kgo.NoCompression()))
+		c.Compression = kgo.NoCompression()
 	})
 	in.caughtUp()
 	in.stop()

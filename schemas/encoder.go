@@ -1,6 +1,8 @@
 package schemas
 
 import (
+	"bytes"
+
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 )
@@ -68,20 +70,17 @@ func NewEncoder(f Format, app string, ids IDs) (*Encoder, error) {
 type Output struct {
 	Key, Value []byte
 
-	action   engine.Action
-	id, time []byte
-	eff      outEffect // in the making
+	action engine.Action
+	id     []byte
+	eff    outEffect // in the making
 }
 
 // Append makes o the record of an effect: a membership change, an erasure or a
 // trigger that fired, as its action says. emittedAt is the wall clock. Key, value
-// and what is particular to the effect in the headers are appended to b; they are
-// parts of what is returned, and of each other, so no byte of o may be changed.
+// and the effect's id are appended to b; they are parts of what is returned, and of
+// each other, so no byte of o may be changed.
 func (e *Encoder) Append(b []byte, o *Output, eff *engine.Effect, emittedAt expr.Millis) []byte {
-	at := len(b)
-	b = appendInstant(b, eff.At)
-	end := len(b)
-	o.action, o.time = eff.Action, b[at:end:end]
+	o.action = eff.Action
 	if e.format == Avro && eff.Action != engine.Fired {
 		return e.appendChange(b, o, eff, emittedAt)
 	}
@@ -129,6 +128,20 @@ func (e *Encoder) appendChange(b []byte, o *Output, eff *engine.Effect, emittedA
 	b = appendPairs(b, eff.Evidence)
 	o.id, o.Key, o.Value = b[id:id+idLen:id+idLen], b[key-len(eff.Customer):key:key], b[value:len(b):len(b)]
 	return b
+}
+
+// Made reports whether a value begins as those of this encoder do.
+func (e *Encoder) Made(value []byte) bool {
+	for _, r := range []*outRecord{&e.change, &e.trigger} {
+		begin := r.prefix
+		if e.format == JSON {
+			begin = r.fields[0].key
+		}
+		if bytes.HasPrefix(value, begin) {
+			return true
+		}
+	}
+	return false
 }
 
 // idLen is how many bytes the id of an effect has.

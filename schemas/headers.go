@@ -2,18 +2,20 @@ package schemas
 
 import "github.com/segmill/segmill/engine"
 
-// The headers of an output record: CloudEvents in binary mode, and the content type.
-// Readers that know nothing of the schemas can route by ce_type and drop copies by
-// ce_id, which is the change_id or trigger_id.
+// HeaderSet says which headers outputs carry.
+type HeaderSet uint8
+
+// The sets.
 const (
-	headerContentType = iota
-	headerVersion
-	headerID
-	headerType
-	headerSource
-	headerSubject
-	headerTime
-	numHeaders
+	// CloudEventsHeaders are CloudEvents in binary mode: ce_id, ce_source,
+	// ce_specversion, ce_type and content-type. Readers that know nothing of the schemas
+	// can route by ce_type and drop copies by ce_id, which is the change_id or
+	// trigger_id. Time and subject are left out: they are fields, and the key.
+	CloudEventsHeaders HeaderSet = iota
+	// IDHeaders is one header: change_id or trigger_id, as the field is called.
+	IDHeaders
+	// NoHeaders is none.
+	NoHeaders
 )
 
 // Headers makes the headers of outputs, in the type of the Kafka client. What does
@@ -22,41 +24,45 @@ type Headers[H ~struct {
 	Key   string
 	Value []byte
 }] struct {
-	of [engine.Fired + 1][]H // by action; what differs is nil
+	of [engine.Fired + 1][]H // by action; the id, which differs, is first, and nil
 }
 
 // HeadersOf returns what makes the headers of e's outputs.
 func HeadersOf[H ~struct {
 	Key   string
 	Value []byte
-}](e *Encoder) *Headers[H] {
+}](e *Encoder, set HeaderSet) *Headers[H] {
 	t := &Headers[H]{}
 	for a := range t.of {
-		for _, h := range e.headersOf(engine.Action(a)) {
+		for _, h := range e.headersOf(engine.Action(a), set) {
 			t.of[a] = append(t.of[a], H(h))
 		}
 	}
 	return t
 }
 
-// headersOf returns the headers of all effects of an action, as far as they are
-// the same.
-func (e *Encoder) headersOf(a engine.Action) [numHeaders]Header {
-	typ := "segmill.segment." + a.String() + ".v1"
+// headersOf returns the headers of all effects of an action, the id first and without
+// its value.
+func (e *Encoder) headersOf(a engine.Action, set HeaderSet) []Header {
+	id, typ := "change_id", "segmill.segment."+a.String()+".v1"
 	switch a {
 	case engine.Erased:
 		typ = "segmill.customer.erased.v1"
 	case engine.Fired:
-		typ = "segmill.trigger.fired.v1"
+		id, typ = "trigger_id", "segmill.trigger.fired.v1"
 	}
-	return [...]Header{
-		headerContentType: {"content-type", []byte(e.format.contentType())},
-		headerVersion:     {"ce_specversion", []byte("1.0")},
-		headerID:          {"ce_id", nil},
-		headerType:        {"ce_type", []byte(typ)},
-		headerSource:      {"ce_source", []byte("/segmill/" + e.app)},
-		headerSubject:     {"ce_subject", nil},
-		headerTime:        {"ce_time", nil},
+	switch set {
+	case NoHeaders:
+		return nil
+	case IDHeaders:
+		return []Header{{id, nil}}
+	}
+	return []Header{
+		{"ce_id", nil},
+		{"ce_source", []byte("/segmill/" + e.app)},
+		{"ce_specversion", []byte("1.0")},
+		{"ce_type", []byte(typ)},
+		{"content-type", []byte(e.format.contentType())},
 	}
 }
 
@@ -64,9 +70,8 @@ func (e *Encoder) headersOf(a engine.Action) [numHeaders]Header {
 func (t *Headers[H]) Append(h []H, o *Output) []H {
 	n := len(h)
 	h = append(h, t.of[o.action]...)
-	l := h[n : n+numHeaders]
-	l[headerID] = H(Header{"ce_id", o.id})
-	l[headerSubject] = H(Header{"ce_subject", o.Key})
-	l[headerTime] = H(Header{"ce_time", o.time})
+	if len(h) > n {
+		h[n] = H(Header{Header(h[n]).Key, o.id})
+	}
 	return h
 }

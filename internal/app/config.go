@@ -135,6 +135,10 @@ type OutputConfig struct {
 	// Format is avro (needs a registry) or json. Default: avro with a registry,
 	// json without.
 	Format string `yaml:"format"`
+	// Compression is none, gzip, snappy, lz4 or zstd. Every reader must know it.
+	Compression string `yaml:"compression"`
+	// Headers are cloudevents, ids (the change_id or trigger_id) or none.
+	Headers string `yaml:"headers"`
 }
 
 // DeadLetterConfig says what dead letters carry.
@@ -179,6 +183,7 @@ func DefaultConfig() Config {
 			Web: "events.web", Email: "events.email", Purchase: "events.purchase", Profile: "events.profile",
 			Consent: "events.consent", Changes: "segments.changes", Triggers: "triggers.fired",
 		},
+		Output:         OutputConfig{Compression: "gzip", Headers: "cloudevents"},
 		CommitInterval: Duration(100 * time.Millisecond),
 		Grace:          Duration(time.Duration(DefaultGrace) * time.Millisecond),
 		Clock:          "wall",

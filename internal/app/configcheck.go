@@ -88,6 +88,8 @@ func (c *Config) validateOutput(need needFunc, oneOf oneOfFunc) {
 		}
 	}
 	oneOf("output.format", c.Output.Format, "avro", "json")
+	oneOf("output.compression", c.Output.Compression, "none", "gzip", "snappy", "lz4", "zstd")
+	oneOf("output.headers", c.Output.Headers, "cloudevents", "ids", "none")
 	need(c.Output.Format != "avro" || c.Registry.URL != "", "output.format", "avro needs a schema registry: set registry.url, or format: json")
 	if c.Registry.URL == "" {
 		return

@@ -31,7 +31,7 @@ topics:
   changes: ch
   triggers: tr
   create: {partitions: 3, replication: 2}
-output: {format: json}
+output: {format: json, compression: lz4, headers: ids}
 commit_interval: 200ms
 grace: 3s
 clock: events
@@ -79,6 +79,8 @@ var wrongValues = map[string]struct{ value, want string }{
 	"topics.create.partitions":  {"2.5", aNumber},
 	"topics.create.replication": {"40000", aNumber},
 	"output.format":             {"xml", "it is avro or json"},
+	"output.compression":        {"brotli", "it is none, gzip, snappy, lz4 or zstd"},
+	"output.headers":            {"all", "it is cloudevents, ids or none"},
 	"commit_interval":           {"6s", "6s is not between 1ms and 5s"},
 	"grace":                     {"soon", aLength},
 	"clock":                     {"moon", "it is wall or events"},

@@ -195,10 +195,22 @@ func (c *Config) reading(rules *Rules, opt RunOptions) (consumer.Config, *sr.Cli
 	}
 	cfg.HashDeadLetters = c.DeadLetter.Payload == "hash"
 	cfg.SkipDeleted = c.SkipDeleted
+	cfg.Compression, cfg.Headers = compressions[c.Output.Compression], headerSets[c.Output.Headers]
 	cfg.Rebuild = opt.Rebuild
 	cfg.Standby = c.Standby
 	return cfg, registry, nil
 }
+
+// What the words of output.compression and output.headers mean.
+var (
+	compressions = map[string]kgo.CompressionCodec{
+		"none": kgo.NoCompression(), "gzip": consumer.FastGzip(), "snappy": kgo.SnappyCompression(),
+		"lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression(),
+	}
+	headerSets = map[string]schemas.HeaderSet{
+		"cloudevents": schemas.CloudEventsHeaders, "ids": schemas.IDHeaders, "none": schemas.NoHeaders,
+	}
+)
 
 func (c *Config) times(t *consumer.TimeConfig, opt RunOptions) {
 	if c.Clock == "events" {

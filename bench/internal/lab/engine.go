@@ -32,7 +32,8 @@ func (l *Lab) WriteEngine(c EngineConfig) (config string, err error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "app: %s\nrules: [rules]\nstate: state\nkafka:\n  brokers: [%q]\nregistry:\n  url: %q\n",
 		side.App, c.Broker.Kafka, c.Broker.Registry)
-	fmt.Fprintf(&b, "output:\n  format: avro\nhttp: \"\"\nlog: warn\ntopics:\n  changes: %s\n  triggers: bench.triggers\n", side.Changes)
+	fmt.Fprintf(&b, "output:\n  format: avro\n  compression: %s\nhttp: \"\"\nlog: warn\ntopics:\n  changes: %s\n  triggers: bench.triggers\n",
+		l.Compression, side.Changes)
 	for _, s := range []string{"web", "email", "purchase", "profile", "consent"} {
 		fmt.Fprintf(&b, "  %s: %q\n", s, c.Inputs[s])
 	}

@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/segmill/segmill/internal/app"
 )
 
 // Main is the main function of a benchmark: it adds the flags that all have in common
@@ -21,6 +23,7 @@ func Main(name, about string, run func(context.Context, *Lab) (report any, err e
 	flag.StringVar(&dir, "dir", "", "where states are written, which should be a real disk; empty is the directory for temporary files")
 	flag.StringVar(&file, "json", "", "write the figures to this file")
 	flag.StringVar(&l.Profiles, "cpuprofile", "", "each side writes CPU profiles into this directory")
+	flag.StringVar(&l.Compression, "compression", app.DefaultConfig().Output.Compression, "output.compression of the engine; limit and floor use snappy")
 	flag.BoolVar(&l.Allocs, "memprofile", false, "with -cpuprofile: profiles of allocations, too")
 	flag.Usage = func() {
 		fmt.Fprintf(flag.CommandLine.Output(), "%s\n\nRun it in the repository: go run ./bench/%s [flags]\n\n", about, name)
@@ -45,6 +48,7 @@ func (l *Lab) do(ctx context.Context, dir, file string, run func(context.Context
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(l.Dir)) }()
+	fmt.Printf("the engine's outputs are compressed with %s\n", l.Compression)
 	report, err := run(ctx, l)
 	if file == "" || report == nil {
 		return err

@@ -18,6 +18,9 @@ type Lab struct {
 	Dir string
 	// Profiles is where sides write profiles, "" if they write none.
 	Profiles string
+	// Compression is output.compression of the engine. The yardsticks use Snappy, as the
+	// engine does for its own topics.
+	Compression string
 	// Allocs makes them write profiles of allocations, too.
 	Allocs bool
 }
