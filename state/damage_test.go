@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -223,39 +221,4 @@ func readFile(t *testing.T, files vfs.FS, name string) []byte {
 		t.Fatal(err)
 	}
 	return b
-}
-
-func TestDamagedIsSetAside(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "state")
-	opt := options(nil)
-	opt.FS = nil
-	for range 2 { // the second time replaces what was set aside the first time
-		s, err := Open(dir, opt)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := writeSteps(s.Task(0), 0, 20); err != nil {
-			t.Fatal(err)
-		}
-		closeStore(t, s)
-		manifests, err := filepath.Glob(filepath.Join(dir, "MANIFEST-*"))
-		if err != nil || len(manifests) == 0 {
-			t.Fatal(manifests, err)
-		}
-		for _, m := range manifests {
-			if err := os.WriteFile(m, []byte("nonsense"), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if s, err = Open(dir, opt); err != nil || s.WasReset() == nil {
-			t.Fatalf("open: %v, reset: %v", err, s.WasReset())
-		}
-		if got := contents(t, s.Task(0)); len(got) != 0 {
-			t.Errorf("customers of an empty store: %v", got)
-		}
-		if _, err := os.Stat(dir + asideSuffix); err != nil {
-			t.Error(err)
-		}
-		closeStore(t, s)
-	}
 }

@@ -3,6 +3,7 @@ package state
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,10 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-const (
-	asideSuffix = ".damaged"
-	damageFile  = "DAMAGED"
-)
+const damageFile = "DAMAGED"
 
 // private is the disk with modes that keep other users out: the files hold
 // personal data.
@@ -41,14 +39,32 @@ func (p private) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory)
 	return closed(newname, f, err)
 }
 
-// MkdirAll creates directories; the last one gets the mode 0700 also if it is
-// there already.
+// MkdirAll creates directories; the last one gets the mode 0700, unless it is
+// there already: what somebody else has made keeps its mode.
 func (p private) MkdirAll(dir string, perm os.FileMode) error {
+	if _, err := os.Lstat(dir); err == nil {
+		return nil
+	}
 	if err := p.FS.MkdirAll(dir, perm); err != nil {
 		return err
 	}
 	return os.Chmod(dir, 0o700)
 }
+
+// Lock locks a file, which gets the mode 0600.
+func (p private) Lock(name string) (io.Closer, error) {
+	l, err := p.FS.Lock(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(name, 0o600); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// Lstat describes a file without following a symbolic link.
+func (private) Lstat(name string) (os.FileInfo, error) { return os.Lstat(name) }
 
 func closed(name string, f vfs.File, err error) (vfs.File, error) {
 	if err != nil {
@@ -69,27 +85,6 @@ func worthSettingAside(err error) bool {
 		}
 	}
 	return true
-}
-
-// setAside renames the directory and begins an empty one, under a new lock.
-func (s *Store) setAside() error {
-	aside := s.dir + asideSuffix
-	if err := s.lock.Close(); err != nil {
-		return fmt.Errorf("state: %w", err)
-	}
-	if err := s.opt.FS.RemoveAll(aside); err != nil {
-		return fmt.Errorf("state: %w", err)
-	}
-	if err := s.opt.FS.Rename(s.dir, aside); err != nil {
-		return fmt.Errorf("state: set aside: %w", err)
-	}
-	if err := s.opt.FS.MkdirAll(s.dir, 0o700); err != nil {
-		return fmt.Errorf("state: %w", err)
-	}
-	s.mu.Lock()
-	s.err, s.failed, s.damaged = nil, make(chan struct{}), make(chan struct{})
-	s.mu.Unlock()
-	return s.takeLock()
 }
 
 // markDamaged leaves a note for the next Open. If that does not work, Open will

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -22,6 +23,11 @@ type Options struct {
 	Logger *slog.Logger
 	// FS is where the files are. Nil means the disk.
 	FS vfs.FS
+	// App is the application whose state it is. Empty, of tools that look at any
+	// state, neither checks nor names it.
+	App string
+	// Now gives the names of damaged copies their time. Nil means the epoch.
+	Now func() time.Time
 	// Wake reads the wake-up instant of a customer's bytes. It must be given.
 	Wake func(customer []byte) (Millis, error)
 
@@ -44,6 +50,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.FS == nil {
 		o.FS = private{vfs.Default}
+	}
+	if o.Now == nil {
+		o.Now = func() time.Time { return time.Unix(0, 0) }
 	}
 	return o
 }

@@ -12,6 +12,7 @@ package state
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -42,6 +43,7 @@ type Store struct {
 	db   *pebble.DB
 	lock *pebble.Lock
 	dir  string
+	mark mark
 	opt  Options
 
 	// failed is closed when the disk refuses a write, damaged when bytes are
@@ -52,39 +54,46 @@ type Store struct {
 	err     error
 }
 
-// Open opens the database in dir, and creates it if there is none. A database
-// that can't be read is renamed to dir + ".damaged" (in place of an earlier one)
-// and an empty one is created: WasReset then returns the reason. Errors are left
-// for what renaming does not help: no permission, no space, another process.
+// Open opens the database in dir, and creates it if there is none. The directory
+// is the store's own: one that holds something else, or the state of another
+// application, is an error that wraps ErrForeign, and nothing in it is touched. A
+// database that can't be read is moved to dir + ".damaged-" and the time, and an
+// empty one is created: WasReset then returns the reason. Other errors are left
+// for what moving does not help: no permission, no space, another process.
 func Open(dir string, opt Options) (*Store, error) {
 	opt = opt.withDefaults()
-	s := &Store{dir: dir, opt: opt, failed: make(chan struct{}), damaged: make(chan struct{})}
-	if err := opt.FS.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("state: %w", err)
-	}
-	if err := s.takeLock(); err != nil {
+	s := &Store{dir: filepath.Clean(dir), opt: opt, failed: make(chan struct{}), damaged: make(chan struct{})}
+	if err := s.claimDir(); err != nil {
 		return nil, err
 	}
+	if err := s.openClaimed(); err != nil {
+		return nil, errors.Join(err, s.lock.Close())
+	}
+	return s, nil
+}
+
+// openClaimed opens the database of a directory that is claimed and locked.
+func (s *Store) openClaimed() error {
 	reason := s.damageMarked()
 	if reason == nil {
-		reason = s.openPebble()
-		if reason == nil {
-			return s, nil
+		if reason = s.openPebble(); reason == nil {
+			return nil
 		}
 		if !worthSettingAside(reason) {
-			return nil, errors.Join(fmt.Errorf("state: open %s: %w", dir, reason), s.lock.Close())
+			return fmt.Errorf("state: open %s: %w", s.dir, reason)
 		}
 	}
-	opt.Logger.Error("local state can't be read: set aside, every task restores from its changelog",
-		"dir", dir, "moved_to", dir+asideSuffix, "error", reason)
-	if err := s.setAside(); err != nil {
-		return nil, err
+	aside, err := s.setAside()
+	if err != nil {
+		return fmt.Errorf("%w; the database is set aside because of: %w", err, reason)
 	}
+	s.opt.Logger.Error("local state can't be read: set aside, every task restores from its changelog",
+		"dir", s.dir, "moved_to", aside, "error", reason)
 	if err := s.openPebble(); err != nil {
-		return nil, errors.Join(fmt.Errorf("state: open %s: %w", dir, err), s.lock.Close())
+		return fmt.Errorf("state: open %s: %w", s.dir, err)
 	}
 	s.opt.reset = reason
-	return s, nil
+	return nil
 }
 
 func (s *Store) takeLock() error {
