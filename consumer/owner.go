@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/engine"
@@ -66,6 +67,9 @@ func New(cfg Config) (*Owner, error) {
 	o := &Owner{cfg: cfg, failed: make(chan error, 1), tasks: map[int32]*running{}, guard: guard{limit: cfg.Time.MaxClockJump}}
 	return o, nil
 }
+
+// Name changes the name of this instance in the group, until Run is called.
+func (o *Owner) Name(instance string) { o.cfg.Group.Instance = instance }
 
 // handOver is how long a task that is released may take to commit what it has at
 // hand. Then it is dropped, which costs the next owner a second reading.
@@ -183,7 +187,9 @@ func (o *Owner) member(ctx context.Context) error {
 	}
 	group.Close()
 	o.stop(o.owned(), handOver)
-	o.leave(leaving)
+	if !errors.Is(err, kerr.FencedInstanceID) { // the place is the other one's
+		o.leave(leaving)
+	}
 	select {
 	case late := <-o.failed:
 		err = errors.Join(err, late)
@@ -273,6 +279,11 @@ func (o *Owner) outside(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.refused = fmt.Sprintf("group %s: %v", o.cfg.App, out.Unwrap())
+	// Whoever joins with the same name has the place from then on, and this one
+	// would be outside for ever.
+	if errors.Is(err, kerr.FencedInstanceID) {
+		o.fail(fatal("group %s: %w", o.cfg.App, err))
+	}
 }
 
 func (o *Owner) assigned(parts []int32) {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/segmill/segmill/engine/rule"
 	"github.com/segmill/segmill/internal/app"
+	"github.com/segmill/segmill/state"
 )
 
 // Exit codes.
@@ -45,7 +46,15 @@ func (e *exitError) Error() string {
 func (e *exitError) Unwrap() error { return e.err }
 
 func badConfig(err error) error { return &exitError{exitBadConf, err} }
-func failed(err error) error    { return &exitError{exitFailed, err} }
+
+// failed is for what went wrong while it ran; a state directory that belongs to
+// somebody else is a configuration that is wrong.
+func failed(err error) error {
+	if errors.Is(err, state.ErrForeign) {
+		return badConfig(err)
+	}
+	return &exitError{exitFailed, err}
+}
 
 func main() { os.Exit(run()) }
 

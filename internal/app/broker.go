@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -70,6 +71,22 @@ func awaitBroker(ctx context.Context, k *KafkaConfig, opts []kgo.Opt, log *slog.
 		}
 		return refusal(k, err)
 	})
+}
+
+// awaitCluster waits until a broker says which cluster it is of, and returns that.
+func awaitCluster(ctx context.Context, k *KafkaConfig, opts []kgo.Opt, log *slog.Logger) (id string, err error) {
+	cl, err := kgo.NewClient(slices.Clone(opts)...)
+	if err != nil {
+		return "", fmt.Errorf("kafka: %w", err)
+	}
+	defer cl.Close()
+	ask := func(ctx context.Context) error {
+		brokers, err := kadm.NewClient(cl).BrokerMetadata(ctx)
+		id = brokers.Cluster
+		return err
+	}
+	err = await(ctx, log.With("brokers", k.Brokers), "a broker that names its cluster", ask, func(err error) error { return refusal(k, err) })
+	return id, err
 }
 
 // hangUps counts connections that were closed in answer to a login. Kafka says

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
@@ -63,9 +64,12 @@ func memoryShare() int64 { return min(mostMemory, debug.SetMemoryLimit(-1)/8) }
 // their copies on the way to the brokers they are part of what is in flight.
 const batchShare = 16
 
-// storeOptions returns how the local copy is opened.
-func storeOptions(log *slog.Logger) state.Options {
-	return state.Options{Wake: engine.WakeOf, Logger: log, CacheBytes: memoryShare(), MemTableBytes: memoryShare()}
+// openState opens the local copy of an application's state.
+func (c *Config) openState(log *slog.Logger) (*state.Store, error) {
+	store, err := state.Open(c.State, state.Options{
+		App: c.App, Now: time.Now, Wake: engine.WakeOf, Logger: log, CacheBytes: memoryShare(), MemTableBytes: memoryShare(),
+	})
+	return store, explainDisk(err, c.State)
 }
 
 // explainDisk says what to do about a disk that has refused something.

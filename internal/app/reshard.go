@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/segmill/segmill/consumer"
-	"github.com/segmill/segmill/state"
 )
 
 // ReshardOptions are what a move of state is told.
@@ -49,11 +48,18 @@ func Reshard(ctx context.Context, from, to *Config, opt ReshardOptions) (done co
 			return done, fmt.Errorf("topic %s carries one stream in the old configuration and another in the new one", other)
 		}
 	}
-	store, err := state.Open(from.State, storeOptions(opt.Logger))
+	store, err := from.openState(opt.Logger)
 	if err != nil {
-		return done, explainDisk(err, from.State)
+		return done, err
 	}
 	defer func() { err = explainDisk(errors.Join(err, store.Close()), from.State) }()
+	cluster, err := awaitCluster(ctx, &from.Kafka, move.From.Kafka, opt.Logger)
+	if err == nil {
+		err = store.Claim(cluster)
+	}
+	if err != nil {
+		return done, err
+	}
 	move.From.Store = store
 	if opt.Undo {
 		return done, move.Undo(ctx)

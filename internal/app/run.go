@@ -102,18 +102,24 @@ func unlessStopped(ctx context.Context, err error) error {
 // runOnce opens the local state and runs until the run ends or the state turns
 // out to be damaged.
 func runOnce(ctx context.Context, conf *Config, cfg consumer.Config, reg *prometheus.Registry, opt RunOptions) (err error) {
-	store, err := state.Open(conf.State, storeOptions(opt.Logger))
+	store, err := conf.openState(opt.Logger)
 	if err != nil {
-		return explainDisk(err, conf.State)
+		return err
 	}
 	defer func() { err = explainDisk(errors.Join(err, store.Close()), conf.State) }()
 	if reason := store.WasReset(); reason != nil {
 		opt.Logger.Error("the local state was damaged: it was set aside and is restored from the changelog", "directory", conf.State, "error", reason)
 	}
 	cfg.Store = store
-	if cfg.Group.Instance, err = instanceID(conf.State); err != nil {
+	here, err := thisPlace(conf.State)
+	if err != nil {
 		return err
 	}
+	in, err := readInstance(conf.State, here, opt.Logger)
+	if err != nil {
+		return err
+	}
+	cfg.Group.Instance = in.id
 	owner, err := consumer.New(cfg)
 	if err != nil {
 		return err
@@ -131,9 +137,20 @@ func runOnce(ctx context.Context, conf *Config, cfg consumer.Config, reg *promet
 	if err := awaitBroker(ctx, &conf.Kafka, cfg.Kafka, opt.Logger); err != nil {
 		return unlessStopped(ctx, err)
 	}
+	cluster, err := awaitCluster(ctx, &conf.Kafka, cfg.Kafka, opt.Logger)
+	if err != nil {
+		return unlessStopped(ctx, err)
+	}
+	if err := errors.Join(store.Claim(cluster), in.settle(ctx, conf.App, cfg.Kafka, opt.Logger)); err != nil {
+		return err
+	}
+	owner.Name(in.id)
 	err = owner.Run(ctx)
-	if errors.Is(err, kerr.UnknownTopicOrPartition) {
+	switch {
+	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		err = fmt.Errorf("%w (create it, or let topics.create do it; a stream that has no topic gets an empty name in topics)", err)
+	case errors.Is(err, kerr.FencedInstanceID):
+		err = fmt.Errorf("%w: another process has joined with the name of this instance, so %s is a copy or was copied: rm %s beside one of the two, and start both", err, in.file, in.file)
 	}
 	return err
 }
