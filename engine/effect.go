@@ -77,6 +77,7 @@ type Effect struct {
 	From      string // the stage left in the same step, "" if none
 	MemberFor Millis // on an exit: how long the customer was a member
 	Evidence  []Pair // the values that decided, sorted by name
+	Known     bool   // on an erasure: whether anything was known of the customer
 
 	// Of triggers; nil of anything else.
 	*Message
@@ -102,7 +103,7 @@ type Message struct {
 // ID returns the effect's deterministic id (change_id, trigger_id): the same
 // change computed again has the same one. It is 128 bits of SHA-256 over app,
 // customer, name, sequence, instant and causing event (of a trigger: due instant
-// and anchor event), each with its length, in hexadecimal.
+// and anchor event; of an erasure: whether nothing was known), each with its length, in hexadecimal.
 func (e *Effect) ID(app string) string { return string(e.AppendID(make([]byte, 0, 128), app)) }
 
 // AppendID appends the effect's ID to b.
@@ -119,6 +120,9 @@ func (e *Effect) AppendID(b []byte, app string) []byte {
 	} else {
 		b = binary.AppendVarint(b, int64(e.At))
 		b = appendText(b, e.CauseEvent)
+	}
+	if e.Action == Erased && !e.Known {
+		b = append(b, 1) // a second erasure at the same instant says something else
 	}
 	h := sha256.Sum256(b[n:])
 	b = b[:n]

@@ -160,7 +160,7 @@ func (e *Engine) schedule(c *Customer) {
 // the same records later has the same one.
 func (e *Engine) Erase(c *Customer, at, clock Millis, out *Output) {
 	e.Advance(c, at, out)
-	now := max(c.instant, at, clock)
+	now, known := max(c.instant, at, clock), c.Known()
 	for i := range e.p.Segments {
 		s := &e.p.Segments[i]
 		if m := c.member(s.Key); m != nil && m.in() {
@@ -170,6 +170,6 @@ func (e *Engine) Erase(c *Customer, at, clock Millis, out *Output) {
 			})
 		}
 	}
-	out.Effects = append(out.Effects, Effect{Action: Erased, Customer: c.ID, At: now, Cause: CauseErasure})
+	out.Effects = append(out.Effects, Effect{Action: Erased, Customer: c.ID, At: now, Cause: CauseErasure, Known: known})
 	*c = *e.NewCustomer(c.ID)
 }

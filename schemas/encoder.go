@@ -126,6 +126,14 @@ func (e *Encoder) appendChange(b []byte, o *Output, eff *engine.Effect, emittedA
 		b = append(b, 0)
 	}
 	b = appendPairs(b, eff.Evidence)
+	switch {
+	case eff.Action != engine.Erased:
+		b = append(b, 0)
+	case eff.Known:
+		b = append(b, 2, 1)
+	default:
+		b = append(b, 2, 0)
+	}
 	o.id, o.Key, o.Value = b[id:id+idLen:id+idLen], b[key-len(eff.Customer):key:key], b[value:len(b):len(b)]
 	return b
 }

@@ -58,7 +58,7 @@ func randomEffect(g *rand.Rand) engine.Effect {
 	}
 	e := engine.Effect{
 		Action: engine.Action(1 + g.Intn(4)), Customer: "c" + text(), Name: text(), Version: text(), At: at(), Sequence: g.Uint64() >> (1 + g.Intn(63)),
-		Cause: engine.Cause(1 + g.Intn(6)), CauseEvent: text(), Group: text(), From: text(), MemberFor: at(), Evidence: pairs(),
+		Cause: engine.Cause(1 + g.Intn(6)), CauseEvent: text(), Group: text(), From: text(), MemberFor: at(), Evidence: pairs(), Known: g.Intn(2) == 0,
 		Message: &engine.Message{
 			Kind: plan.TriggerKind(g.Intn(4)), Due: at(), AnchorID: text(), AnchorAt: expr.Never, LastAt: expr.Never, Silent: -1,
 			Value: amount(), Currency: text(), Context: pairs(),
@@ -100,7 +100,8 @@ func native(e *engine.Effect, emitted expr.Millis) map[string]any {
 		return map[string]any{"change_id": e.ID("shop"), "customer_id": e.Customer, "segment": e.Name, "action": e.Action.String(),
 			"effective_at": e.At.Time(), "emitted_at": emitted.Time(), "sequence": int64(e.Sequence), "cause": e.Cause.String(),
 			"cause_event_id": str(e.CauseEvent), "rule_version": e.Version, "group": str(e.Group), "from_segment": str(e.From),
-			"member_for_ms": opt("long", int64(e.MemberFor), e.Action == engine.Exited), "evidence": m(e.Evidence)}
+			"member_for_ms": opt("long", int64(e.MemberFor), e.Action == engine.Exited), "evidence": m(e.Evidence),
+			"known": opt("boolean", e.Known, e.Action == engine.Erased)}
 	}
 	items := []any{}
 	for _, i := range e.Items {
@@ -133,7 +134,7 @@ func plain(v any) any {
 	case map[string]any:
 		if len(v) == 1 {
 			for k, x := range v {
-				if k == "string" || k == "long" || k == "int" || k == "array" || k == "bytes.decimal" || k == "long.timestamp-millis" {
+				if k == "string" || k == "long" || k == "int" || k == "boolean" || k == "array" || k == "bytes.decimal" || k == "long.timestamp-millis" {
 					return plain(x)
 				}
 				if k == "int.date" {
@@ -231,7 +232,7 @@ func TestEncoderJSON(t *testing.T) {
 	got := string(valueOfEffect(encoderOf(t, JSON), &e, 1_700_000_000_001))
 	want := `{"change_id":"` + e.ID("shop") + `","customer_id":"c","segment":"loyal","action":"exited","effective_at":"2023-11-14T22:13:20.000Z",` +
 		`"emitted_at":"2023-11-14T22:13:20.001Z","sequence":2,"cause":"timer","cause_event_id":null,"rule_version":"v","group":null,` +
-		`"from_segment":null,"member_for_ms":5,"evidence":{"count(purchase)":"3"}}`
+		`"from_segment":null,"member_for_ms":5,"evidence":{"count(purchase)":"3"},"known":null}`
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

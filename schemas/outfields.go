@@ -66,6 +66,7 @@ var changeFields = map[string]source{
 		return int64(o.MemberFor), o.Action == engine.Exited
 	}),
 	"evidence": pairsOf(func(o *outEffect) []engine.Pair { return o.Evidence }),
+	"known":    numberOf(expr.Bool, func(o *outEffect) (int64, bool) { return oneIf(o.Known), o.Action == engine.Erased }),
 }
 
 // triggerFields fill a trigger_fired.
@@ -111,6 +112,14 @@ var itemFields = map[string]func(*engine.Item) expr.Value{
 	"brand":      noItem,
 	"quantity":   func(i *engine.Item) expr.Value { return expr.IntValue(i.Quantity) },
 	"price":      func(i *engine.Item) expr.Value { return i.Price },
+}
+
+// oneIf returns a bool as values have it.
+func oneIf(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func noText(*outEffect) string { return "" }

@@ -103,6 +103,9 @@ func (f *outField) appendAvro(b []byte, o *outEffect) []byte {
 		if f.kind == expr.Decimal {
 			return appendDecimal(b, n)
 		}
+		if f.kind == expr.Bool {
+			return append(b, byte(n))
+		}
 		return appendInt(b, n)
 	case f.pairs != nil:
 		return appendPairs(b, f.pairs(o))

@@ -121,13 +121,14 @@ func (o *Oracle) Erase(customer string, at, clock Millis) []engine.Effect {
 	p := o.person(customer)
 	out := o.fire(p, at, nil)
 	at = max(p.instant, at, clock)
+	known := len(p.events) > 0
 	var exits []engine.Effect
 	for name := range p.since {
 		exits = append(exits, o.exit(p, name, at, engine.CauseErasure, ""))
 	}
 	sortStep(exits)
 	delete(o.people, customer)
-	return append(append(out, exits...), engine.Effect{Action: engine.Erased, Customer: customer, At: at, Cause: engine.CauseErasure})
+	return append(append(out, exits...), engine.Effect{Action: engine.Erased, Customer: customer, At: at, Cause: engine.CauseErasure, Known: known})
 }
 
 // Rebuild changes the rules. What time has made due before stays as it was told;
