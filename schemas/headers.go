@@ -47,7 +47,7 @@ func (e *Encoder) headersOf(a engine.Action, set HeaderSet) []Header {
 	id, typ := "change_id", "segmill.segment."+a.String()+".v1"
 	switch a {
 	case engine.Erased:
-		typ = "segmill.customer.erased.v1"
+		typ = ReceiptType
 	case engine.Fired:
 		id, typ = "trigger_id", "segmill.trigger.fired.v1"
 	}

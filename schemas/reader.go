@@ -137,7 +137,7 @@ func (r *Reader) Read(rec *Record, ev *engine.Event) (Result, error) {
 	d := r.take(rec.Key)
 	defer r.give(d)
 	if len(rec.Value) == 0 {
-		return d.tombstone(stream, rec.Time, ev)
+		return d.tombstone(stream, rec, ev)
 	}
 	d.ce.fromHeaders(rec.Headers)
 	if err := d.value(r.targets[stream], rec.Value); err != nil {
@@ -196,7 +196,7 @@ func (d *decoder) finish(ev *engine.Event) *BadInput {
 }
 
 // tombstone reads a record without a value.
-func (d *decoder) tombstone(stream plan.Stream, at expr.Millis, ev *engine.Event) (Result, error) {
+func (d *decoder) tombstone(stream plan.Stream, rec *Record, ev *engine.Event) (Result, error) {
 	if stream != plan.Profile {
 		return 0, bad(CauseFormat, "", "the value is empty; only on the topic of profiles that means something: erase the customer")
 	}
@@ -206,7 +206,10 @@ func (d *decoder) tombstone(stream plan.Stream, at expr.Millis, ev *engine.Event
 	if e := d.frame.checkKey(d.key); e != nil {
 		return 0, e
 	}
-	*ev = engine.Event{Stream: stream, Customer: string(d.key), At: at, Fields: ev.Fields[:0]}
+	if why := NotPlain(string(d.key)); why != "" && !literal(rec.Headers) {
+		return 0, bad(CauseIdentity, "key", "%s, so it is no customer id as it stands, and nobody is erased; write the bare id, or the header %s: %s if it is one", why, HeaderErase, EraseLiteral)
+	}
+	*ev = engine.Event{Stream: stream, Customer: string(d.key), At: rec.Time, Fields: ev.Fields[:0]}
 	return IsTombstone, nil
 }
 

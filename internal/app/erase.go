@@ -5,55 +5,63 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/schemas"
 )
 
 // eraseTimeout bounds the writing of one tombstone.
 const eraseTimeout = 30 * time.Second
 
-// maxCustomerID is the longest customer id in bytes that the engine takes.
-const maxCustomerID = 1024
-
-// CheckCustomerID returns an error if no customer can have the id.
-func CheckCustomerID(id string) error {
-	switch {
-	case id == "":
-		return errors.New("a customer id is empty")
-	case len(id) > maxCustomerID:
-		return fmt.Errorf("the customer id %.20q… is %d bytes long, more than %d", id, len(id), maxCustomerID)
-	case !utf8.ValidString(id) || strings.ContainsRune(id, 0):
-		return fmt.Errorf("the customer id %.20q is not text", id)
-	}
-	return nil
+// EraseOptions say how customers are erased.
+type EraseOptions struct {
+	IDs
+	// Wait is how long receipts are waited for; 0 does not look for any.
+	Wait time.Duration
+	// Kafka are further options of every client, for tests.
+	Kafka []kgo.Opt
 }
 
 // Erase asks the engine to erase customers: for each it writes a tombstone to the
 // profile topic, and to out where that stands. All ids are checked before the
-// first one is written. After an error, those that were told are asked for.
-func Erase(ctx context.Context, conf *Config, ids []string, out io.Writer, opts ...kgo.Opt) error {
+// first one is written. After an error, those that were told are asked for. Then it
+// waits for the receipts, and says which customers were known.
+func Erase(ctx context.Context, conf *Config, ids []string, opt EraseOptions, out io.Writer) (*Erased, error) {
 	topic := conf.Topics.Profile
 	if topic == "" {
-		return errors.New("the configuration has no profile topic, and that is where erasures are asked for: set topics.profile")
+		return nil, errors.New("the configuration has no profile topic, and that is where erasures are asked for: set topics.profile")
 	}
 	for _, id := range ids {
-		if err := CheckCustomerID(id); err != nil {
-			return err
+		if err := opt.Check(id); err != nil {
+			return nil, err
 		}
 	}
+	ids = unique(ids)
 	kafka, err := conf.Kafka.options()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	opts = append(kafka, opts...)
-	if err := reachable(ctx, &conf.Kafka, opts); err != nil {
-		return err
+	kafka = append(kafka, opt.Kafka...)
+	if err := reachable(ctx, &conf.Kafka, kafka); err != nil {
+		return nil, err
 	}
-	cl, err := kgo.NewClient(append(opts,
+	e := &Erased{ids: ids, wait: opt.Wait, receipts: map[string]receipt{}}
+	if opt.Wait > 0 {
+		e.begin(ctx, conf, kafka)
+		defer e.close()
+	}
+	if err := writeTombstones(ctx, topic, ids, opt, kafka, out); err != nil {
+		return nil, err
+	}
+	e.read(ctx)
+	return e, nil
+}
+
+func writeTombstones(ctx context.Context, topic string, ids []string, opt EraseOptions, kafka []kgo.Opt, out io.Writer) error {
+	cl, err := kgo.NewClient(append(kafka[:len(kafka):len(kafka)],
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)), // murmur2, as the engine has it
 		kgo.UnknownTopicRetries(1),
@@ -63,7 +71,11 @@ func Erase(ctx context.Context, conf *Config, ids []string, out io.Writer, opts 
 	}
 	defer cl.Close()
 	for _, id := range ids {
-		r, err := cl.ProduceSync(ctx, &kgo.Record{Topic: topic, Key: []byte(id)}).First()
+		rec := &kgo.Record{Topic: topic, Key: []byte(id)}
+		if opt.Literal {
+			rec.Headers = []kgo.RecordHeader{{Key: schemas.HeaderErase, Value: []byte(schemas.EraseLiteral)}}
+		}
+		r, err := cl.ProduceSync(ctx, rec).First()
 		if errors.Is(err, kerr.UnknownTopicOrPartition) {
 			return fmt.Errorf("%s: topic %s does not exist: see topics.profile", id, topic)
 		}

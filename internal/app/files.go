@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -57,4 +58,52 @@ func kindOf(m os.FileMode) string {
 		return "a socket"
 	}
 	return "a device"
+}
+
+// Interruptible returns a reader of in that ends with ctx: what in reads from, a
+// terminal or a pipe, may say nothing for ever. The reading that is given up goes
+// on until the process ends.
+func Interruptible(ctx context.Context, in io.Reader) io.Reader {
+	return &interruptible{ctx: ctx, in: in}
+}
+
+type interruptible struct {
+	ctx  context.Context //nolint:containedctx // of the command, for as long as it reads
+	in   io.Reader
+	left []byte // of buf, read and not yet given
+	buf  []byte
+}
+
+// Read is part of io.Reader.
+func (r *interruptible) Read(p []byte) (int, error) {
+	if len(r.left) == 0 {
+		type result struct {
+			n   int
+			err error
+		}
+		if r.buf == nil {
+			r.buf = make([]byte, 64<<10)
+		}
+		done := make(chan result, 1)
+		go func() {
+			n, err := r.in.Read(r.buf)
+			done <- result{n, err}
+		}()
+		select {
+		case <-r.ctx.Done():
+			r.buf = nil // still written to
+			return 0, context.Cause(r.ctx)
+		case got := <-done:
+			if got.n == 0 {
+				return 0, got.err
+			}
+			r.left = r.buf[:got.n] // an error comes again
+		}
+	}
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n := copy(p, r.left)
+	r.left = r.left[n:]
+	return n, nil
 }

@@ -70,7 +70,7 @@ func TestErase(t *testing.T) {
 	}
 	conf := testConfig(t, cluster.ListenAddrs()...)
 	var out bytes.Buffer
-	if err := Erase(t.Context(), conf, []string{"c1", "anon:7"}, &out); err != nil {
+	if _, err := Erase(t.Context(), conf, []string{"c1", "anon:7", "c1"}, EraseOptions{}, &out); err != nil {
 		t.Fatal(err)
 	}
 	if strings.Count(out.String(), "events.profile/") != 2 {
@@ -85,8 +85,8 @@ func TestErase(t *testing.T) {
 			}
 		}
 	}
-	for id, want := range map[string]string{"": "empty", strings.Repeat("x", 1025): "1025 bytes", "a\xff": "not text", "a\x00": "not text"} {
-		if err := Erase(t.Context(), conf, []string{"c9", id}, &out); err == nil || !strings.Contains(err.Error(), want) {
+	for id, want := range map[string]string{"": "empty", strings.Repeat("x", 1025): "1025 bytes", "a\xff": "not text", "a\x00": "not text", "\"c1\"": "quotes around it"} {
+		if _, err := Erase(t.Context(), conf, []string{"c9", id}, EraseOptions{}, &out); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.10q: %v", id, err)
 		}
 	}
@@ -99,7 +99,7 @@ func TestErase(t *testing.T) {
 	}
 	conf.Kafka.Brokers = []string{l.Addr().String()}
 	l.Close()
-	if err := Erase(context.Background(), conf, []string{"c1"}, &out); err == nil || !strings.Contains(err.Error(), "no broker answers") {
+	if _, err := Erase(context.Background(), conf, []string{"c1"}, EraseOptions{}, &out); err == nil || !strings.Contains(err.Error(), "no broker answers") {
 		t.Errorf("%v", err)
 	}
 }
