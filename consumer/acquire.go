@@ -157,7 +157,7 @@ func (s *session) checkOthers(ctx context.Context) error {
 		return err
 	}
 	for _, p := range others {
-		from, to := first[changelog][p], end[changelog][p]
+		from, to := first[changelog][p].offset, end[changelog][p].offset
 		if from >= to {
 			continue
 		}
@@ -223,7 +223,10 @@ func (s *session) placeInputs(ctx context.Context) error {
 		s.inputs = append(s.inputs, in)
 	}
 	s.merge = merge{inputs: s.inputs, mode: s.cfg.Time.Clock, turn: s.pos.Turn}
-	s.clock = clock{mode: s.cfg.Time.Clock, grace: millis(s.cfg.Time.Grace), now: s.pos.Clock, latest: s.pos.Latest}
+	s.clock = clock{
+		mode: s.cfg.Time.Clock, grace: millis(s.cfg.Time.Grace), silence: millis(s.cfg.Time.silence()),
+		now: s.pos.Clock, order: s.pos.Clock, latest: s.pos.Latest,
+	}
 	return nil
 }
 

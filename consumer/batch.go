@@ -178,7 +178,7 @@ func (s *session) dispatch(in *input, h *head, at place) (what string, err error
 		s.cfg.Engine.Erase(e.c, s.askedAt(h), max(s.clock.now, 0), out)
 		what, s.batch.erased = "erasure", true
 	} else {
-		late := h.at < s.clock.now
+		late := h.at < s.clock.order
 		s.clock.latest = max(s.clock.latest, h.ev.At)
 		if !s.cfg.Engine.Apply(e.c, &h.ev, s.clock.now, out) {
 			return "duplicate", nil

@@ -12,10 +12,16 @@ import (
 // things move it: reports of where the inputs end, read once per batch, and the
 // records themselves, after each one.
 type clock struct {
-	mode   ClockMode
-	grace  engine.Millis
-	now    engine.Millis
-	latest engine.Millis // the greatest event time folded
+	mode ClockMode
+	// grace is how much later than others a record may be and still have its place in
+	// the order of records; silence, at least as much, is how far now stays behind.
+	grace, silence engine.Millis
+	now            engine.Millis
+	order          engine.Millis // what is older has no place in the order
+	latest         engine.Millis // the greatest event time folded
+	// held: an input's partition has no leader, or had none a moment ago. What was sent
+	// to it is yet to come, however late, and now waits.
+	held bool
 }
 
 // report is where a partition ended, as of the wall clock when the question was
@@ -58,10 +64,10 @@ func (c *clock) heard(inputs []*input) engine.Millis {
 	for _, in := range inputs {
 		least = min(least, max(in.mark, in.asOf))
 	}
-	if least == engine.Never || least <= never+c.grace {
+	if c.held || least == engine.Never || least <= never+c.silence {
 		return c.now
 	}
-	return max(c.now, least-c.grace)
+	return max(c.now, least-c.silence)
 }
 
 // advance moves the clock to what the inputs allow.
@@ -77,7 +83,10 @@ func (c *clock) advance(inputs []*input) {
 		least = c.latest
 	}
 	if least > never+c.grace {
-		c.now = max(c.now, least-c.grace)
+		c.order = max(c.order, least-c.grace)
+	}
+	if !c.held && least > never+c.silence {
+		c.now = max(c.now, least-c.silence)
 	}
 }
 

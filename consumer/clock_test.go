@@ -34,7 +34,7 @@ func wantClock(t *testing.T, c *clock, want engine.Millis, ins ...*input) {
 // reached the end that a request sent at wall time w reported", and the clock is
 // the least mark minus grace.
 func TestWallClock(t *testing.T) {
-	c := &clock{mode: WallClock, grace: 10, now: never, latest: never}
+	c := &clock{mode: WallClock, grace: 10, silence: 10, now: never, order: never, latest: never}
 	a, b := newInput("a", 0, false), newInput("b", 5, false)
 	wantClock(t, c, never, a, b)
 	c.hear(a, report{end: 0, asked: 1000})
@@ -60,10 +60,68 @@ func TestWallClock(t *testing.T) {
 	wantClock(t, c, 1050, a, b)
 }
 
+// Silence can wait longer than the order of records, and does not end while a
+// partition is without a leader.
+func TestClockOfSilence(t *testing.T) {
+	c := &clock{mode: WallClock, grace: 10, silence: 100, now: never, order: never, latest: never}
+	a := newInput("a", 0, false)
+	c.hear(a, report{end: 0, asked: 1000})
+	wantClock(t, c, 900, a)
+	if c.order != 990 {
+		t.Errorf("the order goes by %v", c.order)
+	}
+	c.held = true
+	c.hear(a, report{end: 0, asked: 2000})
+	if heard := c.heard([]*input{a}); heard != 900 {
+		t.Errorf("held, and a batch would begin at %v", heard)
+	}
+	wantClock(t, c, 900, a)
+	if c.order != 1990 {
+		t.Errorf("the order goes by %v", c.order)
+	}
+	c.held = false
+	wantClock(t, c, 1900, a)
+}
+
+// A partition has had a leader for as long as the same one has answered.
+func TestLed(t *testing.T) {
+	now := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
+	e := newEnds(nil, []string{"a", "b"}, func() time.Time { return now }, nil)
+	e.watch(0)
+	answer := func(topic string, epoch int32) { e.leads[0][topic].answer(epoch, now) }
+	want := func(what string, led bool) {
+		t.Helper()
+		if e.led(0, time.Minute) != led {
+			t.Errorf("%s: led is %v", what, !led)
+		}
+	}
+	pass := func(d time.Duration, epoch int32) { // in which both answer
+		for end := now.Add(d); now.Before(end); now = now.Add(time.Second) {
+			answer("a", 0)
+			answer("b", epoch)
+		}
+	}
+	want("nobody has answered", false)
+	pass(59*time.Second, 7)
+	want("nothing is known of what was before", false)
+	pass(2*time.Second, 7)
+	want("a minute", true)
+	pass(time.Second, 8)
+	want("another leader", false)
+	pass(time.Minute, 8)
+	want("a minute after that", true)
+	now = now.Add(3 * time.Second)
+	want("silence", false)
+	pass(59*time.Second, 8)
+	want("the same one again, after silence", false)
+	pass(time.Minute, 8)
+	want("a minute after that", true)
+}
+
 // "clock: events: a partition read to its end has no mark; when none has one, the
 // clock is the greatest event time processed minus grace."
 func TestEventsClock(t *testing.T) {
-	c := &clock{mode: EventsClock, grace: 10, now: never, latest: never}
+	c := &clock{mode: EventsClock, grace: 10, silence: 10, now: never, order: never, latest: never}
 	a, b := newInput("a", 0, false), newInput("b", 0, false)
 	c.hear(a, report{end: 2, asked: 1 << 40})
 	wantClock(t, c, never, a, b) // the end of b is not known
@@ -90,7 +148,7 @@ func TestEventsClock(t *testing.T) {
 // A record in hand counts before anybody has said where its partition ends, so
 // that the clock does not depend on when brokers answer.
 func TestEventsClockBeforeTheEndIsKnown(t *testing.T) {
-	c := &clock{mode: EventsClock, grace: 10, now: never, latest: never}
+	c := &clock{mode: EventsClock, grace: 10, silence: 10, now: never, order: never, latest: never}
 	a, b := newInput("a", 0, false), newInput("b", 0, false)
 	c.hear(a, report{end: 2})
 	c.hand(a, 0, 300)

@@ -122,8 +122,16 @@ const MaxStandby = 3
 // TimeConfig is about the task clock.
 type TimeConfig struct {
 	Clock ClockMode
-	// Grace is how long silence waits for events that are on their way.
+	// Grace is how long silence waits for events that are on their way, and how late
+	// one may be and still have its place among those of other topics.
 	Grace time.Duration
+	// SilenceGrace is Grace for silence alone: timers, and the instant at which late
+	// events are told. 0 means Grace; it is never less.
+	SilenceGrace time.Duration
+	// HoldSilence keeps silence waiting also while the partition of an input has no
+	// leader or has had none within the last minute, since what was sent to it is yet
+	// to come.
+	HoldSilence bool
 	// MaxMergeWait is how long records wait for the next record of another topic
 	// that is known to exist but does not arrive.
 	MaxMergeWait time.Duration
@@ -143,6 +151,9 @@ type TimeConfig struct {
 	// minute overdue, as after an outage. It applies to WallClock.
 	OverdueRate int
 }
+
+// silence returns how far the task clock stays behind.
+func (t *TimeConfig) silence() time.Duration { return max(t.Grace, t.SilenceGrace) }
 
 // BatchConfig says when a transaction ends.
 type BatchConfig struct {

@@ -44,15 +44,35 @@ type ends struct {
 
 	mu      sync.Mutex
 	reports map[int32]map[string]report // by task and topic
-	// heard is when each of them was last answered, or first asked for.
-	heard map[int32]map[string]time.Time
-	held  engine.Millis // the last time that was trusted
+	leads   map[int32]map[string]*lead
+	held    engine.Millis // the last time that was trusted
 }
+
+// lead is what is known of the leader of an input partition.
+type lead struct {
+	epoch    int32     // unknown before the first answer
+	answered time.Time // when it last said where the partition ends; before it did, when it was first asked
+	// lacked is when there last was no leader as far as is known: nobody answered, or
+	// another one does now. Before the first answer nothing is known.
+	lacked time.Time
+}
+
+// answer takes in that the leader of an epoch has answered.
+func (l *lead) answer(epoch int32, now time.Time) {
+	if epoch != l.epoch || now.Sub(l.answered) > leaderPatience {
+		l.lacked = now
+	}
+	l.epoch, l.answered = epoch, now
+}
+
+// leaderPatience is after how long without an answer a partition counts as without a
+// leader.
+const leaderPatience = 2 * time.Second
 
 func newEnds(cl *kgo.Client, topics []string, now func() time.Time, stamp func() (engine.Millis, bool)) *ends {
 	return &ends{
 		cl: cl, topics: topics, stamp: stamp, now: now, soon: make(chan struct{}, 1),
-		reports: map[int32]map[string]report{}, heard: map[int32]map[string]time.Time{}, held: never,
+		reports: map[int32]map[string]report{}, leads: map[int32]map[string]*lead{}, held: never,
 	}
 }
 
@@ -61,9 +81,9 @@ func (e *ends) watch(task int32) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.reports[task] = map[string]report{}
-	e.heard[task] = map[string]time.Time{}
+	e.leads[task] = map[string]*lead{}
 	for _, topic := range e.topics {
-		e.heard[task][topic] = e.now()
+		e.leads[task][topic] = &lead{epoch: unknown, answered: e.now(), lacked: e.now()}
 	}
 }
 
@@ -71,7 +91,7 @@ func (e *ends) unwatch(task int32) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.reports, task)
-	delete(e.heard, task)
+	delete(e.leads, task)
 }
 
 // answered returns when the end of each input of a task was last reported, or first
@@ -79,7 +99,25 @@ func (e *ends) unwatch(task int32) {
 func (e *ends) answered(task int32) map[string]time.Time {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return maps.Clone(e.heard[task])
+	at := make(map[string]time.Time, len(e.leads[task]))
+	for topic, l := range e.leads[task] {
+		at[topic] = l.answered
+	}
+	return at
+}
+
+// led reports whether every input of a task has a leader, and has had one for as long
+// as is given.
+func (e *ends) led(task int32, since time.Duration) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := e.now()
+	for _, l := range e.leads[task] {
+		if now.Sub(l.answered) > leaderPatience || now.Sub(l.lacked) < since {
+			return false
+		}
+	}
+	return true
 }
 
 // of returns the reports for a task; a topic without one is missing.
@@ -151,16 +189,22 @@ func (e *ends) ask(ctx context.Context) {
 	for topic, offsets := range got {
 		for p, end := range offsets {
 			if of, ok := e.reports[p]; ok {
-				of[topic] = report{end: end, asked: asked}
-				e.heard[p][topic] = e.now()
+				of[topic] = report{end: end.offset, asked: asked}
+				e.leads[p][topic].answer(end.epoch, e.now())
 			}
 		}
 	}
 }
 
+// listed is an offset of a partition, and the epoch of the leader who says so.
+type listed struct {
+	offset int64
+	epoch  int32
+}
+
 // listOffsets asks for offsets of some partitions of topics. It returns what was
 // answered, and an error if that is not everything.
-func listOffsets(ctx context.Context, cl *kgo.Client, topics []string, parts []int32, isolation int8, at int64) (map[string]map[int32]int64, error) {
+func listOffsets(ctx context.Context, cl *kgo.Client, topics []string, parts []int32, isolation int8, at int64) (map[string]map[int32]listed, error) {
 	req := kmsg.NewPtrListOffsetsRequest()
 	req.ReplicaID = -1
 	req.IsolationLevel = isolation
@@ -177,7 +221,7 @@ func listOffsets(ctx context.Context, cl *kgo.Client, topics []string, parts []i
 		}
 		req.Topics = append(req.Topics, t)
 	}
-	got := make(map[string]map[int32]int64, len(topics))
+	got := make(map[string]map[int32]listed, len(topics))
 	var failed error
 	n := 0
 	for _, shard := range cl.RequestSharded(ctx, req) {
@@ -187,14 +231,14 @@ func listOffsets(ctx context.Context, cl *kgo.Client, topics []string, parts []i
 		}
 		for _, t := range shard.Resp.(*kmsg.ListOffsetsResponse).Topics {
 			if got[t.Topic] == nil {
-				got[t.Topic] = map[int32]int64{}
+				got[t.Topic] = map[int32]listed{}
 			}
 			for _, p := range t.Partitions {
 				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
 					failed = fmt.Errorf("list offsets of %s/%d: %w", t.Topic, p.Partition, err)
 					continue
 				}
-				got[t.Topic][p.Partition] = p.Offset
+				got[t.Topic][p.Partition] = listed{p.Offset, p.LeaderEpoch}
 				n++
 			}
 		}
@@ -213,7 +257,7 @@ func listOne(ctx context.Context, cl *kgo.Client, topics []string, part int32, i
 	}
 	one := make(map[string]int64, len(got))
 	for topic, offsets := range got {
-		one[topic] = offsets[part]
+		one[topic] = offsets[part].offset
 	}
 	return one, nil
 }

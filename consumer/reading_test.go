@@ -27,7 +27,14 @@ func (g *rig) ends(topics ...string) map[string]map[int32]int64 {
 	if err != nil {
 		g.Fatal(err)
 	}
-	return got
+	ends := map[string]map[int32]int64{}
+	for topic, l := range got {
+		ends[topic] = map[int32]int64{}
+		for p, end := range l {
+			ends[topic][p] = end.offset
+		}
+	}
+	return ends
 }
 
 // read returns all committed records of a topic, by partition.

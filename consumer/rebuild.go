@@ -180,7 +180,8 @@ func (t *Task) past(route router, first, next map[string]int64) (*session, error
 		r.inputs = append(r.inputs, in)
 	}
 	r.merge = merge{inputs: r.inputs, mode: EventsClock}
-	r.clock = clock{mode: EventsClock, grace: millis(cfg.Time.Grace), now: never, latest: never}
+	grace := millis(cfg.Time.Grace)
+	r.clock = clock{mode: EventsClock, grace: grace, silence: grace, now: never, order: never, latest: never}
 	r.horizon = cfg.skewNow() + millis(cfg.Time.MaxFutureSkew)
 	var err error
 	r.fetch, err = t.o.newFetcher(t.n, r.inputs)
@@ -196,7 +197,7 @@ func (s *session) following(ctx context.Context) (*input, error) {
 		}
 		s.clock.advance(s.inputs)
 		if s.merge.missing() == nil {
-			if in := s.merge.next(s.clock.now, s.horizon); in != nil {
+			if in := s.merge.next(s.clock.order, s.horizon); in != nil {
 				return in, nil
 			}
 		}

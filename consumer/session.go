@@ -164,7 +164,7 @@ func (s *session) untilTimer() time.Duration {
 	if s.cfg.Time.Clock == EventsClock || at == engine.Never {
 		return idleWait
 	}
-	over := s.cfg.now() - s.clock.grace - at
+	over := s.cfg.now() - s.clock.silence - at
 	switch {
 	case over < -timerPatience || over > timerPatience:
 		return idleWait
@@ -249,7 +249,13 @@ func (s *session) hear() {
 			in.hear(r)
 		}
 	}
+	s.clock.held = s.cfg.Time.HoldSilence && s.clock.mode == WallClock && !s.t.o.ends.led(s.t.n, leaderlessFor)
 }
+
+// leaderlessFor is for how long after a partition was without a leader its producers
+// may still be sending what they could not: with the defaults of their clients that
+// was seen to be 49 s.
+const leaderlessFor = time.Minute
 
 func (s *session) readWall() {
 	s.wall = s.cfg.now()
@@ -270,7 +276,7 @@ func (s *session) steps() error {
 		if s.waitForMissing() {
 			return nil
 		}
-		in := s.merge.next(s.clock.now, s.horizon)
+		in := s.merge.next(s.clock.order, s.horizon)
 		if in == nil {
 			return nil
 		}

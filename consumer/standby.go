@@ -252,7 +252,7 @@ func (s *standbys) tellEnds(ctx context.Context) {
 	asked := s.o.cfg.now()
 	got, _ := listOffsets(ctx, s.o.admin, []string{topic}, slices.Collect(maps.Keys(copies)), lastStable, atEnd)
 	for p, end := range got[topic] {
-		copies[p].hear(end, asked)
+		copies[p].hear(end.offset, asked)
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 // instance, since it is here that they wait for each other.
 type untilRun struct {
 	instant engine.Millis
-	ends    map[string]map[int32]int64 // of the inputs, at the start
+	ends    map[string]map[int32]listed // of the inputs, at the start
 
 	mu       sync.Mutex
 	arrived  map[int32]bool // tasks that have committed the inputs
@@ -91,7 +91,7 @@ func (s *session) limitInputs() {
 	s.until = &untilTask{untilRun: u}
 	for _, in := range s.inputs {
 		if in.limit = in.next; !in.origin {
-			in.limit = max(in.next, u.ends[in.topic][s.t.n])
+			in.limit = max(in.next, u.ends[in.topic][s.t.n].offset)
 		}
 		in.end = in.limit
 	}
@@ -138,7 +138,7 @@ func (s *session) reachedEnd(ctx context.Context) (bool, error) {
 		if err := s.at("forwarded read"); err != nil {
 			return false, err
 		}
-		s.clock.now = max(s.clock.now, u.instant)
+		s.clock.now, s.clock.order = max(s.clock.now, u.instant), max(s.clock.order, u.instant)
 		s.batch.moved = true // the clock, which is to be committed
 		u.phase = firingTimers
 	case firingTimers:

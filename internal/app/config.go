@@ -32,6 +32,10 @@ type Config struct {
 	// Grace is how long the clock waits for events that are on their way before
 	// it judges silence. Default 2s.
 	Grace Duration `yaml:"grace"`
+	// SilenceGrace is grace for exits and triggers that come from time alone: a
+	// duration, or auto, which waits for producers when a partition has lost its
+	// leader. Default: grace.
+	SilenceGrace string `yaml:"silence_grace"`
 	// Clock is wall, or events for runs over history.
 	Clock string `yaml:"clock"`
 	// MaxFutureSkew is how far ahead of the wall clock an event may be; beyond,

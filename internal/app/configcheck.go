@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
+
 	"github.com/segmill/segmill/consumer"
 )
 
@@ -40,6 +42,7 @@ func (c *Config) validate(r *configReader) {
 	c.Kafka.validate(need, oneOf)
 	c.Topics.validate(need)
 	c.validateOutput(need, oneOf)
+	c.validateSilence(need)
 }
 
 type (
@@ -97,6 +100,28 @@ func (c *Config) validateOutput(need needFunc, oneOf oneOfFunc) {
 	u, err := url.Parse(c.Registry.URL)
 	need(err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "", "registry.url", "an address is needed such as http://localhost:8081")
 	need(err != nil || u.User == nil, "registry.url", "it is printed in errors: put user and password into registry.user and registry.password")
+}
+
+// silenceAuto is silence_grace: auto.
+const silenceAuto = "auto"
+
+// silence returns what silence_grace says: how long silence waits, 0 if it does not
+// say, and whether it waits for producers that have lost a leader.
+func (c *Config) silence() (grace time.Duration, hold bool, err error) {
+	switch c.SilenceGrace {
+	case "":
+		return 0, false, nil
+	case silenceAuto:
+		return 0, true, nil
+	}
+	d, err := model.ParseDuration(c.SilenceGrace)
+	return time.Duration(d), false, err
+}
+
+func (c *Config) validateSilence(need needFunc) {
+	d, hold, err := c.silence()
+	need(err == nil, "silence_grace", "%q is neither auto nor a duration such as 30s", c.SilenceGrace)
+	need(err != nil || hold || c.SilenceGrace == "" || d >= time.Duration(c.Grace), "silence_grace", "%s is shorter than grace, which is %s: silence can't be judged before the order of events is certain", c.SilenceGrace, c.Grace)
 }
 
 // either writes a list as a sentence does.

@@ -34,6 +34,7 @@ topics:
 output: {format: json, compression: lz4, headers: ids}
 commit_interval: 200ms
 grace: 3s
+silence_grace: 30s
 clock: events
 max_future_skew: 6m
 max_merge_wait: 11s
@@ -83,6 +84,7 @@ var wrongValues = map[string]struct{ value, want string }{
 	"output.headers":            {"all", "it is cloudevents, ids or none"},
 	"commit_interval":           {"6s", "6s is not between 1ms and 5s"},
 	"grace":                     {"soon", aLength},
+	"silence_grace":             {"1s", "1s is shorter than grace, which is 3s"},
 	"clock":                     {"moon", "it is wall or events"},
 	"max_future_skew":           {"-1m", aLength},
 	"max_merge_wait":            {"1", aLength},

@@ -234,6 +234,7 @@ func (c *Config) times(t *consumer.TimeConfig, opt RunOptions) {
 		t.Clock = consumer.EventsClock
 	}
 	t.Grace = time.Duration(c.Grace)
+	t.SilenceGrace, t.HoldSilence, _ = c.silence() // it was validated
 	t.MaxMergeWait = time.Duration(c.MaxMergeWait)
 	t.MaxClockJump = time.Duration(c.MaxClockJump)
 	t.MaxFutureSkew = time.Duration(c.MaxFutureSkew)
