@@ -220,6 +220,7 @@ func (s *session) placeInputs(ctx context.Context) error {
 		}
 		in := newInput(topic, next, topic == s.cfg.repartition())
 		in.seen, in.id = at.Seen, id
+		s.cfg.Metrics.passedOver.WithLabelValues(topic) // so that the first one is an increase
 		s.inputs = append(s.inputs, in)
 	}
 	s.merge = merge{inputs: s.inputs, mode: s.cfg.Time.Clock, turn: s.pos.Turn}

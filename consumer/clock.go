@@ -25,16 +25,18 @@ type clock struct {
 }
 
 // report is where a partition ended, as of the wall clock when the question was
-// sent.
+// sent: its high watermark, and where the first transaction that is still open stands
+// in it, which is the high watermark if none is.
 type report struct {
-	end   int64
-	asked engine.Millis
+	end, stable int64
+	asked       engine.Millis
 }
 
-// hear takes in a report.
+// hear takes in a report. What stands in an open transaction is known to exist, so
+// until that has ended nothing is known of the time after it.
 func (in *input) hear(r report) {
-	in.end = max(in.end, r.end)
-	if in.next >= r.end {
+	in.end, in.stable = max(in.end, r.end), max(in.stable, r.stable)
+	if in.next >= r.end || in.passesOver() {
 		in.asOf = max(in.asOf, r.asked)
 	}
 }

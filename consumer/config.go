@@ -135,6 +135,9 @@ type TimeConfig struct {
 	// MaxMergeWait is how long records wait for the next record of another topic
 	// that is known to exist but does not arrive.
 	MaxMergeWait time.Duration
+	// MaxOpenTransaction is for how long timers wait for a transaction that somebody
+	// has open on an input.
+	MaxOpenTransaction time.Duration
 	// MaxClockJump is how far the wall clock may run ahead of the monotonic clock
 	// in one process before timers stop until Owner.ConfirmClock.
 	MaxClockJump time.Duration
@@ -191,7 +194,7 @@ type CreateConfig struct {
 func DefaultConfig() Config {
 	return Config{
 		Time: TimeConfig{
-			Grace: 2 * time.Second, MaxMergeWait: 10 * time.Second,
+			Grace: 2 * time.Second, MaxMergeWait: 10 * time.Second, MaxOpenTransaction: 15 * time.Minute,
 			MaxClockJump: time.Hour, MaxFutureSkew: 5 * time.Minute, OverdueRate: 5_000,
 		},
 		Batch:  BatchConfig{Records: 50_000, Bytes: 16 << 20, Interval: 100 * time.Millisecond},

@@ -183,13 +183,18 @@ func (e *ends) ask(ctx context.Context) {
 	if len(parts) == 0 {
 		return
 	}
-	got, _ := listOffsets(ctx, e.cl, e.topics, parts, lastStable, atEnd)
+	var stable map[string]map[int32]listed
+	var asking sync.WaitGroup
+	asking.Go(func() { stable, _ = listOffsets(ctx, e.cl, e.topics, parts, lastStable, atEnd) })
+	got, _ := listOffsets(ctx, e.cl, e.topics, parts, highWatermark, atEnd)
+	asking.Wait()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for topic, offsets := range got {
 		for p, end := range offsets {
-			if of, ok := e.reports[p]; ok {
-				of[topic] = report{end: end.offset, asked: asked}
+			of, ok := e.reports[p]
+			if s, both := stable[topic][p]; ok && both {
+				of[topic] = report{end: end.offset, stable: s.offset, asked: asked}
 				e.leads[p][topic].answer(end.epoch, e.now())
 			}
 		}

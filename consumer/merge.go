@@ -40,9 +40,12 @@ type input struct {
 	// next is the offset of the first record that is not taken, past control
 	// records; limit ends the reading of a run that has an end.
 	next, limit int64
-	// end is the last stable offset as last reported, unknown before the first
-	// report.
-	end int64
+	// end is the high watermark and stable the last stable offset as last reported,
+	// unknown before the first report.
+	end, stable int64
+	// passed is where a transaction stands that was open for too long: it is as if
+	// there were nothing. unknown if there is none.
+	passed int64
 	// closed: a run that has an end met a record beyond it. Nothing more is taken;
 	// what follows, up to scanned, was only looked at.
 	closed  bool
@@ -77,11 +80,26 @@ type head struct {
 func (h *head) bad() bool { return h.err != nil }
 
 func newInput(topic string, next int64, isOrigin bool) *input {
-	return &input{topic: topic, origin: isOrigin, next: next, limit: math.MaxInt64, end: unknown, asOf: never, mark: never, seen: never}
+	return &input{topic: topic, origin: isOrigin, next: next, limit: math.MaxInt64, end: unknown, stable: unknown, passed: unknown, asOf: never, mark: never, seen: never}
 }
 
-// unread reports whether records below the reported end are left.
-func (in *input) unread() bool { return !in.closed && in.next < min(in.end, in.limit) }
+// unread reports whether records below the reported end are left. Records that other
+// tasks forward in a transaction that is still open have no place in the order to be
+// waited for; they end with a commit of the engine itself.
+func (in *input) unread() bool {
+	end := in.end
+	if in.origin {
+		end = in.stable
+	}
+	return !in.closed && in.next < min(end, in.limit) && !in.passesOver()
+}
+
+// open reports whether a transaction is open where the input has been read to.
+func (in *input) open() bool { return in.stable != unknown && in.stable <= in.next && in.next < in.end }
+
+// passesOver reports whether the input is read up to a transaction that is no longer
+// waited for.
+func (in *input) passesOver() bool { return in.passed != unknown && in.passed == in.next && in.open() }
 
 // missing reports whether the next record is known to exist, or may exist, but is
 // not in hand.

@@ -176,8 +176,13 @@ var mutations = []struct {
 	},
 	{
 		"the clock is the wall clock, whatever is unread", "consumer/clock.go",
-		`if in.next >= r.end {`, `if in.next >= 0 {`,
+		`if in.next >= r.end || in.passesOver() {`, `if in.next >= 0 {`,
 		[]find{clocks},
+	},
+	{
+		"what stands behind an open transaction does not exist", "consumer/clock.go",
+		`if in.next >= r.end || in.passesOver() {`, `if in.next >= min(r.end, r.stable) {`,
+		[]find{{"consumer", "OpenTransaction"}},
 	},
 	{
 		"the clock goes back", "consumer/clock.go",

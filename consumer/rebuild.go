@@ -176,7 +176,7 @@ func (t *Task) past(route router, first, next map[string]int64) (*session, error
 	r := &session{t: t, cfg: cfg, route: route, batch: newBatch(), arrival: live}
 	for _, topic := range slices.Sorted(maps.Keys(next)) {
 		in := newInput(topic, min(first[topic], next[topic]), topic == cfg.repartition())
-		in.limit, in.end = next[topic], next[topic]
+		in.limit, in.end, in.stable = next[topic], next[topic], next[topic]
 		r.inputs = append(r.inputs, in)
 	}
 	r.merge = merge{inputs: r.inputs, mode: EventsClock}

@@ -34,7 +34,8 @@ func (o *Owner) prepareUntil(ctx context.Context) error {
 	for i := range parts {
 		parts[i] = int32(i)
 	}
-	ends, err := listOffsets(ctx, o.admin, o.cfg.Inputs, parts, lastStable, atEnd)
+	// Transactions that are open at the start are waited for: their records are there.
+	ends, err := listOffsets(ctx, o.admin, o.cfg.Inputs, parts, highWatermark, atEnd)
 	o.until = &untilRun{
 		instant: o.cfg.Time.Until, ends: ends, want: len(parts),
 		arrived: map[int32]bool{}, all: make(chan struct{}),
@@ -93,7 +94,9 @@ func (s *session) limitInputs() {
 		if in.limit = in.next; !in.origin {
 			in.limit = max(in.next, u.ends[in.topic][s.t.n].offset)
 		}
-		in.end = in.limit
+		if in.end = in.limit; in.origin {
+			in.stable = in.limit
+		}
 	}
 }
 
@@ -179,7 +182,7 @@ func (s *session) readForwarded(ctx context.Context) error {
 	for _, in := range s.inputs {
 		if in.origin {
 			in.limit = max(in.next, end[topic])
-			in.end = in.limit
+			in.end, in.stable = in.limit, in.limit
 		}
 	}
 	s.until.phase = readingForwarded

@@ -32,7 +32,7 @@ type pulse struct {
 // beat takes in how far an input is. It returns since when it stands still with
 // records unread, zero if it does not.
 func (p *pulse) beat(in *input, now time.Time) (since time.Time) {
-	if !in.unread() || in.next != p.next || p.at.IsZero() {
+	if !in.unread() && (!in.open() || in.passesOver()) || in.next != p.next || p.at.IsZero() {
 		p.next, p.at = in.next, now
 		return time.Time{}
 	}
@@ -45,16 +45,33 @@ func (s *session) waits() (l []Wait) {
 	now := s.cfg.Now()
 	for _, in := range s.inputs {
 		since := in.pulse.beat(in, now)
-		if since.IsZero() || now.Sub(since) < stallAfter {
+		if since.IsZero() || now.Sub(since) < stallAfter || in.open() && s.passOver(in, now.Sub(since)) {
 			continue
 		}
 		w := Wait{Topic: in.topic, Since: since, Reason: "its next record does not come: does the leader of the partition answer?"}
-		if in.loaded {
+		switch {
+		case in.open():
+			w.Reason = fmt.Sprintf("a transaction is open at offset %d: its producer has neither committed nor aborted it (kafka-transactions.sh find-hanging says who); timers wait, for %v at most (max_open_transaction)",
+				in.next, s.cfg.Time.MaxOpenTransaction)
+		case in.loaded:
 			w.Reason = "its next record waits for those of the other topics"
 		}
 		l = append(l, w)
 	}
 	return l
+}
+
+// passOver reports whether a transaction has been open on an input for too long to be
+// waited for, and notes it.
+func (s *session) passOver(in *input, open time.Duration) bool {
+	if open < s.cfg.Time.MaxOpenTransaction {
+		return false
+	}
+	in.passed = in.next
+	s.cfg.Metrics.passedOver.WithLabelValues(in.topic).Inc()
+	s.t.log.Error("a transaction stays open; timers go on without waiting for what stands in it and behind it",
+		"topic", in.topic, "offset", in.next, "open_for", open.Round(time.Second))
+	return true
 }
 
 // overdue adds to the waits that a task has published what it could not: answers that

@@ -44,6 +44,9 @@ type Config struct {
 	// MaxMergeWait is how long a partition without data in hand holds up the
 	// others. Default 10s.
 	MaxMergeWait Duration `yaml:"max_merge_wait"`
+	// MaxOpenTransaction is how long timers wait for a transaction that stays open on
+	// an input. Default 15m, the longest that brokers allow unless configured.
+	MaxOpenTransaction Duration `yaml:"max_open_transaction"`
 	// MaxClockJump is the greatest jump of the wall clock that timers believe.
 	// Default 1h.
 	MaxClockJump Duration `yaml:"max_clock_jump"`
@@ -194,10 +197,12 @@ func DefaultConfig() Config {
 		MaxFutureSkew:  Duration(time.Duration(DefaultFutureSkew) * time.Millisecond),
 		MaxMergeWait:   Duration(10 * time.Second),
 		MaxClockJump:   Duration(time.Hour),
-		Delivery:       "exactly_once",
-		DeadLetter:     DeadLetterConfig{Payload: "original"},
-		Kafka:          KafkaConfig{SessionTimeout: Duration(10 * time.Second)},
-		HTTP:           &http,
-		Log:            "info",
+
+		MaxOpenTransaction: Duration(15 * time.Minute),
+		Delivery:           "exactly_once",
+		DeadLetter:         DeadLetterConfig{Payload: "original"},
+		Kafka:              KafkaConfig{SessionTimeout: Duration(10 * time.Second)},
+		HTTP:               &http,
+		Log:                "info",
 	}
 }

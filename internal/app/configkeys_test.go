@@ -38,6 +38,7 @@ silence_grace: 30s
 clock: events
 max_future_skew: 6m
 max_merge_wait: 11s
+max_open_transaction: 20m
 max_clock_jump: 2h
 skip_deleted: true
 delivery: at_least_once
@@ -88,6 +89,7 @@ var wrongValues = map[string]struct{ value, want string }{
 	"clock":                     {"moon", "it is wall or events"},
 	"max_future_skew":           {"-1m", aLength},
 	"max_merge_wait":            {"1", aLength},
+	"max_open_transaction":      {"1", aLength},
 	"max_clock_jump":            {"true", aLength},
 	"skip_deleted":              {"yes", `"yes" is neither true nor false`},
 	"delivery":                  {"once", "it is exactly_once or at_least_once"},

@@ -236,6 +236,7 @@ func (c *Config) times(t *consumer.TimeConfig, opt RunOptions) {
 	t.Grace = time.Duration(c.Grace)
 	t.SilenceGrace, t.HoldSilence, _ = c.silence() // it was validated
 	t.MaxMergeWait = time.Duration(c.MaxMergeWait)
+	t.MaxOpenTransaction = time.Duration(c.MaxOpenTransaction)
 	t.MaxClockJump = time.Duration(c.MaxClockJump)
 	t.MaxFutureSkew = time.Duration(c.MaxFutureSkew)
 	t.FixedNow, t.Until = opt.Now, opt.Until
