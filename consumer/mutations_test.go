@@ -186,12 +186,12 @@ var mutations = []struct {
 	},
 	{
 		"the clock goes back", "consumer/clock.go",
-		`c.now = max(c.now, least-c.grace)`, `c.now = least - c.grace`,
+		`c.now = max(c.now, least-c.silence)`, `c.now = least - c.silence`,
 		[]find{clocks, timers},
 	},
 	{
 		"there is no grace", "consumer/clock.go",
-		`c.now = max(c.now, least-c.grace)`, `c.now = max(c.now, least)`,
+		`c.now = max(c.now, least-c.silence)`, `c.now = max(c.now, least)`,
 		[]find{clocks},
 	},
 	{
@@ -224,7 +224,7 @@ var mutations = []struct {
 	{
 		"an erasure comes before what was due", "engine/engine.go",
 		`	e.Advance(c, at, out)
-	now :=`, `	now :=`,
+	now, known :=`, `	now, known :=`,
 		[]find{scenarios, laws, {"consumer", "ErasureOverHistory"}},
 	},
 	{
