@@ -190,7 +190,7 @@ func DefaultConfig() Config {
 			Web: "events.web", Email: "events.email", Purchase: "events.purchase", Profile: "events.profile",
 			Consent: "events.consent", Changes: "segments.changes", Triggers: "triggers.fired",
 		},
-		Output:         OutputConfig{Compression: "gzip", Headers: "cloudevents"},
+		Output:         OutputConfig{Compression: "none", Headers: "cloudevents"},
 		CommitInterval: Duration(100 * time.Millisecond),
 		Grace:          Duration(time.Duration(DefaultGrace) * time.Millisecond),
 		Clock:          "wall",
