@@ -145,6 +145,7 @@ func (f *fetcher) queue(p kgo.FetchTopicPartition) error {
 		return fmt.Errorf("fetch %s/%d: offset %d came again, %d was next", p.Topic, p.Partition, got, want)
 	}
 	in.push(p.Records...)
+	in.fetched = f.now()
 	return nil
 }
 

@@ -25,12 +25,13 @@ type input struct {
 	queue  []*kgo.Record
 	// near are the customers of the first records of the queue, as far as looked
 	// ahead, in nearby; nil where not cached.
-	near   []*cached
-	nearby [aheadOf]*cached
-	bytes  int // of the records in the queue
-	head   head
-	loaded bool      // head is valid
-	retry  time.Time // when to read the next record again that could not be read; zero if none
+	near    []*cached
+	nearby  [aheadOf]*cached
+	bytes   int // of the records in the queue
+	head    head
+	loaded  bool      // head is valid
+	hold    hold      // of the next record
+	fetched time.Time // when the queue last got records
 	// refused are batches of which a record in the queue only holds the place, by
 	// its offset.
 	refused map[int64]*refused

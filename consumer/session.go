@@ -222,7 +222,7 @@ func (s *session) ready() bool {
 		if len(in.queue) == 0 && (in.missing() || s.merge.missing() == in) {
 			return false
 		}
-		some = some || in.loaded || in.retry.IsZero() && !in.closed && len(in.queue) > 0 && in.queue[0].Offset < in.limit
+		some = some || in.loaded || in.hold.since.IsZero() && !in.closed && len(in.queue) > 0 && in.queue[0].Offset < in.limit
 	}
 	return some
 }
@@ -358,16 +358,14 @@ func (s *session) loadOne(in *input) error {
 			in.shift()
 			continue
 		}
-		if !in.retry.IsZero() && s.cfg.Now().Before(in.retry) {
+		if !in.hold.since.IsZero() && s.cfg.Now().Before(in.hold.retry) {
 			return nil
 		}
 		if err := s.read(in, r); err != nil {
-			// Nothing is known of the record: it is as good as not in hand.
-			s.t.log.Warn("record can't be read now; it is tried again", "topic", in.topic, "offset", r.Offset, "error", err)
-			in.retry = s.cfg.Now().Add(registryRetry)
-			return s.follow() // a registry that hangs is no standing still
+			s.hold(in, r, err) // nothing is known of the record: it is as good as not in hand
+			return s.follow()  // a registry that hangs is no standing still
 		}
-		in.retry = time.Time{}
+		s.release(in)
 		in.head.near = s.lookAhead(in)
 		in.shift()
 		if in.closed {
@@ -388,9 +386,6 @@ func (s *session) loadOne(in *input) error {
 	return nil
 }
 
-// registryRetry is how long to wait for a registry that does not answer.
-const registryRetry = time.Second
-
 // read makes a record the head of its input. An error means that it could not be
 // read now.
 func (s *session) read(in *input, r *kgo.Record) error {
@@ -398,6 +393,10 @@ func (s *session) read(in *input, r *kgo.Record) error {
 	h.rec, h.err, h.at, h.came = r, nil, never, s.polled
 	rec := &s.reading
 	fill(rec, r)
+	if in.hold.came.IsZero() {
+		in.hold.came = in.fetched
+	}
+	rec.Came = in.hold.came
 	h.from = origin{topic: r.Topic, partition: r.Partition, offset: r.Offset, at: rec.Time}
 	if h.batch = in.refused[r.Offset]; h.batch != nil {
 		delete(in.refused, r.Offset)
@@ -449,7 +448,14 @@ func (s *session) publish() {
 		}
 	}
 	waits, now := s.waits(), s.cfg.Now()
+	held := s.held()
 	s.t.set(func(st *TaskStatus) {
+		switch {
+		case held != nil:
+			st.State, st.Error = Waiting, held.Error()
+		case st.State == Waiting:
+			st.State, st.Error = Running, ""
+		}
 		st.Clock, st.Lag, st.Customers, st.behind = s.clock.now, lag, len(s.customers.byID), behind
 		st.Waits, st.looped = waits, now
 	})

@@ -196,7 +196,7 @@ const (
 	Acquiring  TaskState = "acquiring"  // fencing, restoring
 	Rebuilding TaskState = "rebuilding" // making state anew under changed rules
 	Running    TaskState = "running"
-	Waiting    TaskState = "waiting" // before it is acquired again
+	Waiting    TaskState = "waiting" // before it is acquired again, or for a schema of a record
 	Stopped    TaskState = "stopped" // and will not run by itself
 	Finished   TaskState = "finished"
 	Released   TaskState = "released"

@@ -45,6 +45,10 @@ func (s *session) waits() (l []Wait) {
 	now := s.cfg.Now()
 	for _, in := range s.inputs {
 		since := in.pulse.beat(in, now)
+		if err := in.hold.shown; err != nil {
+			l = append(l, Wait{Topic: in.topic, Since: in.hold.since, Reason: err.Error()})
+			continue
+		}
 		if since.IsZero() || now.Sub(since) < stallAfter || in.open() && s.passOver(in, now.Sub(since)) {
 			continue
 		}

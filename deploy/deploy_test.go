@@ -49,6 +49,7 @@ func metrics(t *testing.T) map[string][]string {
 	r := &recorder{Registry: prometheus.NewRegistry()}
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	consumer.NewMetrics(r)
+	app.RegistryMetrics(r)
 	known := map[string][]string{}
 	for _, c := range r.all {
 		ch := make(chan *prometheus.Desc)

@@ -7,6 +7,7 @@ import (
 	"math/rand"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/segmill/segmill/engine"
@@ -66,7 +67,7 @@ func TestHopsAreOnlyShorter(t *testing.T) {
 			paths := map[bool]map[plan.Stream][]string{true: few}[seed%2 == 0]
 			reg := &fakeRegistry{texts: map[int]string{7: schema}}
 			short, long := readerOf(t, reg, paths), readerOf(t, reg, paths)
-			w, err := long.writers.get(7)
+			w, err := long.lookups.get(7, time.Time{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -386,27 +386,3 @@ func TestSharedTypesCompileOnce(t *testing.T) {
 		wantBad(t, err, CauseMissing, "event_id")
 	})
 }
-
-// What is remembered of schemas does not grow without end.
-func TestSchemaCacheIsBounded(t *testing.T) {
-	reg := &fakeRegistry{texts: map[int]string{}}
-	w := newWriters(reg, nil)
-	for id := range uint32(maxUnknown + 10) {
-		if _, err := w.get(id); CauseOf(err) != CauseSchema {
-			t.Fatal(err)
-		}
-	}
-	if len(w.unknown) > maxUnknown {
-		t.Errorf("%d unknown ids are remembered", len(w.unknown))
-	}
-	for id := range maxSchemas + 1 {
-		reg.texts[1_000_000+id] = `{"type":"record","name":"W","fields":[]}`
-		_, err := w.get(uint32(1_000_000 + id))
-		if (err == nil) != (id < maxSchemas) {
-			t.Errorf("schema %d: %v", id, err)
-		}
-	}
-	if _, err := w.get(1_000_000); err != nil {
-		t.Errorf("a schema that is known: %v", err)
-	}
-}

@@ -1,7 +1,6 @@
 package schemas
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 )
@@ -58,11 +57,3 @@ func (e *BadInput) atByte(n int) *BadInput {
 	}
 	return e
 }
-
-// ErrRegistry is wrapped by errors of [Reader.Read] that say nothing about the
-// record: the schema registry did not answer. Read the record again later; it is
-// not a dead letter.
-var ErrRegistry = errors.New("schema registry does not answer")
-
-// ErrUnknownSchema is what a [Registry] returns for an id that it does not have.
-var ErrUnknownSchema = errors.New("no schema has this id")

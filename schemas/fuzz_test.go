@@ -5,7 +5,6 @@ import (
 	"math/rand"
 	"os"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"unicode/utf8"
 
@@ -52,9 +51,8 @@ func FuzzGate(f *testing.F) {
 		if s.cost > maxCost || len(schema) > maxSchemaBytes {
 			t.Errorf("cost %d, %d bytes", s.cost, len(schema))
 		}
-		w := &writers{}
-		w.byID.Store(&map[uint32]*writer{1: {schema: s}})
-		one := &Reader{cfg: r.cfg, topics: r.topics, targets: r.targets, writers: w}
+		one := &Reader{cfg: r.cfg, topics: r.topics, targets: r.targets, lookups: newLookups(&Config{Registry: &fakeRegistry{}})}
+		one.lookups.known.Add(1, &writer{schema: s})
 		var ev engine.Event
 		for topic := range topics {
 			if _, err := one.Read(&Record{Topic: topic, Key: []byte("k"), Value: confluent(1, value)}, &ev); err != nil {
@@ -196,11 +194,8 @@ func FuzzRegistryAnswer(f *testing.F) {
 		if subject != "" {
 			reg.subjects[7] = []string{subject}
 		}
-		r := &Reader{cfg: base.cfg, topics: base.topics, targets: base.targets, writers: &writers{
-			registry: reg, subjects: []string{"events.web-value"}, own: base.writers.own,
-			unknown: map[uint32]*atomic.Int64{},
-		}}
-		r.writers.byID.Store(&map[uint32]*writer{})
+		r := &Reader{cfg: base.cfg, topics: base.topics, targets: base.targets, own: base.own,
+			lookups: newLookups(&Config{Registry: reg, Subjects: []string{"events.web-value"}})}
 		var ev engine.Event
 		for range 2 { // the second time from the cache
 			_, err := r.Read(&Record{Topic: "events.web", Key: []byte("k"), Value: confluent(7, value)}, &ev)

@@ -1,6 +1,7 @@
 package schemas
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -50,7 +51,7 @@ type fakeRegistry struct {
 	calls    int
 }
 
-func (r *fakeRegistry) Schema(id int) (string, []string, error) {
+func (r *fakeRegistry) Schema(_ context.Context, id int) (string, []string, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.calls++

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
@@ -22,6 +23,9 @@ type Record struct {
 	Key, Value []byte
 	Headers    []Header
 	Time       expr.Millis // the record's timestamp
+	// Came is when the record was in hand, by the clock of the Config; zero if that is
+	// not known. What a registry said of a schema before says nothing of a later record.
+	Came time.Time
 }
 
 // Result says what a record is.
@@ -42,6 +46,11 @@ type Config struct {
 	// Registry resolves the schema ids in records; nil if there is none, then
 	// records that name one are bad input.
 	Registry Registry
+	// Now is the clock by which refusals of a registry expire. Without one they stand.
+	Now func() time.Time
+	// Go runs a look-up in the registry, so that Read need not wait for it; it is
+	// required with Now, and the other way round. nil: Read waits.
+	Go func(lookup func())
 	// Subjects are those that a schema must be registered under, if the registry
 	// can tell. Empty means "<topic>-value" of each topic; name others here if
 	// producers use another naming strategy.
@@ -63,7 +72,8 @@ type Reader struct {
 	cfg     Config
 	topics  []topic // those of cfg; there are a few, and every record looks its own up
 	targets [plan.NumStreams]*target
-	writers *writers
+	own     map[uint64]*writer // our schemas by fingerprint
+	lookups *lookups
 	decoder sync.Pool // of *decoder
 }
 
@@ -87,7 +97,10 @@ func NewReader(cfg Config) (*Reader, error) {
 			cfg.Subjects = append(cfg.Subjects, Subject(topic))
 		}
 	}
-	r := &Reader{cfg: cfg, writers: newWriters(cfg.Registry, cfg.Subjects)}
+	if (cfg.Now == nil) != (cfg.Go == nil) {
+		return nil, errors.New("schemas: a Reader needs both a clock and a way to run look-ups, or none of them")
+	}
+	r := &Reader{cfg: cfg, own: ownWriters(), lookups: newLookups(&cfg)}
 	for name, stream := range cfg.Topics {
 		r.topics = append(r.topics, topic{name, stream})
 	}
@@ -125,7 +138,7 @@ type lastProgram struct {
 
 // Read makes an event of a record. ev is overwritten, its Fields and the lists in
 // them reused; nothing of ev refers to the record's memory. On error ev is undefined, and the error is
-// a *BadInput, or wraps ErrRegistry if the record should be read again later.
+// a *BadInput, or a *[Waiting] if the record should be read again a little later.
 func (r *Reader) Read(rec *Record, ev *engine.Event) (Result, error) {
 	stream := r.stream(rec.Topic)
 	if stream >= plan.NumStreams {
@@ -140,13 +153,23 @@ func (r *Reader) Read(rec *Record, ev *engine.Event) (Result, error) {
 		return d.tombstone(stream, rec, ev)
 	}
 	d.ce.fromHeaders(rec.Headers)
-	if err := d.value(r.targets[stream], rec.Value); err != nil {
+	if err := d.value(r.targets[stream], rec); err != nil {
 		return 0, err
 	}
 	if e := d.finish(ev); e != nil {
 		return 0, e
 	}
 	return IsEvent, nil
+}
+
+// Ahead has the registry asked for the schema that a record names, so that it is known
+// when the record is read. It returns at once, and does nothing for other records, or
+// where Read itself waits for the registry. It is for records that are behind one that
+// has to wait: without it each of them would have to wait by itself.
+func (r *Reader) Ahead(value []byte, came time.Time) {
+	if r.cfg.Registry != nil && r.cfg.Go != nil && len(value) >= 5 && value[0] == 0x00 {
+		r.lookups.ahead(binary.BigEndian.Uint32(value[1:]), came)
+	}
 }
 
 // stream returns the stream that a topic carries, [plan.NumStreams] if it is no input.
@@ -220,7 +243,8 @@ func (d *decoder) tombstone(stream plan.Stream, rec *Record, ev *engine.Event) (
 //	{ "specversion" …                  CloudEvents
 //	{ "messageId", "type" …            Segment
 //	{ …                                JSON with the names of our schema
-func (d *decoder) value(t *target, b []byte) error {
+func (d *decoder) value(t *target, rec *Record) error {
+	b := rec.Value
 	switch {
 	case b[0] == 0x00:
 		if len(b) < 5 {
@@ -228,7 +252,7 @@ func (d *decoder) value(t *target, b []byte) error {
 		}
 		last, id := &d.last[t.stream], binary.BigEndian.Uint32(b[1:])
 		if last.op == nil || last.id != id {
-			w, err := d.writers.get(id)
+			w, err := d.lookups.get(id, rec.Came)
 			if err != nil {
 				return err
 			}
@@ -244,7 +268,7 @@ func (d *decoder) value(t *target, b []byte) error {
 			return bad(CauseFormat, "", "%d bytes are too few for a schema's fingerprint", len(b))
 		}
 		fp := binary.LittleEndian.Uint64(b[2:])
-		w := d.writers.own[fp]
+		w := d.own[fp]
 		if w == nil {
 			return bad(CauseSchema, "", "fingerprint %016x is of no schema of ours", fp)
 		}

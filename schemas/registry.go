@@ -1,169 +1,134 @@
 package schemas
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
-	"sync"
-	"sync/atomic"
-
-	"github.com/linkedin/goavro/v2"
-
-	"github.com/segmill/segmill/engine/plan"
 )
 
 // Registry knows the schemas that records name by number. It is called from
 // several goroutines.
 type Registry interface {
 	// Schema returns the Avro schema with an id and the subjects that it is
-	// registered under, none if the registry cannot tell. The error is
-	// ErrUnknownSchema if there is no schema with that id; any other error means
-	// that the registry could not be asked.
-	Schema(id int) (text string, subjects []string, err error)
+	// registered under, none if the registry cannot tell. The error wraps
+	// ErrUnknownSchema if there is no schema with that id, and is a *RegistryError if
+	// the registry's answer is something else; any other error means that it could not
+	// be asked.
+	Schema(ctx context.Context, id int) (text string, subjects []string, err error)
 }
 
-// Limits on what is remembered of schemas.
-const (
-	maxSchemas   = 1000  // schemas of other writers
-	maxUnknown   = 1000  // ids that the registry did not have
-	unknownReads = 1_000 // records with such an id before it is asked for again
-)
+// ErrRegistry is wrapped by errors of [Reader.Read] that say nothing about the
+// record: its schema is not known yet. Read the record again later; it is not a dead
+// letter.
+var ErrRegistry = errors.New("waiting for the schema registry")
 
-// writer is a schema that records are written with, and the programs for it.
-type writer struct {
-	schema   *schema
-	refused  *BadInput // not nil: the gate refused it
-	programs [plan.NumStreams]atomic.Pointer[program]
+// ErrUnknownSchema is what a [Registry] returns for an id that it does not have.
+var ErrUnknownSchema = errors.New("no schema has this id")
+
+// errForeign is why a schema is refused that is registered for others.
+var errForeign = errors.New("none of them an input subject")
+
+// errNotAvro is why a schema of another kind is refused.
+var errNotAvro = errors.New("not Avro")
+
+// errTooLarge ends the reading of an answer that is larger than any schema may be.
+var errTooLarge = fmt.Errorf("the answer is longer than %d bytes", maxAnswer)
+
+// RegistryError is an answer of a registry that is not a schema.
+type RegistryError struct {
+	Status int   // of HTTP
+	Err    error // what is wrong with the answer, or what the registry says
 }
 
-type program struct {
-	op      *op
-	refused *BadInput
+// Error says what the registry answered.
+func (e *RegistryError) Error() string {
+	return fmt.Sprintf("the schema registry answers %d: %s", e.Status, clipText(e.Err.Error()))
 }
 
-// program returns the program that reads the writer's records into t. Two
-// goroutines may compile the same one; they come to the same.
-func (w *writer) program(t *target) (*op, *BadInput) {
-	if w.refused != nil {
-		return nil, w.refused
+// Unwrap returns what is wrong with the answer.
+func (e *RegistryError) Unwrap() error { return e.Err }
+
+// Waiting is the error of [Reader.Read] about a record whose schema is not known yet.
+// It wraps ErrRegistry.
+type Waiting struct {
+	ID     uint32 // of the schema
+	Status int    // of the registry's last answer, 0 if there was none
+	Reason error  // nil while the first answer is waited for
+}
+
+// Error names the schema and why it is waited for.
+func (e *Waiting) Error() string {
+	if e.Reason == nil {
+		return fmt.Sprintf("schema %d: %v", e.ID, ErrRegistry)
 	}
-	p := w.programs[t.stream].Load()
-	if p == nil {
-		p = &program{}
-		p.op, p.refused = compile(w.schema, t)
-		w.programs[t.stream].Store(p)
-	}
-	return p.op, p.refused
+	return fmt.Sprintf("schema %d: %v: %v", e.ID, ErrRegistry, e.Reason)
 }
 
-// writers are the schemas met so far: those of the registry by id, our own by
-// fingerprint.
-type writers struct {
-	registry Registry
-	subjects []string
-	own      map[uint64]*writer
+// Unwrap returns ErrRegistry.
+func (e *Waiting) Unwrap() error { return ErrRegistry }
 
-	byID atomic.Pointer[map[uint32]*writer] // never changed, only replaced: every record reads it
-
-	mu      sync.Mutex               // of writing byID, and of unknown
-	unknown map[uint32]*atomic.Int64 // reads left before the registry is asked again
-}
-
-func newWriters(registry Registry, subjects []string) *writers {
-	w := &writers{registry: registry, subjects: subjects, own: map[uint64]*writer{},
-		unknown: map[uint32]*atomic.Int64{}}
-	w.byID.Store(&map[uint32]*writer{})
-	for _, name := range inputNames {
-		for _, path := range historyFiles(name) {
-			text, err := files.ReadFile(path)
-			if err != nil {
-				panic(err)
-			}
-			codec, err := goavro.NewCodec(string(text))
-			if err != nil {
-				panic(fmt.Sprintf("schema %s: %v", path, err))
-			}
-			s, err := parseSchema(text)
-			if err != nil {
-				panic(fmt.Sprintf("schema %s: %v", path, err))
-			}
-			w.own[codec.Rabin] = &writer{schema: s}
-		}
+// waitingFor returns why a schema is waited for after an error.
+func waitingFor(id uint32, err error) *Waiting {
+	w := &Waiting{ID: id, Reason: err}
+	var answer *RegistryError
+	switch {
+	case errors.As(err, &answer):
+		w.Status = answer.Status
+	case !errors.Is(err, ErrUnknownSchema) && !errors.Is(err, errForeign):
+		w.Reason = fmt.Errorf("it does not answer: %w", err)
 	}
 	return w
 }
 
-// get returns the writer with an id of the registry. The error is a *BadInput or
-// wraps ErrRegistry.
-func (w *writers) get(id uint32) (*writer, error) {
-	known := *w.byID.Load()
-	if n := known[id]; n != nil {
-		return n, nil
-	}
-	w.mu.Lock()
-	unknown := w.unknown[id]
-	w.mu.Unlock()
+// verdict is what an answer means for the records that name the schema.
+type verdict uint8
+
+const (
+	waitFor verdict = iota // it says nothing about the schema
+	unsure                 // there is no such schema, unless the answer is out of date
+	refuse                 // records with this schema can't be read
+)
+
+// judge says what an error of a registry means. others: it has answered other ids with
+// a schema, so that what it forbids, it forbids about this one.
+func judge(err error, others bool) verdict {
+	var answer *RegistryError
 	switch {
-	case w.registry == nil:
-		return nil, bad(CauseSchema, "", "the record names schema %d of a registry, and none is configured", id)
-	case unknown != nil && unknown.Add(-1) > 0:
-		return nil, unknownSchema(id, ErrUnknownSchema)
-	case len(known) >= maxSchemas:
-		return nil, bad(CauseSchema, "", "schema %d is one more than the %d that are kept", id, maxSchemas)
+	case errors.Is(err, ErrUnknownSchema), errors.Is(err, errForeign):
+		return unsure
+	case errors.Is(err, errNotAvro):
+		return refuse
+	case !errors.As(err, &answer):
+		return waitFor
+	case errors.Is(err, errTooLarge) && answer.Status == 200 && others:
+		return refuse
 	}
-	text, subjects, err := w.registry.Schema(int(id))
+	switch answer.Status {
+	case 400, 410, 422:
+		return refuse
+	case 403:
+		if others {
+			return refuse
+		}
+	}
+	return waitFor
+}
+
+// refusedID returns the dead letter's text for a verdict.
+func refusedID(id uint32, err error) *BadInput {
 	if errors.Is(err, ErrUnknownSchema) {
-		w.remember(id)
-		return nil, unknownSchema(id, err)
+		return bad(CauseSchema, "", "schema %d: %v; was the record written for another registry?", id, err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("schema %d: %w: %w", id, ErrRegistry, err)
-	}
-	return w.add(id, text, subjects), nil
+	return bad(CauseSchema, "", "schema %d is refused: %v", id, err)
 }
 
-func unknownSchema(id uint32, err error) *BadInput {
-	return bad(CauseSchema, "", "schema %d: %v; was the record written for another registry?", id, err)
-}
+// maxClip is how much is repeated of what a registry says.
+const maxClip = 160
 
-// remember keeps in mind that the registry does not have an id.
-func (w *writers) remember(id uint32) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.unknown) >= maxUnknown {
-		clear(w.unknown)
+// clipText shortens what is not ours.
+func clipText(s string) string {
+	if len(s) > maxClip {
+		return fmt.Sprintf("%.*q…", maxClip, s)
 	}
-	n := new(atomic.Int64)
-	n.Store(unknownReads)
-	w.unknown[id] = n
-}
-
-// add puts a schema through the gate and keeps it, or that it was refused.
-func (w *writers) add(id uint32, text string, subjects []string) *writer {
-	n := &writer{}
-	if !w.allowed(subjects) {
-		n.refused = bad(CauseSchema, "", "schema %d belongs to %q, none of them an input subject", id, subjects)
-	} else if s, err := gate(text); err != nil {
-		n.refused = bad(CauseSchema, "", "schema %d is refused: %v", id, err)
-	} else {
-		n.schema = s
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	known := *w.byID.Load()
-	if w := known[id]; w != nil {
-		return w
-	}
-	known = maps.Clone(known)
-	known[id] = n
-	w.byID.Store(&known)
-	return n
-}
-
-// allowed reports whether one of the subjects is an input. A registry that cannot
-// tell is trusted.
-func (w *writers) allowed(subjects []string) bool {
-	return len(subjects) == 0 || len(w.subjects) == 0 ||
-		slices.ContainsFunc(subjects, func(s string) bool { return slices.Contains(w.subjects, s) })
+	return s
 }

@@ -2,8 +2,10 @@ package schemas
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -12,9 +14,9 @@ import (
 	"github.com/twmb/franz-go/pkg/sr"
 )
 
-// SchemaRegistry returns the registry behind a Confluent client. How long an
-// answer is waited for is the client's setting. log hears, once, of a registry that
-// can't tell which subjects a schema has.
+// SchemaRegistry returns the registry behind a Confluent client, which should use
+// [NewHTTPClient]. log hears, once, of a registry that can't tell which subjects a
+// schema has.
 func SchemaRegistry(cl *sr.Client, log *slog.Logger) Registry { return &remote{cl: cl, log: log} }
 
 type remote struct {
@@ -24,17 +26,16 @@ type remote struct {
 }
 
 // Schema asks the registry over HTTP.
-func (r *remote) Schema(id int) (string, []string, error) {
-	ctx := context.Background()
+func (r *remote) Schema(ctx context.Context, id int) (string, []string, error) {
 	s, err := r.cl.SchemaByID(ctx, id)
-	if err != nil {
-		if isNotFound(err) {
-			return "", nil, ErrUnknownSchema
+	if err = answerOf(err); err != nil {
+		if statusOf(err) == http.StatusNotFound {
+			return "", nil, fmt.Errorf("%w: %w", ErrUnknownSchema, err)
 		}
 		return "", nil, err
 	}
 	if s.Type != sr.TypeAvro {
-		return "", nil, fmt.Errorf("%w: it is %v and not Avro", ErrUnknownSchema, s.Type)
+		return "", nil, fmt.Errorf("it is %v and %w", s.Type, errNotAvro)
 	}
 	subjects, err := r.subjects(ctx, id)
 	return s.Schema, subjects, err
@@ -44,11 +45,11 @@ func (r *remote) Schema(id int) (string, []string, error) {
 // tell. Confluent's has two lists of it; Apicurio has the second one only.
 func (r *remote) subjects(ctx context.Context, id int) ([]string, error) {
 	l, err := r.cl.SubjectsByID(ctx, id)
-	if err == nil || !isNotFound(err) {
+	if err = answerOf(err); err == nil || !isMissing(err) {
 		return l, err
 	}
 	versions, err := r.cl.SchemaVersionsByID(ctx, id)
-	switch {
+	switch err = answerOf(err); {
 	case err == nil:
 		for _, v := range versions {
 			if !slices.Contains(l, v.Subject) {
@@ -56,7 +57,7 @@ func (r *remote) subjects(ctx context.Context, id int) ([]string, error) {
 			}
 		}
 		return l, nil
-	case !isNotFound(err):
+	case !isMissing(err):
 		return nil, err
 	}
 	r.blind.Do(func() {
@@ -66,7 +67,38 @@ func (r *remote) subjects(ctx context.Context, id int) ([]string, error) {
 	return nil, nil
 }
 
-func isNotFound(err error) bool {
-	var re *sr.ResponseError
-	return errors.As(err, &re) && (re.StatusCode == http.StatusNotFound || re.StatusCode == http.StatusMethodNotAllowed)
+// isMissing reports whether an error says that a registry has no such list.
+func isMissing(err error) bool {
+	status := statusOf(err)
+	return status == http.StatusNotFound || status == http.StatusMethodNotAllowed
+}
+
+// statusOf returns the status of an answer, 0 if an error is none.
+func statusOf(err error) int {
+	var answer *RegistryError
+	if errors.As(err, &answer) {
+		return answer.Status
+	}
+	return 0
+}
+
+// answerOf makes a *RegistryError of an error of the client that is an answer.
+func answerOf(err error) error {
+	var refused *sr.ResponseError
+	var answer *RegistryError
+	var syntax *json.SyntaxError
+	var typ *json.UnmarshalTypeError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &answer):
+		return answer
+	case errors.As(err, &refused):
+		return &RegistryError{refused.StatusCode, fmt.Errorf("%q", clipText(refused.Error()))}
+	case errors.As(err, &typ):
+		return fmt.Errorf("its JSON is no schema: %w", errNotAvro)
+	case errors.As(err, &syntax), errors.Is(err, io.ErrUnexpectedEOF):
+		return &RegistryError{http.StatusOK, fmt.Errorf("what it says is not JSON: %w", err)}
+	}
+	return err
 }

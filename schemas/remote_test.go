@@ -53,7 +53,7 @@ func TestSubjectsOfRegistries(t *testing.T) {
 				}
 			}))
 			for range 3 {
-				text, subjects, err := reg.Schema(7)
+				text, subjects, err := reg.Schema(t.Context(), 7)
 				if err != nil || text != mustText(t, "web_event") || !slices.Equal(subjects, c.want) {
 					t.Fatalf("%.20s %q %v", text, subjects, err)
 				}

@@ -9,10 +9,13 @@ import (
 	"os"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 	"github.com/twmb/franz-go/pkg/sr"
+
+	"github.com/segmill/segmill/schemas"
 )
 
 // options returns how clients reach the brokers.
@@ -75,12 +78,15 @@ func (t *TLSConfig) load() (*tls.Config, error) {
 	return conf, nil
 }
 
-// client returns a client of the registry, nil if none is configured.
-func (r *RegistryConfig) client() (*sr.Client, error) {
+// client returns a client of the registry, nil if none is configured. What it is
+// answered is counted; metrics is nil if nobody looks.
+func (r *RegistryConfig) client(metrics prometheus.Registerer) (*sr.Client, error) {
 	if r.URL == "" {
 		return nil, nil
 	}
-	opts := []sr.ClientOpt{sr.URLs(r.URL), sr.UserAgent("segmill")}
+	opts := []sr.ClientOpt{
+		sr.URLs(r.URL), sr.UserAgent("segmill"), sr.HTTPClient(schemas.NewHTTPClient(time.Now, RegistryMetrics(metrics))),
+	}
 	if r.User != "" {
 		opts = append(opts, sr.BasicAuth(r.User, string(r.Password)))
 	}

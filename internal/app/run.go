@@ -35,6 +35,8 @@ type RunOptions struct {
 	OnStart func(*consumer.Owner)
 	// Kafka are further options of every client, for tests.
 	Kafka []kgo.Opt
+
+	metrics prometheus.Registerer // nil outside of a run
 }
 
 // Run runs the engine until ctx ends, an --until run is done, or something fails
@@ -56,6 +58,7 @@ func RunRules(ctx context.Context, conf *Config, rules *Rules, opt RunOptions) e
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
+	opt.metrics = reg
 	cfg, err := conf.consumer(ctx, rules, opt)
 	if err != nil {
 		return unlessStopped(ctx, err)
@@ -173,7 +176,7 @@ func (c *Config) reading(rules *Rules, opt RunOptions) (consumer.Config, *sr.Cli
 	if err != nil {
 		return cfg, nil, err
 	}
-	registry, err := c.Registry.client()
+	registry, err := c.Registry.client(opt.metrics)
 	if err != nil {
 		return cfg, nil, err
 	}
@@ -191,12 +194,15 @@ func (c *Config) reading(rules *Rules, opt RunOptions) (consumer.Config, *sr.Cli
 	}
 	if registry != nil {
 		rc.Registry = schemas.SchemaRegistry(registry, opt.Logger)
+		// A look-up ends by itself within seconds and touches nothing but the cache of
+		// the reader, so nobody waits for it.
+		rc.Now, rc.Go = time.Now, func(lookup func()) { go lookup() }
 	}
 	reader, err := schemas.NewReader(rc)
 	if err != nil {
 		return cfg, nil, err
 	}
-	cfg.Read = reader.Read
+	cfg.Read, cfg.Ahead = reader.Read, reader.Ahead
 	cfg.Now, cfg.Logger, cfg.OnEffects = time.Now, opt.Logger, opt.OnEffects
 	cfg.CacheBytes, cfg.QueueBytes = memoryShare(), memoryShare()
 	cfg.Batch.Bytes = int(min(int64(cfg.Batch.Bytes), memoryShare()/batchShare))

@@ -1,6 +1,7 @@
 package job
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"testing"
@@ -181,7 +182,7 @@ func TestMixed(t *testing.T) {
 // all is a registry that knows the schemas of all streams by their numbers.
 type all struct{}
 
-func (all) Schema(id int) (string, []string, error) {
+func (all) Schema(_ context.Context, id int) (string, []string, error) {
 	text, err := schemas.Text(Schemas[id])
 	return text, []string{StreamNames[id] + "-value"}, err
 }
