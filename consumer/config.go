@@ -93,9 +93,12 @@ type Config struct {
 	// QueueBytes is about how much memory records may take that are fetched and not
 	// yet taken, all tasks together.
 	QueueBytes int64
-	// HashDeadLetters keeps personal data out of the dead letters: the value is
-	// replaced by its SHA-256 in a header.
+	// HashDeadLetters keeps personal data out of the dead letters: key, value and
+	// headers are left out, and of the reason what quotes them.
 	HashDeadLetters bool
+	// DeadLetterKey is the key of the HMAC that then stands for the value. Without
+	// one nothing does.
+	DeadLetterKey []byte
 	// Rebuild allows the state to be made again from the inputs because the rules
 	// have changed. Without it changed rules are an error.
 	Rebuild bool

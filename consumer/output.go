@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
@@ -121,8 +122,12 @@ func (o origin) headers(of []kgo.RecordHeader) []kgo.RecordHeader {
 }
 
 // deadLetter puts a record on the dead-letter topic, as it was, with the reason.
-// It returns what became of the record.
+// It returns what became of the record. Where the content is to be kept out, of the
+// reason only what is not content is left.
 func (s *session) deadLetter(h *head, cause, reason string) string {
+	if s.cfg.HashDeadLetters {
+		reason = placeOf(h, cause)
+	}
 	r := &kgo.Record{Topic: s.cfg.deadLetters(), Partition: s.t.n, Key: h.rec.Key, Value: h.rec.Value}
 	r.Headers = append(h.rec.Headers[:len(h.rec.Headers):len(h.rec.Headers)],
 		kgo.RecordHeader{Key: "dlq.error", Value: []byte(reason)},
@@ -134,15 +139,40 @@ func (s *session) deadLetter(h *head, cause, reason string) string {
 	if h.batch != nil {
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: "dlq.last_offset", Value: strconv.AppendInt(nil, h.rec.Offset, 10)})
 	} else if s.cfg.HashDeadLetters || size(h.rec) > maxCopied {
-		sum := sha256.Sum256(r.Value)
+		r.Headers = append(r.Headers[len(h.rec.Headers):], s.hashOf(r.Value)...)
 		r.Key, r.Value = nil, nil
-		r.Headers = append(r.Headers[len(h.rec.Headers):],
-			kgo.RecordHeader{Key: "dlq.sha256", Value: []byte(hex.EncodeToString(sum[:]))})
 	}
 	s.emit(r)
 	s.batch.dead++
 	s.batch.causes[cause]++
 	return "dead_letter"
+}
+
+// placeOf says what is wrong with a record without a word of what is in it.
+func placeOf(h *head, cause string) string {
+	switch {
+	case h.bad():
+		return h.err.Place()
+	case cause == "future":
+		return "bad input (future): occurred_at"
+	}
+	return "bad input (" + cause + ")"
+}
+
+// hashOf returns the header that stands for a value that is left out. A plain hash
+// of a short value can be guessed, so where the content is to be kept out there is
+// one with a key or none.
+func (s *session) hashOf(value []byte) []kgo.RecordHeader {
+	switch {
+	case len(s.cfg.DeadLetterKey) > 0:
+		mac := hmac.New(sha256.New, s.cfg.DeadLetterKey)
+		mac.Write(value)
+		return []kgo.RecordHeader{{Key: "dlq.hmac_sha256", Value: hex.AppendEncode(nil, mac.Sum(nil))}}
+	case s.cfg.HashDeadLetters:
+		return nil
+	}
+	sum := sha256.Sum256(value)
+	return []kgo.RecordHeader{{Key: "dlq.sha256", Value: hex.AppendEncode(nil, sum[:])}}
 }
 
 // headerBytes is how many bytes a header takes besides its contents, at most.

@@ -1,6 +1,9 @@
 package consumer
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -58,9 +61,14 @@ func TestForwarding(t *testing.T) {
 }
 
 func TestDeadLetters(t *testing.T) {
-	for _, hashed := range []bool{false, true} {
+	for _, how := range []string{"original", "hash", "hash with a key"} {
+		hashed := how != "original"
 		g := newRig(t, 1)
-		in := g.start(rules, vfs.NewMem(), func(c *Config) { c.HashDeadLetters = hashed })
+		in := g.start(rules, vfs.NewMem(), func(c *Config) {
+			if c.HashDeadLetters = hashed; how == "hash with a key" {
+				c.DeadLetterKey = []byte("a key")
+			}
+		})
 		in.ready()
 		now := g.now()
 		records := []*kgo.Record{
@@ -84,8 +92,13 @@ func TestDeadLetters(t *testing.T) {
 			want := map[string]string{"dlq.cause": cause, "dlq.topic": "web", "dlq.partition": "0", "dlq.offset": fmt.Sprint(i), "dlq.error": h["dlq.error"], "dlq.at": h["dlq.at"]}
 			switch {
 			case hashed:
-				want["dlq.sha256"] = h["dlq.sha256"]
-				if len(h["dlq.sha256"]) != 64 || got[i].Value != nil || got[i].Key != nil {
+				want["dlq.error"] = []string{"bad input (format): byte 1", "bad input (format)", "bad input (future): occurred_at"}[i]
+				if how != "hash" {
+					mac := hmac.New(sha256.New, []byte("a key"))
+					mac.Write(records[i].Value)
+					want["dlq.hmac_sha256"] = hex.EncodeToString(mac.Sum(nil))
+				}
+				if got[i].Value != nil || got[i].Key != nil {
 					t.Errorf("the payload is kept: %v", got[i])
 				}
 			default:

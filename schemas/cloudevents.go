@@ -86,7 +86,7 @@ func (d *decoder) readCloudEvent(t *target, l []member) *BadInput {
 	d.json.i = m.from
 	inner, err := d.index()
 	if err != nil {
-		return bad(CauseFormat, "data", "%v", err)
+		return malformed("data", err)
 	}
 	return d.readObject(t, inner)
 }

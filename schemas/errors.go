@@ -1,7 +1,9 @@
 package schemas
 
 import (
+	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -29,6 +31,21 @@ type BadInput struct {
 	Field string
 	// Detail says what is wrong with it, where, and what to do about it.
 	Detail string
+
+	at int // the byte of the record at which it was met, and 1; 0 if that is not known
+}
+
+// Place returns what the record as such says nothing of: the cause, the field, and
+// the byte at which it was met. Details often quote what stands there.
+func (e *BadInput) Place() string {
+	b := "bad input (" + string(e.Cause) + ")"
+	if e.Field != "" {
+		b += ": " + e.Field
+	}
+	if e.at > 0 {
+		b += ": byte " + strconv.Itoa(e.at-1)
+	}
+	return b
 }
 
 // Error returns the field and what is wrong with it.
@@ -54,6 +71,26 @@ func bad(c Cause, field, format string, args ...any) *BadInput {
 func (e *BadInput) atByte(n int) *BadInput {
 	if e != nil {
 		e.Detail = fmt.Sprintf("byte %d: %s", n, e.Detail)
+		e.at = n + 1
 	}
 	return e
+}
+
+// syntaxError is an error of a scanner: what is wrong at a byte.
+type syntaxError struct {
+	at   int
+	text string
+}
+
+// Error names the byte.
+func (e *syntaxError) Error() string { return fmt.Sprintf("byte %d: %s", e.at, e.text) }
+
+// malformed returns a BadInput for the error of a scanner, which stands at a byte
+// of the record.
+func malformed(field string, err error) *BadInput {
+	var s *syntaxError
+	if errors.As(err, &s) {
+		return bad(CauseFormat, field, "%s", s.text).atByte(s.at)
+	}
+	return bad(CauseFormat, field, "%v", err)
 }

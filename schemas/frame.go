@@ -159,7 +159,7 @@ func (f *frame) customer(key []byte) (from, n int, e *BadInput) {
 // checkKey checks a record key that names a customer.
 func (f *frame) checkKey(key []byte) *BadInput {
 	if !utf8.Valid(key) {
-		return bad(CauseIdentity, "key", "byte %d: not UTF-8, so it cannot name a customer", invalidUTF8(key))
+		return bad(CauseIdentity, "key", "not UTF-8, so it cannot name a customer").atByte(invalidUTF8(key))
 	}
 	return f.checkID("key", key)
 }

@@ -34,7 +34,7 @@ func find(l []member, key string) member {
 // readJSON reads JSON text. t is nil if the text has to say which stream it is of.
 func (d *decoder) readJSON(t *target, b []byte) *BadInput {
 	if !utf8.Valid(b) {
-		return bad(CauseFormat, "", "byte %d: not UTF-8, so not JSON, and it does not begin like Avro", invalidUTF8(b))
+		return bad(CauseFormat, "", "not UTF-8, so not JSON, and it does not begin like Avro").atByte(invalidUTF8(b))
 	}
 	d.json = scanner{b: b, maxDepth: maxJSONDepth, keys: d.json.keys[:0], text: d.json.text}
 	d.names = d.names[:0]
@@ -47,7 +47,7 @@ func (d *decoder) readJSON(t *target, b []byte) *BadInput {
 		err = d.json.end()
 	}
 	if err != nil {
-		return bad(CauseFormat, "", "%v", err)
+		return malformed("", err)
 	}
 	d.json.checked = true
 	if find(top, "specversion").from >= 0 {

@@ -26,13 +26,13 @@ type scanner struct {
 
 // errAt returns a syntax error at the next byte.
 func (s *scanner) errAt(format string, args ...any) error {
-	return fmt.Errorf("byte %d: "+format, append([]any{s.i}, args...)...)
+	return &syntaxError{s.i, fmt.Sprintf(format, args...)}
 }
 
 // document checks that the text is one JSON value and nothing else.
 func (s *scanner) document() error {
 	if !utf8.Valid(s.b) {
-		return fmt.Errorf("byte %d: not UTF-8", invalidUTF8(s.b))
+		return &syntaxError{invalidUTF8(s.b), "not UTF-8"}
 	}
 	if err := s.skip(); err != nil {
 		return err

@@ -148,7 +148,7 @@ func (d *decoder) segmentBody(typ segmentType, what segmentEvent, l []member) *B
 		d.json.i = m.from
 		inner, err := d.index()
 		if err != nil {
-			return bad(CauseFormat, body, "%v", err)
+			return malformed(body, err)
 		}
 		for _, m := range inner {
 			if e := d.segmentProperty(what, m); e != nil {

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -152,6 +153,26 @@ type OutputConfig struct {
 type DeadLetterConfig struct {
 	// Payload is original, or hash to keep personal data out of the topic.
 	Payload string `yaml:"payload"`
+	// KeyFile holds the key of the HMAC that then stands for the value.
+	KeyFile string `yaml:"key_file"`
+}
+
+// maxKeyFile is the longest key in bytes.
+const maxKeyFile = 64 << 10
+
+// key returns the content of the key file, all of it; nil if none is configured.
+func (d *DeadLetterConfig) key() ([]byte, error) {
+	if d.KeyFile == "" {
+		return nil, nil
+	}
+	b, err := readBounded(d.KeyFile, maxKeyFile)
+	if err == nil && len(b) == 0 {
+		err = fmt.Errorf("%s is empty: head -c 32 /dev/urandom > %s makes a key", d.KeyFile, d.KeyFile)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("dead_letter.key_file: %w", err)
+	}
+	return b, nil
 }
 
 // Duration is a length of time such as 100ms, 1h30m or 45d.

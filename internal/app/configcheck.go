@@ -35,6 +35,7 @@ func (c *Config) validate(r *configReader) {
 	oneOf("clock", c.Clock, "wall", "events")
 	oneOf("delivery", c.Delivery, "exactly_once", "at_least_once")
 	oneOf("dead_letter.payload", c.DeadLetter.Payload, "original", "hash")
+	need(c.DeadLetter.KeyFile == "" || c.DeadLetter.Payload == "hash", "dead_letter.key_file", "it is of use with `payload: hash` only")
 	oneOf("log", c.Log, "debug", "info", "warn", "error")
 	interval := time.Duration(c.CommitInterval)
 	need(interval > 0 && interval <= maxCommitInterval, "commit_interval", "%s is not between 1ms and %s", c.CommitInterval, maxCommitInterval)

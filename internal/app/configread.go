@@ -71,6 +71,7 @@ func ReadConfig(path string) (*Config, error) {
 		rel(&c.Rules[i])
 	}
 	rel(&c.State)
+	rel(&c.DeadLetter.KeyFile)
 	if t := c.Kafka.TLS; t != nil {
 		rel(&t.CA)
 		rel(&t.Cert)

@@ -217,6 +217,9 @@ func (c *Config) reading(rules *Rules, opt RunOptions) (consumer.Config, *sr.Cli
 		cfg.Delivery = consumer.AtLeastOnce
 	}
 	cfg.HashDeadLetters = c.DeadLetter.Payload == "hash"
+	if cfg.DeadLetterKey, err = c.DeadLetter.key(); err != nil {
+		return cfg, nil, err
+	}
 	cfg.SkipDeleted = c.SkipDeleted
 	cfg.Compression, cfg.Headers = compressions[c.Output.Compression], headerSets[c.Output.Headers]
 	cfg.Rebuild = opt.Rebuild
