@@ -13,6 +13,7 @@ import (
 type draft struct {
 	name  string
 	unit  Unit
+	life  int      // of a lifecycle: its place in the spec
 	reads []string // segments
 }
 
@@ -28,12 +29,13 @@ func (c *compiler) units() error {
 	}
 	for i := range c.Spec.Lifecycles {
 		l := &c.Spec.Lifecycles[i]
-		d := draft{name: "lifecycle:" + l.ID, unit: Unit{Kind: UnitLifecycle}}
-		parts := []string{"lifecycle"}
+		d := draft{name: "lifecycle:" + l.ID, unit: Unit{Kind: UnitLifecycle}, life: i}
+		v := newVersions()
+		v.add("lifecycle")
 		for _, st := range l.Stages {
 			c.addCond(&d, st.When)
-			parts = append(parts, st.When.Text(c.fullText))
-			c.Segments = append(c.Segments, SegmentPlan{ID: l.ID + "/" + st.ID, Group: l.ID, Version: version(parts...)})
+			v.add(st.When.Text(c.fullText))
+			c.Segments = append(c.Segments, SegmentPlan{ID: l.ID + "/" + st.ID, Group: l.ID, Version: v.version()})
 		}
 		drafts = append(drafts, d)
 	}
@@ -174,15 +176,11 @@ func (c *compiler) place(d *draft) {
 		c.Segments[i].Unit = u
 		c.Units[u].Conds[0].Segment = i
 	case UnitLifecycle:
-		for _, l := range c.Spec.Lifecycles {
-			if "lifecycle:"+l.ID != d.name {
-				continue
-			}
-			for k, st := range l.Stages {
-				i := c.segment(l.ID + "/" + st.ID)
-				c.Segments[i].Unit = u
-				c.Units[u].Conds[k].Segment = i
-			}
+		l := &c.Spec.Lifecycles[d.life]
+		for k, st := range l.Stages {
+			i := c.segment(l.ID + "/" + st.ID)
+			c.Segments[i].Unit = u
+			c.Units[u].Conds[k].Segment = i
 		}
 	}
 }
@@ -190,17 +188,24 @@ func (c *compiler) place(d *draft) {
 // MaxEvidence bounds how many values a change carries.
 const MaxEvidence = 16
 
-// evidence returns what conditions read, those of the last one first if there are
-// too many, sorted by text.
-func (c *compiler) evidence(conds []Cond) []int {
+// lastRead returns the inputs that conditions read, those of the last one first, no
+// more than MaxEvidence. before is what it returned for the conditions before the
+// last one.
+func lastRead(last, before []int) []int {
 	var l []int
-	for i := len(conds) - 1; i >= 0; i-- {
-		for _, in := range conds[i].Inputs {
+	for _, ins := range [][]int{last, before} {
+		for _, in := range ins {
 			if len(l) < MaxEvidence && !slices.Contains(l, in) {
 				l = append(l, in)
 			}
 		}
 	}
+	return l
+}
+
+// evidence returns inputs sorted by text.
+func (c *compiler) evidence(inputs []int) []int {
+	l := slices.Clone(inputs)
 	slices.SortFunc(l, func(a, b int) int { return strings.Compare(c.inputText(a), c.inputText(b)) })
 	return l
 }
@@ -208,6 +213,7 @@ func (c *compiler) evidence(conds []Cond) []int {
 func (c *compiler) compileConds() error {
 	ec := expr.Compiler{Slot: func(string) int { return -1 }, Zones: c.zones}
 	for u := range c.Units {
+		var recent []int
 		for k := range c.Units[u].Conds {
 			cond := &c.Units[u].Conds[k]
 			fn, err := ec.Compile(cond.node)
@@ -215,7 +221,8 @@ func (c *compiler) compileConds() error {
 				return fmt.Errorf("condition %s: %w", cond.node.Text(c.inputText), err)
 			}
 			cond.Fn = fn
-			cond.Evidence = c.evidence(c.Units[u].Conds[:k+1])
+			recent = lastRead(cond.Inputs, recent)
+			cond.Evidence = c.evidence(recent)
 		}
 	}
 	for i := range c.Triggers {

@@ -4,16 +4,28 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"hash"
 )
 
 // version is the content hash of what decides a rule's result.
 func version(parts ...string) string {
-	h := sha256.New()
+	v := newVersions()
 	for _, p := range parts {
-		fmt.Fprintf(h, "%d:%s", len(p), p)
+		v.add(p)
 	}
-	return hex.EncodeToString(h.Sum(nil)[:8])
+	return v.version()
 }
+
+// versions are the versions of stages, each of which is decided by all before it:
+// the hash goes on where that of the one before has ended.
+type versions struct{ h hash.Hash }
+
+func newVersions() versions { return versions{sha256.New()} }
+
+func (v versions) add(part string) { fmt.Fprintf(v.h, "%d:%s", len(part), part) }
+
+// version is that of what was added so far.
+func (v versions) version() string { return hex.EncodeToString(v.h.Sum(nil)[:8]) }
 
 // Versions returns the content hash of every segment and stage by id, of every
 // trigger as "trigger:<id>", and the defaults "defaults:timezone" and
