@@ -96,6 +96,9 @@ type Config struct {
 	// HashDeadLetters keeps personal data out of the dead letters: key, value and
 	// headers are left out, and of the reason what quotes them.
 	HashDeadLetters bool
+	// OnPanic is called when a goroutine of the Owner panics, on that goroutine, and
+	// should end the process. Nil lets the runtime end it.
+	OnPanic func(recovered any)
 	// DeadLetterKey is the key of the HMAC that then stands for the value. Without
 	// one nothing does.
 	DeadLetterKey []byte

@@ -94,7 +94,7 @@ func (o *Owner) Run(ctx context.Context) error {
 	var helpers sync.WaitGroup
 	helping, stopHelpers := context.WithCancel(o.hard)
 	for _, help := range []func(context.Context){o.ends.run, o.progress, o.verifier.run, o.watchTopics, o.standbys.run} {
-		helpers.Go(func() { help(helping) })
+		helpers.Go(func() { defer o.caught(); help(helping) })
 	}
 	err := o.member(ctx)
 	stopHelpers()
@@ -171,7 +171,7 @@ func (o *Owner) member(ctx context.Context) error {
 	}
 	polling, stop := context.WithCancel(ctx)
 	var poller sync.WaitGroup
-	poller.Go(func() { o.poll(polling, group) })
+	poller.Go(func() { defer o.caught(); o.poll(polling, group) })
 	select {
 	case <-ctx.Done():
 	case err = <-o.failed:
@@ -317,6 +317,7 @@ func (o *Owner) start(p int32) {
 	copied := o.standbys.end(p)
 	go func() {
 		defer close(r.done)
+		defer o.caught()
 		if before != nil {
 			<-before.done
 		}
@@ -325,6 +326,16 @@ func (o *Owner) start(p int32) {
 			o.fail(err)
 		}
 	}()
+}
+
+// caught, deferred, hands a panic to OnPanic.
+func (o *Owner) caught() {
+	if o.cfg.OnPanic == nil {
+		return
+	}
+	if r := recover(); r != nil {
+		o.cfg.OnPanic(r)
+	}
 }
 
 // stop ends tasks and waits for them: those that take longer than wait are

@@ -38,9 +38,9 @@ It exits with 78 if there are errors, and with 1 if brokers do not answer.`,
 			if online {
 				return checkOnline(cmd, config, deny)
 			}
-			rules, err := app.LoadRules(args)
+			rules, err := app.LoadRulesWithin(cmd.Context(), args)
 			if err != nil {
-				return badConfig(err)
+				return interrupted(cmd, badConfig(err))
 			}
 			for _, w := range rules.Warnings {
 				fmt.Fprintln(cmd.ErrOrStderr(), w)
@@ -73,9 +73,9 @@ func checkOnline(cmd *cobra.Command, config string, deny bool) error {
 	if err != nil {
 		return badConfig(err)
 	}
-	rules, err := app.LoadRules(conf.Rules)
+	rules, err := app.LoadRulesWithin(cmd.Context(), conf.Rules)
 	if err != nil {
-		return badConfig(err)
+		return interrupted(cmd, badConfig(err))
 	}
 	found, err := app.CheckOnline(cmd.Context(), conf, rules, app.RunOptions{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {

@@ -21,9 +21,10 @@ import (
 
 // Exit codes.
 const (
-	exitOK      = 0
-	exitFailed  = 1  // bad input lines, a run that failed
-	exitUsage   = 2  // a wrong flag or argument
+	exitOK     = 0
+	exitFailed = 1 // bad input lines, a run that failed
+	exitUsage  = 2 // a wrong flag or argument
+	// app.ExitPanic (70) is a defect: it has panicked (EX_SOFTWARE).
 	exitBadConf = 78 // bad rules or configuration (EX_CONFIG)
 )
 
@@ -56,7 +57,10 @@ func failed(err error) error {
 	return &exitError{exitFailed, err}
 }
 
-func main() { os.Exit(run()) }
+func main() {
+	defer app.ExitOnPanic()
+	os.Exit(run())
+}
 
 // run is main without the exit, so that scripts can test the program.
 func run() int {
@@ -73,6 +77,14 @@ func run() int {
 		return e.code
 	}
 	return exitUsage
+}
+
+// interrupted returns err, or that of a command that was stopped before its end.
+func interrupted(cmd *cobra.Command, err error) error {
+	if ctx := cmd.Context(); ctx.Err() != nil {
+		return failed(errors.New("interrupted"))
+	}
+	return err
 }
 
 // explain prints an error; lists with their length.

@@ -87,18 +87,19 @@ func (f *replayFlags) check() error {
 }
 
 func (f *replayFlags) run(cmd *cobra.Command) error {
-	rules, err := app.LoadRules(f.rules)
+	rules, err := app.LoadRulesWithin(cmd.Context(), f.rules)
 	if err != nil {
-		return badConfig(err)
+		return interrupted(cmd, badConfig(err))
 	}
 	for _, w := range rules.Warnings {
 		fmt.Fprintln(cmd.ErrOrStderr(), w)
 	}
 	in := cmd.InOrStdin()
 	if f.events != "-" {
-		file, err := os.Open(f.events)
+		// To open a pipe is to wait for somebody who writes to it.
+		file, err := app.Within(cmd.Context(), func() (*os.File, error) { return os.Open(f.events) })
 		if err != nil {
-			return failed(fmt.Errorf("--events: %w", err))
+			return interrupted(cmd, failed(fmt.Errorf("--events: %w", err)))
 		}
 		defer file.Close()
 		in = file
@@ -111,9 +112,9 @@ func (f *replayFlags) run(cmd *cobra.Command) error {
 	if file.Runner.Emit, err = f.printer(out); err != nil {
 		return failed(err)
 	}
-	counts, err := file.Run(in)
+	counts, err := file.Run(app.Interruptible(cmd.Context(), in))
 	if err != nil {
-		err = fmt.Errorf("--events: %w", err)
+		err = interrupted(cmd, fmt.Errorf("--events: %w", err))
 	}
 	file.Progress(replay.Counts{}) // clears the line
 	if err := errors.Join(err, out.Flush()); err != nil {

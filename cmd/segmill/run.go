@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -56,15 +59,33 @@ func runEngine(cmd *cobra.Command, config string, opt app.RunOptions) error {
 	case opt.Until != 0 && conf.Clock != "events":
 		return badConfig(fmt.Errorf("%s: --until needs `clock: events`: with the wall clock, time cannot be turned to an instant", config))
 	}
-	rules, err := app.LoadRules(conf.Rules)
-	if err != nil {
+	rules, err := app.LoadRulesWithin(cmd.Context(), conf.Rules)
+	switch {
+	case cmd.Context().Err() != nil:
+		return nil // a clean stop, only early
+	case err != nil:
 		return badConfig(err)
 	}
 	opt.Logger = app.NewLogger(os.Stderr, conf.Log, term.IsTerminal(int(os.Stderr.Fd())))
+	defer ignoreHangUp(opt.Logger)()
 	if err := app.RunRules(cmd.Context(), conf, rules, opt); err != nil {
 		return failed(err)
 	}
 	return nil
+}
+
+// ignoreHangUp lets the process go on when its terminal or supervisor hangs up, and
+// says so, until stop is called. Others read their configuration again then; this
+// one would have to hand over all partitions, and may as well be restarted.
+func ignoreHangUp(log *slog.Logger) (stop func()) {
+	hangUps := make(chan os.Signal, 1)
+	signal.Notify(hangUps, syscall.SIGHUP)
+	go func() { // ends when stop closes the channel
+		for range hangUps {
+			log.Info("SIGHUP is ignored: configuration and rules are read at the start; to change them, stop with SIGTERM and start again")
+		}
+	}()
+	return func() { signal.Stop(hangUps); close(hangUps) }
 }
 
 // instant parses the value of a flag, if it is given.

@@ -12,10 +12,18 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/internal/app"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"segmill": main})
+	testscript.Main(m, map[string]func(){
+		"segmill": main,
+		"panics":  func() { defer app.ExitOnPanic(); panic("the sky is falling") },
+		"panics-within": func() {
+			_, _ = app.Within(context.Background(), func() (int, error) { panic("the sky is falling") })
+		},
+	})
 }
 
 // TestScripts runs testdata/*.txtar. UPDATE=1 rewrites what they expect; read the

@@ -50,7 +50,7 @@ func (l ConfigErrors) Error() string {
 // environment variable NAME, which must be set. Relative paths count from the
 // file's directory. What is wrong in the file comes back as ConfigErrors.
 func ReadConfig(path string) (*Config, error) {
-	b, err := os.ReadFile(path)
+	b, err := readBounded(path, maxConfig)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}

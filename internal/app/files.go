@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -19,6 +20,15 @@ func readRegular(name string, limit int64) ([]byte, error) {
 	}
 	return readBounded(name, limit)
 }
+
+// errMore is wrapped by errors about files that are too long.
+var errMore = errors.New("more")
+
+// maxPEM and maxConfig are the sizes of the largest files of their kinds, in bytes.
+const (
+	maxPEM    = 4 << 20
+	maxConfig = 1 << 20
+)
 
 // readBounded reads a file of at most limit bytes. Symbolic links are followed;
 // what is no regular file then is an error, and is not waited for: a pipe may
@@ -40,7 +50,7 @@ func readBounded(name string, limit int64) ([]byte, error) {
 	// The file may grow, and those of /proc say that they are empty.
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err == nil && int64(len(b)) > limit {
-		err = fmt.Errorf("%s is more than %d bytes long", name, limit)
+		err = fmt.Errorf("%s is %w than %d bytes long", name, errMore, limit)
 	}
 	return b, err
 }
@@ -60,6 +70,29 @@ func kindOf(m os.FileMode) string {
 	return "a device"
 }
 
+// Within returns what do returns, or an error as soon as ctx ends: what can't be
+// ended, opening a pipe that nobody writes to or a computation, is then given up
+// and goes on until the process ends.
+func Within[T any](ctx context.Context, do func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		defer ExitOnPanic()
+		value, err := do()
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, context.Cause(ctx)
+	}
+}
+
 // Interruptible returns a reader of in that ends with ctx: what in reads from, a
 // terminal or a pipe, may say nothing for ever. The reading that is given up goes
 // on until the process ends.
@@ -77,28 +110,18 @@ type interruptible struct {
 // Read is part of io.Reader.
 func (r *interruptible) Read(p []byte) (int, error) {
 	if len(r.left) == 0 {
-		type result struct {
-			n   int
-			err error
-		}
 		if r.buf == nil {
 			r.buf = make([]byte, 64<<10)
 		}
-		done := make(chan result, 1)
-		go func() {
-			n, err := r.in.Read(r.buf)
-			done <- result{n, err}
-		}()
-		select {
-		case <-r.ctx.Done():
-			r.buf = nil // still written to
+		buf := r.buf
+		n, err := Within(r.ctx, func() (int, error) { return r.in.Read(buf) })
+		if r.ctx.Err() != nil {
 			return 0, context.Cause(r.ctx)
-		case got := <-done:
-			if got.n == 0 {
-				return 0, got.err
-			}
-			r.left = r.buf[:got.n] // an error comes again
 		}
+		if n == 0 {
+			return 0, err
+		}
+		r.left = buf[:n] // an error comes again
 	}
 	if err := r.ctx.Err(); err != nil {
 		return 0, err

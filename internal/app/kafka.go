@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net"
-	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -59,7 +58,7 @@ const dialTimeout = 10 * time.Second
 func (t *TLSConfig) load() (*tls.Config, error) {
 	conf := &tls.Config{MinVersion: tls.VersionTLS12}
 	if t.CA != "" {
-		b, err := os.ReadFile(t.CA)
+		b, err := readBounded(t.CA, maxPEM)
 		if err != nil {
 			return nil, fmt.Errorf("kafka.tls.ca: %w", err)
 		}
@@ -69,7 +68,15 @@ func (t *TLSConfig) load() (*tls.Config, error) {
 		}
 	}
 	if t.Cert != "" || t.Key != "" {
-		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+		cert, err := readBounded(t.Cert, maxPEM)
+		if err != nil {
+			return nil, fmt.Errorf("kafka.tls.cert: %w", err)
+		}
+		key, err := readBounded(t.Key, maxPEM)
+		if err != nil {
+			return nil, fmt.Errorf("kafka.tls.key: %w", err)
+		}
+		pair, err := tls.X509KeyPair(cert, key)
 		if err != nil {
 			return nil, fmt.Errorf("kafka.tls: %w", err)
 		}

@@ -4,6 +4,8 @@
 package app
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -29,14 +31,19 @@ type Rules struct {
 }
 
 // LoadRules reads rule files and directories (in them, every *.yaml and *.yml
-// file at any depth except *_test.yaml; hidden directories are skipped), checks them as one set and compiles
-// them. A rule.Problems error holds everything that is wrong in the files.
+// file at any depth except *_test.yaml and what is hidden), checks them as one set and
+// compiles them. A rule.Problems error holds everything that is wrong in the files.
 func LoadRules(paths []string) (*Rules, error) {
 	files, err := readRules(paths)
 	if err != nil {
 		return nil, err
 	}
 	return CompileRules(files)
+}
+
+// LoadRulesWithin is LoadRules that ends with ctx: large rule sets take their time.
+func LoadRulesWithin(ctx context.Context, paths []string) (*Rules, error) {
+	return Within(ctx, func() (*Rules, error) { return LoadRules(paths) })
 }
 
 // CompileRules is LoadRules for files that are read already.
@@ -92,9 +99,9 @@ func readRules(paths []string) ([]rule.File, error) {
 	return files, nil
 }
 
-// walkRules calls add with every rule file below a directory. Hidden directories
-// are passed over: Kubernetes keeps the files of a mounted ConfigMap in one, and
-// links to them.
+// walkRules calls add with every rule file below a directory. What is hidden is
+// passed over: Kubernetes keeps the files of a mounted ConfigMap in a hidden
+// directory, and links to them; editors leave hidden files while they edit.
 func walkRules(dir string, add func(path string) error) error {
 	root := dir + string(filepath.Separator) // follows a link
 	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -103,7 +110,7 @@ func walkRules(dir string, add func(path string) error) error {
 			return err
 		case d.IsDir() && path != root && strings.HasPrefix(d.Name(), "."):
 			return filepath.SkipDir
-		case d.IsDir() || !isRuleFile(path):
+		case d.IsDir() || !isRuleFile(path) || strings.HasPrefix(d.Name(), "."):
 			return nil
 		}
 		return add(path)
@@ -111,14 +118,10 @@ func walkRules(dir string, add func(path string) error) error {
 }
 
 func readRuleFile(path string) (rule.File, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return rule.File{}, err
+	b, err := readBounded(path, rule.MaxFileSize)
+	if errors.Is(err, errMore) {
+		err = fmt.Errorf("%w: split it", err)
 	}
-	if info.Size() > rule.MaxFileSize {
-		return rule.File{}, fmt.Errorf("%s: %d bytes long, more than %d: split it", path, info.Size(), rule.MaxFileSize)
-	}
-	b, err := os.ReadFile(path)
 	return rule.File{Name: path, Data: b}, err
 }
 

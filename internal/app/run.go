@@ -204,6 +204,7 @@ func (c *Config) reading(rules *Rules, opt RunOptions) (consumer.Config, *sr.Cli
 	}
 	cfg.Read, cfg.Ahead = reader.Read, reader.Ahead
 	cfg.Now, cfg.Logger, cfg.OnEffects = time.Now, opt.Logger, opt.OnEffects
+	cfg.OnPanic = ExitWithPanic
 	cfg.CacheBytes, cfg.QueueBytes = memoryShare(), memoryShare()
 	cfg.Batch.Bytes = int(min(int64(cfg.Batch.Bytes), memoryShare()/batchShare))
 	c.times(&cfg.Time, opt)
