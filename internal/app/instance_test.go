@@ -162,6 +162,45 @@ func TestClonedMachine(t *testing.T) {
 	}
 }
 
+// A copy of state and name, of a volume or of a directory, runs beside the original.
+func TestCopyRunsBesideOriginal(t *testing.T) {
+	c := newCluster(t)
+	confs := [2]*Config{testConfig(t, c.ListenAddrs()...), testConfig(t, c.ListenAddrs()...)}
+	var owners [2]*consumer.Owner
+	var stops [2]func() error
+	for i, conf := range confs {
+		ready := make(chan struct{})
+		stops[i], _ = started(t, conf, slog.New(slog.DiscardHandler), func(o *consumer.Owner) { owners[i] = o; close(ready) })
+		<-ready
+		eventually(t, "it runs", func() bool { s := owners[i].Status(); return s.Ready && len(s.Tasks) == 2-i })
+		if i == 1 {
+			break
+		}
+		for _, name := range []string{".instance", "/SEGMILL"} {
+			b, err := os.ReadFile(conf.State + name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			to := confs[1].State + name
+			if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(to, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	eventually(t, "they share the partitions", func() bool {
+		a, b := owners[0].Status(), owners[1].Status()
+		return a.Ready && b.Ready && len(a.Tasks) == 1 && len(b.Tasks) == 1
+	})
+	for _, stop := range stops {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // Where a copy can't be noticed, the process that Kafka fences ends and names the
 // file.
 func TestFencedInstanceEnds(t *testing.T) {
