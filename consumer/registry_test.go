@@ -99,7 +99,7 @@ func TestRegistryFails(t *testing.T) {
 	g.produce(g.avro("anna", 7), g.event(plan.Purchase, "anna", g.now(), nil))
 	waiting := func() bool {
 		st := in.o.Status()
-		return !st.Ready && st.Tasks[0].State == Waiting && strings.Contains(st.Tasks[0].Error, "web offset 0: schema 7: ") &&
+		return !st.Ready && len(st.Tasks) == 1 && st.Tasks[0].State == Waiting && strings.Contains(st.Tasks[0].Error, "web offset 0: schema 7: ") &&
 			strings.Contains(st.Tasks[0].Error, "503") && strings.Contains(st.Tasks[0].Error, "the store is not reachable")
 	}
 	g.eventually("the partition is shown as waiting", waiting)
