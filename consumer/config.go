@@ -64,6 +64,9 @@ type Config struct {
 	Ahead func(value []byte, came time.Time)
 	// Encoder makes the records of effects.
 	Encoder *schemas.Encoder
+	// LookBack is how far back rules look in each input (plan.Plan.LookBack). Inputs are
+	// created with such a retention, and warned of if theirs is shorter.
+	LookBack map[string]engine.Millis
 	// Headers are those of the outputs.
 	Headers schemas.HeaderSet
 	// Compression is how the outputs are compressed, not at all by default; every reader

@@ -177,7 +177,7 @@ func TestTopicsCreatedAnew(t *testing.T) {
 				if err := g.broker.DeleteTopic(c.topic); err != nil {
 					t.Fatal(err)
 				}
-				if err := g.broker.CreateTopic(c.topic, 1, nil); err != nil {
+				if err := g.broker.CreateTopic(c.topic, 1, map[string]string{"cleanup.policy": "compact"}); err != nil {
 					t.Fatal(err)
 				}
 				g.cl.PurgeTopicsFromClient(c.topic)

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -67,7 +66,11 @@ func Inspect(ctx context.Context, cfg Config, perPartition int) (*Inspection, er
 	if _, message := o.weakTransactions(ctx); message != "" {
 		i.warn("", "", "%s", message)
 	}
-	for _, w := range o.weaknesses(ctx, kadm.NewClient(o.admin), topics) {
+	configs := o.topicConfigs(ctx, topics)
+	if err := o.checkChangelog(configs); err != nil {
+		i.fail(o.cfg.changelog(), "", "%v", err)
+	}
+	for _, w := range o.weaknesses(topics, configs) {
 		i.warn(strings.Join(w.topics, ", "), "", "%s", w.message)
 	}
 	for _, topic := range o.cfg.Inputs {

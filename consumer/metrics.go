@@ -37,6 +37,7 @@ type Metrics struct {
 	fetchIdle    prometheus.Counter
 	waiting      *prometheus.GaugeVec   // partition, topic
 	passedOver   *prometheus.CounterVec // topic
+	weak         *prometheus.GaugeVec   // topic, weakness
 	state        *prometheus.GaugeVec   // state
 	stateBytes   *prometheus.GaugeVec   // kind
 	clockStopped prometheus.Gauge
@@ -94,6 +95,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m.acquisitions = vec("task_acquisitions_total", "Times a task was acquired, by reason.", "reason")
 	m.mergeWaits = counter("merge_waits_exceeded_total", "Times that records were taken without waiting any longer for another topic.")
 	m.waiting = gauges("waiting_seconds", "For how long a running partition has waited without progress although there is something to do, 0 after it. Topic is empty if it is not an input that is waited for.", "partition", "topic")
+	m.weak = gauges("topic_weaknesses", "1 for a topic whose settings are weaker than the guarantees assume, as seen at the start.", "topic", "weakness")
 	m.passedOver = vec("open_transactions_passed_over_total", "Transactions that stayed open on an input for longer than max_open_transaction, so that timers no longer wait for them.", "topic")
 	m.fetchIdle = counter("fetch_idle_polls_total", "Times that a task waited a few milliseconds for records that are known to be unread, and none came.")
 	m.state = gauges("tasks", "Tasks of this instance by state.", "state")
@@ -104,7 +106,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	if reg != nil {
 		reg.MustRegister(m.events, m.lag, m.changes, m.triggers, m.timerDelay, m.commit, m.fold, m.endToEnd,
 			m.restore, m.restored, m.restoring, m.damaged, m.standbys, m.standbyLag, m.standbyRead, m.deadLetters, m.forwarded, m.earlyWakes, m.coarsened, m.overdue, m.transactions, m.acquisitions,
-			m.mergeWaits, m.fetchIdle, m.waiting, m.passedOver, m.state, m.stateBytes, m.clockStopped)
+			m.mergeWaits, m.fetchIdle, m.waiting, m.passedOver, m.weak, m.state, m.stateBytes, m.clockStopped)
 		m.kafka = kafkaHooks(reg)
 	}
 	return m

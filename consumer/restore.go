@@ -61,6 +61,10 @@ func (s *session) restore(ctx context.Context) error {
 // continueFrom gives the session the position of a copy that is verified.
 func (s *session) continueFrom(r *replay) error {
 	s.logged, s.rewrite = r.claim, r.void()
+	if r.pos == nil && r.first > 0 {
+		return stopped(s.t.n, "the changelog begins at offset %d and has no position: its records were deleted, and with them the state. "+
+			"Restore %s from a copy; or, to begin with no state, delete the topic: everything that the inputs retain is then read again, and told a second time", r.first, s.cfg.changelog())
+	}
 	if r.pos == nil {
 		s.first(r.end)
 		return nil

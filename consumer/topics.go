@@ -13,6 +13,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/plan"
 )
 
 // topicInfo is what the brokers say of a topic.
@@ -140,7 +143,7 @@ func (o *Owner) prepareTopics(ctx context.Context) (int32, error) {
 	if c.Create.Partitions > 0 {
 		inputs := map[string]map[string]*string{}
 		for _, topic := range c.Inputs {
-			inputs[topic] = nil
+			inputs[topic] = c.inputSettings()
 		}
 		if err := o.createMissing(ctx, adm, c.Create.Partitions, inputs); err != nil {
 			return 0, err
@@ -167,11 +170,15 @@ func (o *Owner) prepareTopics(ctx context.Context) (int32, error) {
 	if _, err := sameCount(topics, names, n); err != nil {
 		return 0, err
 	}
+	configs := o.topicConfigs(ctx, topics)
+	if err := o.checkChangelog(configs); err != nil {
+		return 0, err
+	}
 	o.ids = map[string]topicID{}
 	for name, t := range topics {
 		o.ids[name] = t.id
 	}
-	o.warn(ctx, adm, topics)
+	o.warn(ctx, topics, configs)
 	return n, nil
 }
 
@@ -224,6 +231,30 @@ func ownTopics(c *Config) map[string]map[string]*string {
 		c.Triggers:      nil,
 	}
 }
+
+// inputSettings returns the settings that inputs are created with: they keep events
+// for as long as rules look back to, so that state can be made from them again, and not
+// for the week that is the broker's default.
+func (c *Config) inputSettings() map[string]*string {
+	longest := engine.Millis(0)
+	for _, back := range c.LookBack {
+		longest = max(longest, back)
+	}
+	retention := ""
+	switch longest {
+	case 0:
+		return nil // nobody looks back: the broker's own
+	case plan.Forever:
+		retention = "-1"
+	default:
+		retention = strconv.FormatInt(int64(max(longest, leastRetention)), 10)
+	}
+	return map[string]*string{"retention.ms": &retention}
+}
+
+// leastRetention is what inputs are created with, in ms, if rules look back less: an
+// outage of some days must not cost events.
+const leastRetention engine.Millis = 7 * 24 * 3_600_000
 
 // createMissing creates those of the topics that do not exist, and waits until
 // they are known. Who may not create topics can still run when they exist.

@@ -4,25 +4,33 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/segmill/segmill/engine"
 )
 
 // weakness is a setting of the cluster that is weaker than the guarantees assume.
 type weakness struct {
+	kind    string // as the metric has it
 	message string
 	topics  []string // that have it
 }
 
 // warn says what is weaker than the guarantees assume.
-func (o *Owner) warn(ctx context.Context, adm *kadm.Client, topics map[string]topicInfo) {
+func (o *Owner) warn(ctx context.Context, topics map[string]topicInfo, configs []kadm.ResourceConfig) {
 	if v, message := o.weakTransactions(ctx); message != "" {
 		o.cfg.Logger.Warn(message, "transaction_version", v) //nolint:sloglint // one text
 	}
-	for _, w := range o.weaknesses(ctx, adm, topics) {
-		o.cfg.Logger.Warn(w.message, "topics", w.topics) //nolint:sloglint // one of four texts
+	o.cfg.Metrics.weak.Reset()
+	for _, w := range o.weaknesses(topics, configs) {
+		o.cfg.Logger.Warn(w.message, "topics", w.topics) //nolint:sloglint // one of six texts
+		for _, topic := range w.topics {
+			o.cfg.Metrics.weak.WithLabelValues(topic, w.kind).Set(1)
+		}
 	}
 }
 
@@ -36,34 +44,78 @@ func (o *Owner) weakTransactions(ctx context.Context) (version int16, message st
 	return v, "the cluster's transaction.version is below 2: a delayed end of a transaction can reach a later one (KIP-890); raise it with kafka-features"
 }
 
-// weaknesses returns those of topics that exist. Settings that may not be read are
-// passed over.
-func (o *Owner) weaknesses(ctx context.Context, adm *kadm.Client, topics map[string]topicInfo) []weakness {
-	names := slices.Sorted(maps.Keys(topics))
-	few := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return topics[name].replicas >= 3 })
-	all := []weakness{{"topics with fewer than 3 replicas: losing a broker can lose what was committed", few}}
-	configs, err := adm.DescribeTopicConfigs(ctx, names...)
+// topicConfigs returns the settings of topics that exist, of those that may be read.
+func (o *Owner) topicConfigs(ctx context.Context, topics map[string]topicInfo) []kadm.ResourceConfig {
+	configs, err := kadm.NewClient(o.admin).DescribeTopicConfigs(ctx, slices.Sorted(maps.Keys(topics))...)
 	if err != nil {
-		configs = nil
+		return nil
 	}
-	var weak, unclean, uncompacted []string
+	return slices.DeleteFunc(configs, func(c kadm.ResourceConfig) bool { return c.Err != nil })
+}
+
+// settingOf returns a setting of a topic, "" if it is not known.
+func settingOf(configs []kadm.ResourceConfig, topic, key string) string {
 	for _, c := range configs {
 		for _, kv := range c.Configs {
-			switch v := kv.MaybeValue(); {
-			case kv.Key == "min.insync.replicas" && v == "1":
-				weak = append(weak, c.Name)
-			case kv.Key == "unclean.leader.election.enable" && v == "true":
-				unclean = append(unclean, c.Name)
-			case kv.Key == "cleanup.policy" && c.Name == o.cfg.changelog() && !strings.Contains(v, "compact"):
-				uncompacted = append(uncompacted, c.Name)
+			if c.Name == topic && kv.Key == key {
+				return kv.MaybeValue()
 			}
 		}
 	}
-	all = append(all,
-		weakness{"topics with min.insync.replicas 1: a write is acknowledged by one broker alone", weak},
-		weakness{"topics with unclean leader election: a broker that was behind can take over and lose data", unclean},
-		weakness{"the changelog is not compacted: restoring takes longer the longer the engine runs", uncompacted})
-	return slices.DeleteFunc(all, func(w weakness) bool { return len(w.topics) == 0 })
+	return ""
+}
+
+// checkChangelog refuses a changelog that Kafka deletes: it is the state. Settings
+// that may not be read are passed over; they are a weakness.
+func (o *Owner) checkChangelog(configs []kadm.ResourceConfig) error {
+	name := o.cfg.changelog()
+	if policy := settingOf(configs, name, "cleanup.policy"); policy != "" && policy != "compact" {
+		return fatal("%s has cleanup.policy %s: Kafka would delete the state of customers who are silent. "+
+			"kafka-configs.sh --bootstrap-server BROKER --alter --entity-type topics --entity-name %s --add-config cleanup.policy=compact mends it", name, policy, name)
+	}
+	return nil
+}
+
+// weaknesses returns those of topics that exist.
+func (o *Owner) weaknesses(topics map[string]topicInfo, configs []kadm.ResourceConfig) []weakness {
+	all := map[string][]string{}
+	for _, name := range slices.Sorted(maps.Keys(topics)) {
+		is := func(key, value string) bool { return settingOf(configs, name, key) == value }
+		note := func(kind string, weak bool) {
+			if weak {
+				all[kind] = append(all[kind], name)
+			}
+		}
+		input := slices.Contains(o.cfg.Inputs, name)
+		note("replicas", topics[name].replicas < 3)
+		note("min_isr", is("min.insync.replicas", "1"))
+		note("unclean", is("unclean.leader.election.enable", "true"))
+		note("unknown", name == o.cfg.changelog() && is("cleanup.policy", ""))
+		note("compacted", input && strings.Contains(settingOf(configs, name, "cleanup.policy"), "compact"))
+		note("retention", input && strings.Contains(settingOf(configs, name, "cleanup.policy"), "delete") &&
+			shorter(settingOf(configs, name, "retention.ms"), o.cfg.LookBack[name]))
+	}
+	var l []weakness
+	for _, w := range []weakness{
+		{kind: "replicas", message: "topics with fewer than 3 replicas: losing a broker can lose what was committed"},
+		{kind: "min_isr", message: "topics with min.insync.replicas 1: a write is acknowledged by one broker alone"},
+		{kind: "unclean", message: "topics with unclean leader election: a broker that was behind can take over and lose data"},
+		{kind: "unknown", message: "the settings of the changelog may not be read, so nobody knows whether it is compacted: a cleanup.policy of delete would lose the state"},
+		{kind: "compacted", message: "inputs that are compacted: Kafka deletes all events of a customer but the newest, perhaps before they are read"},
+		{kind: "retention", message: "inputs with a retention.ms shorter than what rules look back to: changed rules are built from what is left there"},
+	} {
+		if w.topics = all[w.kind]; len(w.topics) > 0 {
+			l = append(l, w)
+		}
+	}
+	return l
+}
+
+// shorter reports whether a retention, in ms, is shorter than a look-back. What is not
+// known is not.
+func shorter(retention string, back engine.Millis) bool {
+	ms, err := strconv.ParseInt(retention, 10, 64)
+	return err == nil && ms >= 0 && engine.Millis(ms) < back
 }
 
 // transactionVersion returns the cluster's finalized transaction.version.

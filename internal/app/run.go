@@ -185,6 +185,10 @@ func (c *Config) reading(rules *Rules, opt RunOptions) (consumer.Config, *sr.Cli
 	for topic := range inputs {
 		cfg.Inputs = append(cfg.Inputs, topic)
 	}
+	cfg.LookBack = map[string]engine.Millis{}
+	for topic, stream := range inputs {
+		cfg.LookBack[topic] = rules.Engine.Plan().LookBack(stream)
+	}
 	cfg.Changes, cfg.Triggers = c.Topics.Changes, c.Topics.Triggers
 	cfg.Engine = rules.Engine
 	zones := Zones()
