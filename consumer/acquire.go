@@ -91,6 +91,7 @@ func (s *session) fence(ctx context.Context) error {
 		// Every batch ends with a flush; until then records only gather.
 		kgo.ProducerLinger(transactionTimeout),
 		kgo.MaxBufferedRecords(1<<20),
+		kgo.ProducerBatchMaxBytesFn(s.batchBytes),
 		kgo.RecordDeliveryTimeout(transactionTimeout),
 		kgo.ProduceRequestTimeout(transactionTimeout))
 	transactions := s.cfg.Delivery == ExactlyOnce
@@ -109,6 +110,15 @@ func (s *session) fence(ctx context.Context) error {
 		return err
 	}
 	return s.writeClaim(ctx)
+}
+
+// batchBytes returns how large a batch of a topic is at most: what brokers take by
+// default, but for copies of records, which can be as large as inputs have them.
+func (s *session) batchBytes(topic string) int32 {
+	if topic == s.cfg.repartition() || topic == s.cfg.deadLetters() {
+		return int32(s.t.o.batchBytes(topic))
+	}
+	return 1_000_012 // the client's own default
 }
 
 // checkPosition makes sure that the position is one of this engine.

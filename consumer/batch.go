@@ -172,6 +172,13 @@ func (s *session) dispatch(in *input, h *head, at place) (what string, err error
 	if err != nil {
 		return "", err
 	}
+	if h.result == schemas.IsEvent {
+		if ok, err := s.fits(e, h); err != nil {
+			return "", err
+		} else if !ok {
+			return s.tooFat(e, h), nil
+		}
+	}
 	s.batch.folded++
 	out := &s.batch.out
 	if h.result == schemas.IsTombstone {

@@ -38,6 +38,7 @@ type cached struct {
 
 	dropped bool // no longer cached
 	encoded int  // bytes, as last committed
+	grown   int  // by at most so many bytes since then
 	size    int  // what it takes in memory, about
 	place   int  // in the heap of wake-ups, -1 if it is not there
 }
@@ -154,6 +155,7 @@ func (cs *customers) get(id string) (*cached, error) {
 // measure notes how many bytes a customer is encoded, and what it takes as it is.
 func (cs *customers) measure(e *cached, encoded int) {
 	cs.bytes -= int64(e.size)
+	e.grown = 0
 	e.encoded, e.size = encoded, overhead+expansion*encoded+e.c.Derived()
 	cs.bytes += int64(e.size)
 }

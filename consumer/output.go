@@ -22,9 +22,26 @@ const (
 	headerTime      = "segmill.time" // the record's timestamp, milliseconds
 )
 
-// maxCopied is the longest value that is copied to another topic: with headers it
-// stays below what brokers accept by default.
-const maxCopied = 900 << 10
+// copiedBytes is max.message.bytes of the topics that records are copied to, which must
+// hold what the inputs hold, with headers. copyMargin is what a batch of one record
+// has beside it.
+const (
+	copiedBytes  = 4 << 20
+	defaultBytes = 1_048_588 // of brokers
+	copyMargin   = 4 << 10
+)
+
+// maxCopied returns the size of the largest record that can be copied to a topic, as
+// that was at the start.
+func (o *Owner) maxCopied(topic string) int { return o.batchBytes(topic) - copyMargin }
+
+// batchBytes returns the size of the largest batch that a topic of copies takes, about.
+func (o *Owner) batchBytes(topic string) int {
+	if n, ok := o.messageBytes[topic]; ok {
+		return min(n, copiedBytes)
+	}
+	return defaultBytes
+}
 
 // Most pieces of memory that a record needs are smaller.
 const (
@@ -99,7 +116,7 @@ func originOf(r *kgo.Record, inputs []string) (origin, *schemas.BadInput) {
 // topic. It returns what became of the record.
 func (s *session) forward(h *head) string {
 	r := h.rec
-	if size(r) > maxCopied {
+	if size(r) > s.t.o.maxCopied(s.cfg.repartition()) {
 		return s.deadLetter(h, "size", "the record is on a wrong partition and too large to be forwarded")
 	}
 	// The copy has the time of the forwarding as its timestamp: retention goes by
@@ -138,7 +155,7 @@ func (s *session) deadLetter(h *head, cause, reason string) string {
 		kgo.RecordHeader{Key: "dlq.at", Value: []byte(s.wall.Time().Format(time.RFC3339Nano))})
 	if h.batch != nil {
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: "dlq.last_offset", Value: strconv.AppendInt(nil, h.rec.Offset, 10)})
-	} else if s.cfg.HashDeadLetters || size(h.rec) > maxCopied {
+	} else if s.cfg.HashDeadLetters || size(h.rec) > s.t.o.maxCopied(s.cfg.deadLetters()) {
 		r.Headers = append(r.Headers[len(h.rec.Headers):], s.hashOf(r.Value)...)
 		r.Key, r.Value = nil, nil
 	}

@@ -24,13 +24,15 @@ type Owner struct {
 	admin      *kgo.Client
 	partitions int32
 	ids        map[string]topicID // of all topics, at the start
-	ends       *ends
-	guard      guard
-	until      *untilRun // nil unless the run has an end
-	verifier   *verifier
-	standbys   *standbys
-	gauged     map[int32]bool   // partitions that have gauges; of progress
-	waiting    map[int32][]Wait // what was shown last; of progress
+	// messageBytes is max.message.bytes of topics whose settings may be read.
+	messageBytes map[string]int
+	ends         *ends
+	guard        guard
+	until        *untilRun // nil unless the run has an end
+	verifier     *verifier
+	standbys     *standbys
+	gauged       map[int32]bool   // partitions that have gauges; of progress
+	waiting      map[int32][]Wait // what was shown last; of progress
 
 	// hard is what tasks run under; kill ends it, and with it everything at once.
 	hard   context.Context //nolint:containedctx // outlives the callbacks that start tasks

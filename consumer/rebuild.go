@@ -220,6 +220,11 @@ func (s *session) foldFact(h *head) error {
 	if err != nil {
 		return err
 	}
+	if h.result == schemas.IsEvent {
+		if ok, err := s.fits(e, h); err != nil || !ok {
+			return err // it was refused then, too
+		}
+	}
 	if h.result == schemas.IsTombstone {
 		e.c = s.cfg.Engine.NewCustomer(h.ev.Customer)
 	} else {

@@ -116,7 +116,7 @@ func (r *resharding) copyOf(p *past, route router, first map[string]map[int32]in
 	if stream == from.topic && from.partition == home && from.offset >= first[from.topic][from.partition] {
 		return nil // it is in its place
 	}
-	if len(h.rec.Value) > maxCopied {
+	if size(h.rec) > r.new.maxCopied(r.new.cfg.repartition()) {
 		r.done.TooLarge++
 		return nil
 	}

@@ -43,6 +43,7 @@ type session struct {
 	batch  batch
 	// reading is the record that is read.
 	reading schemas.Record
+	fat     fat
 
 	polled   engine.Millis // the wall clock when records were last asked for, as reports of ends have it
 	wall     engine.Millis // the wall clock, read once per batch

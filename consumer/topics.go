@@ -171,6 +171,12 @@ func (o *Owner) prepareTopics(ctx context.Context) (int32, error) {
 		return 0, err
 	}
 	configs := o.topicConfigs(ctx, topics)
+	o.messageBytes = map[string]int{}
+	for name := range topics {
+		if n, err := strconv.Atoi(settingOf(configs, name, "max.message.bytes")); err == nil {
+			o.messageBytes[name] = n
+		}
+	}
 	if err := o.checkChangelog(configs); err != nil {
 		return 0, err
 	}
@@ -221,12 +227,13 @@ func ownTopics(c *Config) map[string]map[string]*string {
 	if c.Delivery == AtLeastOnce {
 		changelog["min.compaction.lag.ms"] = ms(compactionLag)
 	}
+	copies := text(strconv.Itoa(copiedBytes))
 	return map[string]map[string]*string{
 		c.changelog(): changelog,
 		// Forwarded records are the only copy that a rebuild can read of records
 		// that came to a wrong partition.
-		c.repartition(): {"cleanup.policy": text("delete"), "retention.ms": text("-1")},
-		c.deadLetters(): nil,
+		c.repartition(): {"cleanup.policy": text("delete"), "retention.ms": text("-1"), "max.message.bytes": copies},
+		c.deadLetters(): {"max.message.bytes": copies},
 		c.Changes:       nil,
 		c.Triggers:      nil,
 	}

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -9,8 +10,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"github.com/segmill/segmill/engine"
 )
 
 // weakness is a setting of the cluster that is weaker than the guarantees assume.
@@ -92,6 +91,8 @@ func (o *Owner) weaknesses(topics map[string]topicInfo, configs []kadm.ResourceC
 		note("unclean", is("unclean.leader.election.enable", "true"))
 		note("unknown", name == o.cfg.changelog() && is("cleanup.policy", ""))
 		note("compacted", input && strings.Contains(settingOf(configs, name, "cleanup.policy"), "compact"))
+		copies := name == o.cfg.repartition() || name == o.cfg.deadLetters()
+		note("message_bytes", copies && shorter(settingOf(configs, name, "max.message.bytes"), copiedBytes))
 		note("retention", input && strings.Contains(settingOf(configs, name, "cleanup.policy"), "delete") &&
 			shorter(settingOf(configs, name, "retention.ms"), o.cfg.LookBack[name]))
 	}
@@ -103,6 +104,7 @@ func (o *Owner) weaknesses(topics map[string]topicInfo, configs []kadm.ResourceC
 		{kind: "unknown", message: "the settings of the changelog may not be read, so nobody knows whether it is compacted: a cleanup.policy of delete would lose the state"},
 		{kind: "compacted", message: "inputs that are compacted: Kafka deletes all events of a customer but the newest, perhaps before they are read"},
 		{kind: "retention", message: "inputs with a retention.ms shorter than what rules look back to: changed rules are built from what is left there"},
+		{kind: "message_bytes", message: fmt.Sprintf("topics of copies whose max.message.bytes is below %d: the largest records can't be forwarded, and their dead letters have a hash for their content; kafka-configs.sh --alter --add-config max.message.bytes=%d mends it", copiedBytes, copiedBytes)},
 	} {
 		if w.topics = all[w.kind]; len(w.topics) > 0 {
 			l = append(l, w)
@@ -111,11 +113,11 @@ func (o *Owner) weaknesses(topics map[string]topicInfo, configs []kadm.ResourceC
 	return l
 }
 
-// shorter reports whether a retention, in ms, is shorter than a look-back. What is not
-// known is not.
-func shorter(retention string, back engine.Millis) bool {
-	ms, err := strconv.ParseInt(retention, 10, 64)
-	return err == nil && ms >= 0 && engine.Millis(ms) < back
+// shorter reports whether a setting is a number below another one. -1, which means
+// that there is no limit, and what is not known are not.
+func shorter[T ~int64 | ~int](setting string, than T) bool {
+	n, err := strconv.ParseInt(setting, 10, 64)
+	return err == nil && n >= 0 && n < int64(than)
 }
 
 // transactionVersion returns the cluster's finalized transaction.version.

@@ -35,6 +35,7 @@ type Engine struct {
 	// initial are the units that are true of a customer of whom nothing but one
 	// event without consequence is known.
 	initial []int
+	keepers [plan.NumStreams]int
 }
 
 // New returns an engine for a compiled plan. triggers has one for each trigger
@@ -55,6 +56,9 @@ func New(p *plan.Plan, triggers []Trigger, opt Options) (*Engine, error) {
 		e.keys = append(e.keys, p.Summaries[i].Key)
 	}
 	e.initial = e.trueOfNothing()
+	for s := range e.keepers {
+		e.keepers[s] = keepersOf(p, plan.Stream(s))
+	}
 	return e, nil
 }
 

@@ -1,0 +1,64 @@
+package consumer
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/segmill/segmill/engine"
+)
+
+// fat is what keeps customers from growing beyond what their record of the changelog
+// may be. Lists give way; the texts that rules keep do not, so an event whose texts
+// would not fit is refused before it is folded. A record that Kafka refuses would cost
+// the whole transaction, again and again.
+type fat struct {
+	scratch engine.Output
+	logged  time.Time
+	refused int // since then
+}
+
+// causeCustomer is the cause of dead letters of events whose customer is too large.
+const causeCustomer = "customer_size"
+
+// logFatEach is how often refused events of large customers are logged.
+const logFatEach = time.Minute
+
+// fits reports whether a customer still fits with an event folded. An event adds at
+// most a copy of itself for each summary that keeps texts; only if that could be too
+// much it is looked at exactly.
+func (s *session) fits(e *cached, h *head) (bool, error) {
+	e.grown += len(h.rec.Value) * s.cfg.Engine.Keepers(h.ev.Stream)
+	if e.encoded+e.grown <= engine.MaxCustomerBytes {
+		return true, nil
+	}
+	before, after, err := s.cfg.Engine.SizeWith(e.c, &h.ev, s.clock.now, &s.fat.scratch)
+	if err != nil {
+		return false, fmt.Errorf("%w: a customer's bytes: %w", errLocal, err)
+	}
+	e.grown = max(before, after) - e.encoded
+	return after <= engine.MaxCustomerBytes || after <= before, nil
+}
+
+// tooFat refuses an event whose customer is too large, and says which rule it is that
+// takes most.
+func (s *session) tooFat(e *cached, h *head) string {
+	text, bytes := s.cfg.Engine.Heaviest(e.c)
+	f := &s.fat
+	f.refused++
+	if now := s.cfg.Now(); now.Sub(f.logged) >= logFatEach {
+		s.t.log.Error("events are refused because what rules keep of their customer is too large",
+			"customer_hash", hashOf(s.cfg.App, e.c.ID), "bytes", e.encoded+e.grown, "most", engine.MaxCustomerBytes,
+			"rule", s.cfg.Engine.Reader(text), "largest", text, "largest_bytes", bytes, "topic", h.from.topic, "offset", h.from.offset, "refused", f.refused)
+		f.logged, f.refused = now, 0
+	}
+	return s.deadLetter(h, causeCustomer, fmt.Sprintf("what rules keep of the customer would be more than %d bytes; %s takes most, %d bytes",
+		engine.MaxCustomerBytes, text, bytes))
+}
+
+// hashOf names a customer where the id must not be: in logs.
+func hashOf(app, customer string) string {
+	sum := sha256.Sum256([]byte(app + "\x00" + customer))
+	return hex.EncodeToString(sum[:8])
+}
