@@ -25,7 +25,9 @@ import (
 // registryOf is a registry of one schema, that of web events as 7, and its requests.
 type registryOf struct {
 	text     string
-	broken   atomic.Bool // every request is answered with 503
+	broken   atomic.Bool  // every request is answered with 503
+	also     atomic.Int64 // another id that it has
+	foreign  atomic.Bool  // that one is registered for others alone
 	requests atomic.Int64
 }
 
@@ -35,7 +37,9 @@ func (r *registryOf) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	switch {
 	case r.broken.Load():
 		http.Error(w, `{"error_code":50001,"message":"the store is not reachable"}`, http.StatusServiceUnavailable)
-	case id != "7":
+	case list == "subjects" && id != "7" && r.foreign.Load():
+		fmt.Fprint(w, `["staging-value"]`)
+	case id != "7" && id != strconv.FormatInt(r.also.Load(), 10):
 		http.Error(w, `{"error_code":40403,"message":"Schema not found"}`, http.StatusNotFound)
 	case list == "subjects":
 		fmt.Fprint(w, `["web-value"]`)
@@ -156,5 +160,35 @@ func TestFloodOfUnknownIDs(t *testing.T) {
 	}
 	if got := reg.requests.Load(); got > n+n/10 {
 		t.Errorf("%d requests", got)
+	}
+}
+
+// A schema that is refused, since it does not exist yet or is registered for others, is
+// good for every event that is written once it is registered for the topic.
+func TestSchemaRegisteredLater(t *testing.T) {
+	for name, before := range map[string]func(*registryOf){
+		"unknown": func(*registryOf) {},
+		"foreign": func(reg *registryOf) { reg.foreign.Store(true); reg.also.Store(9) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := newRig(t, 2)
+			reg := &registryOf{}
+			before(reg)
+			in := g.start(rules, vfs.NewMem(), g.withRegistry(reg))
+			in.ready()
+			g.produce(g.avro("early", 9))
+			g.eventually("a dead letter", func() bool { return g.count(app+".dlq") == 1 })
+			reg.also.Store(9)
+			reg.foreign.Store(false)
+			for i := range 50 {
+				g.produce(g.avro(fmt.Sprintf("c%d", i), 9))
+			}
+			g.eventually("all fifty", func() bool { return len(g.members()) == 50 })
+			in.stop()
+			if n := g.count(app + ".dlq"); n != 1 {
+				t.Errorf("%d dead letters", n)
+			}
+		})
 	}
 }

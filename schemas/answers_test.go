@@ -3,6 +3,7 @@ package schemas
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -242,5 +243,51 @@ func TestAnswersAreBounded(t *testing.T) {
 				t.Errorf("%d MiB were allocated for each answer", n>>20)
 			}
 		})
+	}
+}
+
+// Of answers that are larger than a schema may be, few are read at a time.
+func TestLargeAnswersTakeTurns(t *testing.T) {
+	srv := httptest.NewServer(says(200, strings.Repeat(" ", maxAnswer/2)))
+	defer srv.Close()
+	client := NewHTTPClient(time.Now, nil)
+	open := func(ctx context.Context) *http.Response {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, srv.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp
+	}
+	var held []*http.Response
+	for range maxLarge {
+		resp := open(t.Context())
+		defer resp.Body.Close()
+		if _, err := io.ReadFull(resp.Body, make([]byte, maxAnswer/2)); err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, resp)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	waits := open(ctx)
+	defer waits.Body.Close()
+	part := make([]byte, 32<<10)
+	for range 2 {
+		if _, err := io.ReadFull(waits.Body, part); err != nil {
+			t.Fatal(err) // it is not large yet
+		}
+	}
+	cancel()
+	if _, err := io.ReadFull(waits.Body, part); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "others are being read") {
+		t.Errorf("%v", err)
+	}
+	held[0].Body.Close()
+	resp := open(t.Context())
+	defer resp.Body.Close()
+	if n, err := io.Copy(io.Discard, resp.Body); n != maxAnswer/2 || err != nil {
+		t.Errorf("%d bytes, %v", n, err)
 	}
 }

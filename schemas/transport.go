@@ -1,6 +1,7 @@
 package schemas
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +12,9 @@ import (
 
 // What an answer of a registry may be.
 const (
-	maxAnswer    = 1 << 20 // bytes, inflated
+	maxAnswer    = 1 << 20  // bytes, inflated
+	largeAnswer  = 64 << 10 // larger than what a schema may be
+	maxLarge     = 4        // so many of them are read at a time: the memory is bounded, too
 	maxRedirects = 5
 )
 
@@ -26,7 +29,7 @@ func NewHTTPClient(now func() time.Time, observe func(code string, took time.Dur
 	base.MaxIdleConnsPerHost = maxLookups
 	base.MaxResponseHeaderBytes = 64 << 10
 	return &http.Client{
-		Transport:     &boundedTransport{base: base, now: now, observe: observe},
+		Transport:     &boundedTransport{base: base, now: now, observe: observe, large: make(chan struct{}, maxLarge)},
 		CheckRedirect: checkRedirect,
 	}
 }
@@ -44,6 +47,7 @@ type boundedTransport struct {
 	base    http.RoundTripper
 	now     func() time.Time
 	observe func(code string, took time.Duration)
+	large   chan struct{} // holds one for each answer that is large
 }
 
 // RoundTrip sends one request.
@@ -60,22 +64,36 @@ func (t *boundedTransport) RoundTrip(req *http.Request) (*http.Response, error) 
 	if err != nil {
 		return nil, err
 	}
-	resp.Body = &boundedBody{ReadCloser: resp.Body, status: resp.StatusCode, left: maxAnswer}
+	resp.Body = &boundedBody{ReadCloser: resp.Body, ctx: req.Context(), status: resp.StatusCode, left: maxAnswer, turn: t.large}
 	return resp, nil
 }
 
-// boundedBody is the body of an answer up to maxAnswer bytes.
+// boundedBody is the body of an answer up to maxAnswer bytes. A large one waits for its
+// turn, and has it until it is closed.
 type boundedBody struct {
 	io.ReadCloser
+	ctx          context.Context //nolint:containedctx // of the request
 	status, left int
+	turn         chan struct{}
+	large        bool
 }
 
 // Read reads up to the bound; what is beyond is an error, and so is a body that breaks
 // off. Both say which answer it was.
 func (b *boundedBody) Read(p []byte) (int, error) {
-	if len(p) > b.left+1 {
-		p = p[:b.left+1]
+	if !b.large && b.left < maxAnswer-largeAnswer {
+		select {
+		case b.turn <- struct{}{}:
+			b.large = true
+		case <-b.ctx.Done():
+			return 0, &RegistryError{b.status, fmt.Errorf("its answer is large, and others are being read: %w", b.ctx.Err())}
+		}
 	}
+	bound := b.left
+	if !b.large {
+		bound -= maxAnswer - largeAnswer
+	}
+	p = p[:min(len(p), bound+1)]
 	n, err := b.ReadCloser.Read(p)
 	if b.left -= n; b.left < 0 {
 		return 0, &RegistryError{b.status, errTooLarge}
@@ -84,4 +102,13 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 		err = &RegistryError{b.status, fmt.Errorf("its answer breaks off: %w", err)}
 	}
 	return n, err
+}
+
+// Close closes the body and gives its turn away.
+func (b *boundedBody) Close() error {
+	if b.large {
+		b.large = false
+		<-b.turn
+	}
+	return b.ReadCloser.Close()
 }
