@@ -80,7 +80,7 @@ func (t *Task) acquire(ctx context.Context) (*session, error) {
 // transactions by initialising it, and that right away and not with the first
 // record; without them by a claim.
 func (s *session) fence(ctx context.Context) error {
-	compressor, err := newCompressor(s.cfg.Compression, s.cfg.Encoder.Made)
+	compressor, err := newCompressor(s.cfg.Compression, s.cfg.Encoder)
 	if err != nil {
 		return err
 	}

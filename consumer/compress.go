@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/schemas"
 )
 
 // compressor compresses the outputs in one way, which their readers must know, and the
@@ -13,15 +15,15 @@ import (
 // its first record, since all records of a batch are of one topic. A dead letter that
 // holds the copy of an output is taken for one, which costs nothing but that.
 type compressor struct {
-	outputs, own kgo.Compressor // nil: not compressed
-	isOutput     func(value []byte) bool
+	outputs, own kgo.Compressor   // nil: not compressed
+	encoder      *schemas.Encoder // of the outputs; nil: there are none, as in a resharding
 }
 
 // ownCompression is that of changelog, repartition and dead-letter topics.
 func ownCompression() kgo.CompressionCodec { return kgo.SnappyCompression() }
 
-func newCompressor(outputs kgo.CompressionCodec, isOutput func(value []byte) bool) (*compressor, error) {
-	c := &compressor{isOutput: isOutput}
+func newCompressor(outputs kgo.CompressionCodec, encoder *schemas.Encoder) (*compressor, error) {
+	c := &compressor{encoder: encoder}
 	var err error
 	if c.outputs, err = kgo.DefaultCompressor(outputs); err != nil {
 		return nil, err
@@ -33,7 +35,7 @@ func newCompressor(outputs kgo.CompressionCodec, isOutput func(value []byte) boo
 // Compress compresses the records of a batch.
 func (c *compressor) Compress(dst *bytes.Buffer, src []byte, flags ...kgo.CompressFlag) ([]byte, kgo.CompressionCodecType) {
 	with := c.own
-	if c.isOutput(firstValue(src)) {
+	if c.encoder != nil && c.encoder.Made(firstValue(src)) {
 		with = c.outputs
 	}
 	if with == nil {

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"testing"
@@ -121,5 +122,17 @@ func TestFirstValue(t *testing.T) {
 		if got := firstValue(rawRecords(value)); len(got) != 0 {
 			t.Errorf("%q", got)
 		}
+	}
+}
+
+// A resharding, which has no outputs, compresses everything as the engine's own.
+func TestCompressorWithoutOutputs(t *testing.T) {
+	c, err := newCompressor(kgo.GzipCompression(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var buf bytes.Buffer
+	if _, codec := c.Compress(&buf, rawRecords(make([]byte, 1000))); codec != kgo.CodecSnappy {
+		t.Errorf("compressed with %d", codec)
 	}
 }
