@@ -56,6 +56,7 @@ func TestOutputCompression(t *testing.T) {
 					t.Fatal(err)
 				}
 			})
+			in.ready() // the topics are there
 			g.eventually("all is told", func() bool { return g.count("changes") >= 200 })
 			in.stop()
 			g.compressedWith("changes", c.want, c.headers)
