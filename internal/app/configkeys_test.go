@@ -43,7 +43,7 @@ max_clock_jump: 2h
 skip_deleted: true
 delivery: at_least_once
 standby: 1
-dead_letter: {payload: hash}
+dead_letter: {payload: hash, key_file: dlq.key}
 http: ""
 log: debug
 `
@@ -95,6 +95,7 @@ var wrongValues = map[string]struct{ value, want string }{
 	"delivery":                  {"once", "it is exactly_once or at_least_once"},
 	"standby":                   {"one", aNumber},
 	"dead_letter.payload":       {"none", "it is original or hash"},
+	"dead_letter.key_file":      {"[x]", oneValue},
 	"http":                      {"[x]", oneValue},
 	"log":                       {"loud", "it is debug, info, warn or error"},
 }
