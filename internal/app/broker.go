@@ -33,7 +33,9 @@ const (
 func await(ctx context.Context, log *slog.Logger, what string, try func(context.Context) error, final func(error) error) error {
 	for attempt := 0; ; attempt++ {
 		trying, cancel := context.WithTimeout(ctx, awaitTimeout)
-		err := try(trying)
+		// The client goes on for ten seconds with a broker that says nothing, also
+		// when nobody waits any more.
+		_, err := Within(ctx, func() (struct{}, error) { return struct{}{}, try(trying) })
 		cancel()
 		if err == nil {
 			return nil
