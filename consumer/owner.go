@@ -238,13 +238,18 @@ func (o *Owner) join() (*kgo.Client, error) {
 			}
 			return at, nil
 		}),
-		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, m map[string][]int32) { o.assigned(m[o.cfg.changelog()]) }),
+		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, m map[string][]int32) {
+			defer o.caught()
+			o.assigned(m[o.cfg.changelog()])
+		}),
 		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, m map[string][]int32) {
+			defer o.caught()
 			o.stop(m[o.cfg.changelog()], handOver)
 		}),
 		// Somebody else may have the partitions already. Nothing depends on how
 		// soon we stop: the other one fences us.
 		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, m map[string][]int32) {
+			defer o.caught()
 			o.stop(m[o.cfg.changelog()], 0)
 		}),
 	)...)

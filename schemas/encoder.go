@@ -138,8 +138,12 @@ func (e *Encoder) appendChange(b []byte, o *Output, eff *engine.Effect, emittedA
 	return b
 }
 
-// Made reports whether a value begins as those of this encoder do.
+// Made reports whether a value begins as those of this encoder do. A nil encoder,
+// of who writes no outputs, has made none.
 func (e *Encoder) Made(value []byte) bool {
+	if e == nil {
+		return false
+	}
 	for _, r := range []*outRecord{&e.change, &e.trigger} {
 		begin := r.prefix
 		if e.format == JSON {
