@@ -77,7 +77,7 @@ registry: {url: "`+b.registry+`", user: segmill, password: "${REGISTRY_PASSWORD}
 	e.replace(t, b.registry, "http://127.0.0.1:1")
 	b.produce(t, []*kgo.Record{{Topic: "events.web", Key: []byte(canary), Value: append([]byte{0, 0, 0, 0, 77}, canary...)}})
 	p = e.start(t)
-	e.eventuallySays(t, "record can't be read now")
+	e.eventuallySays(t, "waiting for the schema registry")
 	e.lookAround(t)
 	p.stop(t)
 	e.replace(t, "http://127.0.0.1:1", b.registry)
