@@ -30,6 +30,8 @@ var arrows = map[string][]string{
 	"consumer":          {"engine", "engine/plan", "engine/expr", "schemas", "state"},
 	"examples/shop":     {},
 	"internal/replay":   {"engine", "schemas"},
+	"internal/leash":    {},
+	"internal/brokers":  {"internal/leash"},
 	"internal/archtest": {},
 }
 
