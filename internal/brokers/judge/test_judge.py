@@ -6,6 +6,7 @@ to find each, or it would not find it on a real broker either."""
 
 import contextlib
 import copy
+import functools
 import io
 import json
 import os
@@ -29,13 +30,23 @@ def lines(name):
         return f.read().splitlines()
 
 
+@functools.cache
+def known_rules():
+    with open(RULES, encoding="utf-8") as f:
+        return meaning.rules(f.read())
+
+
+@functools.cache
+def recorded():
+    return events.read(events.load(lines("acked")), events.millis(UNTIL))
+
+
 def case(acked=None, until=UNTIL, **more):
     """Returns the recorded case, of which `more` replaces parts."""
     now = events.millis(until)
-    with open(RULES, encoding="utf-8") as f:
-        segments, triggers = meaning.rules(f.read())
+    inputs = events.read(events.load(acked), now) if acked else recorded()
     c = verdict.Case(
-        events.read(events.load(acked or lines("acked")), now), segments, triggers,
+        inputs, *known_rules(),
         *(outputs.from_file(os.path.join(HISTORY, f"{n}.jsonl")) for n in ("changes", "triggers", "dlq")),
         now=now, history=True)
     for name, value in more.items():
