@@ -262,5 +262,8 @@ const (
 	staleMargin    = 24 * time.Hour
 )
 
-// errNoProgress is returned when the changelog does not come.
-var errNoProgress = errors.New("no records came")
+// errNoProgress is returned when the changelog does not come. If the brokers answer,
+// a transaction holds it up that was never ended: Kafka 4.3 skips the markers of a
+// transaction whose partitions have no leader for a moment, when all brokers were
+// killed.
+var errNoProgress = errors.New("no records came; if the brokers are well, a transaction was never ended: kafka-transactions.sh find-hanging names it")
