@@ -2,11 +2,12 @@
 
 GO ?= go
 SEED ?=
-export SEED
+LONG ?=
+export SEED LONG
 # Pebble needs no C library; without one the build is the same everywhere.
 export CGO_ENABLED ?= 0
 
-.PHONY: help build demo test race lint fuzz bench bench-smoke sim chaos mutations e2e containers fmt-check tidy-check deploy-check clean
+.PHONY: help build demo test race lint fuzz bench bench-smoke sim chaos mutations e2e brokers containers fmt-check tidy-check deploy-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -39,6 +40,11 @@ mutations: ## break the rules of the protocol and of time one by one; the tests 
 
 e2e: build ## processes over loopback: kills, freezes, full disks, an independent client (needs kcat; KILLS=n; 8 minutes)
 	$(GO) test -count=1 -timeout 25m -tags e2e -v ./internal/e2e
+
+# What the tests have started ends with them, also at Ctrl-C: see internal/leash.
+brokers: build ## real Kafka from Maven Central: brokers and instances killed under load (Java 17, Maven; 5 minutes; LONG=1 runs all versions)
+	@java -version 2>&1 | head -1; mvn --version 2>/dev/null | head -1
+	$(GO) test -count=1 -tags brokers -timeout $(if $(LONG),90m,20m) -parallel 30 -v ./internal/brokers
 
 containers: build ## against real brokers in containers; skipped, and said so, without a container engine
 	@cd internal/containers && out=$$($(GO) test -count=1 -v ./... 2>&1); code=$$?; echo "$$out"; \

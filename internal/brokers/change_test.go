@@ -1,0 +1,137 @@
+//go:build brokers
+
+package brokers
+
+import (
+	"maps"
+	"testing"
+	"time"
+
+	"github.com/segmill/segmill/internal/promise"
+)
+
+// The rules change. The engine refuses to start, names them, and rebuilds when it
+// is asked to, though it is killed meanwhile: members are then those of a new app
+// that reads everything from the beginning.
+func TestRebuild(t *testing.T) {
+	parallel(t)
+	r := promise.SeedOf(t)
+	j := promise.New(t, kafka(one.get(t)), promise.Setup{})
+	in := j.Instance("a", "commit_interval: 5ms")
+	p := in.Start()
+	j.Load.For(r, 3*time.Second, 500)
+	j.Load.Flush()
+	j.AwaitRead()
+	p.Stop()
+	j.Rules = j.RuleFile(promise.Days, "count(purchase, days(7)) >= 2", "count(purchase, days(7)) >= 3")
+	in = j.Instance("b", "commit_interval: 5ms")
+	if err := in.Start().End(); err == nil {
+		t.Error("it runs with changed rules")
+	}
+	in.AwaitLog("regular")
+	for range 3 {
+		p = in.Start("--rebuild")
+		j.AwaitCommit(p)
+		p.Kill()
+		in.LoseDisk()
+	}
+	p = in.Start("--rebuild")
+	j.Load.For(r, time.Second, 100)
+	j.Load.Flush()
+	j.Finish(0, p)
+	sameMembers(t, j)
+}
+
+// The state of four partitions is moved to eight. Sequences go on, and members are
+// those of a new app that reads everything.
+func TestReshard(t *testing.T) {
+	parallel(t)
+	r := promise.SeedOf(t)
+	k := kafka(one.get(t))
+	j := promise.New(t, k, promise.Setup{Partitions: 4})
+	in := j.Instance("a", "")
+	p := in.Start()
+	j.Load.For(r, 2*time.Second, 200)
+	j.Load.Flush()
+	j.Finish(0, p)
+	wider := promise.New(t, k, promise.Setup{Partitions: 8})
+	other := wider.Instance("b", "")
+	out, err := j.Do("state", "reshard", "--from", in.Config, "-c", other.Config)
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	t.Logf("%s", out)
+	p = other.Start()
+	wider.Load.Continue(j.Load)
+	wider.Load.For(r, 2*time.Second, 200)
+	wider.Load.Flush()
+	wider.Finish(0, p)
+	wider.Before = j
+	sameMembers(t, wider)
+	if err := in.Start().End(); err == nil {
+		t.Error("the old app runs still")
+	}
+}
+
+// Customers are erased: nothing of them stays in the changelog, they are told to
+// have left, and do not come back by what was read before.
+func TestErase(t *testing.T) {
+	parallel(t)
+	r := promise.SeedOf(t)
+	j := promise.New(t, kafka(one.get(t)), promise.Setup{})
+	j.Load.Bad = 0
+	in := j.Instance("a", "")
+	p := in.Start()
+	j.Load.For(r, 2*time.Second, 200)
+	j.Load.Flush()
+	j.AwaitRead()
+	erased := []string{"c1", "c2"}
+	if out, err := j.Do(append([]string{"erase", "-c", in.Config}, erased...)...); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	j.AwaitRead()
+	p.Stop()
+	in.LoseDisk()
+	p = in.Start() // nothing comes back from the changelog
+	j.Finish(0, p)
+	for _, id := range erased {
+		if n := j.Live(id); n != 0 {
+			t.Errorf("%d records of %s are in the changelog", n, id)
+		}
+		if got := j.Members()[id]; len(got) != 0 {
+			t.Errorf("%s is still in %v", id, got)
+		}
+		if !j.Told(id, "erased") {
+			t.Errorf("nobody was told that %s was erased", id)
+		}
+	}
+	if j.Live("c3") == 0 || len(j.Members()["c3"]) == 0 {
+		t.Error("another customer is gone")
+	}
+	j.Judge(nil)
+}
+
+// sameMembers compares the members that a job has told with those that a new one
+// tells which reads all acknowledged records.
+func sameMembers(t *testing.T, j *promise.Job) {
+	t.Helper()
+	fresh := j.Fresh()
+	in := fresh.Instance("fresh", "")
+	if err := in.Start().End(); err != nil {
+		t.Fatalf("run --until: %v", err)
+	}
+	got, want := j.Members(), fresh.Members()
+	if len(want) < 20 {
+		t.Errorf("only %d customers are members of anything", len(want))
+	}
+	for id := range want {
+		if !maps.Equal(got[id], want[id]) {
+			t.Errorf("%s is in %v, and should be in %v", id, got[id], want[id])
+		}
+	}
+	for id := range got {
+		if want[id] == nil && len(got[id]) > 0 {
+			t.Errorf("%s is in %v, and should be in nothing", id, got[id])
+		}
+	}
+}
