@@ -3,6 +3,7 @@ package consumer
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -61,11 +62,12 @@ func isFenced(err error) bool {
 // now, or do not agree yet. The client does not count a connection that is refused:
 // it would rather have a mistyped address end the program. But the address can be
 // that of a broker that is down, and whoever starts a program beside a cluster can't
-// choose the moment.
+// choose the moment. Nor does it count a connection that is closed before the first
+// answer, which it takes for missing TLS: a broker that dies does the same.
 func isUnreachable(err error) bool {
 	var network *net.OpError
 	var name *net.DNSError
-	broken := errors.As(err, &network) || errors.As(err, &name) || errors.Is(err, errDisagree)
+	broken := errors.As(err, &network) || errors.As(err, &name) || errors.Is(err, io.EOF) || errors.Is(err, errDisagree)
 	return !isFatal(err) && (broken || kgo.IsRetryableBrokerErr(err) || kerr.IsRetriable(err))
 }
 
