@@ -94,10 +94,33 @@ func tail(text string) string {
 	return strings.Join(lines[max(0, len(lines)-15):], "\n")
 }
 
-func (j *Job) showLogs() {
+// keep shows the ends of all logs, and copies logs, configurations and the list of
+// acknowledged records to a folder that stays.
+func (j *Job) keep() {
 	for _, in := range j.instances {
 		j.Logf("the log of %s:\n%s", in.name, tail(in.Logged()))
 	}
+	if j.Load != nil {
+		j.WriteAcked()
+	}
+	dir, err := os.MkdirTemp("", "segmill-failed-")
+	if err != nil {
+		j.Error(err)
+		return
+	}
+	for _, pattern := range []string{"*.log", "*.yaml", "*.jsonl"} {
+		names, _ := filepath.Glob(filepath.Join(j.leash.Dir(), pattern)) // the patterns are well formed
+		for _, name := range names {
+			b, err := os.ReadFile(name)
+			if err == nil {
+				err = os.WriteFile(filepath.Join(dir, filepath.Base(name)), b, 0o600)
+			}
+			if err != nil {
+				j.Error(err)
+			}
+		}
+	}
+	j.Logf("kept of app %s: %s", j.App, dir)
 }
 
 // Process is a running `segmill run`.

@@ -120,7 +120,7 @@ func (j *Job) open(rules string) {
 	}
 	j.Cleanup(func() {
 		if j.Failed() {
-			j.showLogs()
+			j.keep()
 		}
 		if err := j.leash.Close(); err != nil {
 			j.Error(err)
