@@ -43,6 +43,7 @@ class Inputs:
     refused: set  # places of records that must be dead letters
     erased: dict  # customer: Kafka timestamps of the tombstones
     idle: dict  # (topic, partition): offsets that do not lead the merge, late or refused
+    behind: set  # places of events that are older than one before them in their partition
     records: int
     copies: int  # records that repeat an event
     unread: int  # records at or behind one that is later than `until`
@@ -131,7 +132,7 @@ def decode(record, place):
 
 def read(records, until, grace=2000):
     """Works out what the records mean. `until` ends the reading, ms or None."""
-    got = Inputs(defaultdict(list), set(), defaultdict(list), defaultdict(set), 0, 0, 0, {})
+    got = Inputs(defaultdict(list), set(), defaultdict(list), defaultdict(set), set(), 0, 0, 0, {})
     known, copies, ended, latest = {}, [], set(), {}
     for r in records:
         place = (r["topic"], int(r["partition"]), int(r["offset"]))
@@ -155,6 +156,8 @@ def read(records, until, grace=2000):
             continue
         if e.time < latest.get(part, e.time) - grace:
             got.idle[part].add(place[2])
+        if e.time < latest.get(part, e.time):
+            got.behind.add(place)
         latest[part] = max(e.time, latest.get(part, e.time))
         first = known.setdefault((e.customer, e.stream, e.source, e.id), e)
         if first is e:

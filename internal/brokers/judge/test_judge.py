@@ -208,5 +208,26 @@ class CommandLine(unittest.TestCase):
                     self.run_judge("--until", UNTIL, rules=f.name)
 
 
+class WithinTheGrace(unittest.TestCase):
+    """An event that stands behind a newer one of its topic, but is not late, is
+    taken when other topics have been read further: its turn is not its own time."""
+
+    def history(self, last):
+        def web(offset, customer, at):
+            body = {"event_id": f"e{offset}", "customer_id": customer, "occurred_at": at, "name": "page_viewed"}
+            return json.dumps({"topic": "x.web", "partition": 0, "offset": offset, "timestamp_ms": at, "key": customer, "value": json.dumps(body)})
+
+        start = events.millis("2026-01-01T00:00:00Z")
+        acked = [web(0, "a", start), web(1, "b", start + 3_000), web(2, "a", start + last)]
+        inputs = events.read(events.load(acked), start + 60_000)
+        c = verdict.Case(inputs, *known_rules(), [], [], [], now=start + 60_000, history=True)
+        c.home = {"a": 0}
+        return verdict.in_order(c, "a", inputs.events["a"])
+
+    def test_behind(self):
+        self.assertFalse(self.history(2_000))
+        self.assertTrue(self.history(3_000))
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -210,11 +210,12 @@ def one_membership(case, v, customer, segment, events, told):
 
 def in_order(case, customer, events):
     """Reports whether a run over history certainly took the customer's web events
-    at their own times: on the customer's partition, none late, in order."""
+    at their own times: on the customer's partition, in order, none late, not even
+    by less than the grace: other topics are read up to the event before it."""
     web = [e for e in events if e.stream == "web"]
     return (
         case.history
-        and not any(held_up(case.inputs, e.place) for e in web)
+        and not any(held_up(case.inputs, e.place) or e.place in case.inputs.behind for e in web)
         and {e.place[1] for e in web} <= {case.home.get(customer)}
         and len({e.place[0] for e in web}) < 2
         and all(a.time <= b.time for a, b in zip(web, web[1:]))
