@@ -43,6 +43,7 @@ type Owner struct {
 	tasks   map[int32]*running
 	joined  bool   // the group has told us what is ours
 	refused string // why it has not, "" if nothing is known
+	fence   fence
 	rate    rate
 }
 
@@ -66,7 +67,7 @@ func New(cfg Config) (*Owner, error) {
 		}
 		cfg.Metrics.damaged.WithLabelValues(cause).Inc()
 	}
-	o := &Owner{cfg: cfg, failed: make(chan error, 1), tasks: map[int32]*running{}, guard: guard{limit: cfg.Time.MaxClockJump}}
+	o := &Owner{cfg: cfg, failed: make(chan error, 1), fence: fence{again: make(chan struct{}, 1)}, tasks: map[int32]*running{}, guard: guard{limit: cfg.Time.MaxClockJump}}
 	return o, nil
 }
 
@@ -167,9 +168,19 @@ func (o *Owner) member(ctx context.Context) error {
 	case err := <-o.failed:
 		return err
 	}
+	for {
+		again, err := o.inGroup(ctx)
+		if !again {
+			return err
+		}
+	}
+}
+
+// inGroup joins the group and leaves it; again says that it has to be joined again.
+func (o *Owner) inGroup(ctx context.Context) (again bool, err error) {
 	group, err := o.join()
 	if err != nil {
-		return fmt.Errorf("consumer: %w", err)
+		return false, fmt.Errorf("consumer: %w", err)
 	}
 	polling, stop := context.WithCancel(ctx)
 	var poller sync.WaitGroup
@@ -178,6 +189,8 @@ func (o *Owner) member(ctx context.Context) error {
 	case <-ctx.Done():
 	case err = <-o.failed:
 	case <-o.until.over():
+	case <-o.fence.again:
+		again = true
 	}
 	stop()
 	poller.Wait()
@@ -189,15 +202,15 @@ func (o *Owner) member(ctx context.Context) error {
 	}
 	group.Close()
 	o.stop(o.owned(), handOver)
-	if !errors.Is(err, kerr.FencedInstanceID) { // the place is the other one's
+	if !again && !errors.Is(err, kerr.FencedInstanceID) { // the place is the other one's
 		o.leave(leaving)
 	}
 	select {
 	case late := <-o.failed:
-		err = errors.Join(err, late)
+		again, err = false, errors.Join(err, late)
 	default:
 	}
-	return err
+	return again && ctx.Err() == nil, err
 }
 
 // leave takes a static member out of the group, which its client does not do: to
@@ -286,9 +299,12 @@ func (o *Owner) outside(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.refused = fmt.Sprintf("group %s: %v", o.cfg.App, out.Unwrap())
+	if !errors.Is(err, kerr.FencedInstanceID) {
+		return
+	}
 	// Whoever joins with the same name has the place from then on, and this one
 	// would be outside for ever.
-	if errors.Is(err, kerr.FencedInstanceID) {
+	if o.fence.soon(o.cfg.Now()) {
 		o.fail(fatal("group %s: %w", o.cfg.App, err))
 	}
 }

@@ -1,0 +1,37 @@
+package consumer
+
+import "time"
+
+// fence is what an instance does about a group that takes another member for it.
+// That need not be another process: a coordinator that stood still and wakes up
+// gives members new ids for a moment, of which the one that took its place knows
+// nothing. So the group is joined again. Two processes with one name would do so in
+// turn, and whoever is shut out twice within fencedAgain ends.
+type fence struct {
+	again chan struct{} // has room for one: join again
+	last  time.Time     // when it was done last
+}
+
+const (
+	fencedAgain = 30 * time.Second
+	// fencedStill is how long the client that was shut out may go on to say so.
+	fencedStill = 2 * time.Second
+)
+
+// soon reports whether this is the second time within fencedAgain. If not, the
+// group will be joined again.
+func (f *fence) soon(now time.Time) bool {
+	since := now.Sub(f.last)
+	switch {
+	case f.last.IsZero() || since >= fencedAgain:
+		f.last = now
+		select {
+		case f.again <- struct{}{}:
+		default:
+		}
+		return false
+	case since < fencedStill:
+		return false
+	}
+	return true
+}

@@ -1,0 +1,47 @@
+package consumer
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/segmill/segmill/engine/plan"
+)
+
+// The coordinator takes another member for this instance, though there is none: so
+// it is on a real broker when one that stood still wakes up beside the one that
+// took its place. The instance joins again. If it is shut out at once once more,
+// somebody else has its name, and it ends.
+func TestFencedByMistake(t *testing.T) {
+	t.Parallel()
+	g := newRig(t, 3)
+	in := g.start(rules, vfs.NewMem(), func(c *Config) { c.Group.Instance = "a" })
+	in.ready()
+	shutOut := func() {
+		g.broker.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Group: app, Err: kerr.FencedInstanceID})
+	}
+	shutOut()
+	g.eventually("it is shut out and joins again", func() bool {
+		in.o.mu.Lock()
+		defer in.o.mu.Unlock()
+		return !in.o.fence.last.IsZero() && in.o.refused == "" && len(in.o.tasks) == 3
+	})
+	g.produce(g.event(plan.Purchase, g.customersOf(0, 1)[0], g.now(), nil))
+	in.caughtUp()
+	for {
+		shutOut()
+		select {
+		case err := <-in.done:
+			if !errors.Is(err, kerr.FencedInstanceID) {
+				t.Errorf("it ended: %v", err)
+			}
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
