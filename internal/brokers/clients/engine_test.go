@@ -39,7 +39,7 @@ func createTopics(t *testing.T, names ...string) {
 		err = r.Error()
 	}
 	if err == nil {
-		err = suite.cluster.AwaitAll(t.Context())
+		err = suite.cluster.Await(t.Context())
 	}
 	if err != nil {
 		t.Fatal(err)
