@@ -7,7 +7,7 @@ export SEED LONG
 # Pebble needs no C library; without one the build is the same everywhere.
 export CGO_ENABLED ?= 0
 
-.PHONY: help build demo test race lint fuzz bench bench-smoke sim chaos mutations e2e brokers containers fmt-check tidy-check deploy-check clean
+.PHONY: help build demo test race lint fuzz bench bench-smoke sim chaos mutations e2e brokers clients containers fmt-check tidy-check deploy-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -45,6 +45,9 @@ e2e: build ## processes over loopback: kills, freezes, full disks, an independen
 brokers: build ## real Kafka from Maven Central: brokers and instances killed under load (Java 17, Maven; 5 minutes; LONG=1 runs all versions)
 	@java -version 2>&1 | head -1; mvn --version 2>/dev/null | head -1
 	$(GO) test -count=1 -tags brokers -timeout $(if $(LONG),90m,20m) -parallel 30 -v ./internal/brokers
+
+clients: build ## other clients and registries on a real Kafka: Java, kcat, Python, Node, Connect, Apicurio (needs Java 17, Maven, Python, Node, kcat; 2 minutes)
+	$(GO) test -count=1 -timeout 15m -tags brokers -v ./internal/brokers/judge ./internal/brokers/clients
 
 containers: build ## against real brokers in containers; skipped, and said so, without a container engine
 	@cd internal/containers && out=$$($(GO) test -count=1 -v ./... 2>&1); code=$$?; echo "$$out"; \

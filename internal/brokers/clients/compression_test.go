@@ -4,6 +4,7 @@ package clients
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -28,7 +29,8 @@ func TestCompression(t *testing.T) {
 	const mixed = "codecs.mixed"
 	var all []string
 	createTopics(t, mixed)
-	for name, codec := range codecs {
+	for _, name := range slices.Sorted(maps.Keys(codecs)) {
+		codec := codecs[name]
 		topic := "codecs." + name
 		createTopics(t, topic)
 		want := compressed(t, topic, codec)

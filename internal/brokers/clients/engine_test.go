@@ -92,15 +92,17 @@ func (e *engine) stop(t *testing.T) {
 }
 
 // collect reads committed records of a topic until there are n and returns all
-// that there are at that moment.
-func collect(t *testing.T, seeds []string, topic string, n int) []*kgo.Record {
+// that it has read by then.
+func collect(t *testing.T, topic string, n int) []*kgo.Record {
 	t.Helper()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(seeds...), kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(100*time.Millisecond),
+	return collectAs(t, kgo.ReadCommitted(), topic, n)
+}
+
+// collectAs does so with an isolation level.
+func collectAs(t *testing.T, level kgo.IsolationLevel, topic string, n int) []*kgo.Record {
+	t.Helper()
+	cl, _ := admin(t, kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(level), kgo.FetchMaxWait(100*time.Millisecond),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.UnknownTopicRetries(-1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cl.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
 	var l []*kgo.Record

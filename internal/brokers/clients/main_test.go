@@ -43,7 +43,7 @@ func TestMain(m *testing.M) { os.Exit(run(m)) }
 func run(m *testing.M) int {
 	if err := prepare(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "clients:", err)
-		return 1
+		return 1 // the leashes end what was started
 	}
 	code := m.Run()
 	if code != 0 {
@@ -79,8 +79,18 @@ func prepare(ctx context.Context) (err error) {
 	if suite.leash, err = leash.New("segmill-clients"); err != nil {
 		return err
 	}
-	suite.cluster, err = brokers.Start(ctx, brokers.Options{})
-	return err
+	if suite.cluster, err = brokers.Start(ctx, brokers.Options{}); err != nil {
+		return err
+	}
+	fmt.Println("Kafka", suite.cluster.Version())
+	for _, cmd := range [][]string{{"kcat", "-V"}, {"node", "--version"}, {suite.python, "--version"}, {"java", "-version"}} {
+		said, err := exec.CommandContext(ctx, cmd[0], cmd[1:]...).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%s: %w\n%s", cmd, err, said)
+		}
+		fmt.Printf("%s: %s\n", filepath.Base(cmd[0]), strings.Join(strings.Fields(string(said)), " "))
+	}
+	return nil
 }
 
 // servers returns the brokers as clients are given them.

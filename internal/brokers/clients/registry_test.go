@@ -79,8 +79,8 @@ func TestRegistry(t *testing.T) {
 			first := time.Now().Truncate(time.Second).Add(-10 * time.Second)
 			e := startEngine(t, app, servers(), "registry: {url: "+url+"}\n")
 			write(t, url, topic, first)
-			refused := refusals(collect(t, suite.cluster.Addresses(), app+".dlq", 3*badCases))
-			records := collect(t, suite.cluster.Addresses(), changes, 2*goodCases)
+			refused := refusals(collect(t, app+".dlq", 3*badCases))
+			records := collect(t, changes, 2*goodCases)
 			t.Run("inputs", func(t *testing.T) { readRight(t, changesRead(t, url, changes), first) })
 			t.Run("refused", func(t *testing.T) { rightlyRefused(t, refused) })
 			t.Run("unknown ids", func(t *testing.T) { unknownIDs(t, name, url) })
@@ -88,7 +88,7 @@ func TestRegistry(t *testing.T) {
 
 			e = startEngine(t, app, servers(), "registry: {url: "+url+"}\n")
 			write(t, url, topic, first, "after-the-restart")
-			collect(t, suite.cluster.Addresses(), changes, len(records)+2)
+			collect(t, changes, len(records)+2)
 			for _, subject := range []string{changes + "-value", app + ".triggers-value"} {
 				if got := ask(t, url+"/subjects/"+subject+"/versions", http.StatusOK); got != "[1]" {
 					t.Errorf("versions of %s after a restart: %s", subject, got)
