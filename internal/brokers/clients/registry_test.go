@@ -77,7 +77,9 @@ func TestRegistry(t *testing.T) {
 			topic, changes := app+".purchase", app+".changes"
 			createTopics(t, topic)
 			first := time.Now().Truncate(time.Second).Add(-10 * time.Second)
-			e := startEngine(t, app, servers(), "registry: {url: "+url+"}\n")
+			// By the clock of events, since a slow registry would make orders late.
+			settings := "clock: events\nregistry: {url: " + url + "}\n"
+			e := startEngine(t, app, servers(), settings)
 			write(t, url, topic, first)
 			refused := refusals(collect(t, app+".dlq", 3*badCases))
 			records := collect(t, changes, 2*goodCases)
@@ -86,7 +88,7 @@ func TestRegistry(t *testing.T) {
 			t.Run("unknown ids", func(t *testing.T) { unknownIDs(t, name, url) })
 			e.stop(t)
 
-			e = startEngine(t, app, servers(), "registry: {url: "+url+"}\n")
+			e = startEngine(t, app, servers(), settings)
 			write(t, url, topic, first, "after-the-restart")
 			collect(t, changes, len(records)+2)
 			for _, subject := range []string{changes + "-value", app + ".triggers-value"} {
