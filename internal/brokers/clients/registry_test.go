@@ -3,7 +3,6 @@
 package clients
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -74,30 +73,36 @@ func TestRegistry(t *testing.T) {
 	for name, begin := range registries {
 		t.Run(name, func(t *testing.T) {
 			url, app := begin(t), "registry-"+name
-			topic, changes := app+".purchase", app+".changes"
+			topic, changes, triggers := app+".purchase", app+".changes", app+".triggers"
 			createTopics(t, topic)
-			first := time.Now().Truncate(time.Second).Add(-10 * time.Second)
+			first := time.Now().Truncate(time.Second).Add(-time.Minute)
 			// By the clock of events, since a slow registry would make orders late.
 			settings := "clock: events\nregistry: {url: " + url + "}\n"
 			e := startEngine(t, app, servers(), settings)
 			write(t, url, topic, first)
 			refused := refusals(collect(t, app+".dlq", 3*badCases))
 			records := collect(t, changes, 2*goodCases)
-			t.Run("inputs", func(t *testing.T) { readRight(t, changesRead(t, url, changes), first) })
+			t.Run("inputs", func(t *testing.T) { readRight(t, decoded[change](t, url, changes), first) })
 			t.Run("refused", func(t *testing.T) { rightlyRefused(t, refused) })
 			t.Run("unknown ids", func(t *testing.T) { unknownIDs(t, name, url) })
 			e.stop(t)
 
 			e = startEngine(t, app, servers(), settings)
-			write(t, url, topic, first, "after-the-restart")
+			write(t, url, topic, first.Add(45*time.Second), "after-the-restart") // the others of its partition are silent by then
 			collect(t, changes, len(records)+2)
-			for _, subject := range []string{changes + "-value", app + ".triggers-value"} {
+			collect(t, triggers, 1)
+			for _, subject := range []string{changes + "-value", triggers + "-value"} {
 				if got := ask(t, url+"/subjects/"+subject+"/versions", http.StatusOK); got != "[1]" {
 					t.Errorf("versions of %s after a restart: %s", subject, got)
 				}
 			}
-			if l := changesRead(t, url, changes); len(l) != len(records)+2 {
+			if l := decoded[change](t, url, changes); len(l) != len(records)+2 {
 				t.Errorf("%d changes were read of %d", len(l), len(records)+2)
+			}
+			for _, f := range decoded[firing](t, url, triggers) {
+				if f.Trigger != "silent" || f.Kind != "inactivity" || f.Due != first.Add(27*time.Second).UnixMilli() || len(f.Segments) != 2 {
+					t.Errorf("read %+v", f)
+				}
 			}
 			e.stop(t)
 		})
@@ -127,8 +132,16 @@ type change struct {
 	Evidence  map[string]string `json:"evidence"`
 }
 
-// changesRead returns the changes that confluent-kafka's AvroDeserializer reads.
-func changesRead(t *testing.T, registry, topic string) (l []change) {
+// firing is a trigger as another client reads it.
+type firing struct {
+	Trigger  string   `json:"trigger"`
+	Kind     string   `json:"kind"`
+	Due      int64    `json:"due_at"`
+	Segments []string `json:"segments"`
+}
+
+// decoded returns the records that confluent-kafka's AvroDeserializer reads.
+func decoded[T any](t *testing.T, registry, topic string) (l []T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -139,12 +152,12 @@ func changesRead(t *testing.T, registry, topic string) (l []change) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, stderr.Bytes())
 	}
-	for s := bufio.NewScanner(bytes.NewReader(out)); s.Scan(); {
-		var c change
-		if err := json.Unmarshal(s.Bytes(), &c); err != nil {
+	for line := range bytes.Lines(out) {
+		var r T
+		if err := json.Unmarshal(line, &r); err != nil {
 			t.Fatal(err)
 		}
-		l = append(l, c)
+		l = append(l, r)
 	}
 	return l
 }

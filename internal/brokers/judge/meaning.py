@@ -113,15 +113,19 @@ def browsed(events, now):
 
 
 def carts(e):
-    return e.stream == "web" and e.body.get("name") in ("product_added", "product_removed") and bool(e.body.get("items"))
+    if e.stream != "web" or e.body.get("name") not in ("product_added", "product_removed"):
+        return False
+    if not e.body.get("items"):
+        raise CannotJudge(f"{e.place}: {e.body['name']} without items")
+    return True
 
 
 def cart(events):
     """Returns the time of the last change of what is in the cart, and what is in
     it by product, after all events."""
     cleared = max((e.time for e in events if completed(e)), default=-(10**15))
-    entries = sorted((e for e in events if carts(e) and e.time > cleared), key=lambda e: e.time)
-    left = defaultdict(int)
+    entries = sorted((e for e in events if carts(e) and e.time > cleared), key=lambda e: (e.time, e.body["name"]))
+    left = defaultdict(int)  # of two at one instant, the addition comes first
     for e in entries:
         for item in e.body["items"]:
             n = int(item.get("quantity", 1))

@@ -1,8 +1,9 @@
-"""Prints the committed membership changes of a topic as JSON, one a line, read with
-confluent-kafka's AvroDeserializer.
+"""Prints the committed records of a topic as JSON, one a line, read with
+confluent-kafka's AvroDeserializer; instants as ms since 1970, amounts as text.
 
 avro_read.py BROKERS REGISTRY TOPIC"""
 
+import datetime
 import json
 import sys
 
@@ -10,6 +11,12 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
+
+
+
+def plain(value):
+    return round(value.timestamp() * 1000) if isinstance(value, datetime.datetime) else str(value)
+
 
 brokers, url, topic = sys.argv[1:]
 read = AvroDeserializer(SchemaRegistryClient({"url": url}))
@@ -22,10 +29,7 @@ while left:
     if m is None:
         sys.exit("nothing came for a minute")
     if m.error() is None:
-        change = read(m.value(), SerializationContext(topic, MessageField.VALUE))
-        change["effective_at"] = round(change["effective_at"].timestamp() * 1000)
-        change["emitted_at"] = round(change["emitted_at"].timestamp() * 1000)
-        print(json.dumps(change))
+        print(json.dumps(read(m.value(), SerializationContext(topic, MessageField.VALUE)), default=plain))
     elif m.error().code() == KafkaError._PARTITION_EOF:
         left.discard(m.partition())
     else:
