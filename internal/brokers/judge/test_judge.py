@@ -1,7 +1,7 @@
 """Is the judge right? `python3 -m unittest` in this folder; it needs PyYAML only.
 
 testdata/history is what 8 customers did within four minutes and what a run over it
-wrote. Each record of it is taken away, doubled and altered in turn; the judge has
+wrote; in testdata/erased three of them are erased in between. Each record is taken away, doubled and altered in turn; the judge has
 to find each, or it would not find it on a real broker either."""
 
 import contextlib
@@ -23,10 +23,12 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 HISTORY = os.path.join(HERE, "testdata", "history")
 RULES = os.path.join(HERE, "rules.yaml")
 UNTIL = "2026-01-01T00:04:00.045Z"
+ERASED = os.path.join(HERE, "testdata", "erased")
+ERASED_UNTIL = "2026-01-01T00:13:54.192Z"
 
 
-def lines(name):
-    with open(os.path.join(HISTORY, f"{name}.jsonl"), encoding="utf-8") as f:
+def lines(name, folder=HISTORY):
+    with open(os.path.join(folder, f"{name}.jsonl"), encoding="utf-8") as f:
         return f.read().splitlines()
 
 
@@ -37,17 +39,17 @@ def known_rules():
 
 
 @functools.cache
-def recorded():
-    return events.read(events.load(lines("acked")), events.millis(UNTIL))
+def recorded(folder):
+    return events.read(events.load(lines("acked", folder)), events.millis(UNTIL if folder == HISTORY else ERASED_UNTIL))
 
 
-def case(acked=None, until=UNTIL, **more):
+def case(acked=None, until=UNTIL, folder=HISTORY, **more):
     """Returns the recorded case, of which `more` replaces parts."""
     now = events.millis(until)
-    inputs = events.read(events.load(acked), now) if acked else recorded()
+    inputs = events.read(events.load(acked), now) if acked else recorded(folder)
     c = verdict.Case(
         inputs, *known_rules(),
-        *(outputs.from_file(os.path.join(HISTORY, f"{n}.jsonl")) for n in ("changes", "triggers", "dlq")),
+        *(outputs.from_file(os.path.join(folder, f"{n}.jsonl")) for n in ("changes", "triggers", "dlq")),
         now=now, history=True)
     for name, value in more.items():
         setattr(c, name, value)
@@ -118,6 +120,40 @@ def alone(changes, o):
     """Reports whether no other change of the customer follows o's."""
     mine = [x for x in changes if x.body["customer_id"] == o.body["customer_id"]]
     return mine[-1].body["change_id"] == o.body["change_id"]
+
+
+def erased(**more):
+    return case(until=ERASED_UNTIL, folder=ERASED, **more)
+
+
+class Erased(unittest.TestCase):
+    """Customers who are erased begin again."""
+
+    def test_right(self):
+        self.assertEqual([], wrong(erased()))
+        self.assertEqual({"c1", "c2", "c3"}, {o.body["customer_id"] for o in erased().changes if o.body["action"] == "erased"})
+
+    def test_each_change_lost_or_doubled(self):
+        told = erased().changes
+        for k, o in enumerate(told):
+            self.assertTrue(wrong(erased(changes=told[:k] + told[k + 1 :])), f"lost: {o}")
+            self.assertTrue(wrong(erased(changes=told[:k] + [o] + told[k:])), f"doubled: {o}")
+
+    def test_somebody_comes_back(self):
+        told = erased().changes
+        for customer in ("c1", "c2", "c3"):
+            first = next(o for o in told if o.body["customer_id"] == customer)
+            again = copy.deepcopy(first)
+            again.body.update(change_id="again", effective_at=ERASED_UNTIL)
+            self.assertTrue(wrong(erased(changes=[*told, again])), customer)
+
+    def test_nothing_of_a_former_life_counts(self):
+        c = erased()
+        for o in c.fired:  # as if nothing had fired since the erasure
+            if o.body["customer_id"] == "c1" and o.body["fired_at"] > "2026-01-01T00:06:09":
+                c.fired = [f for f in c.fired if f is not o]
+        self.assertNotEqual(len(erased().fired), len(c.fired))
+        self.assertTrue(any("lost: customer c1, trigger" in w for w in wrong(c)))
 
 
 class Meaning(unittest.TestCase):

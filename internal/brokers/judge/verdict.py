@@ -148,24 +148,30 @@ def next_in_line(v, where, b, before):
 
 
 def ordered_triggers(case, v):
-    """Returns the triggers fired by customer and trigger."""
-    fired = defaultdict(list)
+    """Returns the triggers fired by customer and trigger; those before the last
+    erasure of a customer are left out once they are checked."""
+    fired, lives, ends = defaultdict(list), {}, defaultdict(list)
+    for o in case.changes:
+        if o.body["action"] == "erased":
+            ends[o.body["customer_id"]].append(millis(o.body["effective_at"]))
     for o, where in ordered(case, v, case.fired, "trigger", "trigger_id"):
         b = o.body
         v.figures["triggers"] += 1
         if b["trigger"] not in case.triggers:
             v.say(f"{where}: there is no trigger {b['trigger']}")
             continue
-        mine = fired[b["customer_id"], b["trigger"]]
-        if b["sequence"] == 1 and mine and b["customer_id"] in case.inputs.erased:
-            mine.clear()
+        who = b["customer_id"], b["trigger"]
+        life = sum(at < millis(b["fired_at"]) for at in ends[who[0]])
+        if lives.setdefault(who, life) != life:
+            lives[who], fired[who] = life, []
+        mine = fired[who]
         if case.repeats and b["sequence"] <= len(mine):
             v.figures["repeated outputs"] += 1
             continue
         if b["sequence"] != len(mine) + 1:
-            v.say(f"{'doubled' if b['sequence'] <= len(mine) else 'lost'}: {where}: customer {b['customer_id']}, trigger {b['trigger']}: sequence {b['sequence']} in place of {len(mine) + 1}")
+            v.say(f"{'doubled' if b['sequence'] <= len(mine) else 'lost'}: {where}: customer {who[0]}, trigger {who[1]}: sequence {b['sequence']} in place of {len(mine) + 1}")
         mine.append(b)
-    return fired
+    return defaultdict(list, {who: l for who, l in fired.items() if lives.get(who) == len(ends[who[0]])})
 
 
 def dead_letters(case, v):
