@@ -38,12 +38,19 @@ func createTopics(t *testing.T, names ...string) {
 	if err == nil {
 		err = r.Error()
 	}
-	if err == nil {
-		err = suite.cluster.Await(t.Context())
+	for end := time.Now().Add(30 * time.Second); err == nil; time.Sleep(20 * time.Millisecond) {
+		offsets, failed := adm.ListEndOffsets(t.Context(), names...)
+		if failed == nil {
+			failed = offsets.Error()
+		}
+		if failed == nil {
+			return // every partition is led
+		}
+		if time.Now().After(end) {
+			err = failed
+		}
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	t.Fatal(err)
 }
 
 // engine is a running `segmill run`.

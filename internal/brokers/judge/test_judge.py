@@ -43,13 +43,18 @@ def recorded(folder):
     return events.read(events.load(lines("acked", folder)), events.millis(UNTIL if folder == HISTORY else ERASED_UNTIL))
 
 
+@functools.cache
+def written(folder, name):
+    return outputs.from_file(os.path.join(folder, f"{name}.jsonl"))
+
+
 def case(acked=None, until=UNTIL, folder=HISTORY, **more):
     """Returns the recorded case, of which `more` replaces parts."""
     now = events.millis(until)
     inputs = events.read(events.load(acked), now) if acked else recorded(folder)
     c = verdict.Case(
         inputs, *known_rules(),
-        *(outputs.from_file(os.path.join(folder, f"{n}.jsonl")) for n in ("changes", "triggers", "dlq")),
+        *(list(written(folder, n)) for n in ("changes", "triggers", "dlq")),
         now=now, history=True)
     for name, value in more.items():
         setattr(c, name, value)
@@ -103,7 +108,7 @@ class Recorded(unittest.TestCase):
                 del turned["cause_event_id"]
             for name, value in turned.items():
                 c = case()
-                c.changes[k].body[name] = value
+                c.changes[k] = altered(o, name, value)
                 if name == "effective_at" and o.body["segment"] != "browsing" and alone(c.changes, o):
                     continue  # when events came is not known to the judge
                 self.assertTrue(wrong(c), f"{name} of {o}")
@@ -112,8 +117,14 @@ class Recorded(unittest.TestCase):
         for k, o in enumerate(case().fired):
             for name, value in {"customer_id": "c999", "trigger": "x", "sequence": 99, "anchor_at": UNTIL, "anchor_event_id": "e999", "due_at": UNTIL}.items():
                 c = case()
-                c.fired[k].body[name] = value
+                c.fired[k] = altered(o, name, value)
                 self.assertTrue(wrong(c), f"{name} of {o}")
+
+
+def altered(o, name, value):
+    o = copy.deepcopy(o)
+    o.body[name] = value
+    return o
 
 
 def alone(changes, o):
