@@ -131,7 +131,7 @@ func judged(t *testing.T, app string, input []*kgo.Record) {
 		t.Fatal(err)
 	}
 	out, err := judge.Run(t.Context(), "--brokers", servers(), "--changes", app+".changes", "--triggers", app+".triggers",
-		"--dlq", app+".dlq", "--acked", acked, "--rules", rules)
+		"--dlq", app+".dlq", "--acked", acked, "--rules", rules, "--settle", "60")
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
