@@ -108,7 +108,7 @@ func TestAnswers(t *testing.T) {
 		{"407", says(407, whatever), 407, "no", false, false},
 		{"408", says(408, whatever), 408, "no", false, false},
 		{"405", says(405, whatever), 405, "no", false, false},
-		{"redirects", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/schemas/ids/7", 302) }, 302, "redirects more than 5 times", false, false},
+		{"redirects", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/schemas/ids/7", http.StatusFound) }, 302, "redirects more than 5 times", false, false},
 		{"a redirect to nowhere", says(302, ""), 302, "", false, false},
 		{"not modified", says(304, ""), 304, "", false, false},
 		{"HTML", says(200, "<html>log in"), 200, "not JSON", false, false},
@@ -144,13 +144,13 @@ func TestAnswers(t *testing.T) {
 				s := &scripted{t: t}
 				a, _ := s.start()
 				if among {
-					if err, _ := a.read(a.record(3), asked); err != nil {
+					if _, err := a.read(a.record(3), asked); err != nil {
 						t.Fatal(err)
 					}
 				}
 				s.answer.Store(&c.answer)
 				rec := a.record(7)
-				err, took := a.read(rec, 10*time.Second)
+				took, err := a.read(rec, 10*time.Second)
 				dead := c.dead || c.deadAmong && among
 				if text := fmt.Sprint(err); !strings.Contains(text, c.text) || !strings.Contains(text, "schema 7") ||
 					c.status != 0 && (!strings.Contains(text, fmt.Sprint(c.status)) || strings.Contains(text, "does not answer")) || len(text) > 400 {
@@ -167,7 +167,7 @@ func TestAnswers(t *testing.T) {
 					t.Fatalf("%#v after %v", err, took)
 				}
 				s.answer.Store(nil)
-				if err, took := a.read(rec, asked); err != nil || took > 5*time.Second {
+				if took, err := a.read(rec, asked); err != nil || took > 5*time.Second {
 					t.Errorf("once it answers: %v, after %v", err, took)
 				}
 			})
@@ -180,11 +180,11 @@ func TestAnswers(t *testing.T) {
 func TestRegistryIsGone(t *testing.T) {
 	s := &scripted{t: t}
 	a, srv := s.start()
-	if err, _ := a.read(a.record(3), asked); err != nil {
+	if _, err := a.read(a.record(3), asked); err != nil {
 		t.Fatal(err)
 	}
 	srv.Close()
-	err, _ := a.read(a.record(7), time.Second)
+	_, err := a.read(a.record(7), time.Second)
 	var w *Waiting
 	if !errors.As(err, &w) || w.Status != 0 || !strings.Contains(err.Error(), "does not answer") {
 		t.Errorf("%v", err)
@@ -233,7 +233,7 @@ func TestAnswersAreBounded(t *testing.T) {
 			runtime.ReadMemStats(&before)
 			const records = 5
 			for range records {
-				if err, _ := a.read(a.record(7), time.Millisecond); !errors.Is(err, ErrRegistry) {
+				if _, err := a.read(a.record(7), time.Millisecond); !errors.Is(err, ErrRegistry) {
 					t.Fatal(err)
 				}
 				a.pass(maxAskAgain)

@@ -75,15 +75,15 @@ func (a *asking) record(id int) *Record {
 
 // read reads a record again and again until it no longer waits or limit has passed. It
 // returns what came of it, and after how long.
-func (a *asking) read(rec *Record, limit time.Duration) (error, time.Duration) {
+func (a *asking) read(rec *Record, limit time.Duration) (took time.Duration, err error) {
 	a.t.Helper()
 	start := a.now()
 	for {
 		var ev engine.Event
-		_, err := a.Read(rec, &ev)
-		took := a.now().Sub(start)
+		_, err = a.Read(rec, &ev)
+		took = a.now().Sub(start)
 		if !errors.Is(err, ErrRegistry) || took >= limit {
-			return err, took
+			return took, err
 		}
 		a.pass(10 * time.Millisecond)
 	}
@@ -93,7 +93,7 @@ func (a *asking) read(rec *Record, limit time.Duration) (error, time.Duration) {
 func (a *asking) fifty(id int) {
 	a.t.Helper()
 	for i := range 50 {
-		if err, took := a.read(a.record(id), 10*time.Second); err != nil || took > patienceFor {
+		if took, err := a.read(a.record(id), 10*time.Second); err != nil || took > patienceFor {
 			a.t.Fatalf("record %d of 50: %v, after %v", i, err, took)
 		}
 		a.pass(time.Millisecond)
@@ -136,7 +136,7 @@ func TestIDBeforeItExists(t *testing.T) {
 		reg := newChanging()
 		a := askingOf(t, reg)
 		reg.now = a.now
-		err, took := a.read(a.record(3), time.Minute)
+		took, err := a.read(a.record(3), time.Minute)
 		wantBad(t, err, CauseSchema, "")
 		if took < time.Second || took > patienceFor+time.Second {
 			t.Errorf("an unknown id was judged after %v", took)
@@ -162,7 +162,7 @@ func TestSubjectAddedLater(t *testing.T) {
 	reg := newChanging()
 	a := askingOf(t, reg)
 	reg.register(mustText(t, "web_event"), 3, others)
-	err, _ := a.read(a.record(3), time.Minute)
+	_, err := a.read(a.record(3), time.Minute)
 	wantBad(t, err, CauseSchema, "")
 	a.pass(time.Millisecond)
 	reg.register(mustText(t, "web_event"), 3, others, ours)
@@ -176,14 +176,14 @@ func TestManySchemas(t *testing.T) {
 	a := askingOf(t, reg)
 	for id := range maxSchemas + 10 {
 		reg.register(mustText(t, "web_event"), 10+id, others)
-		err, _ := a.read(a.record(10+id), time.Minute)
+		_, err := a.read(a.record(10+id), time.Minute)
 		wantBad(t, err, CauseSchema, "")
 	}
 	reg.register(mustText(t, "web_event"), 3, ours)
 	a.fifty(3)
 	for id := range maxSchemas + 10 {
 		reg.register(mustText(t, "web_event"), 10_000+id, ours)
-		if err, _ := a.read(a.record(10_000+id), time.Second); err != nil {
+		if _, err := a.read(a.record(10_000+id), time.Second); err != nil {
 			t.Fatalf("schema %d of ours: %v", id, err)
 		}
 	}
@@ -199,11 +199,11 @@ func TestOneAnswerForMany(t *testing.T) {
 	reg := newChanging()
 	a := askingOf(t, reg)
 	rec := a.record(3)
-	err, _ := a.read(rec, time.Minute)
+	_, err := a.read(rec, time.Minute)
 	wantBad(t, err, CauseSchema, "")
 	calls := reg.calls
 	for range 1000 {
-		err, took := a.read(rec, time.Minute)
+		took, err := a.read(rec, time.Minute)
 		wantBad(t, err, CauseSchema, "")
 		if took != 0 {
 			t.Fatalf("a record that was there before waited for %v", took)
@@ -215,7 +215,7 @@ func TestOneAnswerForMany(t *testing.T) {
 	const seconds = 600
 	start, waited := a.now(), time.Duration(0)
 	for a.now().Sub(start) < seconds*time.Second { // a producer of another registry, for ten minutes
-		_, took := a.read(a.record(3), time.Minute)
+		took, _ := a.read(a.record(3), time.Minute)
 		waited += took
 		a.pass(time.Second)
 	}
@@ -264,7 +264,7 @@ func TestFloodOfIDs(t *testing.T) {
 	if reg.calls > n+n/10 {
 		t.Errorf("%d calls", reg.calls)
 	}
-	if err, took := a.read(a.record(3), time.Second); err != nil || took > 50*time.Millisecond {
+	if took, err := a.read(a.record(3), time.Second); err != nil || took > 50*time.Millisecond {
 		t.Errorf("a good record behind them: %v after %v", err, took)
 	}
 }

@@ -76,6 +76,8 @@ type Setup struct {
 	Delivery   string // exactly_once unless given
 	Clock      string // wall unless given
 	Partitions int32  // 4 unless given
+	// Producer are further options of the load's producer.
+	Producer []kgo.Opt
 }
 
 // New makes the topics of a new job, which end with the test.
@@ -95,7 +97,7 @@ func New(t *testing.T, k Kafka, s Setup) *Job {
 		j.CreateTopic(j.Topic(name), partitions)
 	}
 	j.AwaitTopics()
-	j.Load = newLoad(j)
+	j.Load = newLoad(j, s.Producer)
 	return j
 }
 

@@ -47,7 +47,7 @@ func (j *Job) Judge(mend func(*checker.Config)) *checker.Report {
 	if err != nil {
 		j.Fatal(err)
 	}
-	j.Logf("%d records acknowledged, the slowest after %s; %v", len(j.Load.Acked()), j.Load.longest.Round(time.Millisecond), report)
+	j.Logf("%d records acknowledged, the slowest after %s; %v", len(j.Load.Acked()), j.Load.Longest(), report)
 	if report.Count() > 0 {
 		j.Error("the checker found violations")
 	}

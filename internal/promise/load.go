@@ -36,11 +36,11 @@ type sent struct {
 	acked bool
 }
 
-func newLoad(j *Job) *Load {
+func newLoad(j *Job, more []kgo.Opt) *Load {
 	l := &Load{Customers: 40, Bad: 10, Again: 20, job: j, last: map[string]*sent{}, inexact: map[string]bool{}}
 	var err error
 	// All other settings are the client's defaults: acks=all, idempotent, retried for ever.
-	if l.client, err = kgo.NewClient(j.Options(kgo.UnknownTopicRetries(-1), kgo.ProducerLinger(0))...); err != nil {
+	if l.client, err = kgo.NewClient(j.Options(append([]kgo.Opt{kgo.UnknownTopicRetries(-1), kgo.ProducerLinger(0)}, more...)...)...); err != nil {
 		j.Fatal(err)
 	}
 	j.Cleanup(l.client.Close)
@@ -94,6 +94,13 @@ func (l *Load) Acked() []*kgo.Record {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.acked)
+}
+
+// Longest returns the longest time that an acknowledgement took.
+func (l *Load) Longest() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.longest.Round(time.Millisecond)
 }
 
 // Event makes the record of an event at an instant; some are bad, late, or were
