@@ -155,8 +155,8 @@ func (g *rig) newcomers(rng *rand.Rand, start time.Time, n int, text string, end
 	want := map[string][]timer{}
 	for i := range n {
 		id := fmt.Sprintf("c%d", i)
-		come := start.Add(time.Duration(rng.IntN(86_000_000)) * time.Millisecond)
-		visit := come.Add(time.Duration(1+rng.IntN(300_000)) * time.Millisecond)
+		come := afterTheHour(start.Add(time.Duration(rng.IntN(86_000_000)) * time.Millisecond))
+		visit := afterTheHour(come.Add(time.Duration(1+rng.IntN(300_000)) * time.Millisecond))
 		birth := start.AddDate(-20-rng.IntN(50), 0, 1+rng.IntN(30))
 		if rng.IntN(3) == 0 {
 			birth = time.Date(1940+4*rng.IntN(15), 2, 29, 0, 0, 0, 0, time.UTC)
@@ -190,6 +190,17 @@ func (g *rig) newcomers(rng *rand.Rand, start time.Time, n int, text string, end
 	}
 	slices.SortFunc(records, func(a, b *kgo.Record) int { return a.Timestamp.Compare(b.Timestamp) })
 	return records, want
+}
+
+// afterTheHour moves an event out of the first minute of an hour. An hour's events
+// are written when the engine's clock has reached the hour, and it goes on while
+// they are: an event of its first instants may be late, and what it changes is then
+// dated by the clock.
+func afterTheHour(at time.Time) time.Time {
+	if at.Sub(at.Truncate(time.Hour)) < time.Minute {
+		return at.Add(time.Minute)
+	}
+	return at
 }
 
 func telling(action, name string, sequence int, at time.Time) string {
