@@ -241,8 +241,14 @@ func (g *rig) eventually(what string, ok func() bool) {
 // caughtUp waits until an instance has taken everything.
 func (in *instance) caughtUp() {
 	in.g.Helper()
+	var st Status
+	defer func() {
+		if in.g.Failed() {
+			in.g.Logf("its last state: %+v", st)
+		}
+	}()
 	in.g.eventually("caught up", func() bool {
-		st := in.o.Status()
+		st = in.o.Status()
 		if !st.Ready || len(st.Tasks) == 0 || st.Lag > 0 {
 			return false
 		}
