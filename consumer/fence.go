@@ -1,6 +1,12 @@
 package consumer
 
-import "time"
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
 
 // fence is what an instance does about a group that takes another member for it.
 // That need not be another process: a coordinator that stood still and wakes up
@@ -34,4 +40,31 @@ func (f *fence) soon(now time.Time) bool {
 		return false
 	}
 	return true
+}
+
+// groupErrors is a hook of the client that is in the group. It hears of errors when
+// they happen: what a poll returns may be old, and would put an instance outside that
+// has joined since.
+type groupErrors struct{ o *Owner }
+
+// OnGroupManageError implements kgo.HookGroupManageError.
+func (h groupErrors) OnGroupManageError(err error) {
+	defer h.o.caught()
+	h.o.outside(err)
+}
+
+// outside notes why this instance is not in the group, until the group next tells
+// it what is its own.
+func (o *Owner) outside(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.refused = fmt.Sprintf("group %s: %v", o.cfg.App, err)
+	if !errors.Is(err, kerr.FencedInstanceID) {
+		return
+	}
+	// Whoever joins with the same name has the place from then on, and this one
+	// would be outside for ever.
+	if o.fence.soon(o.cfg.Now()) {
+		o.fail(fatal("group %s: %w", o.cfg.App, err))
+	}
 }

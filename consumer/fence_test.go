@@ -2,6 +2,8 @@ package consumer
 
 import (
 	"errors"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -44,4 +46,23 @@ func TestFencedByMistake(t *testing.T) {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// The group refuses an instance twice within a second and then takes it. The second
+// refusal is logged a second after the first, when the instance is in the group: it
+// is not shown as being outside by what is old.
+func TestOldErrorsOfTheGroup(t *testing.T) {
+	t.Parallel()
+	g := newRig(t, 1)
+	log := &logged{}
+	in := g.start(rules, vfs.NewMem(), func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+	in.ready()
+	g.broker.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat, kmsg.JoinGroup}, Group: app, Count: 2, Err: kerr.GroupAuthorizationFailed})
+	g.eventually("both refusals are logged", func() bool {
+		log.mu.Lock()
+		defer log.mu.Unlock()
+		return strings.Count(log.b.String(), kerr.GroupAuthorizationFailed.Message) == 2
+	})
+	in.caughtUp()
+	in.stop()
 }

@@ -234,6 +234,7 @@ func (o *Owner) join() (*kgo.Client, error) {
 		opts = append(opts, kgo.InstanceID(g.Instance))
 	}
 	cl, err := kgo.NewClient(append(opts,
+		kgo.WithHooks(groupErrors{o}),
 		kgo.ConsumerGroup(o.cfg.App),
 		kgo.ConsumeTopics(o.cfg.changelog()),
 		kgo.Balancers(o.standbys.balancer()),
@@ -273,39 +274,19 @@ func (o *Owner) join() (*kgo.Client, error) {
 	return cl, nil
 }
 
-// poll shows the errors of the group. There are no records.
+// poll logs the errors of the group, as slowly as one a second; outside hears of them
+// at once. There are no records.
 func (o *Owner) poll(ctx context.Context, group *kgo.Client) {
 	for ctx.Err() == nil {
 		for _, e := range group.PollFetches(ctx).Errors() {
 			if ctx.Err() == nil {
 				o.cfg.Logger.Warn("group", "group", o.cfg.App, "error", e.Err)
-				o.outside(e.Err)
 				select {
 				case <-ctx.Done():
 				case <-time.After(time.Second): // no spinning on an error that stays
 				}
 			}
 		}
-	}
-}
-
-// outside notes why this instance is not in the group, until the group next tells
-// it what is its own.
-func (o *Owner) outside(err error) {
-	var out *kgo.ErrGroupSession
-	if !errors.As(err, &out) {
-		return
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.refused = fmt.Sprintf("group %s: %v", o.cfg.App, out.Unwrap())
-	if !errors.Is(err, kerr.FencedInstanceID) {
-		return
-	}
-	// Whoever joins with the same name has the place from then on, and this one
-	// would be outside for ever.
-	if o.fence.soon(o.cfg.Now()) {
-		o.fail(fatal("group %s: %w", o.cfg.App, err))
 	}
 }
 
