@@ -45,14 +45,14 @@ type batch struct {
 // result is what became of a record of a topic.
 type result struct{ topic, what string }
 
-// became notes what became of a record. Mostly it is what became of the one before.
-func (b *batch) became(r result) {
+// became notes what became of n records. Mostly it is what became of those before.
+func (b *batch) became(r result, n int) {
 	if r != b.run && b.runs > 0 {
 		b.results[b.run] += b.runs
 		b.runs = 0
 	}
 	b.run = r
-	b.runs++
+	b.runs += n
 }
 
 func newBatch() batch {
@@ -145,7 +145,7 @@ func (s *session) take(in *input) error {
 	if err != nil {
 		return err
 	}
-	s.batch.became(result{h.from.topic, what})
+	s.batch.became(result{h.from.topic, what}, h.records())
 	rec := h.rec
 	in.pop()
 	rec.Recycle() // what is kept of it is not the record itself

@@ -274,7 +274,7 @@ func (d *delivery) result() (answered int, err error) {
 // count takes the committed batch into the metrics.
 func (s *session) count() {
 	m, b := s.cfg.Metrics, &s.batch
-	b.became(result{}) // the last run is complete
+	b.became(result{}, 0) // the last run is complete
 	for r, n := range b.results {
 		m.events.WithLabelValues(r.topic, r.what).Add(float64(n))
 	}

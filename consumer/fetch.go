@@ -85,6 +85,9 @@ func consumerOpts(base []kgo.Opt) []kgo.Opt {
 // one that was paused is missing in the next request, which a broker that has
 // nothing else to send holds for FetchMaxWait.
 func (f *fetcher) poll(ctx context.Context, wait time.Duration) error {
+	if f.inflate() {
+		wait = 0
+	}
 	if f.enough() {
 		pause(ctx, wait)
 		return nil
@@ -187,4 +190,9 @@ func (f *fetcher) balance() {
 	}
 }
 
-func (f *fetcher) close() { f.cl.Close() }
+func (f *fetcher) close() {
+	f.cl.Close()
+	for _, in := range f.inputs {
+		in.endLarge()
+	}
+}

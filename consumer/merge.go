@@ -35,7 +35,8 @@ type input struct {
 	// refused are batches of which a record in the queue only holds the place, by
 	// its offset.
 	refused map[int64]*refused
-	late    time.Time // since when the next record does not come, zero if it need not
+	large   *largeBatch // that the next records come from, nil if none
+	late    time.Time   // since when the next record does not come, zero if it need not
 
 	pulse pulse
 	// next is the offset of the first record that is not taken, past control
@@ -79,6 +80,14 @@ type head struct {
 
 // bad reports whether the record can't be read.
 func (h *head) bad() bool { return h.err != nil }
+
+// records returns how many records the head stands for.
+func (h *head) records() int {
+	if h.batch != nil {
+		return h.batch.records
+	}
+	return 1
+}
 
 func newInput(topic string, next int64, isOrigin bool) *input {
 	return &input{topic: topic, origin: isOrigin, next: next, limit: math.MaxInt64, end: unknown, stable: unknown, passed: unknown, asOf: never, mark: never, seen: never}

@@ -160,8 +160,8 @@ func (s *session) deadLetter(h *head, cause, reason string) string {
 		r.Key, r.Value = nil, nil
 	}
 	s.emit(r)
-	s.batch.dead++
-	s.batch.causes[cause]++
+	s.batch.dead += uint64(h.records())
+	s.batch.causes[cause] += h.records()
 	return "dead_letter"
 }
 

@@ -15,19 +15,25 @@ import (
 )
 
 // refused is a batch of records that can't be decoded, however often it is
-// fetched: it is bad input like a record that can't be read. In the queue stands
-// one record without contents for it, at its last offset.
+// fetched, or what is left of one, or one record of it that is too large: it is bad
+// input like a record that can't be read. In the queue stands one record without
+// contents for it, at its last offset.
 type refused struct {
-	first  int64 // offset
-	cause  schemas.Cause
-	reason string
+	first   int64 // offset
+	records int   // that are refused, as far as is known
+	cause   schemas.Cause
+	reason  string
 }
 
 // causeBatch is the cause of batches that can't be decoded.
 const causeBatch schemas.Cause = "batch"
 
 func (r *refused) bad(last int64) *schemas.BadInput {
-	return &schemas.BadInput{Cause: r.cause, Detail: fmt.Sprintf("the batch of records %d to %d: %s", r.first, last, r.reason)}
+	what := fmt.Sprintf("the records %d to %d of a batch: ", r.first, last)
+	if r.first == last {
+		what = fmt.Sprintf("the record %d of a batch: ", last)
+	}
+	return &schemas.BadInput{Cause: r.cause, Detail: what + r.reason}
 }
 
 // patience is how long a record that is known to exist may take to come before
@@ -68,7 +74,9 @@ func (f *fetcher) failed(ctx context.Context, e kgo.FetchError) error {
 	case in == nil || errors.As(e.Err, &code) || errors.As(e.Err, &lost) || errors.Is(e.Err, kgo.ErrClientClosed):
 		return err
 	case errors.As(e.Err, &large):
-		f.refuse(in, large.NextOffset-1, schemas.CauseSize, fmt.Sprintf("they are more than %d bytes when they are decompressed", maxBatch))
+		if lerr := f.open(ctx, in, large); lerr != nil {
+			return errors.Join(err, lerr)
+		}
 		return nil
 	}
 	if ok, lerr := f.look(ctx, in, lookFor); lerr != nil || !ok {
@@ -77,15 +85,22 @@ func (f *fetcher) failed(ctx context.Context, e kgo.FetchError) error {
 	return nil
 }
 
-// refuse puts a record that stands for a batch into the queue of its input, and
-// lets the client go on behind it.
-func (f *fetcher) refuse(in *input, last int64, cause schemas.Cause, reason string) {
+// refuse puts a record that stands for refused ones into the queue.
+func (in *input) refuse(r *kgo.Record, what *refused) {
 	if in.refused == nil {
 		in.refused = map[int64]*refused{}
 	}
-	in.refused[last] = &refused{first: in.want(), cause: cause, reason: reason}
-	in.push(&kgo.Record{Topic: in.topic, Partition: f.partition, Offset: last})
-	f.cl.SetOffsets(map[string]map[int32]kgo.EpochOffset{in.topic: {f.partition: {Epoch: -1, Offset: last + 1}}})
+	in.refused[r.Offset] = what
+	in.push(r)
+}
+
+// refuse refuses what is not read of a batch, and lets the client go on behind it.
+func (f *fetcher) refuse(in *input, b *kmsg.RecordBatch, reason string) {
+	last := b.FirstOffset + int64(b.LastOffsetDelta)
+	first := in.want()
+	in.refuse(&kgo.Record{Topic: in.topic, Partition: f.partition, Offset: last},
+		&refused{first: first, records: claimed(b, int32(max(0, first-b.FirstOffset)), first), cause: causeBatch, reason: reason})
+	f.goOn(in, last)
 }
 
 // lookAtLate looks at the batches of inputs whose next record does not come. If
@@ -93,7 +108,7 @@ func (f *fetcher) refuse(in *input, last int64, cause schemas.Cause, reason stri
 func (f *fetcher) lookAtLate(ctx context.Context) {
 	for _, in := range f.inputs {
 		switch {
-		case in.loaded || len(in.queue) > 0 || !in.unread() || f.paused[in.topic]:
+		case in.loaded || len(in.queue) > 0 || !in.unread() || f.paused[in.topic] || in.large != nil:
 			in.late = time.Time{}
 		case in.late.IsZero():
 			in.late = f.now()
@@ -113,26 +128,19 @@ func (f *fetcher) look(ctx context.Context, in *input, limit time.Duration) (boo
 	if err != nil {
 		return false, err
 	}
-	var b kmsg.RecordBatch
-	if len(p.RecordBatches) < 61 || b.ReadFrom(p.RecordBatches) != nil || b.Length < 49 || int(b.Length) > len(p.RecordBatches)-12 {
-		return false, nil
-	}
-	p.RecordBatches = p.RecordBatches[:12+b.Length]
-	if err := b.ReadFrom(p.RecordBatches); err != nil || b.Magic != 2 {
-		return false, nil
-	}
+	b, ok := firstBatch(&p)
 	last := b.FirstOffset + int64(b.LastOffsetDelta)
-	if crc32.Checksum(p.RecordBatches[21:], castagnoli) != uint32(b.CRC) || last < in.want() {
-		return false, nil // damaged on its way or on the broker's disk: another replica may have it
+	if !ok || last < in.want() {
+		return false, nil
 	}
 	got, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
 		Offset: in.want(), Topic: in.topic, Partition: f.partition, KeepControlRecords: true,
 	}, &p, f.decompressor.inner, nil)
 	switch {
 	case got.Err != nil:
-		f.refuse(in, last, causeBatch, got.Err.Error())
+		f.refuse(in, &b, got.Err.Error())
 	case next <= last && len(got.Records) == 0:
-		f.refuse(in, last, causeBatch, fmt.Sprintf("it does not have the %d records that it claims", b.NumRecords))
+		f.refuse(in, &b, fmt.Sprintf("it does not have the %d records that it claims", b.NumRecords))
 	default:
 		return false, nil
 	}

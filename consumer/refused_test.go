@@ -82,14 +82,15 @@ var codecs = map[string]kgo.CompressionCodec{
 	"gzip": kgo.GzipCompression(), "snappy": kgo.SnappyCompression(), "lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression(),
 }
 
-// A batch that can't be decoded, or that is too large once it is decompressed, is
-// one dead letter that names its records, and what stands behind it is read.
+// A batch that can't be decoded is one dead letter that names its records, and counts
+// as many as it claims; a record that is too large is one by itself. What stands behind
+// them is read.
 func TestRefusedBatches(t *testing.T) {
 	for name, codec := range codecs {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := newRig(t, 1)
-			bomb, as := compress(t, codec, rawRecords(make([]byte, maxBatch), nil, nil))
+			bomb, as := compress(t, codec, rawRecords(make([]byte, maxRecord), nil, nil))
 			g.produceBatch("web", as, 3, bomb)
 			g.produce(g.event(plan.Web, "anna", g.now(), nil))
 			broken, as := compress(t, codec, rawRecords([]byte("a value"), nil))
@@ -98,12 +99,12 @@ func TestRefusedBatches(t *testing.T) {
 			in := g.start(rules, vfs.NewMem(), nil)
 			g.produce(g.event(plan.Web, "anna", g.now(), nil), g.event(plan.Purchase, "anna", g.now(), nil))
 			in.caughtUp()
-			g.wantRefused("size 0 2", "batch 4 5", "batch 6 6")
+			g.wantRefused("size 0 0", "format 1 ", "format 2 ", "batch 4 5", "batch 6 6")
 			in.stop()
 			if got := g.members(); !slices.Equal(got, []string{"anna browsing", "anna buyer"}) {
 				t.Errorf("%v", got)
 			}
-			if folded, dead, _ := g.totals(); folded != 3 || dead != 3 {
+			if folded, dead, _ := g.totals(); folded != 3 || dead != 6 {
 				t.Errorf("folded %d, dead letters %d", folded, dead)
 			}
 		})

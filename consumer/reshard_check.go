@@ -228,7 +228,7 @@ func (o *Owner) readRange(ctx context.Context, topic string, partition int32, fr
 	if from >= to {
 		return 0, nil
 	}
-	cl, err := kgo.NewClient(append(consumerOpts(o.opts()), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{
+	cl, err := kgo.NewClient(append(consumerOpts(o.opts()), kgo.MaxDecompressBatchBytes(maxInflated), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{
 		topic: {partition: kgo.NewOffset().At(from)},
 	}))...)
 	if err != nil {
