@@ -34,6 +34,9 @@ type batch struct {
 	// results and causes are counted when the batch has committed.
 	results map[result]int
 	causes  map[string]int
+	// leftOut and inOrder are records without a dead letter of their own.
+	leftOut map[leftOutOf]*leftOut
+	inOrder []*leftOut
 	run     result // of the records taken last, which are so many
 	runs    int
 	// only is the record taken last, for a batch of one step; zero for a timer.

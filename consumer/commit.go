@@ -28,6 +28,7 @@ func (s *session) commit(ctx context.Context) error {
 	}
 	start := s.cfg.Now()
 	s.committedAt = start
+	s.summarize()
 	pos := s.nextPosition()
 	changes := s.changes(pos)
 	if err := s.write(ctx, pos, changes); err != nil {
@@ -281,6 +282,7 @@ func (s *session) count() {
 	for cause, n := range b.causes {
 		m.deadLetters.WithLabelValues(cause).Add(float64(n))
 	}
+	s.countLeftOut()
 	m.forwarded.Add(float64(b.forwarded))
 	m.earlyWakes.Add(float64(b.out.Stats.EarlyWakes))
 	m.coarsened.Add(float64(b.out.Stats.Coarsened))

@@ -80,7 +80,9 @@ func (b *largeBatch) record(topic string, partition int32) (r *kgo.Record, bad *
 		start, _ := b.in.Peek(21) // as far as the offset; what is shorter has an error below
 		err := b.fill(r, kbin.Reader{Src: start}, false)
 		if err == nil {
-			_, err = b.in.Discard(int(length))
+			if _, err = b.in.Discard(int(length)); err != nil {
+				b.read, b.next = b.read-1, r.Offset // it is among what can't be read
+			}
 		}
 		return r, &refused{first: r.Offset, records: 1, cause: schemas.CauseSize, reason: fmt.Sprintf("it is %d bytes, more than %d", length, maxRecord)}, b.broken(err)
 	}

@@ -27,6 +27,7 @@ type Metrics struct {
 	standbyLag   *prometheus.GaugeVec   // partition
 	standbyRead  prometheus.Counter
 	deadLetters  *prometheus.CounterVec // cause
+	leftOut      *prometheus.CounterVec // cause
 	forwarded    prometheus.Counter
 	earlyWakes   prometheus.Counter
 	coarsened    prometheus.Counter
@@ -86,7 +87,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m.standbys = gauges("standbys", "Copies of partitions of other instances that are kept here, by state.", "state")
 	m.standbyLag = gauges("standby_lag_records", "Changelog offsets that such a copy lacks.", "partition")
 	m.standbyRead = counter("standby_records_total", "Changelog records read to keep such copies.")
-	m.deadLetters = vec("dead_letters_total", "Records put on the dead-letter topic.", "cause")
+	m.deadLetters = vec("dead_letters_total", "Records refused: put on the dead-letter topic, or named there by a dead letter of several.", "cause")
+	m.leftOut = vec("dead_letters_left_out_total", "Records refused that have no dead letter of their own, because there were too many; one of several names their offsets.", "cause")
 	m.forwarded = counter("forwarded_total", "Records that arrived on a wrong partition and were forwarded.")
 	m.earlyWakes = counter("timer_early_wakes_total", "Wake-ups at which nothing changed.")
 	m.coarsened = counter("lists_coarsened_total", "Lists and sets of customers that became inexact because of their size.")
@@ -105,7 +107,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	})
 	if reg != nil {
 		reg.MustRegister(m.events, m.lag, m.changes, m.triggers, m.timerDelay, m.commit, m.fold, m.endToEnd,
-			m.restore, m.restored, m.restoring, m.damaged, m.standbys, m.standbyLag, m.standbyRead, m.deadLetters, m.forwarded, m.earlyWakes, m.coarsened, m.overdue, m.transactions, m.acquisitions,
+			m.restore, m.restored, m.restoring, m.damaged, m.standbys, m.standbyLag, m.standbyRead, m.deadLetters, m.leftOut, m.forwarded, m.earlyWakes, m.coarsened, m.overdue, m.transactions, m.acquisitions,
 			m.mergeWaits, m.fetchIdle, m.waiting, m.passedOver, m.weak, m.state, m.stateBytes, m.clockStopped)
 		m.kafka = kafkaHooks(reg)
 	}

@@ -114,6 +114,29 @@ var mutations = []struct {
 		`	if ok, lerr := f.look(ctx, in, lookFor); lerr != nil || !ok {`, `	if ok, lerr := false, error(nil); lerr != nil || !ok {`,
 		[]find{{"consumer", "RefusedBatches/none"}},
 	},
+	{
+		"a large batch is refused whole", "consumer/large.go",
+		`	if in.large, err = openBatch(b, in.want()); err != nil {`, `	if in.large, err = openBatch(b, in.want()); err != nil || in.large != nil {
+		err = errSize`,
+		[]find{{"consumer", "LargeBatch/gzip"}},
+	},
+	{
+		"a large batch begins at its first record in every session", "consumer/large.go",
+		`	case r.Offset < b.want: // a former session has taken it
+`, ``,
+		[]find{{"consumer", "DeathInLargeBatch"}},
+	},
+	{
+		"large batches of aborted transactions are read", "consumer/large.go",
+		`	case aborted(&p, &b):`, `	case false && aborted(&p, &b):`,
+		[]find{{"consumer", "LargeBatchOfTransaction"}},
+	},
+	{
+		"dead letters that are left out are not named", "consumer/commit.go",
+		`	s.summarize()
+`, ``,
+		[]find{{"consumer", "FloodOfRefused"}},
+	},
 
 	// Time.
 	{

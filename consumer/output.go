@@ -138,10 +138,16 @@ func (o origin) headers(of []kgo.RecordHeader) []kgo.RecordHeader {
 		kgo.RecordHeader{Key: headerTime, Value: strconv.AppendInt(nil, int64(o.at), 10)})
 }
 
-// deadLetter puts a record on the dead-letter topic, as it was, with the reason.
-// It returns what became of the record. Where the content is to be kept out, of the
+// deadLetter puts a record on the dead-letter topic, as it was, with the reason, unless
+// there are too many of them. It returns what became of the record. Where the content is to be kept out, of the
 // reason only what is not content is left.
 func (s *session) deadLetter(h *head, cause, reason string) string {
+	s.batch.dead += uint64(h.records())
+	s.batch.causes[cause] += h.records()
+	if h.batch == nil && !s.letterAllowed(cause) {
+		s.leaveOut(h, cause)
+		return "dead_letter"
+	}
 	if s.cfg.HashDeadLetters {
 		reason = placeOf(h, cause)
 	}
@@ -160,8 +166,6 @@ func (s *session) deadLetter(h *head, cause, reason string) string {
 		r.Key, r.Value = nil, nil
 	}
 	s.emit(r)
-	s.batch.dead += uint64(h.records())
-	s.batch.causes[cause] += h.records()
 	return "dead_letter"
 }
 

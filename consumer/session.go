@@ -44,6 +44,7 @@ type session struct {
 	// reading is the record that is read.
 	reading schemas.Record
 	fat     fat
+	letters map[string]*letterLimit // by cause
 
 	polled   engine.Millis // the wall clock when records were last asked for, as reports of ends have it
 	wall     engine.Millis // the wall clock, read once per batch

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -79,18 +80,71 @@ func (j *judgement) readLetters(context.Context) error {
 				j.violate("I3", "%s: %v", place(r), err)
 				continue
 			}
-			j.r.DeadLetters++
-			if before := j.letters[c]; before != nil {
-				if j.cfg.AtLeastOnce && string(before.Value) == string(r.Value) {
-					j.r.Repeats++
-					continue
-				}
-				j.violate("I3", "%s: %v is dead already at %s", place(r), c, place(before))
+			offsets, several, err := leftOutOf(r)
+			if err != nil {
+				j.violate("I3", "%s: %v", place(r), err)
+				continue
 			}
-			j.letters[c] = r
+			if !several {
+				offsets = []int64{c.offset}
+			}
+			for _, c.offset = range offsets {
+				j.readLetter(c, r, several)
+			}
 		}
 	}
 	return nil
+}
+
+// readLetter takes in what a dead letter says of one record. Without transactions a record may
+// have had a dead letter of its own the first time, and be one of several the second.
+func (j *judgement) readLetter(c coordinates, r *kgo.Record, several bool) {
+	j.r.DeadLetters++
+	if before := j.letters[c]; before != nil {
+		_, already, _ := leftOutOf(before)
+		if j.cfg.AtLeastOnce && (several || already || string(before.Value) == string(r.Value)) {
+			j.r.Repeats++
+			return
+		}
+		j.violate("I3", "%s: %v is dead already at %s", place(r), c, place(before))
+	}
+	j.letters[c] = r
+}
+
+// leftOutOf reads the offsets of the records that a dead letter stands for, if it stands
+// for several that have none of their own.
+func leftOutOf(r *kgo.Record) (offsets []int64, several bool, err error) {
+	n := 0
+	for _, h := range r.Headers {
+		if h.Key == "dlq.left_out" && len(r.Key) == 0 {
+			several = true
+			n, err = strconv.Atoi(string(h.Value))
+		}
+	}
+	if !several || err != nil {
+		return nil, several, err
+	}
+	for piece := range strings.SplitSeq(string(r.Value), ",") {
+		from, to, isRange := strings.Cut(piece, "-")
+		if !isRange {
+			to = from
+		}
+		first, err1 := strconv.ParseInt(from, 10, 64)
+		last, err2 := strconv.ParseInt(to, 10, 64)
+		if err := errors.Join(err1, err2); err != nil {
+			return nil, true, err
+		}
+		if last < first || last-first >= int64(n) {
+			return nil, true, fmt.Errorf("the range %s of %d records", piece, n)
+		}
+		for ; first <= last; first++ {
+			offsets = append(offsets, first)
+		}
+	}
+	if len(offsets) != n {
+		return nil, true, fmt.Errorf("it stands for %d records and names %d", n, len(offsets))
+	}
+	return offsets, true, nil
 }
 
 // judgeInputs is I3 and I9: it reads the inputs, says what had to become of every
