@@ -118,7 +118,7 @@ var mutations = []struct {
 		"a large batch is refused whole", "consumer/large.go",
 		`	if in.large, err = openBatch(b, in.want()); err != nil {`, `	if in.large, err = openBatch(b, in.want()); err != nil || in.large != nil {
 		err = errSize`,
-		[]find{{"consumer", "LargeBatch/gzip"}},
+		[]find{{"consumer", "^TestLargeBatch$/gzip-1"}},
 	},
 	{
 		"a large batch begins at its first record in every session", "consumer/large.go",
