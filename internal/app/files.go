@@ -47,6 +47,9 @@ func readBounded(name string, limit int64) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is %s and not a file", name, kindOf(info.Mode()))
 	}
+	if info.Size() > limit { // as much of it as there may be would be in memory before that is known
+		return nil, fmt.Errorf("%s is %w than %d bytes long", name, errMore, limit)
+	}
 	// The file may grow, and those of /proc say that they are empty.
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err == nil && int64(len(b)) > limit {
