@@ -18,7 +18,7 @@ import (
 func TestMutationsAreFound(t *testing.T) {
 	t.Run("none", func(t *testing.T) {
 		t.Parallel()
-		for _, f := range []find{scenarios, laws, clocks, timers, virtual, protocol, {"engine/calendar", "."}, {"state", "DueOrder|Model|Crash"}} {
+		for _, f := range []find{scenarios, laws, clocks, timers, virtual, protocol, {"engine/calendar", "."}, {"state", "DueOrder|Model|Crash"}, registries, topics, own} {
 			if found, out := f.try(t, ""); found {
 				t.Fatalf("%v fails without a mutation:\n%s", f, out)
 			}

@@ -12,12 +12,15 @@ type find struct{ pkg, run string }
 
 // Tests that notice what is broken. The quicker ones come first.
 var (
-	scenarios = find{"engine/sim", "Scenarios"}
-	laws      = find{"engine/sim", "WakeIsNeverLate|StepsOfTheClock|EngineEqualsOracle$"}
-	clocks    = find{"consumer", "^Test(Wall|Events)Clock|Guard"}
-	protocol  = find{"consumer", "ChangelogEnd|Death|Wrong|Zombie|Unproducible|FaultsChange"}
-	virtual   = find{"consumer", "ThirtyDays/autumn"}
-	timers    = find{"consumer", "Customers|TimerFires|AfterOutage|ClockJumps|EventTimes"}
+	scenarios  = find{"engine/sim", "Scenarios"}
+	laws       = find{"engine/sim", "WakeIsNeverLate|StepsOfTheClock|EngineEqualsOracle$"}
+	clocks     = find{"consumer", "^Test(Wall|Events)Clock|Guard"}
+	protocol   = find{"consumer", "ChangelogEnd|Death|Wrong|Zombie|Unproducible|FaultsChange"}
+	virtual    = find{"consumer", "ThirtyDays/autumn"}
+	registries = find{"schemas", "^Test(Answers|IDBeforeItExists|LaggingReplica|SubjectAddedLater)$"}
+	topics     = find{"consumer", "ChangelogMustBeKept"}
+	own        = find{"state", "^Test(ForeignDirectories|Claim)$"}
+	timers     = find{"consumer", "Customers|TimerFires|AfterOutage|ClockJumps|EventTimes"}
 )
 
 // mutations break one rule each, by replacing a piece of source. They run with the
@@ -254,6 +257,50 @@ var mutations = []struct {
 		"overdue timers all fire at once", "consumer/batch.go",
 		`s.clock.now-at < overdueAfter`, `s.clock.now-at < engine.Never`,
 		[]find{timers},
+	},
+
+	// What is around it: registries, topics, directories.
+	{
+		"what a registry says in trouble is said of the schema", "schemas/registry.go",
+		`	case 400, 410, 422:
+`, `	case 400, 410, 422, 401, 429, 500, 502, 503:
+`,
+		[]find{registries},
+	},
+	{
+		"a registry that forbids everything makes dead letters", "schemas/registry.go",
+		`		if others {`, `		if true {`,
+		[]find{registries},
+	},
+	{
+		"an id that is not there is judged at once", "schemas/lookups.go",
+		`if l.now == nil || !l.patience.has(e, now) {`, `if true {`,
+		[]find{registries},
+	},
+	{
+		"a refusal stands for ever", "schemas/lookups.go",
+		`	return !e.asked.Before(came)`, `	return true`,
+		[]find{registries},
+	},
+	{
+		"the state may be in a changelog that Kafka deletes", "consumer/weak.go",
+		`policy != "" && policy != "compact"`, `policy == "nosuch"`,
+		[]find{topics},
+	},
+	{
+		"another application's directory is taken", "state/own.go",
+		`m.app != "" && s.opt.App != "" && m.app != s.opt.App`, `m.app == "nosuch"`,
+		[]find{own},
+	},
+	{
+		"a link is followed", "state/own.go",
+		`info.Mode()&fs.ModeSymlink != 0`, `info.Mode()&fs.ModeSymlink == 1`,
+		[]find{own},
+	},
+	{
+		"another cluster's state is taken", "state/own.go",
+		`	case m.cluster != "":`, `	case m.cluster == "nosuch":`,
+		[]find{own},
 	},
 }
 
