@@ -7,7 +7,7 @@ export SEED LONG
 # Pebble needs no C library; without one the build is the same everywhere.
 export CGO_ENABLED ?= 0
 
-.PHONY: help build demo test race lint fuzz bench bench-smoke sim chaos mutations e2e brokers clients containers fmt-check tidy-check deploy-check clean
+.PHONY: help build demo test race lint fuzz bench bench-smoke sim chaos mutations e2e hostile brokers clients containers fmt-check tidy-check deploy-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ mutations: ## break the rules of the protocol and of time one by one; the tests 
 
 e2e: build ## processes over loopback: kills, freezes, full disks, an independent client (needs kcat; KILLS=n; 8 minutes)
 	$(GO) test -count=1 -timeout 25m -tags e2e -v ./internal/e2e
+
+hostile: build ## bad input, registries, topics, directories and commands against running processes (BROKERS=addresses or BROKERS=kafka; 2 minutes)
+	SEGMILL_TEST_BROKERS=$(BROKERS) $(GO) test -count=1 -timeout 10m -tags hostile -parallel 6 -v ./internal/hostile
 
 # What the tests have started ends with them, also at Ctrl-C: see internal/leash.
 brokers: build ## real Kafka from Maven Central: brokers and instances killed under load (Java 17, Maven; 5 minutes; LONG=1 runs all versions)
