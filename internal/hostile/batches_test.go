@@ -10,6 +10,7 @@ import (
 	"hash/crc32"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -62,6 +63,10 @@ func batches(t *testing.T) []batch {
 		}
 		bomb, as := pack(rawRecords(make([]byte, size)))
 		small, _ := pack(whole)
+		if name == "gzip" {
+			flood, _ := pack(rawRecords(make([][]byte, 50_000)...))
+			l = append(l, batch{"50,000 empty records", as, 50_000, flood, "format", false})
+		}
 		l = append(l,
 			batch{name + " bomb", as, 1, bomb, "size", true},
 			batch{name + ", bad records", as, 3, small, "format", false},
@@ -110,6 +115,29 @@ func (s *site) tryBatch(t *testing.T, b batch) {
 		r := event("web", p, customer("behind", p), `,"name":"page_viewed"`)
 		s.produce(t, r)
 		s.entered(t, string(r.Key), "viewer", soon)
+	}
+	heard()
+}
+
+// tryLarge sends 20,000 ordinary events in one batch, 17 MB when they are inflated.
+func (s *site) tryLarge(t *testing.T) {
+	const n = 20_000
+	c, err := kgo.DefaultCompressor(codecs["gzip"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids, values := make([]string, n), make([][]byte, n)
+	for i := range n {
+		ids[i] = customer("large", 0)
+		values[i] = event("web", 0, ids[i], fmt.Sprintf(`,"name":"page_viewed","referrer":%q`, strings.Repeat("x", 750))).Value
+	}
+	raw, as := c.Compress(new(bytes.Buffer), rawRecords(values...))
+	if _, err := s.produceBatch(s.app+".web", 0, batch{codec: as, n: n, raw: raw}); err != nil {
+		t.Fatal(err)
+	}
+	heard := s.sing(t)
+	for _, id := range ids {
+		s.entered(t, id, "viewer", 20*time.Second)
 	}
 	heard()
 }
