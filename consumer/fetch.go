@@ -35,6 +35,7 @@ type fetcher struct {
 	paused    map[string]bool
 	room      int // of each queue, in bytes
 	idle      prometheus.Counter
+	pauses    prometheus.Counter
 
 	decompressor *decompressor
 }
@@ -42,7 +43,7 @@ type fetcher struct {
 // newFetcher fetches from in.next of every input. There is no offset to fall back
 // to: data that is not there is an error.
 func (o *Owner) newFetcher(partition int32, inputs []*input) (*fetcher, error) {
-	f := &fetcher{partition: partition, now: o.cfg.Now, inputs: map[string]*input{}, paused: map[string]bool{}, idle: o.cfg.Metrics.fetchIdle}
+	f := &fetcher{partition: partition, now: o.cfg.Now, inputs: map[string]*input{}, paused: map[string]bool{}, idle: o.cfg.Metrics.fetchIdle, pauses: o.cfg.Metrics.fetchPauses}
 	bytes := o.queueShare()
 	f.room = int(max(leastRoom, min(bytes/int64(len(inputs)), mostRoom)))
 	from := map[string]map[int32]kgo.Offset{}
@@ -182,6 +183,7 @@ func (f *fetcher) balance() {
 		switch {
 		case in.bytes > f.room && hungry && !f.paused[topic]:
 			f.cl.PauseFetchPartitions(one)
+			f.pauses.Inc()
 			f.paused[topic] = true
 		case in.bytes <= f.room/2 && f.paused[topic]:
 			f.cl.ResumeFetchPartitions(one)

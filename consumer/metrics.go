@@ -36,6 +36,7 @@ type Metrics struct {
 	acquisitions *prometheus.CounterVec // reason
 	mergeWaits   prometheus.Counter
 	fetchIdle    prometheus.Counter
+	fetchPauses  prometheus.Counter
 	waiting      *prometheus.GaugeVec   // partition, topic
 	passedOver   *prometheus.CounterVec // topic
 	weak         *prometheus.GaugeVec   // topic, weakness
@@ -100,6 +101,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m.weak = gauges("topic_weaknesses", "1 for a topic whose settings are weaker than the guarantees assume, as seen at the start.", "topic", "weakness")
 	m.passedOver = vec("open_transactions_passed_over_total", "Transactions that stayed open on an input for longer than max_open_transaction, so that timers no longer wait for them.", "topic")
 	m.fetchIdle = counter("fetch_idle_polls_total", "Times that a task waited a few milliseconds for records that are known to be unread, and none came.")
+	m.fetchPauses = counter("fetch_pauses_total", "Times that a topic was left out of fetches because it had enough in hand while another one had nothing.")
 	m.state = gauges("tasks", "Tasks of this instance by state.", "state")
 	m.stateBytes = gauges("state_bytes", "Size of the local state.", "kind")
 	m.clockStopped = prometheus.NewGauge(prometheus.GaugeOpts{
@@ -108,7 +110,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	if reg != nil {
 		reg.MustRegister(m.events, m.lag, m.changes, m.triggers, m.timerDelay, m.commit, m.fold, m.endToEnd,
 			m.restore, m.restored, m.restoring, m.damaged, m.standbys, m.standbyLag, m.standbyRead, m.deadLetters, m.leftOut, m.forwarded, m.earlyWakes, m.coarsened, m.overdue, m.transactions, m.acquisitions,
-			m.mergeWaits, m.fetchIdle, m.waiting, m.passedOver, m.weak, m.state, m.stateBytes, m.clockStopped)
+			m.mergeWaits, m.fetchIdle, m.fetchPauses, m.waiting, m.passedOver, m.weak, m.state, m.stateBytes, m.clockStopped)
 		m.kafka = kafkaHooks(reg)
 	}
 	return m
