@@ -48,6 +48,7 @@ hostile: build ## bad input, registries, topics, directories and commands agains
 brokers: build ## real Kafka from Maven Central: brokers and instances killed under load (Java 17, Maven; 5 minutes; LONG=1 runs all versions)
 	@java -version 2>&1 | head -1; mvn --version 2>/dev/null | head -1
 	$(GO) test -count=1 -tags brokers -timeout $(if $(LONG),90m,20m) -parallel 30 -v ./internal/brokers
+	$(if $(LONG),$(MAKE) hostile BROKERS=kafka)
 
 clients: build ## other clients and registries on a real Kafka: Java, kcat, Python, Node, Connect, Apicurio (needs Java 17, Maven, Python, Node, kcat; 2 minutes)
 	$(GO) test -count=1 -timeout 15m -tags brokers -v ./internal/brokers/judge ./internal/brokers/clients

@@ -92,6 +92,10 @@ func fine(name, topic, segment, more string, change ...func(*kgo.Record)) row {
 	}}
 }
 
+// onlyKfake are rows of timestamps that Kafka refuses, and with them the batch that
+// they are in.
+var onlyKfake = map[string]bool{"around/a time of 1970": true, "around/a time of 2099": true}
+
 // TestRecords sends every row to one process, several at a time, each with canaries
 // behind it.
 func TestRecords(t *testing.T) {
@@ -102,6 +106,10 @@ func TestRecords(t *testing.T) {
 	t.Run("rows", func(t *testing.T) {
 		for _, row := range rows {
 			t.Run(row.name, func(t *testing.T) {
+				if onlyKfake[row.name] && cluster == nil {
+					leftOut.Add(1)
+					t.Skip("the broker does not take it")
+				}
 				t.Parallel()
 				s.try(t, row)
 			})
