@@ -3,7 +3,6 @@ package consumer
 import (
 	"context"
 	"errors"
-	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -98,16 +97,15 @@ func TestBrokersHearOneByOne(t *testing.T) {
 
 // A broker that does not answer has no say in what topics there are.
 func TestAskAllPassesOverTheDead(t *testing.T) {
-	var down atomic.Bool
+	var down atomic.Value
 	var refused atomic.Int32
 	g := newRigOn(t, 3, []kfake.Opt{kfake.NumBrokers(3)}, refusing(&down, &refused))
-	g.produce(&kgo.Record{Topic: "web"}, &kgo.Record{Topic: "web", Partition: 1}, &kgo.Record{Topic: "web", Partition: 2})
 	o, err := New(g.config(rules, g.store(vfs.NewMem())))
 	if err != nil {
 		t.Fatal(err)
 	}
 	o.admin = g.client()
-	down.Store(true)
+	down.Store(g.broker.ListenAddrs()[2])
 	topics, err := o.agreed(t.Context(), "web", "lost")
 	if err != nil || topics["web"].partitions != 3 || !errors.Is(topics["lost"].err, kerr.UnknownTopicOrPartition) {
 		t.Errorf("%v, %v", topics, err)
@@ -117,17 +115,11 @@ func TestAskAllPassesOverTheDead(t *testing.T) {
 	}
 }
 
-// refusing refuses connections to the last of three brokers while it is down, and
-// counts them.
-func refusing(down *atomic.Bool, refused *atomic.Int32) kgo.Opt {
-	var mu sync.Mutex
-	seen := map[string]bool{} // addresses, which rise with the broker
+// refusing refuses connections to one address, "" for none, and counts them.
+func refusing(down *atomic.Value, refused *atomic.Int32) kgo.Opt {
+	down.Store("")
 	return kgo.Dialer(func(ctx context.Context, network, host string) (net.Conn, error) {
-		mu.Lock()
-		seen[host] = true
-		last := len(seen) == 3 && slices.Max(slices.Collect(maps.Keys(seen))) == host
-		mu.Unlock()
-		if down.Load() && last {
+		if down.Load() == host {
 			refused.Add(1)
 			return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
 		}
@@ -148,17 +140,20 @@ func TestMissingInputEndsTheStart(t *testing.T) {
 // A run with an end that starts while the broker of a partition is down waits for it,
 // as a run without an end does.
 func TestUntilWaitsForABroker(t *testing.T) {
-	var down atomic.Bool
+	var down atomic.Value
 	var refused atomic.Int32
 	g := newRigOn(t, 3, []kfake.Opt{kfake.NumBrokers(3)}, refusing(&down, &refused))
 	day := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
 	g.produce(g.event(plan.Purchase, "anna", day, nil))
-	down.Store(true)
+	if err := g.broker.MoveTopicPartition("web", 0, 2); err != nil {
+		t.Fatal(err)
+	}
+	down.Store(g.broker.ListenAddrs()[2])
 	in := g.start(rules, vfs.NewMem(), func(c *Config) {
 		c.Time.Clock, c.Time.Until = EventsClock, engine.Millis(day.Add(time.Hour).UnixMilli())
 	})
 	g.eventually("the broker is asked again", func() bool { return refused.Load() > 3 })
-	down.Store(false)
+	down.Store("")
 	if err := in.wait(); err != nil {
 		t.Fatal(err)
 	}
