@@ -26,7 +26,7 @@ func (o *Owner) warn(ctx context.Context, topics map[string]topicInfo, configs [
 	}
 	o.cfg.Metrics.weak.Reset()
 	for _, w := range o.weaknesses(topics, configs) {
-		o.cfg.Logger.Warn(w.message, "topics", w.topics) //nolint:sloglint // one of six texts
+		o.cfg.Logger.Warn(w.message, "topics", w.topics) //nolint:sloglint // one of a few texts
 		for _, topic := range w.topics {
 			o.cfg.Metrics.weak.WithLabelValues(topic, w.kind).Set(1)
 		}
