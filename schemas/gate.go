@@ -26,10 +26,22 @@ func gate(text string) (*schema, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := goavro.NewCodec(text); err != nil {
+	if err := accepted(text); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// accepted reports whether goavro takes a schema. It panics where an attribute has a type
+// that it does not expect, such as a scale that is a text.
+func accepted(text string) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the schema is malformed: %v", p)
+		}
+	}()
+	_, err = goavro.NewCodec(text)
+	return err
 }
 
 // sized sets minBytes and cost of a type whose parts are complete. It refuses an
