@@ -281,19 +281,39 @@ func (x *chaos) stumble(l *life) {
 	}
 }
 
-// compact compacts when no transaction is open: kfake would take what is not
-// committed for the last value of a key.
+// compact compacts when kfake does what a broker does. It takes a record that is not
+// committed for the last value of its key, so no transaction may be open. And it
+// moves the start of the log past what it removed, which on a broker only retention
+// does: a partition that began with an aborted batch would look like one that has
+// lost its state, so each must have a committed position.
 func (x *chaos) compact() (string, bool) {
 	open := x.hold.Close()
 	defer open()
 	for range 100 {
-		if x.openTransactions() == 0 {
+		if x.openTransactions() == 0 && x.allCommitted() {
 			x.broker.Compact()
 			return "", true
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
 	return "", false
+}
+
+// allCommitted reports whether each partition has had a committed position. A running
+// task says so of the position that it restored or committed last.
+func (x *chaos) allCommitted() bool {
+	for _, n := range x.nodes {
+		n.mu.Lock()
+		l := n.live
+		n.mu.Unlock()
+		if l == nil {
+			continue
+		}
+		for _, t := range l.owner.Status().Tasks {
+			x.committed[t.Partition] = x.committed[t.Partition] || t.Seq > 0
+		}
+	}
+	return !slices.Contains(x.committed[:], false)
 }
 
 // openTransactions returns how many transactions the broker knows of that are

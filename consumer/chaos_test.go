@@ -85,6 +85,8 @@ type chaos struct {
 	handles []*kfake.FaultHandle
 	faults  map[string]int
 
+	committed [chaosPartitions]bool // which partitions have had a position; of compact
+
 	log     *slog.Logger
 	mu      sync.Mutex
 	text    bytes.Buffer
