@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/schemas"
 )
 
@@ -146,7 +147,7 @@ func (s *session) otherCount(was int32) error {
 // run were as many as there are now: somebody may have added partitions to all
 // topics, the changelog too. The lowest partition that has run tells.
 func (s *session) checkOthers(ctx context.Context) error {
-	o, changelog := s.t.o, s.cfg.changelog()
+	o, topic := s.t.o, s.cfg.changelog()
 	var others []int32
 	for p := range o.partitions {
 		if p != s.t.n {
@@ -158,23 +159,23 @@ func (s *session) checkOthers(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, acquireTimeout)
 	defer cancel()
-	first, err := listOffsets(ctx, o.admin, []string{changelog}, others, lastStable, atStart)
+	first, err := listOffsets(ctx, o.admin, []string{topic}, others, lastStable, atStart)
 	if err != nil {
 		return err
 	}
-	end, err := listOffsets(ctx, o.admin, []string{changelog}, others, lastStable, atEnd)
+	end, err := listOffsets(ctx, o.admin, []string{topic}, others, lastStable, atEnd)
 	if err != nil {
 		return err
 	}
 	for _, p := range others {
-		from, to := first[changelog][p].offset, end[changelog][p].offset
+		from, to := first[topic][p].offset, end[topic][p].offset
 		if from >= to {
 			continue
 		}
-		var last *Position
-		_, err := o.readRange(ctx, changelog, p, max(from, to-lookBack), to, func(r *kgo.Record) (err error) {
-			if string(r.Key) == positionKey {
-				last, err = decodePosition(r.Value)
+		var last *changelog.Position
+		_, err := o.readRange(ctx, topic, p, max(from, to-lookBack), to, func(r *kgo.Record) (err error) {
+			if string(r.Key) == changelog.PositionKey {
+				last, err = changelog.DecodePosition(r.Value)
 			}
 			return err
 		})
@@ -213,11 +214,11 @@ func (s *session) placeInputs(ctx context.Context) error {
 		at, ok := s.pos.Sources[topic]
 		id, next := infos[topic].id, at.Next
 		switch {
-		case ok && at.ID != topicID{} && id != topicID{} && at.ID != id:
+		case ok && at.ID != changelog.TopicID{} && id != changelog.TopicID{} && at.ID != id:
 			return stopped(s.t.n, "%s was read up to offset %d and has been created anew since: its records would be taken for others; begin with another app name",
 				topic, next)
 		case !ok:
-			next, at.Seen = first[topic], never
+			next, at.Seen = first[topic], changelog.Never
 		case next > last[topic]:
 			return stopped(s.t.n, "%s ends at offset %d and was read up to %d: it has lost records or was created anew; restore it, or begin with another app name",
 				topic, last[topic], next)

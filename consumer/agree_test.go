@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 )
@@ -32,7 +33,7 @@ func hearsay(t *testing.T, broker *kfake.Cluster, edit func(node int32, known ti
 	}
 	t.Cleanup(side.Close)
 	var mu sync.Mutex
-	since := map[topicID]time.Time{}
+	since := map[changelog.TopicID]time.Time{}
 	broker.ControlKey(int16(kmsg.Metadata), func(r kmsg.Request) (kmsg.Response, error, bool) {
 		broker.KeepControl()
 		node := broker.CurrentNode()
@@ -51,7 +52,7 @@ func hearsay(t *testing.T, broker *kfake.Cluster, edit func(node int32, known ti
 		defer mu.Unlock()
 		for i := range resp.Topics {
 			topic := &resp.Topics[i]
-			id := topicID(topic.TopicID)
+			id := changelog.TopicID(topic.TopicID)
 			if _, ok := since[id]; !ok {
 				since[id] = time.Now()
 			}
@@ -70,7 +71,7 @@ func TestBrokersHearOneByOne(t *testing.T) {
 		edit func(topic *kmsg.MetadataResponseTopic)
 	}{
 		{"not known yet", func(topic *kmsg.MetadataResponseTopic) {
-			topic.ErrorCode, topic.TopicID, topic.Partitions = kerr.UnknownTopicOrPartition.Code, topicID{}, nil
+			topic.ErrorCode, topic.TopicID, topic.Partitions = kerr.UnknownTopicOrPartition.Code, changelog.TopicID{}, nil
 		}},
 		{"no leader yet", func(topic *kmsg.MetadataResponseTopic) {
 			topic.ErrorCode, topic.Partitions = kerr.LeaderNotAvailable.Code, nil

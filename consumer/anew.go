@@ -1,6 +1,10 @@
 package consumer
 
-import "context"
+import (
+	"context"
+
+	"github.com/segmill/segmill/consumer/changelog"
+)
 
 // lookBack is how many offsets before the end of a changelog its last position
 // stands, at most: the largest transactions of many batches that were not completed.
@@ -17,7 +21,7 @@ func (r *replay) hasPosition(ctx context.Context, first int64) (bool, error) {
 			return false, err
 		}
 		for _, rec := range past.rest {
-			if !rec.Attrs.IsControl() && string(rec.Key) == positionKey {
+			if !rec.Attrs.IsControl() && string(rec.Key) == changelog.PositionKey {
 				return true, nil
 			}
 			past.next = rec.Offset + 1
@@ -30,9 +34,9 @@ func (r *replay) hasPosition(ctx context.Context, first int64) (bool, error) {
 // with. A copy of a former one is not given up for a changelog without a position:
 // the state would begin from nothing, and everything be told again.
 func (r *replay) checkTopic(ctx context.Context, first int64) error {
-	changelog := r.o.cfg.changelog()
-	if before, ok := r.o.ids[changelog]; ok && before != (topicID{}) && before != r.topicID {
-		return stopped(r.n, "%s was created anew while the engine ran, and the state was in it: restore it, or begin with another app name", changelog)
+	topic := r.o.cfg.changelog()
+	if before, ok := r.o.ids[topic]; ok && before != (changelog.TopicID{}) && before != r.topicID {
+		return stopped(r.n, "%s was created anew while the engine ran, and the state was in it: restore it, or begin with another app name", topic)
 	}
 	meta, ok, err := r.store.Meta()
 	if err != nil || !ok || meta.TopicID == r.topicID {
@@ -41,5 +45,5 @@ func (r *replay) checkTopic(ctx context.Context, first int64) error {
 	if ok, err = r.hasPosition(ctx, first); err != nil || ok {
 		return err
 	}
-	return stopped(r.n, "%s was created anew and is empty, and the local copy is of the former one: restore it, or begin with another app name", changelog)
+	return stopped(r.n, "%s was created anew and is empty, and the local copy is of the former one: restore it, or begin with another app name", topic)
 }

@@ -3,6 +3,7 @@ package consumer
 import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
 )
@@ -208,7 +209,7 @@ func (s *session) dispatch(in *input, h *head, at place) (what string, err error
 func (s *session) askedAt(h *head) engine.Millis {
 	switch {
 	case h.at > s.horizon:
-		return never
+		return changelog.Never
 	case s.until != nil:
 		return min(h.at, s.until.instant)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
 )
@@ -45,7 +46,7 @@ func TestCacheCountsBusyCustomers(t *testing.T) {
 			}
 			s.touch(e)
 		}
-		s.changes(&Position{})
+		s.changes(&changelog.Position{})
 		s.customers.committed(1 << 40)
 		s.batch = batch{}
 		takes, counted := (heap()-before)/customers, s.customers.bytes/customers

@@ -3,9 +3,6 @@ package consumer
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -19,85 +16,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/state"
 )
-
-// Without transactions nothing in Kafka keeps a former owner from writing, and
-// nothing makes several records one. At-least-once delivery does both within the
-// changelog partition, which is one log that everybody reads in the same order:
-//
-//   - Who acquires a task writes a claim, a random number. Records behind it that
-//     were stamped with another claim are void.
-//   - A record is stamped with its claim and with its batch: the seq of the
-//     position that will end it. Until that position stands in the log, the batch
-//     is void.
-//
-// So the position is the commit, as with transactions, and every reader of the
-// log agrees on what is void. But compaction does not: to it, a void record is the
-// newest of its key and the good one below it is garbage. Therefore the owner
-// writes the customers of void records again, as they were, when it acquires the
-// task and whenever it sees such a record (see follower), and until then compaction
-// has to wait: min.compaction.lag.ms of the changelog.
-//
-// Outputs have no such filter: a reader of them can see what a void batch told, and
-// then the same again with the same sequences. The ids are the same too, but for
-// late events, whose instant is the clock's.
-
-// claim is the random number of one acquisition; zero is that of transactions.
-type claim [8]byte
-
-func newClaim() (c claim) {
-	_, _ = rand.Read(c[:]) // never fails
-	return c
-}
-
-// String returns the number in hexadecimal.
-func (c claim) String() string { return hex.EncodeToString(c[:]) }
-
-// claimKey returns a key for a claim. Each has its own, so that compaction leaves
-// them all: behind a claim that was gone, a reader would take what its owner wrote
-// for void.
-func claimKey() []byte { return []byte(claimPrefix + newClaim().String()) }
-
-// stamp is what a record of the changelog says of its origin; zero if it is part
-// of a transaction.
-type stamp struct {
-	claim claim
-	seq   uint64
-}
-
-// headerStamp holds a stamp: the claim and the seq, big endian.
-const headerStamp = "segmill.batch"
-
-func (s stamp) header() kgo.RecordHeader {
-	return kgo.RecordHeader{Key: headerStamp, Value: binary.BigEndian.AppendUint64(s.claim[:len(s.claim):len(s.claim)], s.seq)}
-}
-
-var errStamp = errors.New("the header " + headerStamp + " is not readable")
-
-// stampOf reads a record's stamp.
-func stampOf(r *kgo.Record) (s stamp, err error) {
-	for _, h := range r.Headers {
-		if h.Key != headerStamp {
-			continue
-		}
-		if len(h.Value) != 16 {
-			return s, errStamp
-		}
-		copy(s.claim[:], h.Value)
-		s.seq = binary.BigEndian.Uint64(h.Value[8:])
-	}
-	return s, nil
-}
-
-// claimOf reads a claim record.
-func claimOf(r *kgo.Record) (c claim, err error) {
-	if len(r.Value) != len(c) {
-		return c, errors.New("a claim is not readable")
-	}
-	copy(c[:], r.Value)
-	return c, nil
-}
 
 // compactionLag is min.compaction.lag.ms of the changelog without transactions: how
 // long the next owner may take to write again what void records have overwritten.
@@ -145,56 +66,6 @@ func (o *Owner) warnOfCompaction(ctx context.Context) {
 // may have given the partition to somebody else.
 var errPaused = errors.New("the process stood still for longer than the session timeout")
 
-// judge returns who wrote a record, nil if the record is a claim or void.
-func (r *replay) judge(rec *kgo.Record) (by *stamp, err error) {
-	key := string(rec.Key)
-	if strings.HasPrefix(key, claimPrefix) {
-		r.known = true
-		r.claim, err = claimOf(rec)
-		return nil, err
-	}
-	s, err := stampOf(rec)
-	if err != nil {
-		return nil, err
-	}
-	if r.known && s.claim != r.claim {
-		r.foreign[key] = struct{}{}
-		if key == positionKey {
-			r.notePosition(rec.Value)
-		}
-		return nil, nil
-	}
-	delete(r.foreign, key)
-	return &s, nil
-}
-
-// notePosition notes a void position that is not the first: there was a good one
-// before it, which compaction must not have removed.
-func (r *replay) notePosition(value []byte) {
-	pos, err := decodePosition(value)
-	r.shadowed = r.shadowed || err != nil || pos.Seq > 1
-}
-
-// opened notes a record that counts as soon as its position comes.
-func (r *replay) opened(key string, by stamp) {
-	if by == (stamp{}) {
-		r.unstamped++
-		return
-	}
-	if by.claim == r.openStamp.claim && by.seq > r.openStamp.seq {
-		clear(r.open)
-	}
-	r.openStamp = by
-	r.open[key] = struct{}{}
-}
-
-// void returns the keys whose newest records do not count.
-func (r *replay) void() map[string]struct{} {
-	keys := maps.Clone(r.foreign)
-	maps.Copy(keys, r.open)
-	return keys
-}
-
 // noTopicID is in the meta of a copy the id of a changelog that has none, as before
 // Kafka 2.8: none at all says something else, see knowing.
 var noTopicID = [16]byte(bytes.Repeat([]byte{0xff}, 16))
@@ -202,8 +73,8 @@ var noTopicID = [16]byte(bytes.Repeat([]byte{0xff}, 16))
 // knowing returns the topic id for the meta of a copy, none if there are records that
 // are still to be written again: a copy does not say which, so it must not be
 // continued. Whoever reads the whole changelog finds them.
-func knowing(topicID [16]byte, void map[string]struct{}) [16]byte {
-	if len(void) > 0 {
+func knowing(topicID [16]byte, void bool) [16]byte {
+	if void {
 		return [16]byte{}
 	}
 	return topicID
@@ -213,16 +84,16 @@ func knowing(topicID [16]byte, void map[string]struct{}) [16]byte {
 // whole changelog is loaded blindly, and what the customers of that batch were
 // before it has to be looked for. Whoever reads on reads the batch again.
 func (r *replay) undo(ctx context.Context) error {
-	if len(r.open) == 0 {
+	if len(r.filter.Opened()) == 0 {
 		return nil
 	}
 	before := map[string][]byte{}
-	for key := range r.open {
-		if id, ok := strings.CutPrefix(key, customerPrefix); ok {
+	for key := range r.filter.Opened() {
+		if id, ok := strings.CutPrefix(key, changelog.CustomerPrefix); ok {
 			before[id] = nil
 		}
 	}
-	again := &replay{o: r.o, n: r.n, foreign: map[string]struct{}{}, next: r.first}
+	again := &replay{o: r.o, n: r.n, filter: changelog.NewFilter(), next: r.first}
 	defer again.close()
 	for again.next < r.last {
 		if err := again.fetch(ctx, r.last); err != nil {
@@ -232,11 +103,11 @@ func (r *replay) undo(ctx context.Context) error {
 			if again.next = rec.Offset + 1; rec.Attrs.IsControl() || rec.Offset >= r.last {
 				continue
 			}
-			by, err := again.judge(rec)
+			by, err := again.filter.Judge(rec)
 			if err != nil {
 				return err
 			}
-			id, ok := strings.CutPrefix(string(rec.Key), customerPrefix)
+			id, ok := strings.CutPrefix(string(rec.Key), changelog.CustomerPrefix)
 			if _, open := before[id]; by != nil && ok && open {
 				before[id] = rec.Value
 			}
@@ -255,8 +126,8 @@ func (r *replay) undo(ctx context.Context) error {
 // The producer is idempotent, so that a late copy of a request can't bring back an
 // old value behind a new one.
 func (s *session) writeClaim(ctx context.Context) error {
-	s.claim = newClaim()
-	r := &kgo.Record{Topic: s.cfg.changelog(), Partition: s.t.n, Key: claimKey(), Value: s.claim[:]}
+	s.claim = changelog.NewClaim()
+	r := &kgo.Record{Topic: s.cfg.changelog(), Partition: s.t.n, Key: changelog.ClaimKey(), Value: s.claim[:]}
 	if err := s.produce(ctx, []*kgo.Record{r}); err != nil {
 		return err // the client may still hold the record
 	}
@@ -285,16 +156,16 @@ func (s *session) writePosition(ctx context.Context, r *kgo.Record) (int64, erro
 }
 
 // again writes the customers of void records as they are.
-func (s *session) again(changelog func(key, value []byte)) error {
+func (s *session) again(add func(key, value []byte)) error {
 	for _, key := range slices.Sorted(maps.Keys(s.rewrite)) {
 		var value []byte
 		var err error
-		switch id, ok := strings.CutPrefix(key, customerPrefix); {
+		switch id, ok := strings.CutPrefix(key, changelog.CustomerPrefix); {
 		case ok:
 			value, _, err = s.customers.value(nil, id) // nil if there is none: a tombstone
-		case key == versionsKey && s.unstoredVersions != nil:
+		case key == changelog.VersionsKey && s.unstoredVersions != nil:
 			value = s.unstoredVersions
-		case key == versionsKey:
+		case key == changelog.VersionsKey:
 			var meta state.Meta
 			meta, ok, err = s.t.store.Meta()
 			if value = meta.Versions; !ok {
@@ -306,7 +177,7 @@ func (s *session) again(changelog func(key, value []byte)) error {
 		if err != nil {
 			return err
 		}
-		changelog([]byte(key), value)
+		add([]byte(key), value)
 	}
 	return nil
 }
@@ -369,7 +240,7 @@ func (s *session) newFollower() (*follower, error) {
 	return f, nil
 }
 
-func (f *follower) run(ctx context.Context, own claim) {
+func (f *follower) run(ctx context.Context, own changelog.Claim) {
 	for {
 		fetches := f.cl.PollFetches(ctx)
 		if ctx.Err() != nil {
@@ -391,16 +262,16 @@ func (f *follower) run(ctx context.Context, own claim) {
 	}
 }
 
-func (f *follower) record(r *kgo.Record, own claim) {
+func (f *follower) record(r *kgo.Record, own changelog.Claim) {
 	f.next = r.Offset + 1
 	if r.Attrs.IsControl() {
 		return
 	}
-	if key := string(r.Key); strings.HasPrefix(key, claimPrefix) {
-		if c, err := claimOf(r); f.err == nil && (err != nil || c != own) {
+	if key := string(r.Key); changelog.IsClaim(key) {
+		if c, err := changelog.DecodeClaim(r); f.err == nil && (err != nil || c != own) {
 			f.err = errClaimed
 		}
-	} else if from, err := stampOf(r); err != nil || from.claim != own {
+	} else if from, err := changelog.StampOf(r); err != nil || from.Claim != own {
 		f.keys[key] = struct{}{}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
@@ -35,10 +36,10 @@ type claims struct {
 	log  []*kgo.Record
 	void map[string]int // keys that are to be written again: where their first void record stands
 
-	state  map[string][]byte // what counts
-	pos    *Position         // nil before the first one
-	owner  claim
-	former []claim
+	state  map[string][]byte   // what counts
+	pos    *changelog.Position // nil before the first one
+	owner  changelog.Claim
+	former []changelog.Claim
 	dead   bool // the owner
 
 	// copies are states at positions: where one ends and what it was.
@@ -47,7 +48,7 @@ type claims struct {
 
 type copied struct {
 	next  int
-	pos   *Position
+	pos   *changelog.Position
 	state map[string][]byte
 }
 
@@ -64,8 +65,8 @@ func newClaims(t *testing.T, rng *rand.Rand) *claims {
 	return c
 }
 
-func (c *claims) write(by stamp, key string, value []byte) {
-	c.log = append(c.log, &kgo.Record{Topic: app + ".changelog", Key: []byte(key), Value: value, Headers: []kgo.RecordHeader{by.header()}})
+func (c *claims) write(by changelog.Stamp, key string, value []byte) {
+	c.log = append(c.log, &kgo.Record{Topic: app + ".changelog", Key: []byte(key), Value: value, Headers: []kgo.RecordHeader{by.Header()}})
 }
 
 func (c *claims) lost(key string) {
@@ -78,8 +79,8 @@ func (c *claims) acquire() {
 	if !c.dead {
 		c.former = append(c.former, c.owner)
 	}
-	c.owner, c.dead = newClaim(), false
-	c.log = append(c.log, &kgo.Record{Topic: app + ".changelog", Key: claimKey(), Value: slices.Clone(c.owner[:])})
+	c.owner, c.dead = changelog.NewClaim(), false
+	c.log = append(c.log, &kgo.Record{Topic: app + ".changelog", Key: changelog.ClaimKey(), Value: slices.Clone(c.owner[:])})
 }
 
 // change returns a customer's new value.
@@ -92,9 +93,9 @@ func (c *claims) change() (id string, value []byte) {
 
 // batch is one of the owner; torn ones have no position, and their owner is dead.
 func (c *claims) batch(torn bool) {
-	by := stamp{claim: c.owner, seq: 1}
+	by := changelog.Stamp{Claim: c.owner, Seq: 1}
 	if c.pos != nil {
-		by.seq = c.pos.Seq + 1
+		by.Seq = c.pos.Seq + 1
 	}
 	next := maps.Clone(c.state)
 	var keys []string
@@ -106,18 +107,18 @@ func (c *claims) batch(torn bool) {
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(c.void)) {
-		id, ok := strings.CutPrefix(key, customerPrefix)
+		id, ok := strings.CutPrefix(key, changelog.CustomerPrefix)
 		if ok {
 			put(key, next[id])
 		}
 	}
-	versions := Versions{Hashes: c.eng.Versions()}
-	if _, lost := c.void[versionsKey]; c.pos == nil || lost {
-		put(versionsKey, versions.append(nil))
+	versions := changelog.Versions{Hashes: c.eng.Versions()}
+	if _, lost := c.void[changelog.VersionsKey]; c.pos == nil || lost {
+		put(changelog.VersionsKey, versions.Append(nil))
 	}
 	for range c.rng.IntN(4) {
 		id, value := c.change()
-		put(customerPrefix+id, value)
+		put(changelog.CustomerPrefix+id, value)
 		if next[id] = value; value == nil {
 			delete(next, id)
 		}
@@ -126,16 +127,16 @@ func (c *claims) batch(torn bool) {
 		c.dead = true
 		return
 	}
-	pos := &Position{
-		App: app, Partitions: 1, Seq: by.seq, Claim: c.owner, Clock: 1_767_225_600_000, Latest: never,
-		Rules: hashVersions(c.eng.Versions()), Sources: map[string]Source{},
+	pos := &changelog.Position{
+		App: app, Partitions: 1, Seq: by.Seq, Claim: c.owner, Clock: 1_767_225_600_000, Latest: changelog.Never,
+		Rules: changelog.HashVersions(c.eng.Versions()), Sources: map[string]changelog.Source{},
 	}
 	for id, value := range next {
 		h, _ := state.DigestOf(id, value, nil)
 		pos.Digest = pos.Digest.Add(h)
 	}
-	c.write(by, positionKey, pos.append(nil))
-	for _, key := range append(keys, positionKey) {
+	c.write(by, changelog.PositionKey, pos.Append(nil))
+	for _, key := range append(keys, changelog.PositionKey) {
 		delete(c.void, key)
 	}
 	c.state, c.pos = next, pos
@@ -147,19 +148,19 @@ func (c *claims) zombie() {
 	if len(c.former) == 0 {
 		return
 	}
-	by := stamp{c.former[c.rng.IntN(len(c.former))], 1}
+	by := changelog.Stamp{Claim: c.former[c.rng.IntN(len(c.former))], Seq: 1}
 	if c.pos != nil {
-		by.seq = 1 + c.rng.Uint64N(c.pos.Seq)
+		by.Seq = 1 + c.rng.Uint64N(c.pos.Seq)
 	}
 	for range 1 + c.rng.IntN(3) {
 		id, value := c.change()
-		c.write(by, customerPrefix+id, value)
-		c.lost(customerPrefix + id)
+		c.write(by, changelog.CustomerPrefix+id, value)
+		c.lost(changelog.CustomerPrefix + id)
 	}
 	if c.rng.IntN(2) == 0 {
-		wrong := Position{App: app, Partitions: 1, Seq: by.seq, Claim: by.claim, Digest: state.Digest{Lo: 1}, Sources: map[string]Source{}}
-		c.write(by, positionKey, wrong.append(nil))
-		c.lost(positionKey)
+		wrong := changelog.Position{App: app, Partitions: 1, Seq: by.Seq, Claim: by.Claim, Digest: state.Digest{Lo: 1}, Sources: map[string]changelog.Source{}}
+		c.write(by, changelog.PositionKey, wrong.Append(nil))
+		c.lost(changelog.PositionKey)
 	}
 }
 
@@ -244,8 +245,8 @@ func testRestoreOf(t *testing.T, c *claims, fromCopy bool) {
 			}
 			changes = append(changes, state.Change{Customer: id, Value: value, Old: engine.Never, New: wake})
 		}
-		versions := Versions{Hashes: c.eng.Versions()}
-		meta := state.Meta{Position: from.pos.append(nil), Versions: versions.append(nil), TopicID: id, Next: int64(from.next), AppliedAt: o.cfg.now()}
+		versions := changelog.Versions{Hashes: c.eng.Versions()}
+		meta := state.Meta{Position: from.pos.Append(nil), Versions: versions.Append(nil), TopicID: id, Next: int64(from.next), AppliedAt: o.cfg.now()}
 		if err := store.Apply(changes, &meta); err != nil {
 			t.Fatal(err)
 		}
@@ -261,7 +262,7 @@ func testRestoreOf(t *testing.T, c *claims, fromCopy bool) {
 	g.eventually("what is void is written again", func() bool {
 		newest := map[string][]byte{}
 		for _, r := range g.read(app + ".changelog")[0] {
-			if id, ok := strings.CutPrefix(string(r.Key), customerPrefix); ok {
+			if id, ok := strings.CutPrefix(string(r.Key), changelog.CustomerPrefix); ok {
 				if newest[id] = r.Value; r.Value == nil {
 					delete(newest, id)
 				}
@@ -293,9 +294,9 @@ func TestChangeOfDelivery(t *testing.T) {
 		g.produce(g.event(plan.Purchase, "anna", g.now(), nil), g.event(plan.Purchase, "berta", g.now(), nil))
 		in.caughtUp()
 		if g.delivery == AtLeastOnce { // dies in the middle of a batch
-			by := stamp{claim: claim{1}, seq: 7}
+			by := changelog.Stamp{Claim: changelog.Claim{1}, Seq: 7}
 			g.produce(
-				&kgo.Record{Topic: app + ".changelog", Key: []byte("c/anna"), Value: []byte("void"), Headers: []kgo.RecordHeader{by.header()}})
+				&kgo.Record{Topic: app + ".changelog", Key: []byte("c/anna"), Value: []byte("void"), Headers: []kgo.RecordHeader{by.Header()}})
 		}
 		in.stop()
 	}
@@ -314,22 +315,22 @@ func (g *rig) newestCounts(topic string) bool {
 	g.Helper()
 	void := 0
 	for _, records := range g.read(topic) {
-		var owner claim
+		var owner changelog.Claim
 		good := map[string]bool{}
 		for _, r := range records {
-			if strings.HasPrefix(string(r.Key), claimPrefix) {
-				owner = claim(r.Value)
+			if changelog.IsClaim(string(r.Key)) {
+				owner = changelog.Claim(r.Value)
 				continue
 			}
-			by, err := stampOf(r)
+			by, err := changelog.StampOf(r)
 			if err != nil {
 				g.Fatal(err)
 			}
-			if by.claim != owner {
+			if by.Claim != owner {
 				void++
 			}
-			if strings.HasPrefix(string(r.Key), customerPrefix) {
-				good[string(r.Key)] = by.claim == owner
+			if strings.HasPrefix(string(r.Key), changelog.CustomerPrefix) {
+				good[string(r.Key)] = by.Claim == owner
 			}
 		}
 		for _, ok := range good {
@@ -426,7 +427,7 @@ func TestRegistryHangs(t *testing.T) {
 	g.eventually("anna", func() bool { return slices.Contains(g.members(), "anna buyer") })
 	claims := 0
 	for _, r := range g.read(app + ".changelog")[0] {
-		if strings.HasPrefix(string(r.Key), claimPrefix) {
+		if changelog.IsClaim(string(r.Key)) {
 			claims++
 		}
 	}
@@ -445,8 +446,8 @@ func TestVoidIsNotForgotten(t *testing.T) {
 		c.failAt = func(_ int32, point string) error {
 			switch {
 			case point == "produced" && batches.Load() == 1:
-				by := stamp{claim: claim{1}, seq: 9}
-				g.produce(&kgo.Record{Topic: app + ".changelog", Key: []byte("c/anna"), Value: []byte("void"), Headers: []kgo.RecordHeader{by.header()}})
+				by := changelog.Stamp{Claim: changelog.Claim{1}, Seq: 9}
+				g.produce(&kgo.Record{Topic: app + ".changelog", Key: []byte("c/anna"), Value: []byte("void"), Headers: []kgo.RecordHeader{by.Header()}})
 			case point == "begun" && batches.Add(1) == 2:
 				return errCrash
 			}
@@ -468,8 +469,8 @@ func TestShadowedPosition(t *testing.T) {
 	defer end()
 	c := newClaims(t, rand.New(rand.NewPCG(1, 0)))
 	c.acquire()
-	wrong := Position{App: app, Partitions: 1, Seq: 5, Claim: claim{1}, Sources: map[string]Source{}}
-	c.write(stamp{claim{1}, 5}, positionKey, wrong.append(nil))
+	wrong := changelog.Position{App: app, Partitions: 1, Seq: 5, Claim: changelog.Claim{1}, Sources: map[string]changelog.Source{}}
+	c.write(changelog.Stamp{Claim: changelog.Claim{1}, Seq: 5}, changelog.PositionKey, wrong.Append(nil))
 	g.produce(c.log...)
 	task := o.startByHand(0)
 	g.eventually("it is stopped", func() bool { return task.Status().State == Stopped })

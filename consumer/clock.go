@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 )
 
@@ -66,7 +67,7 @@ func (c *clock) heard(inputs []*input) engine.Millis {
 	for _, in := range inputs {
 		least = min(least, max(in.mark, in.asOf))
 	}
-	if c.held || least == engine.Never || least <= never+c.silence {
+	if c.held || least == engine.Never || least <= changelog.Never+c.silence {
 		return c.now
 	}
 	return max(c.now, least-c.silence)
@@ -84,10 +85,10 @@ func (c *clock) advance(inputs []*input) {
 	if least == engine.Never {
 		least = c.latest
 	}
-	if least > never+c.grace {
+	if least > changelog.Never+c.grace {
 		c.order = max(c.order, least-c.grace)
 	}
-	if !c.held && least > never+c.silence {
+	if !c.held && least > changelog.Never+c.silence {
 		c.now = max(c.now, least-c.silence)
 	}
 }

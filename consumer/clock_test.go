@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 )
 
@@ -34,13 +35,13 @@ func wantClock(t *testing.T, c *clock, want engine.Millis, ins ...*input) {
 // reached the end that a request sent at wall time w reported", and the clock is
 // the least mark minus grace.
 func TestWallClock(t *testing.T) {
-	c := &clock{mode: WallClock, grace: 10, silence: 10, now: never, order: never, latest: never}
+	c := &clock{mode: WallClock, grace: 10, silence: 10, now: changelog.Never, order: changelog.Never, latest: changelog.Never}
 	a, b := newInput("a", 0, false), newInput("b", 5, false)
-	wantClock(t, c, never, a, b)
+	wantClock(t, c, changelog.Never, a, b)
 	c.hear(a, report{end: 0, asked: 1000})
-	wantClock(t, c, never, a, b) // nothing is known of b
+	wantClock(t, c, changelog.Never, a, b) // nothing is known of b
 	c.hear(b, report{end: 7, asked: 1000})
-	wantClock(t, c, never, a, b) // b has unread records, none in hand
+	wantClock(t, c, changelog.Never, a, b) // b has unread records, none in hand
 	c.hand(b, 5, 200)
 	wantClock(t, c, 190, a, b) // b is behind: the clock follows its log
 	b.pop()
@@ -63,7 +64,7 @@ func TestWallClock(t *testing.T) {
 // Silence can wait longer than the order of records, and does not end while a
 // partition is without a leader.
 func TestClockOfSilence(t *testing.T) {
-	c := &clock{mode: WallClock, grace: 10, silence: 100, now: never, order: never, latest: never}
+	c := &clock{mode: WallClock, grace: 10, silence: 100, now: changelog.Never, order: changelog.Never, latest: changelog.Never}
 	a := newInput("a", 0, false)
 	c.hear(a, report{end: 0, asked: 1000})
 	wantClock(t, c, 900, a)
@@ -121,13 +122,13 @@ func TestLed(t *testing.T) {
 // "clock: events: a partition read to its end has no mark; when none has one, the
 // clock is the greatest event time processed minus grace."
 func TestEventsClock(t *testing.T) {
-	c := &clock{mode: EventsClock, grace: 10, silence: 10, now: never, order: never, latest: never}
+	c := &clock{mode: EventsClock, grace: 10, silence: 10, now: changelog.Never, order: changelog.Never, latest: changelog.Never}
 	a, b := newInput("a", 0, false), newInput("b", 0, false)
 	c.hear(a, report{end: 2, asked: 1 << 40})
-	wantClock(t, c, never, a, b) // the end of b is not known
+	wantClock(t, c, changelog.Never, a, b) // the end of b is not known
 	c.hear(b, report{end: 1, asked: 1 << 40})
 	c.hand(a, 0, 100)
-	wantClock(t, c, never, a, b)
+	wantClock(t, c, changelog.Never, a, b)
 	c.hand(b, 0, 300)
 	wantClock(t, c, 90, a, b)
 	a.pop()
@@ -140,7 +141,7 @@ func TestEventsClock(t *testing.T) {
 	b.pop()
 	c.latest = 300
 	wantClock(t, c, 290, a, b)
-	b.mark = never
+	b.mark = changelog.Never
 	c.latest = 400
 	wantClock(t, c, 390, a, b)
 }
@@ -148,7 +149,7 @@ func TestEventsClock(t *testing.T) {
 // A record in hand counts before anybody has said where its partition ends, so
 // that the clock does not depend on when brokers answer.
 func TestEventsClockBeforeTheEndIsKnown(t *testing.T) {
-	c := &clock{mode: EventsClock, grace: 10, silence: 10, now: never, order: never, latest: never}
+	c := &clock{mode: EventsClock, grace: 10, silence: 10, now: changelog.Never, order: changelog.Never, latest: changelog.Never}
 	a, b := newInput("a", 0, false), newInput("b", 0, false)
 	c.hear(a, report{end: 2})
 	c.hand(a, 0, 300)

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
 )
@@ -55,10 +56,10 @@ func (s *session) commit(ctx context.Context) error {
 }
 
 // write writes one transaction, and moves the position.
-func (s *session) write(ctx context.Context, pos *Position, changes []change) error {
+func (s *session) write(ctx context.Context, pos *changelog.Position, changes []change) error {
 	var versions []byte
 	if s.versions != nil {
-		versions = s.versions.append(nil)
+		versions = s.versions.Append(nil)
 	}
 	records, err := s.transaction(pos, changes, versions)
 	if err != nil {
@@ -85,8 +86,8 @@ func (s *session) write(ctx context.Context, pos *Position, changes []change) er
 }
 
 // nextPosition returns the position that the batch leads to, without its digest.
-func (s *session) nextPosition() *Position {
-	pos := s.pos.clone()
+func (s *session) nextPosition() *changelog.Position {
+	pos := s.pos.Clone()
 	pos.Seq++
 	pos.Clock, pos.Latest, pos.Turn = s.clock.now, s.clock.latest, s.merge.turn
 	pos.Rules, pos.Rebuilding, pos.Claim = s.rules, s.rebuilding, s.claim
@@ -94,7 +95,7 @@ func (s *session) nextPosition() *Position {
 	pos.DeadLetters += s.batch.dead
 	pos.Forwarded += s.batch.forwarded
 	for _, in := range s.inputs {
-		pos.Sources[in.topic] = Source{Next: in.next, Seen: in.seen, ID: in.id}
+		pos.Sources[in.topic] = changelog.Source{Next: in.next, Seen: in.seen, ID: in.id}
 	}
 	return pos
 }
@@ -106,7 +107,7 @@ type change struct {
 }
 
 // changes encodes the changed customers and moves the digest of pos.
-func (s *session) changes(pos *Position) []change {
+func (s *session) changes(pos *changelog.Position) []change {
 	cs, b := s.customers, &s.batch
 	changes := slices.Grow(b.changes[:0], len(cs.dirty))
 	for i, e := range cs.dirty {
@@ -116,7 +117,7 @@ func (s *session) changes(pos *Position) []change {
 		}
 		c := change{customer: e.c.ID}
 		var hash state.Digest
-		piece := append(append(b.memory.room(pieceBytes), customerPrefix...), c.customer...)
+		piece := append(append(b.memory.room(pieceBytes), changelog.CustomerPrefix...), c.customer...)
 		key := len(piece)
 		if e.c.Known() {
 			piece = state.AppendSubject(piece, c.customer)
@@ -142,33 +143,33 @@ func (s *session) changes(pos *Position) []change {
 }
 
 // transaction returns the records of the transaction, the position last.
-func (s *session) transaction(pos *Position, changes []change, versions []byte) ([]*kgo.Record, error) {
+func (s *session) transaction(pos *changelog.Position, changes []change, versions []byte) ([]*kgo.Record, error) {
 	b := &s.batch
 	records := slices.Grow(b.transaction[:0], len(changes)+len(b.records)+1)
 	var stamped []kgo.RecordHeader
-	if s.claim != (claim{}) {
-		stamped = []kgo.RecordHeader{stamp{s.claim, pos.Seq}.header()}
+	if s.claim != (changelog.Claim{}) {
+		stamped = []kgo.RecordHeader{changelog.Stamp{Claim: s.claim, Seq: pos.Seq}.Header()}
 	}
 	topic := s.cfg.changelog()
-	changelog := func(key, value []byte) {
+	add := func(key, value []byte) {
 		r := b.record()
 		r.Topic, r.Partition, r.Key, r.Value, r.Headers = topic, s.t.n, key, value, stamped
 		records = append(records, r)
 	}
 	if s.claim != s.logged {
-		changelog(claimKey(), s.claim[:]) // transactions come after a time without
+		add(changelog.ClaimKey(), s.claim[:]) // transactions come after a time without
 	}
-	if err := s.again(changelog); err != nil {
+	if err := s.again(add); err != nil {
 		return nil, err
 	}
 	if versions != nil {
-		changelog([]byte(versionsKey), versions)
+		add([]byte(changelog.VersionsKey), versions)
 	}
 	for i := range changes {
-		changelog(changes[i].key, changes[i].value)
+		add(changes[i].key, changes[i].value)
 	}
 	records = append(records, b.records...)
-	changelog([]byte(positionKey), pos.append(nil))
+	add([]byte(changelog.PositionKey), pos.Append(nil))
 	b.transaction = records
 	return records, nil
 }
@@ -334,7 +335,7 @@ func (c *effectCounters) kind(m *Metrics, e *engine.Effect) int32 {
 }
 
 // committed makes a position visible.
-func (t *Task) committed(pos *Position) {
+func (t *Task) committed(pos *changelog.Position) {
 	t.set(func(s *TaskStatus) {
 		s.Seq, s.Folded, s.DeadLetters, s.Forwarded = pos.Seq, pos.Folded, pos.DeadLetters, pos.Forwarded
 		s.sources = pos.Sources

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine/plan"
 )
 
@@ -73,7 +74,7 @@ func TestCompaction(t *testing.T) {
 	left := 0
 	for _, records := range g.read(app + ".changelog") {
 		for _, r := range records {
-			if string(r.Key) == positionKey {
+			if string(r.Key) == changelog.PositionKey {
 				left++
 			}
 		}
@@ -114,7 +115,7 @@ func TestOldDisk(t *testing.T) {
 	in.stop()
 	g.eventually("the tombstone is gone", func() bool {
 		g.broker.Compact()
-		return !slices.ContainsFunc(g.read(app + ".changelog")[0], func(r *kgo.Record) bool { return string(r.Key) == customerPrefix+"anna" })
+		return !slices.ContainsFunc(g.read(app + ".changelog")[0], func(r *kgo.Record) bool { return string(r.Key) == changelog.CustomerPrefix+"anna" })
 	})
 
 	g.shift.Store(int64(tombstonesKept - staleMargin + time.Minute))

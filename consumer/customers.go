@@ -6,6 +6,7 @@ import (
 	"iter"
 	"slices"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
 )
@@ -84,7 +85,7 @@ type customers struct {
 }
 
 func newCustomers(eng *engine.Engine, store *state.Task) *customers {
-	return &customers{eng: eng, store: store, byID: map[string]*cached{}, cursor: state.Due{At: never}}
+	return &customers{eng: eng, store: store, byID: map[string]*cached{}, cursor: state.Due{At: changelog.Never}}
 }
 
 // aheadOf is of how many customers memory is read ahead at once: as many as the

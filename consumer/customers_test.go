@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"pgregory.net/rapid"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
@@ -37,7 +38,7 @@ func TestCustomersAgainstModel(t *testing.T) {
 			cfg: &Config{Engine: eng}, batch: newBatch(), customers: newCustomers(eng, store.Task(0)),
 		}
 		model := map[string]engine.Millis{} // wake-ups
-		pos := &Position{}
+		pos := &changelog.Position{}
 		var out engine.Output
 		now := engine.Millis(1_767_225_600_000)
 		n := 0
@@ -136,7 +137,7 @@ func TestCustomersStayUntilStored(t *testing.T) {
 	}
 	eng.Apply(e.c, webEvent(eng, "anna", 1, 1_767_225_600_000), 0, &engine.Output{})
 	s.customers.touch(e)
-	s.changes(&Position{})
+	s.changes(&changelog.Position{})
 	if !s.customers.committed(0) {
 		t.Error("there is no memory for anybody, and the store need not be written")
 	}
@@ -212,7 +213,7 @@ func TestLargeCustomersFillTheBatch(t *testing.T) {
 			s.touch(e)
 			s.touch(e) // counts once
 		}
-		for _, c := range s.changes(&Position{}) {
+		for _, c := range s.changes(&changelog.Position{}) {
 			size += len(c.value)
 		}
 		s.customers.committed(1 << 30)
@@ -269,7 +270,7 @@ func TestTimerFiresAtItsInstant(t *testing.T) {
 	}
 	for _, stored := range []bool{false, true} {
 		if stored {
-			s.changes(&Position{})
+			s.changes(&changelog.Position{})
 			s.customers.committed(1 << 30)
 			if err := task.Write(s.customers.changes(), nil); err != nil {
 				t.Fatal(err)

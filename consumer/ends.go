@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 )
 
@@ -72,7 +73,7 @@ const leaderPatience = 2 * time.Second
 func newEnds(cl *kgo.Client, topics []string, now func() time.Time, stamp func() (engine.Millis, bool)) *ends {
 	return &ends{
 		cl: cl, topics: topics, stamp: stamp, now: now, soon: make(chan struct{}, 1),
-		reports: map[int32]map[string]report{}, leads: map[int32]map[string]*lead{}, held: never,
+		reports: map[int32]map[string]report{}, leads: map[int32]map[string]*lead{}, held: changelog.Never,
 	}
 }
 

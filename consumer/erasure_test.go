@@ -10,6 +10,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/state"
@@ -69,7 +70,7 @@ func TestErasureLeavesNothing(t *testing.T) {
 			}); err != nil {
 				t.Error(err)
 			}
-			due, err := task.Due(nil, state.Due{At: never}, engine.Never, 1000)
+			due, err := task.Due(nil, state.Due{At: changelog.Never}, engine.Never, 1000)
 			if err != nil {
 				t.Error(err)
 			}

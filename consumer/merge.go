@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
 )
@@ -13,14 +14,11 @@ import (
 // unknown is an offset that has not been reported yet.
 const unknown = -1
 
-// never is earlier than every instant.
-const never engine.Millis = math.MinInt64
-
 // input is one input partition as its task sees it: what was fetched and not yet
 // taken, and how far it is known to go.
 type input struct {
 	topic  string
-	id     topicID
+	id     changelog.TopicID
 	origin bool // the repartition topic: records carry the coordinates of another one
 	queue  []*kgo.Record
 	// near are the customers of the first records of the queue, as far as looked
@@ -90,7 +88,7 @@ func (h *head) records() int {
 }
 
 func newInput(topic string, next int64, isOrigin bool) *input {
-	return &input{topic: topic, origin: isOrigin, next: next, limit: math.MaxInt64, end: unknown, stable: unknown, passed: unknown, asOf: never, mark: never, seen: never}
+	return &input{topic: topic, origin: isOrigin, next: next, limit: math.MaxInt64, end: unknown, stable: unknown, passed: unknown, asOf: changelog.Never, mark: changelog.Never, seen: changelog.Never}
 }
 
 // unread reports whether records below the reported end are left. Records that other
@@ -153,15 +151,6 @@ func (in *input) pop() {
 	in.head.rec, in.loaded = nil, false
 }
 
-// turn is the state of a merge between two records.
-type turn struct {
-	// sweeping: the last record taken had a claim, and now one head without claim
-	// of each partition is taken.
-	sweeping bool
-	// after is the topic that had its turn last, "" if the first one is next.
-	after string
-}
-
 // merge decides the order in which a task takes records: by time across topics,
 // by offset within one. A head has a claim if its time says when it should be
 // taken, which for an erasure is its time in Kafka. Old, unreadable and far-future
@@ -170,7 +159,7 @@ type turn struct {
 type merge struct {
 	inputs []*input // sorted by topic
 	mode   ClockMode
-	turn   turn
+	turn   changelog.Turn
 }
 
 // claims reports whether an input's head has a claim. horizon is the greatest
@@ -191,14 +180,14 @@ func (m *merge) claims(in *input, clock, horizon engine.Millis) bool {
 // hand. It moves the turn, so the head must then be taken.
 func (m *merge) next(clock, horizon engine.Millis) *input {
 	start := m.start()
-	if m.turn.sweeping {
+	if m.turn.Sweeping {
 		for _, in := range m.inputs[start:] {
 			if in.loaded && !m.claims(in, clock, horizon) {
-				m.turn.after = in.topic
+				m.turn.After = in.topic
 				return in
 			}
 		}
-		m.turn, start = turn{}, 0
+		m.turn, start = changelog.Turn{}, 0
 	}
 	var best *input
 	for _, in := range m.inputs {
@@ -207,12 +196,12 @@ func (m *merge) next(clock, horizon engine.Millis) *input {
 		}
 	}
 	if best != nil {
-		m.turn = turn{sweeping: true}
+		m.turn = changelog.Turn{Sweeping: true}
 		return best
 	}
 	for i := range m.inputs {
 		if in := m.inputs[(start+i)%len(m.inputs)]; in.loaded {
-			m.turn.after = in.topic
+			m.turn.After = in.topic
 			return in
 		}
 	}
@@ -222,7 +211,7 @@ func (m *merge) next(clock, horizon engine.Millis) *input {
 // start returns the index of the input after the one that had its turn last.
 func (m *merge) start() int {
 	for i, in := range m.inputs {
-		if in.topic > m.turn.after {
+		if in.topic > m.turn.After {
 			return i
 		}
 	}

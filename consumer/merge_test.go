@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
 )
@@ -56,7 +57,7 @@ func drain(mode ClockMode, clockAfter func(taken engine.Millis) engine.Millis, h
 		}
 	}
 	var got []string
-	now := never
+	now := changelog.Never
 	for {
 		load()
 		in := m.next(now, horizon)
@@ -73,7 +74,7 @@ func drain(mode ClockMode, clockAfter func(taken engine.Millis) engine.Millis, h
 
 // Section 4 of the semantics, "Order".
 func TestMergeOrder(t *testing.T) {
-	still := func(engine.Millis) engine.Millis { return never }
+	still := func(engine.Millis) engine.Millis { return changelog.Never }
 	follow := func(t engine.Millis) engine.Millis { return t }
 	for _, c := range []struct {
 		name   string
@@ -123,8 +124,8 @@ func TestMergeGoesOnFromTurn(t *testing.T) {
 		for i := range topics {
 			whole.inputs = append(whole.inputs, newInput(string(rune('a'+i)), 0, false))
 		}
-		taken, now, pos := []string{}, never, make([]int, 3)
-		turnNow := turn{}
+		taken, now, pos := []string{}, changelog.Never, make([]int, 3)
+		turnNow := changelog.Turn{}
 		for {
 			// Everything is made anew for each record, but for the turn and offsets.
 			m := merge{mode: EventsClock, turn: turnNow}
@@ -175,7 +176,7 @@ func TestMergeWaitsForOlder(t *testing.T) {
 		{at: 100, came: 105, asOf: 100},
 		{at: 200, came: 105, asOf: 104, waits: true}, // dated ahead: it is enough that it is here
 		{at: 200, came: 105, asOf: 105},
-		{at: never, came: 105, asOf: 0}, // unreadable: it has no time to wait for
+		{at: changelog.Never, came: 105, asOf: 0}, // unreadable: it has no time to wait for
 	} {
 		in(c.at, c.came)
 		b.asOf = c.asOf

@@ -44,7 +44,7 @@ var mutations = []struct {
 	{
 		"the store is written before the transaction", "consumer/commit.go",
 		`	offset, err := s.deliver(`,
-		`	early := state.Meta{Position: pos.append(nil), Versions: versions, TopicID: knowing(s.topicID, s.rewrite), Next: s.next, AppliedAt: s.cfg.now()}
+		`	early := state.Meta{Position: pos.Append(nil), Versions: versions, TopicID: knowing(s.topicID, len(s.rewrite) > 0), Next: s.next, AppliedAt: s.cfg.now()}
 	var written []state.Change
 	for _, c := range changes {
 		e := s.customers.byID[c.customer]
@@ -70,17 +70,17 @@ var mutations = []struct {
 	},
 	{
 		"a wrong digest does not matter", "consumer/restore.go",
-		`len(r.open) == 0 || r.digest != want {`, `len(r.open) == 0 {`,
+		`len(r.filter.Opened()) == 0 || r.digest != want {`, `len(r.filter.Opened()) == 0 {`,
 		[]find{{"consumer", "Wrong"}},
 	},
 	{
 		"the merge begins anew with every session", "consumer/commit.go",
-		`s.clock.now, s.clock.latest, s.merge.turn`, `s.clock.now, s.clock.latest, turn{}`,
+		`s.clock.now, s.clock.latest, s.merge.turn`, `s.clock.now, s.clock.latest, changelog.Turn{}`,
 		[]find{protocol},
 	},
 	{
-		"what another owner has written counts", "consumer/claim.go",
-		`if r.known && s.claim != r.claim {`, `if false {`,
+		"what another owner has written counts", "consumer/changelog/filter.go",
+		`if f.known && s.Claim != f.claim {`, `if false {`,
 		[]find{{"consumer", "Claims"}},
 	},
 	{
@@ -93,7 +93,7 @@ var mutations = []struct {
 	},
 	{
 		"a batch without a position counts", "consumer/claim.go",
-		`	if len(r.open) == 0 {
+		`	if len(r.filter.Opened()) == 0 {
 		return nil
 	}
 	before`, `	if true {
@@ -109,7 +109,9 @@ var mutations = []struct {
 	},
 	{
 		"a copy forgets what is void", "consumer/claim.go",
-		`	if len(void) > 0 {`, `	if false {`,
+		`	if void {
+		return [16]byte{}`, `	if false {
+		return [16]byte{}`,
 		[]find{{"consumer", "VoidIs"}},
 	},
 	{

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
 )
@@ -23,7 +24,7 @@ type Owner struct {
 	cfg        Config
 	admin      *kgo.Client
 	partitions int32
-	ids        map[string]topicID // of all topics, at the start
+	ids        map[string]changelog.TopicID // of all topics, at the start
 	// messageBytes is max.message.bytes of topics whose settings may be read.
 	messageBytes map[string]int
 	ends         *ends

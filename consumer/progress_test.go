@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/state"
 )
@@ -250,9 +251,9 @@ func TestRestoresAreVerified(t *testing.T) {
 		_, all := run(g, vfs.NewMem(), Running)
 		c := g.read(app + ".changelog")[0]
 		spoilt := *c[0]
-		spoilt.Key, spoilt.Headers = []byte(customerPrefix+"nobody"), nil
+		spoilt.Key, spoilt.Headers = []byte(changelog.CustomerPrefix+"nobody"), nil
 		for _, r := range c {
-			if strings.HasPrefix(string(r.Key), customerPrefix) {
+			if strings.HasPrefix(string(r.Key), changelog.CustomerPrefix) {
 				spoilt.Value = r.Value
 			}
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/schemas"
@@ -119,7 +120,7 @@ func testZombie(t *testing.T, delivery Delivery, point string) {
 	if delivery == AtLeastOnce {
 		claims := 0
 		for _, r := range g.read(app + ".changelog")[0] {
-			if strings.HasPrefix(string(r.Key), claimPrefix) {
+			if changelog.IsClaim(string(r.Key)) {
 				claims++
 			}
 		}

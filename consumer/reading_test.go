@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 )
 
@@ -187,20 +188,20 @@ func (g *rig) members() []string {
 
 // positions returns the last position of every partition, and fails the test if
 // their numbers have gaps.
-func (g *rig) positions() map[int32]*Position {
+func (g *rig) positions() map[int32]*changelog.Position {
 	g.Helper()
-	last := map[int32]*Position{}
+	last := map[int32]*changelog.Position{}
 	for p, records := range g.read(app + ".changelog") {
 		seq := uint64(0)
-		var owner claim
+		var owner changelog.Claim
 		for _, r := range records {
-			if strings.HasPrefix(string(r.Key), claimPrefix) {
-				owner = claim(r.Value)
+			if changelog.IsClaim(string(r.Key)) {
+				owner = changelog.Claim(r.Value)
 			}
-			if string(r.Key) != positionKey {
+			if string(r.Key) != changelog.PositionKey {
 				continue
 			}
-			pos, err := decodePosition(r.Value)
+			pos, err := changelog.DecodePosition(r.Value)
 			if err != nil {
 				g.Fatal(err)
 			}

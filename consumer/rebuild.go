@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
 	"github.com/segmill/segmill/state"
@@ -14,7 +15,7 @@ import (
 
 // readVersions reads the versions that belong to the position.
 func (s *session) readVersions(b []byte) error {
-	v, err := decodeVersions(b)
+	v, err := changelog.DecodeVersions(b)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errLocal, err)
 	}
@@ -27,7 +28,7 @@ func (s *session) readVersions(b []byte) error {
 func (s *session) checkRules(ctx context.Context) error {
 	s.rules = s.pos.Rules
 	want := s.cfg.Engine.Versions()
-	same := hashVersions(want) == s.pos.Rules
+	same := changelog.HashVersions(want) == s.pos.Rules
 	if same && !s.pos.Rebuilding {
 		return nil
 	}
@@ -104,8 +105,8 @@ func (s *session) rebuild(ctx context.Context, want map[string]string) error {
 	former := map[string]string{}
 	maps.Copy(former, s.stored.Former)
 	maps.Copy(former, s.stored.Hashes)
-	s.versions = &Versions{Hashes: want, Former: former}
-	s.rules, s.rebuilding = hashVersions(want), true
+	s.versions = &changelog.Versions{Hashes: want, Former: former}
+	s.rules, s.rebuilding = changelog.HashVersions(want), true
 	s.readWall() // the task clock stays where it was: timers fire afterwards
 	s.batch.moved = true
 	if err := s.commit(ctx); err != nil {
@@ -117,7 +118,7 @@ func (s *session) rebuild(ctx context.Context, want map[string]string) error {
 	if err := s.at("retold"); err != nil {
 		return err
 	}
-	s.versions = &Versions{Hashes: want}
+	s.versions = &changelog.Versions{Hashes: want}
 	s.rebuilding = false
 	s.batch.moved = true
 	if err := s.commit(ctx); err != nil {
@@ -181,7 +182,7 @@ func (t *Task) past(route router, first, next map[string]int64) (*session, error
 	}
 	r.merge = merge{inputs: r.inputs, mode: EventsClock}
 	grace := millis(cfg.Time.Grace)
-	r.clock = clock{mode: EventsClock, grace: grace, silence: grace, now: never, order: never, latest: never}
+	r.clock = clock{mode: EventsClock, grace: grace, silence: grace, now: changelog.Never, order: changelog.Never, latest: changelog.Never}
 	r.horizon = cfg.skewNow() + millis(cfg.Time.MaxFutureSkew)
 	var err error
 	r.fetch, err = t.o.newFetcher(t.n, r.inputs)
@@ -239,7 +240,7 @@ func (s *session) foldFact(h *head) error {
 
 // spill writes changed customers to the scratch space.
 func (s *session) spill(scratch *state.Task) error {
-	var ignored Position
+	var ignored changelog.Position
 	s.changes(&ignored)
 	limit := s.t.o.cacheShare()
 	s.customers.committed(limit)

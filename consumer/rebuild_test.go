@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	gocmp "github.com/google/go-cmp/cmp"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine/plan"
 )
 
@@ -149,7 +150,7 @@ func TestRebuildToAnotherSet(t *testing.T) {
 			t.Errorf("member %s", m)
 		}
 	}
-	if pos := g.positions()[0]; pos.Rebuilding || pos.Rules != hashVersions(newEngine(t, third).Versions()) {
+	if pos := g.positions()[0]; pos.Rebuilding || pos.Rules != changelog.HashVersions(newEngine(t, third).Versions()) {
 		t.Errorf("%+v", pos)
 	}
 }
@@ -218,5 +219,13 @@ func TestPastHasNoTimers(t *testing.T) {
 	s := &session{cfg: &Config{}, inputs: inputs, merge: merge{inputs: inputs, mode: EventsClock}}
 	if wait := s.wait(); wait != idleWait {
 		t.Errorf("it waits for %v", wait)
+	}
+}
+
+func TestDifference(t *testing.T) {
+	before := map[string]string{"same": "1", "other": "1", "gone": "1"}
+	after := map[string]string{"same": "1", "other": "2", "new": "1"}
+	if got, want := difference(before, after), "changed: other; added: new; removed: gone"; got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 }

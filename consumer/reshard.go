@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/state"
 )
 
@@ -60,7 +61,7 @@ type resharding struct {
 	*Reshard
 	old, new *Owner
 	sessions []*session // of the old partitions
-	move     move
+	move     changelog.Move
 	writer   *session       // writes everything into the new topics
 	digests  []state.Digest // of the new partitions
 	done     Resharded
@@ -103,12 +104,12 @@ func (o *Reshard) Undo(ctx context.Context) error {
 		switch {
 		case s.move == nil:
 			continue
-		case s.move.to != o.To.App:
-			return fmt.Errorf("the state of %s was moved to %s, not to %s", o.From.App, s.move.to, o.To.App)
+		case s.move.To != o.To.App:
+			return fmt.Errorf("the state of %s was moved to %s, not to %s", o.From.App, s.move.To, o.To.App)
 		}
 		moved++
-		var none *move
-		if err := s.inOne(ctx, []*kgo.Record{none.record(r.old.cfg.changelog(), s.t.n)}); err != nil {
+		var none *changelog.Move
+		if err := s.inOne(ctx, []*kgo.Record{none.Record(r.old.cfg.changelog(), s.t.n)}); err != nil {
 			return fmt.Errorf("open partition %d: %w", s.t.n, err)
 		}
 	}
@@ -154,15 +155,15 @@ func (o *Reshard) begin(ctx context.Context) (r *resharding, err error) {
 	if err := r.makeWriter(ctx); err != nil {
 		return r, err
 	}
-	changelog := r.old.cfg.changelog()
-	topics, err := r.old.describe(ctx, changelog)
+	topic := r.old.cfg.changelog()
+	topics, err := r.old.describe(ctx, topic)
 	if err != nil {
 		return r, err
 	}
-	if err := topics[changelog].err; err != nil {
-		return r, fmt.Errorf("topic %s: %w (is the app of the old configuration right?)", changelog, err)
+	if err := topics[topic].err; err != nil {
+		return r, fmt.Errorf("topic %s: %w (is the app of the old configuration right?)", topic, err)
 	}
-	r.old.partitions = topics[changelog].partitions
+	r.old.partitions = topics[topic].partitions
 	r.old.verifier = newVerifier(r.old)
 	for p := range r.old.partitions {
 		t := newTask(r.old, p)

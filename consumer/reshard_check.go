@@ -11,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/consumer/changelog"
 )
 
 // nobody makes sure that no instance of either application is in its group.
@@ -40,11 +42,11 @@ func (r *resharding) check(ctx context.Context) error {
 	if err := r.checkNew(ctx); err != nil {
 		return err
 	}
-	r.move = move{from: r.From.App, to: r.To.App, partitions: r.done.To}
+	r.move = changelog.Move{From: r.From.App, To: r.To.App, Partitions: r.done.To}
 	for _, s := range r.sessions {
 		if s.move != nil && *s.move != r.move {
 			return fmt.Errorf("the state of %s is being moved, or was moved, to %s with %d partitions: go on with that, or take it back with --undo",
-				s.move.from, s.move.to, s.move.partitions)
+				s.move.From, s.move.To, s.move.Partitions)
 		}
 	}
 	return r.checkRead(ctx)
@@ -58,7 +60,7 @@ func (r *resharding) checkOld(ctx context.Context) error {
 		switch {
 		case s.pos.Seq == 0:
 			continue
-		case s.pos.Claim != (claim{}):
+		case s.pos.Claim != (changelog.Claim{}):
 			return fmt.Errorf("partition %d: %w", s.t.n, errNeedsTransactions)
 		case s.pos.Rebuilding || ran != nil && s.pos.Rules != ran.pos.Rules:
 			return fmt.Errorf("partition %d: a rebuild of %s was not completed: complete it first with segmill run --rebuild", s.t.n, r.From.App)
@@ -123,8 +125,8 @@ const (
 // target looks at the topics of the new application. They become complete all at
 // once, so one partition tells.
 func (r *resharding) target(ctx context.Context) (targetState, error) {
-	changelog, repartition := r.new.cfg.changelog(), r.new.cfg.repartition()
-	topics, err := r.new.describe(ctx, changelog, repartition)
+	topic, repartition := r.new.cfg.changelog(), r.new.cfg.repartition()
+	topics, err := r.new.describe(ctx, topic, repartition)
 	if err != nil {
 		return 0, err
 	}
@@ -147,9 +149,9 @@ func (r *resharding) target(ctx context.Context) (targetState, error) {
 				switch key := string(rec.Key); {
 				case name == repartition:
 					return errEnough
-				case key == moveKey:
+				case changelog.IsMove(key):
 					closed = rec.Value
-				case key == positionKey && closed == nil:
+				case key == changelog.PositionKey && closed == nil:
 					state = targetComplete
 					return errEnough
 				}

@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
 )
@@ -19,7 +19,7 @@ func (r *resharding) closeOld(ctx context.Context) error {
 		if s.move != nil {
 			continue
 		}
-		if err := s.inOne(ctx, []*kgo.Record{r.move.record(r.old.cfg.changelog(), s.t.n)}); err != nil {
+		if err := s.inOne(ctx, []*kgo.Record{r.move.Record(r.old.cfg.changelog(), s.t.n)}); err != nil {
 			return fmt.Errorf("close partition %d of %s: %w", s.t.n, r.From.App, err)
 		}
 		if err := s.at("closed"); err != nil {
@@ -37,12 +37,12 @@ func (r *resharding) openNew(ctx context.Context) error {
 	if _, err := r.new.prepareTopics(ctx); err != nil {
 		return err
 	}
-	changelog := r.new.cfg.changelog()
+	topic := r.new.cfg.changelog()
 	cfg := r.new.cfg
 	cfg.Delivery = ExactlyOnce // to fence; how the new application delivers is its own affair
 	var records []*kgo.Record
 	for p := range r.done.To {
-		records = append(records, r.move.record(changelog, p))
+		records = append(records, r.move.Record(topic, p))
 	}
 	if err := r.writer.inOne(ctx, records); err != nil {
 		return fmt.Errorf("begin %s: %w", r.To.App, err)
@@ -54,11 +54,11 @@ func (r *resharding) openNew(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("begin partition %d of %s: %w", p, r.To.App, err)
 		}
-		first, end, err := r.bounds(ctx, changelog, p)
+		first, end, err := r.bounds(ctx, topic, p)
 		if err != nil {
 			return err
 		}
-		n, err := r.new.readRange(ctx, changelog, p, first, end, func(*kgo.Record) error { return nil })
+		n, err := r.new.readRange(ctx, topic, p, first, end, func(*kgo.Record) error { return nil })
 		if err != nil {
 			return err
 		}
@@ -142,7 +142,7 @@ func (r *resharding) copyCustomers(ctx context.Context) error {
 			r.done.Customers++
 			return out.add(ctx, &kgo.Record{
 				Topic: r.new.cfg.changelog(), Partition: p,
-				Key: []byte(customerPrefix + id), Value: slices.Clone(value),
+				Key: []byte(changelog.CustomerPrefix + id), Value: slices.Clone(value),
 			})
 		})
 		if err != nil {
@@ -170,15 +170,15 @@ func (r *resharding) switchOver(ctx context.Context) error {
 	if err := r.unclaimed(ctx); err != nil {
 		return err
 	}
-	changelog := r.new.cfg.changelog()
-	var none *move
+	topic := r.new.cfg.changelog()
+	var none *changelog.Move
 	var records []*kgo.Record
 	for p, pos := range positions {
-		var transactions claim
-		records = append(records, none.record(changelog, int32(p)),
-			&kgo.Record{Topic: changelog, Partition: int32(p), Key: claimKey(), Value: transactions[:]},
-			&kgo.Record{Topic: changelog, Partition: int32(p), Key: []byte(versionsKey), Value: versions},
-			&kgo.Record{Topic: changelog, Partition: int32(p), Key: []byte(positionKey), Value: pos.append(nil)})
+		var transactions changelog.Claim
+		records = append(records, none.Record(topic, int32(p)),
+			&kgo.Record{Topic: topic, Partition: int32(p), Key: changelog.ClaimKey(), Value: transactions[:]},
+			&kgo.Record{Topic: topic, Partition: int32(p), Key: []byte(changelog.VersionsKey), Value: versions},
+			&kgo.Record{Topic: topic, Partition: int32(p), Key: []byte(changelog.PositionKey), Value: pos.Append(nil)})
 	}
 	if err := r.writer.at("switching"); err != nil {
 		return err
@@ -192,14 +192,14 @@ func (r *resharding) switchOver(ctx context.Context) error {
 // unclaimed makes sure that no instance has claimed a partition of the new
 // application.
 func (r *resharding) unclaimed(ctx context.Context) error {
-	changelog := r.new.cfg.changelog()
+	topic := r.new.cfg.changelog()
 	for p := range r.done.To {
-		first, end, err := r.bounds(ctx, changelog, p)
+		first, end, err := r.bounds(ctx, topic, p)
 		if err != nil {
 			return err
 		}
-		if _, err := r.new.readRange(ctx, changelog, p, first, end, func(rec *kgo.Record) error {
-			if strings.HasPrefix(string(rec.Key), claimPrefix) {
+		if _, err := r.new.readRange(ctx, topic, p, first, end, func(rec *kgo.Record) error {
+			if changelog.IsClaim(string(rec.Key)) {
 				return r.startedMeanwhile()
 			}
 			return nil
@@ -217,18 +217,18 @@ func (r *resharding) startedMeanwhile() error {
 // positions returns the first position of every new partition, and the versions.
 // Counts are carried to the partition of the same number, modulo the new count, so
 // that their sums stay.
-func (r *resharding) positions(ctx context.Context) ([]*Position, []byte, error) {
+func (r *resharding) positions(ctx context.Context) ([]*changelog.Position, []byte, error) {
 	now, latest := clockOf(r.sessions)
 	repartition := r.new.cfg.repartition()
-	all := make([]*Position, r.done.To)
+	all := make([]*changelog.Position, r.done.To)
 	for p := range r.done.To {
 		_, end, err := r.bounds(ctx, repartition, p)
 		if err != nil {
 			return nil, nil, err
 		}
-		all[p] = &Position{
+		all[p] = &changelog.Position{
 			App: r.To.App, Partitions: r.done.To, Seq: 1, Clock: now, Latest: latest, Digest: r.digests[p],
-			Sources: map[string]Source{repartition: {Next: end, Seen: never}},
+			Sources: map[string]changelog.Source{repartition: {Next: end, Seen: changelog.Never}},
 		}
 	}
 	var versions []byte
@@ -236,7 +236,7 @@ func (r *resharding) positions(ctx context.Context) ([]*Position, []byte, error)
 		if s.pos.Seq == 0 {
 			continue
 		}
-		versions = s.stored.append(nil)
+		versions = s.stored.Append(nil)
 		to := all[s.t.n%r.done.To]
 		to.Folded += s.pos.Folded
 		to.DeadLetters += s.pos.DeadLetters
@@ -259,7 +259,7 @@ func (r *resharding) positions(ctx context.Context) ([]*Position, []byte, error)
 // instant keeps what it was told from happening again; a clock that is ahead of
 // one's own would make its next events late.
 func clockOf(sessions []*session) (now, latest engine.Millis) {
-	now, latest = engine.Never, never
+	now, latest = engine.Never, changelog.Never
 	for _, s := range sessions {
 		if s.pos.Seq > 0 {
 			now, latest = min(now, s.pos.Clock), max(latest, s.pos.Latest)

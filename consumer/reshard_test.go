@@ -12,6 +12,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/consumer/changelog"
 )
 
 // An application that was moved to another number of partitions in the middle of
@@ -71,7 +73,7 @@ func TestReshard(t *testing.T) {
 				}
 				folded := uint64(0)
 				for p, records := range m.read(app + "2.changelog") {
-					pos, err := decodePosition(records[len(records)-1].Value)
+					pos, err := changelog.DecodePosition(records[len(records)-1].Value)
 					if err != nil || pos.Partitions != c.to || pos.App != app+"2" {
 						t.Errorf("partition %d: %+v, %v", p, pos, err)
 					}
@@ -146,7 +148,7 @@ func TestReshardAnyHistory(t *testing.T) {
 			}
 			var folded, dead, forwarded uint64
 			for _, records := range m.read(app + "2.changelog") {
-				pos, err := decodePosition(records[len(records)-1].Value)
+				pos, err := changelog.DecodePosition(records[len(records)-1].Value)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
 )
@@ -39,7 +40,7 @@ func (s *session) restore(ctx context.Context) error {
 	if err := r.to(ctx, r.end); err != nil {
 		return err
 	}
-	if s.claim != (claim{}) && r.claim != s.claim {
+	if s.claim != (changelog.Claim{}) && r.filter.Claim() != s.claim {
 		return errClaimed
 	}
 	if err := r.flush(); err != nil {
@@ -60,7 +61,7 @@ func (s *session) restore(ctx context.Context) error {
 
 // continueFrom gives the session the position of a copy that is verified.
 func (s *session) continueFrom(r *replay) error {
-	s.logged, s.rewrite = r.claim, r.void()
+	s.logged, s.rewrite = r.filter.Claim(), r.filter.Void()
 	if r.pos == nil && r.first > 0 {
 		return stopped(s.t.n, "the changelog begins at offset %d and has no position: its records were deleted, and with them the state. "+
 			"Restore %s from a copy; or, to begin with no state, delete the topic: everything that the inputs retain is then read again, and told a second time", r.first, s.cfg.changelog())
@@ -85,10 +86,6 @@ func (s *session) continueFrom(r *replay) error {
 // empty task, and indexed and hashed afterwards in one scan: compaction has left
 // customers without the transactions that wrote them, and until the end the copy
 // has no position. From then on it is a tail.
-//
-// Of stamped records (see claim) a position makes everything before it good: the
-// first batch of an owner holds again what the batch that its predecessor left
-// without a position had overwritten.
 type replay struct {
 	o     *Owner
 	n     int32
@@ -109,29 +106,20 @@ type replay struct {
 	next     int64         // the next offset
 	rest     []*kgo.Record // fetched and not taken in
 	pending  []state.Change
-	bytes    int          // of pending since the last flush
-	upTo     int          // how many of pending are followed by a position
-	at       int64        // the offset after that position
-	digest   state.Digest // of the copy
-	pos      *Position    // the last one
-	versions []byte       // the last ones
-	coming   []byte       // versions that are not followed by a position yet
-	fresh    []byte       // versions that the copy does not have
+	bytes    int                 // of pending since the last flush
+	upTo     int                 // how many of pending are followed by a position
+	at       int64               // the offset after that position
+	digest   state.Digest        // of the copy
+	pos      *changelog.Position // the last one
+	versions []byte              // the last ones
+	coming   []byte              // versions that are not followed by a position yet
+	fresh    []byte              // versions that the copy does not have
 	records  int
-	progress *progress // nil if nobody watches
-	move     *move     // what the changelog says of a resharding
+	progress *progress       // nil if nobody watches
+	move     *changelog.Move // what the changelog says of a resharding
 
-	claim claim // under which records stand, if known
-	known bool
-	last  int64 // the offset after the last position
-	// foreign are keys whose newest record is void because of its claim; open are
-	// those of stamped records whose position has not come yet, the newest batch of
-	// each claim: a batch is begun when the one before it is complete.
-	foreign   map[string]struct{}
-	open      map[string]struct{}
-	openStamp stamp
-	shadowed  bool // whether a void position was read that cannot have been the first
-	unstamped int  // records that stand in transactions, positions aside
+	filter *changelog.Filter
+	last   int64 // the offset after the last position
 }
 
 // replay sees what the changelog has and what the local copy of a partition lacks.
@@ -139,28 +127,28 @@ type replay struct {
 // owner may be writing, and not before the least that is known of its end. A copy
 // that can't be continued is dropped.
 func (o *Owner) replay(ctx context.Context, n int32, store *state.Task, log *slog.Logger, isolation int8, least int64) (*replay, error) {
-	changelog := []string{o.cfg.changelog()}
+	topics := []string{o.cfg.changelog()}
 	ctx, cancel := context.WithTimeout(ctx, acquireTimeout)
 	defer cancel()
-	r := &replay{o: o, n: n, store: store, log: log, foreign: map[string]struct{}{}, open: map[string]struct{}{}}
+	r := &replay{o: o, n: n, store: store, log: log, filter: changelog.NewFilter()}
 	var err error
-	if r.topicID, err = o.topicID(ctx, changelog[0]); err != nil {
+	if r.topicID, err = o.topicID(ctx, topics[0]); err != nil {
 		return nil, err
 	}
-	if r.topicID == (topicID{}) {
+	if r.topicID == (changelog.TopicID{}) {
 		r.topicID = noTopicID
 	}
-	first, err := listOne(ctx, o.admin, changelog, n, highWatermark, atStart)
+	first, err := listOne(ctx, o.admin, topics, n, highWatermark, atStart)
 	if err != nil {
 		return nil, err
 	}
 	r.asked = o.cfg.now()
-	end, err := listOne(ctx, o.admin, changelog, n, isolation, atEnd)
+	end, err := listOne(ctx, o.admin, topics, n, isolation, atEnd)
 	if err != nil {
 		return nil, err
 	}
-	r.first = first[changelog[0]]
-	r.next, r.end = r.first, max(end[changelog[0]], least)
+	r.first = first[topics[0]]
+	r.next, r.end = r.first, max(end[topics[0]], least)
 	if err := r.checkTopic(ctx, r.next); err != nil {
 		return nil, err
 	}
@@ -173,7 +161,7 @@ func (o *Owner) replay(ctx context.Context, n int32, store *state.Task, log *slo
 	}
 	r.tail, r.began = true, true
 	r.pos, r.versions, r.digest = pos, meta.Versions, pos.Digest
-	r.claim, r.known, r.last = pos.Claim, true, meta.Next
+	r.filter, r.last = changelog.FilterAfter(pos), meta.Next
 	r.next, r.written, r.asOf, r.writtenAsOf = meta.Next, meta.Next, meta.AppliedAt, meta.AppliedAt
 	return r, nil
 }
@@ -245,16 +233,16 @@ func (r *replay) record(rec *kgo.Record) error {
 	if rec.Attrs.IsControl() {
 		return nil
 	}
-	if string(rec.Key) == moveKey {
+	if changelog.IsMove(string(rec.Key)) {
 		var err error
-		if r.move, err = decodeMove(rec.Value); err != nil {
+		if r.move, err = changelog.DecodeMove(rec.Value); err != nil {
 			return stopped(r.n, "changelog offset %d: %w", rec.Offset, err)
 		}
 		return nil
 	}
 	r.records++
 	r.progress.record(len(rec.Key) + len(rec.Value))
-	by, err := r.judge(rec)
+	by, err := r.filter.Judge(rec)
 	if err == nil && by != nil {
 		err = r.take(string(rec.Key), rec, *by)
 	}
@@ -265,22 +253,22 @@ func (r *replay) record(rec *kgo.Record) error {
 }
 
 // take takes in a record that is not void.
-func (r *replay) take(key string, rec *kgo.Record, by stamp) error {
+func (r *replay) take(key string, rec *kgo.Record, by changelog.Stamp) error {
 	switch {
-	case strings.HasPrefix(key, customerPrefix):
+	case strings.HasPrefix(key, changelog.CustomerPrefix):
 		if rec.Value != nil {
 			if _, err := engine.WakeOf(rec.Value); err != nil {
 				return err
 			}
 		}
-		r.pending = append(r.pending, state.Change{Customer: key[len(customerPrefix):], Value: rec.Value})
+		r.pending = append(r.pending, state.Change{Customer: key[len(changelog.CustomerPrefix):], Value: rec.Value})
 		r.bytes += len(key) + len(rec.Value)
-		r.opened(key, by)
-	case key == versionsKey:
+		r.filter.Open(key, by)
+	case key == changelog.VersionsKey:
 		r.coming = rec.Value
-		r.opened(key, by)
-	case key == positionKey:
-		pos, err := decodePosition(rec.Value)
+		r.filter.Open(key, by)
+	case key == changelog.PositionKey:
+		pos, err := changelog.DecodePosition(rec.Value)
 		if err != nil {
 			return err
 		}
@@ -288,7 +276,7 @@ func (r *replay) take(key string, rec *kgo.Record, by stamp) error {
 		if r.coming != nil {
 			r.versions, r.fresh, r.coming = r.coming, r.coming, nil
 		}
-		clear(r.open)
+		r.filter.Close()
 	default:
 		return fmt.Errorf("its key is one that no version writes: somebody else writes to %s", rec.Topic)
 	}
@@ -319,8 +307,8 @@ func (r *replay) flush() error {
 // meta returns the meta of the copy at the last position, which is below next.
 func (r *replay) meta(next int64) *state.Meta {
 	return &state.Meta{
-		Position: r.pos.append(nil), Versions: r.fresh,
-		TopicID: knowing(r.topicID, r.foreign), Next: next, AppliedAt: r.asOf,
+		Position: r.pos.Append(nil), Versions: r.fresh,
+		TopicID: knowing(r.topicID, r.filter.Foreign()), Next: next, AppliedAt: r.asOf,
 	}
 }
 
@@ -331,10 +319,10 @@ func (r *replay) verify(ctx context.Context) error {
 	if err := r.flush(); err != nil {
 		return err
 	}
-	if r.pos == nil && r.shadowed {
+	if r.pos == nil && r.filter.Shadowed() {
 		return stopped(r.n, "the changelog has lost its last position to compaction, which must wait for a day (min.compaction.lag.ms): restore it, or begin with another app name")
 	}
-	if r.pos == nil && r.unstamped > 0 {
+	if r.pos == nil && r.filter.Unstamped() > 0 {
 		return stopped(r.n, "the changelog has %d records and no position", r.records)
 	}
 	if !r.tail {
@@ -353,7 +341,7 @@ func (r *replay) verify(ctx context.Context) error {
 	if r.pos != nil {
 		want = r.pos.Digest
 	}
-	if len(r.pending) > 0 && len(r.open) == 0 || r.digest != want {
+	if len(r.pending) > 0 && len(r.filter.Opened()) == 0 || r.digest != want {
 		return fmt.Errorf("%w: digest %v, the position says %v, after %d records", errLocal, r.digest, want, r.records)
 	}
 	return r.current(r.asked)
@@ -364,7 +352,7 @@ func (r *replay) verify(ctx context.Context) error {
 func (r *replay) current(asOf state.Millis) error {
 	r.tail, r.asOf = true, asOf
 	next := r.next
-	if r.pos != nil && r.claim != r.pos.Claim || len(r.open) > 0 || r.move != nil {
+	if r.pos != nil && r.filter.Claim() != r.pos.Claim || len(r.filter.Opened()) > 0 || r.move != nil {
 		// From next, the copy would be continued under the claim of its position,
 		// without the beginning of a batch, or as if the state had not been moved.
 		next = r.last
@@ -381,12 +369,12 @@ func (r *replay) current(asOf state.Millis) error {
 
 // local returns the copy's meta if the copy can be used with the changelog, which
 // begins at first.
-func (r *replay) local(first int64) (state.Meta, *Position, error) {
+func (r *replay) local(first int64) (state.Meta, *changelog.Position, error) {
 	meta, ok, err := r.store.Meta()
 	if err != nil || !ok {
 		return meta, nil, err
 	}
-	pos, err := decodePosition(meta.Position)
+	pos, err := changelog.DecodePosition(meta.Position)
 	var why string
 	switch {
 	case err != nil:
@@ -414,10 +402,10 @@ func (r *replay) local(first int64) (state.Meta, *Position, error) {
 
 // first is the position of a task that has never run.
 func (s *session) first(end int64) {
-	s.pos = &Position{
-		App: s.cfg.App, Partitions: s.t.o.partitions, Clock: never, Latest: never,
-		Rules: hashVersions(s.cfg.Engine.Versions()), Sources: map[string]Source{},
+	s.pos = &changelog.Position{
+		App: s.cfg.App, Partitions: s.t.o.partitions, Clock: changelog.Never, Latest: changelog.Never,
+		Rules: changelog.HashVersions(s.cfg.Engine.Versions()), Sources: map[string]changelog.Source{},
 	}
 	s.next = end
-	s.versions = &Versions{Hashes: s.cfg.Engine.Versions()}
+	s.versions = &changelog.Versions{Hashes: s.cfg.Engine.Versions()}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
 )
@@ -22,16 +23,16 @@ type session struct {
 	fetch    *fetcher
 	route    router
 
-	pos       *Position
-	stored    *Versions // those of the position
-	versions  *Versions // to be written with the next transaction, nil if they stand there
-	next      int64     // next changelog offset
+	pos       *changelog.Position
+	stored    *changelog.Versions // those of the position
+	versions  *changelog.Versions // to be written with the next transaction, nil if they stand there
+	next      int64               // next changelog offset
 	topicID   [16]byte
 	customers *customers
 
 	// claim is that of this session, zero with transactions; logged is the one under
 	// which the changelog stands. follower reads the changelog for others' records.
-	claim, logged claim
+	claim, logged changelog.Claim
 	claimed       int64 // the offset after it
 	follower      *follower
 	rewrite       map[string]struct{} // keys whose newest record in the changelog is void
@@ -73,7 +74,7 @@ type session struct {
 	arrival bool
 	// move is what the changelog says of a resharding, nil if nothing; mover is set
 	// for the session of a resharding itself.
-	move  *move
+	move  *changelog.Move
 	mover bool
 }
 
@@ -392,7 +393,7 @@ func (s *session) loadOne(in *input) error {
 // read now.
 func (s *session) read(in *input, r *kgo.Record) error {
 	h := &in.head
-	h.rec, h.err, h.at, h.came = r, nil, never, s.polled
+	h.rec, h.err, h.at, h.came = r, nil, changelog.Never, s.polled
 	rec := &s.reading
 	fill(rec, r)
 	if in.hold.came.IsZero() {
@@ -445,7 +446,7 @@ func (s *session) publish() {
 	behind := make(map[string]engine.Millis, len(s.inputs))
 	for _, in := range s.inputs {
 		behind[in.topic] = 0
-		if in.unread() && in.seen != never {
+		if in.unread() && in.seen != changelog.Never {
 			behind[in.topic] = max(0, s.wall-in.seen)
 		}
 	}

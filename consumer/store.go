@@ -34,9 +34,9 @@ func (s *session) store() error {
 		return nil
 	}
 	meta := state.Meta{
-		Position: s.pos.append(nil), Versions: s.unstoredVersions,
+		Position: s.pos.Append(nil), Versions: s.unstoredVersions,
 		// asOf and not now: somebody else may have taken over since.
-		TopicID: knowing(s.topicID, s.rewrite), Next: s.next, AppliedAt: s.asOf,
+		TopicID: knowing(s.topicID, len(s.rewrite) > 0), Next: s.next, AppliedAt: s.asOf,
 	}
 	if err := s.t.store.Write(s.customers.changes(), &meta); err != nil {
 		return err

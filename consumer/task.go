@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
 )
@@ -222,6 +223,6 @@ type TaskStatus struct {
 
 	looped time.Time // when the loop of a session last went round, or began
 	// Maps, slices, and what Restore points to, are never changed once they are here.
-	sources map[string]Source
+	sources map[string]changelog.Source
 	behind  map[string]engine.Millis // wall clock minus time of the last event, by topic
 }

@@ -14,13 +14,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 )
 
 // topicInfo is what the brokers say of a topic.
 type topicInfo struct {
-	id         topicID
+	id         changelog.TopicID
 	partitions int32
 	replicas   int // of the partition that has the fewest
 	err        error
@@ -180,7 +181,7 @@ func (o *Owner) prepareTopics(ctx context.Context) (int32, error) {
 	if err := o.checkChangelog(configs); err != nil {
 		return 0, err
 	}
-	o.ids = map[string]topicID{}
+	o.ids = map[string]changelog.TopicID{}
 	for name, t := range topics {
 		o.ids[name] = t.id
 	}
@@ -216,7 +217,7 @@ func sameCount(topics map[string]topicInfo, names []string, want int32) (int32, 
 func ownTopics(c *Config) map[string]map[string]*string {
 	ms := func(d time.Duration) *string { s := strconv.FormatInt(d.Milliseconds(), 10); return &s }
 	text := func(s string) *string { return &s }
-	changelog := map[string]*string{
+	log := map[string]*string{
 		"cleanup.policy": text("compact"),
 		// How long after a deletion a copy on disk can still be brought up to date.
 		"delete.retention.ms": ms(tombstonesKept),
@@ -225,11 +226,11 @@ func ownTopics(c *Config) map[string]map[string]*string {
 		"segment.ms":                ms(6 * time.Hour),
 	}
 	if c.Delivery == AtLeastOnce {
-		changelog["min.compaction.lag.ms"] = ms(compactionLag)
+		log["min.compaction.lag.ms"] = ms(compactionLag)
 	}
 	copies := text(strconv.Itoa(copiedBytes))
 	return map[string]map[string]*string{
-		c.changelog(): changelog,
+		c.changelog(): log,
 		// Forwarded records are the only copy that a rebuild can read of records
 		// that came to a wrong partition.
 		c.repartition(): {"cleanup.policy": text("delete"), "retention.ms": text("-1"), "max.message.bytes": copies},
@@ -325,7 +326,7 @@ const watchInterval = 30 * time.Second
 func (o *Owner) watchTopics(ctx context.Context) {
 	tick := time.NewTicker(o.cfg.watch)
 	defer tick.Stop()
-	seen := map[string]topicID{} // those created anew
+	seen := map[string]changelog.TopicID{} // those created anew
 	for {
 		select {
 		case <-ctx.Done():

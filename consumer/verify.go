@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/state"
 )
 
@@ -22,7 +23,7 @@ func Verify(ctx context.Context, store *state.Store, partition int32) (Verificat
 	if err != nil {
 		return Verification{}, err
 	}
-	pos, err := decodePosition(got.Meta.Position)
+	pos, err := changelog.DecodePosition(got.Meta.Position)
 	if err != nil {
 		return Verification{}, fmt.Errorf("%w: %w", errLocal, err)
 	}

@@ -38,7 +38,7 @@ func TestWrongLocalState(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			m.Position = []byte{positionFormat, 1}
+			m.Position = []byte{1, 1} // its format, and flags
 			if err := task.Apply(nil, &m); err != nil {
 				t.Fatal(err)
 			}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/state"
 )
 
@@ -22,22 +23,22 @@ func (j *judgement) judgeChangelog(context.Context) error {
 		records := j.h.Topics[topic][p]
 		if j.cfg.AtLeastOnce {
 			var err error
-			if records, err = consumer.Counting(records); err != nil {
+			if records, err = changelog.Counting(records); err != nil {
 				return err
 			}
 		}
 		for _, r := range records {
 			switch key := string(r.Key); {
-			case strings.HasPrefix(key, consumer.CustomerPrefix):
-				id := key[len(consumer.CustomerPrefix):]
+			case strings.HasPrefix(key, changelog.CustomerPrefix):
+				id := key[len(changelog.CustomerPrefix):]
 				sum = sum.Sub(values[id])
 				delete(values, id)
 				if r.Value != nil {
 					values[id], buf = state.DigestOf(id, r.Value, buf)
 					sum = sum.Add(values[id])
 				}
-			case key == consumer.PositionKey:
-				pos, err := consumer.DecodePosition(r.Value)
+			case key == changelog.PositionKey:
+				pos, err := changelog.DecodePosition(r.Value)
 				if err != nil {
 					j.violate("I4", "%s: %v", place(r), err)
 					continue
@@ -50,7 +51,7 @@ func (j *judgement) judgeChangelog(context.Context) error {
 				if !j.cfg.Compacted && sum != pos.Digest {
 					j.violate("I5", "%s: position %d has digest %v, the records up to it have %v", place(r), pos.Seq, pos.Digest, sum)
 				}
-			case key != consumer.VersionsKey:
+			case key != changelog.VersionsKey:
 				j.violate("I4", "%s: no engine writes the key %q", place(r), key)
 			}
 		}
@@ -70,7 +71,7 @@ func (j *judgement) judgeChangelog(context.Context) error {
 }
 
 // judgePosition compares a position with the one before it.
-func (j *judgement) judgePosition(where string, before, pos *consumer.Position) {
+func (j *judgement) judgePosition(where string, before, pos *changelog.Position) {
 	if before == nil {
 		if pos.Seq != 1 && !j.cfg.Compacted {
 			j.violate("I4", "%s: the first position is %d", where, pos.Seq)

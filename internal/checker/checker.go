@@ -27,6 +27,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/schemas"
@@ -192,7 +193,7 @@ type judgement struct {
 
 // part is what is known of one partition.
 type part struct {
-	last    *consumer.Position // nil if there is none
+	last    *changelog.Position // nil if there is none
 	bySeq   map[uint64]state.Digest
 	sources map[string][]*input // by topic, up to the last position
 	told    map[string]*told    // by customer

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/state"
 )
 
@@ -356,7 +357,7 @@ func TestStores(t *testing.T) {
 	// The changelog is that of another run: only the digests at the position of the
 	// copy differ.
 	l := h.Topics["shop.changelog"][0]
-	pos, err := consumer.DecodePosition(l[h.last(t, "shop.changelog", 0, "position")].Value)
+	pos, err := changelog.DecodePosition(l[h.last(t, "shop.changelog", 0, "position")].Value)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
 )
@@ -155,7 +156,7 @@ func (j *judgement) judgeInputs(context.Context) error {
 	for _, p := range slices.Sorted(maps.Keys(j.parts)) {
 		part := j.parts[p]
 		if part.last == nil {
-			part.last = &consumer.Position{}
+			part.last = &changelog.Position{}
 		}
 		var n [3]uint64
 		for _, topic := range append(slices.Sorted(slices.Values(j.cfg.Inputs)), j.cfg.repartition()) {

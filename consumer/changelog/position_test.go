@@ -1,4 +1,4 @@
-package consumer
+package changelog
 
 import (
 	"encoding/hex"
@@ -19,8 +19,8 @@ func examplePosition() *Position {
 	return &Position{
 		App: "shop", Partitions: 12, Seq: 99, Clock: 1_767_225_600_000, Latest: 1_767_225_602_000,
 		Digest: state.Digest{Hi: 1 << 63, Lo: 7}, Folded: 1000, DeadLetters: 3, Forwarded: 2, Rules: [16]byte{1, 15: 2},
-		Sources: map[string]Source{"web": {Next: 700, Seen: 1_767_225_601_000}, "email": {Next: 0, Seen: never}},
-		Turn:    turn{sweeping: true, after: "email"}, Rebuilding: true,
+		Sources: map[string]Source{"web": {Next: 700, Seen: 1_767_225_601_000}, "email": {Next: 0, Seen: Never}},
+		Turn:    Turn{Sweeping: true, After: "email"}, Rebuilding: true,
 	}
 }
 
@@ -29,7 +29,7 @@ func examplePosition() *Position {
 func TestPositionGolden(t *testing.T) {
 	file := filepath.Join("testdata", "position-1.hex")
 	if *update {
-		if err := os.WriteFile(file, []byte(hex.EncodeToString(examplePosition().append(nil))+"\n"), 0o600); err != nil {
+		if err := os.WriteFile(file, []byte(hex.EncodeToString(examplePosition().Append(nil))+"\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -41,19 +41,19 @@ func TestPositionGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := decodePosition(b)
+	got, err := DecodePosition(b)
 	if err != nil {
 		t.Fatal(err)
 	}
-	compareTurn := gocmp.AllowUnexported(turn{})
+	compareTurn := gocmp.AllowUnexported(Turn{})
 	if diff := gocmp.Diff(examplePosition(), got, compareTurn); diff != "" {
 		t.Error(diff)
 	}
-	if again := got.append(nil); string(again) != string(b) {
+	if again := got.Append(nil); string(again) != string(b) {
 		t.Errorf("written again: %x, want %x", again, b)
 	}
 	for n := range b {
-		if _, err := decodePosition(b[:n]); err == nil {
+		if _, err := DecodePosition(b[:n]); err == nil {
 			t.Errorf("the first %d bytes of %d are a position", n, len(b))
 		}
 	}
@@ -63,39 +63,39 @@ func TestPositionGolden(t *testing.T) {
 func TestPositionTopicIDs(t *testing.T) {
 	before := examplePosition()
 	p := examplePosition()
-	p.Sources["web"] = Source{Next: 700, Seen: 1_767_225_601_000, ID: topicID{1, 15: 16}}
-	b, plain := p.append(nil), before.append(nil)
+	p.Sources["web"] = Source{Next: 700, Seen: 1_767_225_601_000, ID: TopicID{1, 15: 16}}
+	b, plain := p.Append(nil), before.Append(nil)
 	if len(b) != len(plain)+len(p.Sources)*16 || b[1] != plain[1]|flagTopicIDs || string(b[2:len(plain)]) != string(plain[2:]) {
 		t.Errorf("%x, without ids %x", b, plain)
 	}
-	got, err := decodePosition(b)
+	got, err := DecodePosition(b)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := gocmp.Diff(p, got, gocmp.AllowUnexported(turn{})); diff != "" {
+	if diff := gocmp.Diff(p, got, gocmp.AllowUnexported(Turn{})); diff != "" {
 		t.Error(diff)
 	}
 	for n := range b {
-		if _, err := decodePosition(b[:n]); err == nil {
+		if _, err := DecodePosition(b[:n]); err == nil {
 			t.Errorf("the first %d bytes of %d are a position", n, len(b))
 		}
 	}
 }
 
 func FuzzPosition(f *testing.F) {
-	f.Add(examplePosition().append(nil))
-	f.Add((&Position{Sources: map[string]Source{"a": {ID: topicID{1}}, "b": {}}}).append(nil))
-	f.Add((&Position{}).append(nil))
+	f.Add(examplePosition().Append(nil))
+	f.Add((&Position{Sources: map[string]Source{"a": {ID: TopicID{1}}, "b": {}}}).Append(nil))
+	f.Add((&Position{}).Append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p, err := decodePosition(b)
+		p, err := DecodePosition(b)
 		if err != nil {
 			return
 		}
-		again, err := decodePosition(p.append(nil))
+		again, err := DecodePosition(p.Append(nil))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := gocmp.Diff(p, again, gocmp.AllowUnexported(turn{})); diff != "" {
+		if diff := gocmp.Diff(p, again, gocmp.AllowUnexported(Turn{})); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -103,13 +103,13 @@ func FuzzPosition(f *testing.F) {
 
 func FuzzVersions(f *testing.F) {
 	v := Versions{Hashes: map[string]string{"a": "1", "trigger:b": "2"}, Former: map[string]string{"c": "3"}}
-	f.Add(v.append(nil))
+	f.Add(v.Append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		v, err := decodeVersions(b)
+		v, err := DecodeVersions(b)
 		if err != nil {
 			return
 		}
-		again, err := decodeVersions(v.append(nil))
+		again, err := DecodeVersions(v.Append(nil))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -117,12 +117,4 @@ func FuzzVersions(f *testing.F) {
 			t.Error(diff)
 		}
 	})
-}
-
-func TestDifference(t *testing.T) {
-	before := map[string]string{"same": "1", "other": "1", "gone": "1"}
-	after := map[string]string{"same": "1", "other": "2", "new": "1"}
-	if got, want := difference(before, after), "changed: other; added: new; removed: gone"; got != want {
-		t.Errorf("%s, want %s", got, want)
-	}
 }

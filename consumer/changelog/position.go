@@ -1,4 +1,4 @@
-package consumer
+package changelog
 
 import (
 	"encoding/binary"
@@ -7,19 +7,8 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/zeebo/xxh3"
-
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
-)
-
-// Keys of the changelog. Every transaction writes customers and then, always
-// last, one position.
-const (
-	customerPrefix = "c/"       // c/<customer>: the customer's bytes, null if deleted
-	positionKey    = "position" // Position
-	versionsKey    = "versions" // Versions, written when they change
-	claimPrefix    = "claim/"   // claim/<random>: the claim of an owner that has no transactions
 )
 
 // Position says how far a task has come: everything that is needed to go on from
@@ -44,12 +33,12 @@ type Position struct {
 	Sources map[string]Source
 	// Turn is where the merge stands, so that its order does not depend on where a
 	// batch ends.
-	Turn turn
+	Turn Turn
 	// Rebuilding is set from the first transaction of a rebuild until its last.
 	Rebuilding bool
 	// Claim is that of the owner which wrote the position; zero if it was written in
 	// a transaction.
-	Claim claim
+	Claim Claim
 }
 
 // Source is how far one input partition has been taken.
@@ -60,11 +49,11 @@ type Source struct {
 	Seen engine.Millis
 	// ID is that of the topic, which is another one if the topic is created anew;
 	// zero if the position was written before ids were, or the brokers have none.
-	ID topicID
+	ID TopicID
 }
 
-// topicID is what brokers tell topics of the same name apart by.
-type topicID [16]byte
+// TopicID is what brokers tell topics of the same name apart by.
+type TopicID [16]byte
 
 // positionFormat is the first byte of a Position. A reader refuses any other.
 const positionFormat = 1
@@ -85,29 +74,29 @@ const (
 	flagTopicIDs
 )
 
-// append appends the stored form:
+// Append appends the stored form:
 //
 //	| format (1) | flags (1) | app | partitions | seq | clock | latest | digest (16) |
-//	| folded | dead letters | forwarded | rules (16) | turn |
+//	| folded | dead letters | forwarded | rules (16) | Turn |
 //	| number of sources | name, next, seen | … | claim (8), if there is one |
 //	| topic ids (16 each), if there are any |
 //
 // Integers are varints, the signed ones zigzag; texts have their length in front.
 // Sources are sorted, so that equal positions have equal bytes; the ids are in the
 // same order.
-func (p *Position) append(b []byte) []byte {
+func (p *Position) Append(b []byte) []byte {
 	var flags byte
-	if p.Turn.sweeping {
+	if p.Turn.Sweeping {
 		flags |= flagSweeping
 	}
 	if p.Rebuilding {
 		flags |= flagRebuilding
 	}
-	if p.Claim != (claim{}) {
+	if p.Claim != (Claim{}) {
 		flags |= flagClaim
 	}
 	names := slices.Sorted(maps.Keys(p.Sources))
-	identified := slices.ContainsFunc(names, func(name string) bool { return p.Sources[name].ID != topicID{} })
+	identified := slices.ContainsFunc(names, func(name string) bool { return p.Sources[name].ID != TopicID{} })
 	if identified {
 		flags |= flagTopicIDs
 	}
@@ -123,14 +112,14 @@ func (p *Position) append(b []byte) []byte {
 		b = binary.AppendUvarint(b, n)
 	}
 	b = append(b, p.Rules[:]...)
-	b = appendText(b, p.Turn.after)
+	b = appendText(b, p.Turn.After)
 	b = binary.AppendUvarint(b, uint64(len(p.Sources)))
 	for _, name := range names {
 		b = appendText(b, name)
 		b = binary.AppendVarint(b, p.Sources[name].Next)
 		b = binary.AppendVarint(b, int64(p.Sources[name].Seen))
 	}
-	if p.Claim != (claim{}) {
+	if p.Claim != (Claim{}) {
 		b = append(b, p.Claim[:]...)
 	}
 	if identified {
@@ -142,8 +131,8 @@ func (p *Position) append(b []byte) []byte {
 	return b
 }
 
-// decodePosition reads the stored form.
-func decodePosition(b []byte) (*Position, error) {
+// DecodePosition reads the stored form.
+func DecodePosition(b []byte) (*Position, error) {
 	if len(b) == 0 || b[0] != positionFormat {
 		return nil, fmt.Errorf("%w: its format is not %d; it was written by another version", errPosition, positionFormat)
 	}
@@ -157,7 +146,7 @@ func decodePosition(b []byte) (*Position, error) {
 		Folded: d.uvarint(0), DeadLetters: d.uvarint(0), Forwarded: d.uvarint(0),
 	}
 	copy(p.Rules[:], d.take(len(p.Rules)))
-	p.Turn = turn{sweeping: flags&flagSweeping != 0, after: d.text(maxName)}
+	p.Turn = Turn{Sweeping: flags&flagSweeping != 0, After: d.text(maxName)}
 	n := d.uvarint(maxSources)
 	p.Sources = make(map[string]Source)
 	for i := uint64(0); i < n && !d.bad; i++ {
@@ -166,7 +155,7 @@ func decodePosition(b []byte) (*Position, error) {
 	}
 	if flags&flagClaim != 0 {
 		copy(p.Claim[:], d.take(len(p.Claim)))
-		d.bad = d.bad || p.Claim == (claim{})
+		d.bad = d.bad || p.Claim == (Claim{})
 	}
 	if flags&flagTopicIDs != 0 {
 		for _, name := range slices.Sorted(maps.Keys(p.Sources)) {
@@ -181,130 +170,18 @@ func decodePosition(b []byte) (*Position, error) {
 	return p, nil
 }
 
-// clone returns a copy that shares nothing with p.
-func (p *Position) clone() *Position {
+// Clone returns a copy that shares nothing with p.
+func (p *Position) Clone() *Position {
 	c := *p
 	c.Sources = maps.Clone(p.Sources)
 	return &c
 }
 
-// Versions are the content hashes of everything that decides results, by id: what
-// engine.Versions returns.
-type Versions struct {
-	Hashes map[string]string
-	// Former are the hashes of earlier rule sets under which customers may still
-	// have been told: filled only while a rebuild is on its way.
-	Former map[string]string
-}
-
-// versionsFormat is the first byte of stored Versions.
-const versionsFormat = 1
-
-const maxRules = 1 << 20
-
-var errVersions = errors.New("versions record is not readable")
-
-// append appends the stored form, with ids in order:
-//
-//	| format (1) | number of hashes | id, hash | … | number of former | id, hash | …
-func (v *Versions) append(b []byte) []byte {
-	b = append(b, versionsFormat)
-	for _, m := range []map[string]string{v.Hashes, v.Former} {
-		b = binary.AppendUvarint(b, uint64(len(m)))
-		for _, id := range slices.Sorted(maps.Keys(m)) {
-			b = appendText(appendText(b, id), m[id])
-		}
-	}
-	return b
-}
-
-func decodeVersions(b []byte) (*Versions, error) {
-	if len(b) == 0 || b[0] != versionsFormat {
-		return nil, errVersions
-	}
-	d := decoder{b: b[1:]}
-	v := &Versions{Hashes: d.texts(), Former: d.texts()}
-	if d.bad || len(d.b) != 0 {
-		return nil, errVersions
-	}
-	return v, nil
-}
-
-// hashVersions returns what a Position says of hashes.
-func hashVersions(hashes map[string]string) [16]byte {
-	v := Versions{Hashes: hashes}
-	return xxh3.Hash128(v.append(nil)).Bytes()
-}
-
-func appendText(b []byte, s string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
-}
-
-// decoder takes values from the front of b. After the first one that is not
-// there or out of bounds it is bad, and gives zeros.
-type decoder struct {
-	b   []byte
-	bad bool
-}
-
-// take returns the next n bytes.
-func (d *decoder) take(n int) []byte {
-	if d.bad || n < 0 || n > len(d.b) {
-		d.bad = true
-		return nil
-	}
-	b := d.b[:n]
-	d.b = d.b[n:]
-	return b
-}
-
-func (d *decoder) byte() byte {
-	if b := d.take(1); b != nil {
-		return b[0]
-	}
-	return 0
-}
-
-func (d *decoder) uint64() uint64 {
-	if b := d.take(8); b != nil {
-		return binary.BigEndian.Uint64(b)
-	}
-	return 0
-}
-
-// uvarint returns a number up to limit; a limit of 0 is none.
-func (d *decoder) uvarint(limit uint64) uint64 {
-	v, n := binary.Uvarint(d.b)
-	if d.bad || n <= 0 || limit > 0 && v > limit {
-		d.bad = true
-		return 0
-	}
-	d.b = d.b[n:]
-	return v
-}
-
-func (d *decoder) varint() int64 {
-	v, n := binary.Varint(d.b)
-	if d.bad || n <= 0 {
-		d.bad = true
-		return 0
-	}
-	d.b = d.b[n:]
-	return v
-}
-
-func (d *decoder) text(limit uint64) string {
-	return string(d.take(int(d.uvarint(limit))))
-}
-
-// texts returns a map of texts, in which no key may stand twice.
-func (d *decoder) texts() map[string]string {
-	m := make(map[string]string)
-	n := d.uvarint(maxRules)
-	for i := uint64(0); i < n && !d.bad; i++ {
-		k := d.text(maxName)
-		m[k] = d.text(maxName)
-	}
-	d.bad = d.bad || uint64(len(m)) != n
-	return m
+// Turn is the state of a merge between two records.
+type Turn struct {
+	// Sweeping: the last record taken had a claim, and now one head without claim
+	// of each partition is taken.
+	Sweeping bool
+	// After is the topic that had its Turn last, "" if the first one is next.
+	After string
 }
