@@ -2,19 +2,16 @@ package consumer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/schemas"
 )
-
-// acquireTimeout bounds each request of acquiring. Fencing waits for the
-// transaction of the former owner to be decided.
-const acquireTimeout = 30 * time.Second
 
 // acquire takes the task over:
 //
@@ -31,7 +28,7 @@ const acquireTimeout = 30 * time.Second
 // The session is returned also with an error, to be closed.
 func (t *Task) acquire(ctx context.Context) (*session, error) {
 	s := &session{
-		t: t, cfg: &t.o.cfg, route: newRouter(t.o.partitions), batch: newBatch(), told: newEffectCounters(),
+		t: t, cfg: &t.o.cfg, route: broker.NewRouter(t.o.partitions), batch: newBatch(), told: newEffectCounters(),
 		headers: schemas.HeadersOf[kgo.RecordHeader](t.o.cfg.Encoder, t.o.cfg.Headers), committedAt: t.o.cfg.Now(),
 	}
 	if err := s.fence(ctx); err != nil {
@@ -81,11 +78,11 @@ func (t *Task) acquire(ctx context.Context) (*session, error) {
 // transactions by initialising it, and that right away and not with the first
 // record; without them by a claim.
 func (s *session) fence(ctx context.Context) error {
-	compressor, err := newCompressor(s.cfg.Compression, s.cfg.Encoder)
+	compressor, err := broker.NewCompressor(s.cfg.Compression, s.cfg.isOutput())
 	if err != nil {
 		return err
 	}
-	opts := append(s.t.o.opts(),
+	opts := append(s.t.o.cluster.Options(),
 		kgo.WithCompressor(compressor),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
@@ -102,7 +99,7 @@ func (s *session) fence(ctx context.Context) error {
 	if s.producer, err = kgo.NewClient(opts...); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, acquireTimeout)
+	ctx, cancel := context.WithTimeout(ctx, broker.RequestTimeout)
 	defer cancel()
 	if transactions {
 		if _, _, err = s.producer.ProducerID(ctx); err != nil {
@@ -132,14 +129,14 @@ func (s *session) checkPosition() error {
 		return s.otherCount(p.Partitions)
 	}
 	if p.App != s.cfg.App {
-		return fatal("the changelog %s was written by %q and not by %q", s.cfg.changelog(), p.App, s.cfg.App)
+		return fault.Fatal("the changelog %s was written by %q and not by %q", s.cfg.changelog(), p.App, s.cfg.App)
 	}
 	return nil
 }
 
 func (s *session) otherCount(was int32) error {
 	n := s.t.o.partitions
-	return fatal("the state of %s was written for %d partitions, and the inputs now have %d: records of a customer would go to another partition than their state; go back to topics of %d partitions, or move the state with segmill state reshard",
+	return fault.Fatal("the state of %s was written for %d partitions, and the inputs now have %d: records of a customer would go to another partition than their state; go back to topics of %d partitions, or move the state with segmill state reshard",
 		s.cfg.App, was, n, was)
 }
 
@@ -157,23 +154,23 @@ func (s *session) checkOthers(ctx context.Context) error {
 	if len(others) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, acquireTimeout)
+	ctx, cancel := context.WithTimeout(ctx, broker.RequestTimeout)
 	defer cancel()
-	first, err := listOffsets(ctx, o.admin, []string{topic}, others, lastStable, atStart)
+	first, err := o.cluster.List(ctx, broker.Start, []string{topic}, others)
 	if err != nil {
 		return err
 	}
-	end, err := listOffsets(ctx, o.admin, []string{topic}, others, lastStable, atEnd)
+	end, err := o.cluster.List(ctx, broker.LastStable, []string{topic}, others)
 	if err != nil {
 		return err
 	}
 	for _, p := range others {
-		from, to := first[topic][p].offset, end[topic][p].offset
+		from, to := first[topic][p].Offset, end[topic][p].Offset
 		if from >= to {
 			continue
 		}
 		var last *changelog.Position
-		_, err := o.readRange(ctx, topic, p, max(from, to-lookBack), to, func(r *kgo.Record) (err error) {
+		_, err := o.cluster.ReadRange(ctx, topic, p, max(from, to-lookBack), to, func(r *kgo.Record) (err error) {
 			if string(r.Key) == changelog.PositionKey {
 				last, err = changelog.DecodePosition(r.Value)
 			}
@@ -195,35 +192,35 @@ func (s *session) checkOthers(ctx context.Context) error {
 // placeInputs decides where every source is read from: at the position's offset,
 // or at the earliest record that is left if it was never read.
 func (s *session) placeInputs(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, acquireTimeout)
+	ctx, cancel := context.WithTimeout(ctx, broker.RequestTimeout)
 	defer cancel()
 	topics := s.cfg.sources()
-	infos, err := s.t.o.describe(ctx, topics...)
+	infos, err := s.t.o.cluster.Describe(ctx, topics...)
 	if err != nil {
 		return err
 	}
-	first, err := listOne(ctx, s.t.o.admin, topics, s.t.n, lastStable, atStart)
+	first, err := s.t.o.cluster.ListOne(ctx, broker.Start, topics, s.t.n)
 	if err != nil {
 		return err
 	}
-	last, err := listOne(ctx, s.t.o.admin, topics, s.t.n, highWatermark, atEnd)
+	last, err := s.t.o.cluster.ListOne(ctx, broker.HighWatermark, topics, s.t.n)
 	if err != nil {
 		return err
 	}
 	for _, topic := range topics {
 		at, ok := s.pos.Sources[topic]
-		id, next := infos[topic].id, at.Next
+		id, next := infos[topic].ID, at.Next
 		switch {
 		case ok && at.ID != changelog.TopicID{} && id != changelog.TopicID{} && at.ID != id:
-			return stopped(s.t.n, "%s was read up to offset %d and has been created anew since: its records would be taken for others; begin with another app name",
+			return fault.Stopped(s.t.n, "%s was read up to offset %d and has been created anew since: its records would be taken for others; begin with another app name",
 				topic, next)
 		case !ok:
 			next, at.Seen = first[topic], changelog.Never
 		case next > last[topic]:
-			return stopped(s.t.n, "%s ends at offset %d and was read up to %d: it has lost records or was created anew; restore it, or begin with another app name",
+			return fault.Stopped(s.t.n, "%s ends at offset %d and was read up to %d: it has lost records or was created anew; restore it, or begin with another app name",
 				topic, last[topic], next)
 		case next < first[topic] && !s.cfg.SkipDeleted:
-			return stopped(s.t.n, "records %d to %d of %s were deleted before they were read; to go on without them, set skip_deleted",
+			return fault.Stopped(s.t.n, "records %d to %d of %s were deleted before they were read; to go on without them, set skip_deleted",
 				next, first[topic]-1, topic)
 		case next < first[topic]:
 			s.t.log.Error("records were deleted before they were read; going on without them", "topic", topic, "from", next, "to", first[topic]-1)
@@ -242,29 +239,9 @@ func (s *session) placeInputs(ctx context.Context) error {
 	return nil
 }
 
-// metadataAge is how old what is known of the cluster must be to be asked for again.
-const metadataAge = 500 * time.Millisecond
-
-// opts returns the settings of every client.
-func (o *Owner) opts() []kgo.Opt {
-	// After an error that says that what is known of the cluster is old, it is asked
-	// again no sooner than this. The client's own 5 s would be a stop of 5 s.
-	opts := append([]kgo.Opt{kgo.MetadataMinAge(metadataAge)}, o.cfg.Kafka...)
-	if hooks := o.cfg.Metrics.kafka; len(hooks) > 0 {
-		opts = append(opts, kgo.WithHooks(hooks...))
-	}
-	return append(opts, kgo.DisableClientMetrics())
-}
-
 // tombstonesKept is delete.retention.ms of the changelog; a copy is not used
 // when it comes within staleMargin of it.
 const (
 	tombstonesKept = 7 * 24 * time.Hour
 	staleMargin    = 24 * time.Hour
 )
-
-// errNoProgress is returned when the changelog does not come. If the brokers answer,
-// a transaction holds it up that was never ended: Kafka 4.3 skips the markers of a
-// transaction whose partitions have no leader for a moment, when all brokers were
-// killed.
-var errNoProgress = errors.New("no records came; if the brokers are well, a transaction was never ended: kafka-transactions.sh find-hanging names it")

@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
@@ -105,10 +106,10 @@ func TestAskAllPassesOverTheDead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.admin = g.client()
+	o.cluster = &broker.Cluster{Admin: g.client(), Settings: broker.Settings{Now: g.now}}
 	down.Store(g.broker.ListenAddrs()[2])
-	topics, err := o.agreed(t.Context(), "web", "lost")
-	if err != nil || topics["web"].partitions != 3 || !errors.Is(topics["lost"].err, kerr.UnknownTopicOrPartition) {
+	topics, err := o.cluster.Agreed(t.Context(), "web", "lost")
+	if err != nil || topics["web"].Partitions != 3 || !errors.Is(topics["lost"].Err, kerr.UnknownTopicOrPartition) {
 		t.Errorf("%v, %v", topics, err)
 	}
 	if refused.Load() == 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/fault"
 )
 
 // lookBack is how many offsets before the end of a changelog its last position
@@ -36,7 +37,7 @@ func (r *replay) hasPosition(ctx context.Context, first int64) (bool, error) {
 func (r *replay) checkTopic(ctx context.Context, first int64) error {
 	topic := r.o.cfg.changelog()
 	if before, ok := r.o.ids[topic]; ok && before != (changelog.TopicID{}) && before != r.topicID {
-		return stopped(r.n, "%s was created anew while the engine ran, and the state was in it: restore it, or begin with another app name", topic)
+		return fault.Stopped(r.n, "%s was created anew while the engine ran, and the state was in it: restore it, or begin with another app name", topic)
 	}
 	meta, ok, err := r.store.Meta()
 	if err != nil || !ok || meta.TopicID == r.topicID {
@@ -45,5 +46,5 @@ func (r *replay) checkTopic(ctx context.Context, first int64) error {
 	if ok, err = r.hasPosition(ctx, first); err != nil || ok {
 		return err
 	}
-	return stopped(r.n, "%s was created anew and is empty, and the local copy is of the former one: restore it, or begin with another app name", topic)
+	return fault.Stopped(r.n, "%s was created anew and is empty, and the local copy is of the former one: restore it, or begin with another app name", topic)
 }

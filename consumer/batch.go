@@ -4,6 +4,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
 )
@@ -166,7 +167,7 @@ func (s *session) dispatch(in *input, h *head, at place) (what string, err error
 	case h.result == schemas.IsEvent && h.ev.At > s.horizon:
 		return s.deadLetter(h, "future", "the event is dated "+h.ev.At.String()+
 			", more than "+s.cfg.Time.MaxFutureSkew.String()+" ahead of the clock"), nil
-	case s.route.partition(h.ev.Customer) != s.t.n:
+	case s.route.Partition(h.ev.Customer) != s.t.n:
 		if in.origin {
 			return s.deadLetter(h, "misrouted", "the record was forwarded to a partition that is not its customer's"), nil
 		}
@@ -237,7 +238,7 @@ func (s *session) fire() error {
 		s.batch.timers = true
 		s.cfg.Engine.Advance(e.c, at, &s.batch.out)
 		if e.c.Wake() <= at {
-			return stopped(s.t.n, "a customer's wake-up at %v did not go away when it fired; this is a defect", at)
+			return fault.Stopped(s.t.n, "a customer's wake-up at %v did not go away when it fired; this is a defect", at)
 		}
 		s.touch(e)
 		s.encode()

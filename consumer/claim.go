@@ -13,10 +13,12 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/state"
 )
 
@@ -32,7 +34,7 @@ func (o *Owner) checkDelivery(ctx context.Context) error {
 	if o.cfg.Delivery == AtLeastOnce {
 		return nil
 	}
-	resp, err := o.apiVersions(ctx)
+	resp, err := o.cluster.APIVersions(ctx)
 	if err != nil {
 		return err
 	}
@@ -41,7 +43,7 @@ func (o *Owner) checkDelivery(ctx context.Context) error {
 		missing = slices.DeleteFunc(missing, func(m kmsg.Key) bool { return m.Int16() == k.ApiKey })
 	}
 	if len(missing) > 0 {
-		return fatal("the cluster has no transactions (its brokers do not know %v): to do without them, set delivery: at_least_once", missing)
+		return fault.Fatal("the cluster has no transactions (its brokers do not know %v): to do without them, set delivery: at_least_once", missing)
 	}
 	return nil
 }
@@ -50,7 +52,7 @@ func (o *Owner) checkDelivery(ctx context.Context) error {
 // again.
 func (o *Owner) warnOfCompaction(ctx context.Context) {
 	const key = "min.compaction.lag.ms"
-	configs, err := kadm.NewClient(o.admin).DescribeTopicConfigs(ctx, o.cfg.changelog())
+	configs, err := kadm.NewClient(o.cluster.Admin).DescribeTopicConfigs(ctx, o.cfg.changelog())
 	if err != nil || len(configs) != 1 {
 		return
 	}
@@ -65,6 +67,12 @@ func (o *Owner) warnOfCompaction(ctx context.Context) {
 // errPaused is returned when the session stood still for so long that the group
 // may have given the partition to somebody else.
 var errPaused = errors.New("the process stood still for longer than the session timeout")
+
+// isFenced reports whether another owner has initialised the transactional id, or
+// written a claim, or must be expected to.
+func isFenced(err error) bool {
+	return errors.Is(err, errClaimed) || errors.Is(err, errPaused) || errors.Is(err, kerr.InvalidProducerEpoch) || errors.Is(err, kerr.ProducerFenced)
+}
 
 // noTopicID is in the meta of a copy the id of a changelog that has none, as before
 // Kafka 2.8: none at all says something else, see knowing.
@@ -222,7 +230,7 @@ type follower struct {
 
 // newFollower reads from behind the claim on.
 func (s *session) newFollower() (*follower, error) {
-	opts := append(consumerOpts(s.t.o.opts()), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{
+	opts := append(s.t.o.cluster.ConsumerOptions(), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{
 		s.cfg.changelog(): {s.t.n: kgo.NewOffset().At(s.claimed)},
 	}))
 	cl, err := kgo.NewClient(opts...)

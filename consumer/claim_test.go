@@ -18,7 +18,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
 
+	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
@@ -357,7 +359,7 @@ func TestNoTransactions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := o.prepare(t.Context()); err == nil || !isFatal(err) || !strings.Contains(err.Error(), "delivery: at_least_once") {
+	if err := o.prepare(t.Context()); err == nil || !fault.IsFatal(err) || !strings.Contains(err.Error(), "delivery: at_least_once") {
 		t.Errorf("a cluster without transactions: %v", err)
 	}
 
@@ -391,7 +393,7 @@ func TestNoTopicIDs(t *testing.T) {
 			if err != nil || id != [16]byte{} {
 				t.Fatalf("the changelog has the id %v: %v", id, err)
 			}
-			r, err := o.replay(t.Context(), 0, o.cfg.Store.Task(0), o.cfg.Logger, highWatermark, 0)
+			r, err := o.replay(t.Context(), 0, o.cfg.Store.Task(0), o.cfg.Logger, broker.HighWatermark, 0)
 			if err != nil {
 				t.Fatal(err)
 			}

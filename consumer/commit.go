@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
@@ -243,7 +244,7 @@ func (s *session) produce(ctx context.Context, records []*kgo.Record) error {
 // produceError makes the next batch smaller if this one would fail again.
 func (s *session) produceError(err error) error {
 	err = fmt.Errorf("produce: %w", err)
-	if isDeterministic(err) {
+	if broker.IsDeterministic(err) {
 		return s.t.shrink(s.batch.steps, s.batch.only, err)
 	}
 	return err
@@ -262,7 +263,7 @@ func (d *delivery) done(r *kgo.Record, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.n++
-	if err != nil && (d.err == nil || isDeterministic(err) && !isDeterministic(d.err)) {
+	if err != nil && (d.err == nil || broker.IsDeterministic(err) && !broker.IsDeterministic(d.err)) {
 		d.err = fmt.Errorf("%s/%d: %w", r.Topic, r.Partition, err)
 	}
 }

@@ -3,12 +3,12 @@ package consumer
 import (
 	"bytes"
 	"fmt"
-	"slices"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/schemas"
 )
@@ -100,35 +100,9 @@ func (g *rig) compressedWith(topic string, want kgo.CompressionCodecType, header
 	}
 }
 
-// Whatever bytes a batch has, looking for its first value ends in a part of them.
-func TestFirstValue(t *testing.T) {
-	cl, err := kgo.NewClient(kgo.SeedBrokers("localhost"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cl.Close()
-	whole := rawRecords([]byte("first"), []byte("second"))
-	if got := firstValue(whole); string(got) != "first" {
-		t.Errorf("%q", got)
-	}
-	for i := range whole {
-		firstValue(whole[:i])
-		for _, b := range []byte{0xff, 0x80, 0x7f, 0xfe} {
-			broken := slices.Clone(whole)
-			broken[i] = b
-			firstValue(broken)
-		}
-	}
-	for _, value := range [][]byte{nil, {}} {
-		if got := firstValue(rawRecords(value)); len(got) != 0 {
-			t.Errorf("%q", got)
-		}
-	}
-}
-
 // A resharding, which has no outputs, compresses everything as the engine's own.
 func TestCompressorWithoutOutputs(t *testing.T) {
-	c, err := newCompressor(kgo.GzipCompression(), nil)
+	c, err := broker.NewCompressor(kgo.GzipCompression(), broker.NoOutputs)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
 	"github.com/segmill/segmill/state"
@@ -292,6 +293,19 @@ func (c *Config) repartition() string            { return c.App + ".repartition"
 func (c *Config) deadLetters() string            { return c.App + ".dlq" }
 func (c *Config) progressGroup() string          { return c.App + "-progress" }
 func (c *Config) transactionalID(n int32) string { return fmt.Sprintf("%s-%d", c.App, n) }
+
+// connect returns the cluster, of which nothing has been asked yet.
+func (c *Config) connect() (*broker.Cluster, error) {
+	return broker.Connect(broker.Settings{Client: c.Kafka, Hooks: c.Metrics.kafka, Now: c.Now, Log: c.Logger})
+}
+
+// isOutput returns what knows the values of outputs. A tool that moves state has none.
+func (c *Config) isOutput() func(value []byte) bool {
+	if c.Encoder == nil {
+		return broker.NoOutputs
+	}
+	return c.Encoder.Made
+}
 
 // sources returns all topics that a task reads, sorted.
 func (c *Config) sources() []string {

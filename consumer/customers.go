@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
 )
@@ -137,13 +138,13 @@ func (cs *customers) get(id string) (*cached, error) {
 		e.c = cs.eng.NewCustomer(id)
 	} else {
 		if e.c, err = cs.eng.Decode(id, b); err != nil {
-			return nil, fmt.Errorf("%w: a customer's bytes: %w", errLocal, err)
+			return nil, fmt.Errorf("%w: a customer's bytes: %w", fault.ErrLocal, err)
 		}
 		e.known = true
 		// Under changed rules the customer wakes up at another time than its bytes,
 		// and the due index, say.
 		if e.indexed, err = engine.WakeOf(b); err != nil {
-			return nil, fmt.Errorf("%w: a customer's bytes: %w", errLocal, err)
+			return nil, fmt.Errorf("%w: a customer's bytes: %w", fault.ErrLocal, err)
 		}
 		e.hash, cs.hbuf = state.DigestOf(id, b, cs.hbuf)
 	}

@@ -2,15 +2,11 @@ package consumer
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
-
+	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 )
@@ -22,20 +18,11 @@ const (
 	hurryInterval = 10 * time.Millisecond
 )
 
-// Isolation levels and timestamps of ListOffsets.
-const (
-	highWatermark = int8(0) // read uncommitted
-	lastStable    = int8(1) // read committed
-
-	atEnd   = int64(-1)
-	atStart = int64(-2)
-)
-
 // ends asks the brokers where the inputs of this instance's tasks end, for all
 // tasks together.
 type ends struct {
-	cl     *kgo.Client
-	topics []string
+	cluster *broker.Cluster
+	topics  []string
 	// stamp reads the wall clock for a report. It returns false while the clock is
 	// not to be trusted; reports then leave the time as it was.
 	stamp func() (engine.Millis, bool)
@@ -70,9 +57,9 @@ func (l *lead) answer(epoch int32, now time.Time) {
 // leader.
 const leaderPatience = 2 * time.Second
 
-func newEnds(cl *kgo.Client, topics []string, now func() time.Time, stamp func() (engine.Millis, bool)) *ends {
+func newEnds(cluster *broker.Cluster, topics []string, now func() time.Time, stamp func() (engine.Millis, bool)) *ends {
 	return &ends{
-		cl: cl, topics: topics, stamp: stamp, now: now, soon: make(chan struct{}, 1),
+		cluster: cluster, topics: topics, stamp: stamp, now: now, soon: make(chan struct{}, 1),
 		reports: map[int32]map[string]report{}, leads: map[int32]map[string]*lead{}, held: changelog.Never,
 	}
 }
@@ -184,10 +171,10 @@ func (e *ends) ask(ctx context.Context) {
 	if len(parts) == 0 {
 		return
 	}
-	var stable map[string]map[int32]listed
+	var stable map[string]map[int32]broker.Listed
 	var asking sync.WaitGroup
-	asking.Go(func() { stable, _ = listOffsets(ctx, e.cl, e.topics, parts, lastStable, atEnd) })
-	got, _ := listOffsets(ctx, e.cl, e.topics, parts, highWatermark, atEnd)
+	asking.Go(func() { stable, _ = e.cluster.List(ctx, broker.LastStable, e.topics, parts) })
+	got, _ := e.cluster.List(ctx, broker.HighWatermark, e.topics, parts)
 	asking.Wait()
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -195,75 +182,9 @@ func (e *ends) ask(ctx context.Context) {
 		for p, end := range offsets {
 			of, ok := e.reports[p]
 			if s, both := stable[topic][p]; ok && both {
-				of[topic] = report{end: end.offset, stable: s.offset, asked: asked}
-				e.leads[p][topic].answer(end.epoch, e.now())
+				of[topic] = report{end: end.Offset, stable: s.Offset, asked: asked}
+				e.leads[p][topic].answer(end.Epoch, e.now())
 			}
 		}
 	}
-}
-
-// listed is an offset of a partition, and the epoch of the leader who says so.
-type listed struct {
-	offset int64
-	epoch  int32
-}
-
-// listOffsets asks for offsets of some partitions of topics. It returns what was
-// answered, and an error if that is not everything.
-func listOffsets(ctx context.Context, cl *kgo.Client, topics []string, parts []int32, isolation int8, at int64) (map[string]map[int32]listed, error) {
-	req := kmsg.NewPtrListOffsetsRequest()
-	req.ReplicaID = -1
-	req.IsolationLevel = isolation
-	// A connection that has gone dumb is given up this much later than otherwise.
-	// Without it that is 30 s, and the clocks stand still for so long.
-	req.TimeoutMillis = 1_000
-	for _, topic := range topics {
-		t := kmsg.NewListOffsetsRequestTopic()
-		t.Topic = topic
-		for _, p := range parts {
-			rp := kmsg.NewListOffsetsRequestTopicPartition()
-			rp.Partition, rp.Timestamp = p, at
-			t.Partitions = append(t.Partitions, rp)
-		}
-		req.Topics = append(req.Topics, t)
-	}
-	got := make(map[string]map[int32]listed, len(topics))
-	var failed error
-	n := 0
-	for _, shard := range cl.RequestSharded(ctx, req) {
-		if shard.Err != nil {
-			failed = fmt.Errorf("list offsets: %w", shard.Err)
-			continue
-		}
-		for _, t := range shard.Resp.(*kmsg.ListOffsetsResponse).Topics {
-			if got[t.Topic] == nil {
-				got[t.Topic] = map[int32]listed{}
-			}
-			for _, p := range t.Partitions {
-				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-					failed = fmt.Errorf("list offsets of %s/%d: %w", t.Topic, p.Partition, err)
-					continue
-				}
-				got[t.Topic][p.Partition] = listed{p.Offset, p.LeaderEpoch}
-				n++
-			}
-		}
-	}
-	if failed == nil && n < len(topics)*len(parts) {
-		failed = fmt.Errorf("list offsets: %d of %d partitions answered", n, len(topics)*len(parts))
-	}
-	return got, failed
-}
-
-// listOne asks for offsets of one partition of several topics.
-func listOne(ctx context.Context, cl *kgo.Client, topics []string, part int32, isolation int8, at int64) (map[string]int64, error) {
-	got, err := listOffsets(ctx, cl, topics, []int32{part}, isolation, at)
-	if err != nil {
-		return nil, err
-	}
-	one := make(map[string]int64, len(got))
-	for topic, offsets := range got {
-		one[topic] = offsets[part].offset
-	}
-	return one, nil
 }

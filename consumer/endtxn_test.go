@@ -27,20 +27,20 @@ func TestEndTxnErrors(t *testing.T) {
 	for _, e := range endTxnErrors {
 		t.Run("refused, "+e.Message, func(t *testing.T) {
 			t.Parallel()
-			fault{broker: func(*rig) []kfake.Fault {
+			disturbance{broker: func(*rig) []kfake.Fault {
 				return []kfake.Fault{{Keys: []kmsg.Key{kmsg.EndTxn}, Err: e, Count: 2}}
 			}}.changesNothing(t)
 		})
 		t.Run("applied, "+e.Message, func(t *testing.T) {
 			t.Parallel()
 			l := &liar{code: e.Code, error: 2}
-			fault{config: func(c *Config) { c.Kafka = append(c.Kafka, kgo.Dialer(l.dial)) }, happened: l.lied}.changesNothing(t)
+			disturbance{config: func(c *Config) { c.Kafka = append(c.Kafka, kgo.Dialer(l.dial)) }, happened: l.lied}.changesNothing(t)
 		})
 	}
 	t.Run("no answer", func(t *testing.T) {
 		t.Parallel()
 		l := &liar{cut: 3}
-		fault{config: func(c *Config) { c.Kafka = append(c.Kafka, kgo.Dialer(l.dial)) }, happened: l.lied}.changesNothing(t)
+		disturbance{config: func(c *Config) { c.Kafka = append(c.Kafka, kgo.Dialer(l.dial)) }, happened: l.lied}.changesNothing(t)
 	})
 }
 
@@ -59,7 +59,7 @@ func TestEndTxnLate(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			w := &wire{holdEnd: c.held, holdEnds: []int64{2, 5, 9}}
-			fault{
+			disturbance{
 				config: func(cfg *Config) {
 					cfg.Kafka = append(cfg.Kafka, kgo.Dialer(w.dial))
 					cfg.brokerTimeout, cfg.commitTimeout = c.broker, c.patient

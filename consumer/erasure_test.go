@@ -10,6 +10,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
@@ -30,7 +31,7 @@ func (g *rig) erase(customer string) {
 		return n
 	}
 	before := receipts()
-	g.produce(&kgo.Record{Topic: "profile", Partition: g.route.partition(customer), Key: []byte(customer)})
+	g.produce(&kgo.Record{Topic: "profile", Partition: g.route.Partition(customer), Key: []byte(customer)})
 	g.eventually("a receipt", func() bool { return receipts() > before })
 }
 
@@ -52,7 +53,7 @@ func TestErasureLeavesNothing(t *testing.T) {
 	g.eventually("anna", func() bool {
 		return slices.Equal(g.members(), []string{"anna big", "anna browsing", "anna buyer", "anna frequent", "berta buyer"})
 	})
-	p := g.route.partition("anna")
+	p := g.route.Partition("anna")
 	g.erase("anna")
 	in.caughtUp()
 	in.stop()
@@ -141,7 +142,7 @@ func TestErasureOverHistory(t *testing.T) {
 	day := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
 	hours := func(h float64) time.Time { return day.Add(time.Duration(h * float64(time.Hour))) }
 	erasure := func(customer string, at time.Time) *kgo.Record {
-		return &kgo.Record{Topic: "profile", Partition: g.route.partition(customer), Key: []byte(customer), Timestamp: at}
+		return &kgo.Record{Topic: "profile", Partition: g.route.Partition(customer), Key: []byte(customer), Timestamp: at}
 	}
 	cart := map[string]any{"name": "product_added", "items": []map[string]any{{"product_id": "p"}}}
 	g.produce(
@@ -237,10 +238,10 @@ func TestErasureAndReshard(t *testing.T) {
 	files := vfs.NewMem()
 	in := g.start(rules, files, nil)
 	in.ready()
-	now := newRouter(3)
+	now := broker.NewRouter(3)
 	moves := func(p int32) string {
 		ids := g.customersOf(p, 20)
-		return ids[slices.IndexFunc(ids, func(id string) bool { return now.partition(id) == 2 })]
+		return ids[slices.IndexFunc(ids, func(id string) bool { return now.Partition(id) == 2 })]
 	}
 	early, late := moves(1), moves(0)
 	g.produce(g.event(plan.Purchase, early, g.now(), nil))

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/consumer/broker"
 )
 
 // A broker that dies between the connection and its first answer is waited for, as
@@ -39,7 +41,7 @@ func TestDyingBrokersAreWaitedFor(t *testing.T) {
 		}
 		err = cl.Ping(t.Context())
 		cl.Close()
-		if err == nil || !isUnreachable(err) {
+		if err == nil || !broker.IsUnreachable(err) {
 			t.Errorf("%s: %v is not waited for", name, err)
 		}
 	}

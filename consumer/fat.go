@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/engine"
 )
 
@@ -35,7 +36,7 @@ func (s *session) fits(e *cached, h *head) (bool, error) {
 	}
 	before, after, err := s.cfg.Engine.SizeWith(e.c, &h.ev, s.clock.now, &s.fat.scratch)
 	if err != nil {
-		return false, fmt.Errorf("%w: a customer's bytes: %w", errLocal, err)
+		return false, fmt.Errorf("%w: a customer's bytes: %w", fault.ErrLocal, err)
 	}
 	e.grown = max(before, after) - e.encoded
 	return after <= engine.MaxCustomerBytes || after <= before, nil

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/segmill/segmill/consumer/fault"
 )
 
 // fence is what an instance does about a group that takes another member for it.
@@ -65,6 +67,6 @@ func (o *Owner) outside(err error) {
 	// Whoever joins with the same name has the place from then on, and this one
 	// would be outside for ever.
 	if o.fence.soon(o.cfg.Now()) {
-		o.fail(fatal("group %s: %w", o.cfg.App, err))
+		o.fail(fault.Fatal("group %s: %w", o.cfg.App, err))
 	}
 }

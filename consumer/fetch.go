@@ -8,6 +8,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/consumer/broker"
 )
 
 // Fetched records wait in the task's queues, each of which has room for several
@@ -17,12 +19,6 @@ const (
 	mostRoom    = 32 << 20 // of one queue, in bytes
 	leastRoom   = 64 << 10
 	recordBytes = 200 // of a record beside its key, value and headers, about
-)
-
-// How much is fetched at a time, in bytes.
-const (
-	maxFetch          = 8 << 20
-	maxPartitionFetch = 1 << 20
 )
 
 // fetcher gets the records of one task's input partitions. It has a client of its
@@ -37,7 +33,7 @@ type fetcher struct {
 	idle      prometheus.Counter
 	pauses    prometheus.Counter
 
-	decompressor *decompressor
+	decompressor *broker.Decompressor
 }
 
 // newFetcher fetches from in.next of every input. There is no offset to fall back
@@ -52,32 +48,16 @@ func (o *Owner) newFetcher(partition int32, inputs []*input) (*fetcher, error) {
 		from[in.topic] = map[int32]kgo.Offset{partition: kgo.NewOffset().At(in.next)}
 	}
 	var err error
-	if f.decompressor, err = newDecompressor(); err != nil {
+	if f.decompressor, err = broker.NewDecompressor(); err != nil {
 		return nil, err
 	}
-	opts := append(consumerOpts(o.opts()), kgo.ConsumePartitions(from), kgo.WithDecompressor(f.decompressor),
-		kgo.WithPools(&recordPool{most: f.room / recordBytes}),
-		kgo.FetchMaxBytes(int32(max(leastRoom, min(bytes, maxFetch)))))
+	opts := append(o.cluster.ConsumerOptions(), kgo.ConsumePartitions(from), kgo.WithDecompressor(f.decompressor),
+		kgo.WithPools(&broker.RecordPool{Most: f.room / recordBytes}),
+		kgo.FetchMaxBytes(int32(max(leastRoom, min(bytes, broker.MaxFetch)))))
 	if f.cl, err = kgo.NewClient(opts...); err != nil {
 		return nil, err
 	}
 	return f, nil
-}
-
-// consumerOpts returns the settings of every client that reads records.
-func consumerOpts(base []kgo.Opt) []kgo.Opt {
-	opts := append([]kgo.Opt(nil), base...)
-	return append(opts,
-		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		// Control records are how the end is seen when the last thing in a
-		// partition is the end of a transaction.
-		kgo.KeepControlRecords(),
-		kgo.FetchMaxWait(500*time.Millisecond),
-		kgo.FetchMaxBytes(maxFetch),
-		kgo.FetchMaxPartitionBytes(maxPartitionFetch),
-		kgo.MaxDecompressBatchBytes(maxBatch),
-	)
 }
 
 // poll waits up to wait for records and puts them in the queues. Of 0 it does not
@@ -104,7 +84,7 @@ func (f *fetcher) poll(ctx context.Context, wait time.Duration) error {
 		cancel()
 	}
 	if fetches.NumRecords() > 0 {
-		f.decompressor.polled()
+		f.decompressor.Polled()
 	} else if wait > 0 && f.hungry() {
 		f.idle.Inc()
 	}

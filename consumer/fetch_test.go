@@ -49,11 +49,11 @@ func TestFetchErrors(t *testing.T) {
 
 // reads is a fault of reading, from the fourth transaction on: the disk is lost
 // now and then, so that the changelog is read too.
-func reads(key kmsg.Key, e *kerr.Error, top bool) fault {
+func reads(key kmsg.Key, e *kerr.Error, top bool) disturbance {
 	var g *rig
 	var h *kfake.FaultHandle
 	n := 0
-	return fault{
+	return disturbance{
 		broker: func(r *rig) []kfake.Fault { g = r; return nil },
 		config: func(c *Config) {
 			c.failAt = func(task int32, point string) error {
@@ -88,7 +88,7 @@ func TestLeadersMove(t *testing.T) {
 	t.Parallel()
 	var g *rig
 	n := 0
-	fault{
+	disturbance{
 		broker: func(r *rig) []kfake.Fault { g = r; return nil },
 		config: func(c *Config) {
 			c.failAt = func(task int32, point string) error {

@@ -29,7 +29,7 @@ func TestInitProducerIDErrors(t *testing.T) {
 				case kerr.ConcurrentTransactions, kerr.CoordinatorLoadInProgress, kerr.CoordinatorNotAvailable, kerr.NotCoordinator:
 					n = 5 // within one attempt
 				}
-				fault{broker: func(*rig) []kfake.Fault {
+				disturbance{broker: func(*rig) []kfake.Fault {
 					return []kfake.Fault{{Keys: []kmsg.Key{key}, TxnID: app + "-1", Err: e, Count: n}}
 				}}.changesNothing(t)
 			})

@@ -11,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/broker"
+	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/schemas"
 )
 
@@ -49,24 +51,24 @@ func Inspect(ctx context.Context, cfg Config, perPartition int) (*Inspection, er
 	if err != nil {
 		return nil, err
 	}
-	defer o.admin.Close()
+	defer o.cluster.Close()
 	i := &Inspection{Inputs: len(o.cfg.Inputs)}
 	own := slices.Sorted(maps.Keys(ownTopics(&o.cfg)))
-	topics, err := o.describe(ctx, append(slices.Clone(own), o.cfg.Inputs...)...)
+	topics, err := o.cluster.Describe(ctx, append(slices.Clone(own), o.cfg.Inputs...)...)
 	if err != nil {
 		return nil, err
 	}
-	if err := o.checkDelivery(ctx); isFatal(err) {
+	if err := o.checkDelivery(ctx); fault.IsFatal(err) {
 		i.fail("", "", "%v", err)
 	} else if err != nil {
 		return nil, err
 	}
 	i.counts(o, topics, own)
-	maps.DeleteFunc(topics, func(_ string, t topicInfo) bool { return t.err != nil })
+	maps.DeleteFunc(topics, func(_ string, t broker.Topic) bool { return t.Err != nil })
 	if _, message := o.weakTransactions(ctx); message != "" {
 		i.warn("", "", "%s", message)
 	}
-	configs := o.topicConfigs(ctx, topics)
+	configs := o.cluster.TopicConfigs(ctx, slices.Sorted(maps.Keys(topics)))
 	if err := o.checkChangelog(configs); err != nil {
 		i.fail(o.cfg.changelog(), "", "%v", err)
 	}
@@ -75,7 +77,7 @@ func Inspect(ctx context.Context, cfg Config, perPartition int) (*Inspection, er
 	}
 	for _, topic := range o.cfg.Inputs {
 		if t, ok := topics[topic]; ok {
-			if err := i.sample(ctx, o, topic, t.partitions, perPartition); err != nil {
+			if err := i.sample(ctx, o, topic, t.Partitions, perPartition); err != nil {
 				return nil, err
 			}
 		}
@@ -84,32 +86,32 @@ func Inspect(ctx context.Context, cfg Config, perPartition int) (*Inspection, er
 }
 
 // counts looks at which topics there are and at their numbers of partitions.
-func (i *Inspection) counts(o *Owner, topics map[string]topicInfo, own []string) {
+func (i *Inspection) counts(o *Owner, topics map[string]broker.Topic, own []string) {
 	first := ""
 	look := func(name string, create bool) {
 		t := topics[name]
 		switch {
-		case errors.Is(t.err, kerr.UnknownTopicOrPartition) && create:
+		case errors.Is(t.Err, kerr.UnknownTopicOrPartition) && create:
 			i.Create = append(i.Create, name)
-		case errors.Is(t.err, kerr.UnknownTopicOrPartition):
+		case errors.Is(t.Err, kerr.UnknownTopicOrPartition):
 			i.fail(name, "create it, or set topics.create; a stream that has no topic gets an empty name in topics", "the topic does not exist")
-		case t.err != nil:
-			i.fail(name, "", "%v", t.err)
+		case t.Err != nil:
+			i.fail(name, "", "%v", t.Err)
 		case first == "":
-			first, i.Partitions = name, t.partitions
-		case t.partitions != topics[first].partitions:
+			first, i.Partitions = name, t.Partitions
+		case t.Partitions != topics[first].Partitions:
 			i.Partitions = 0
 			i.fail(name, "give each topic the same number; to go over to another number, see segmill state reshard",
 				"it has %d partitions and %s has %d: a customer's records must be in the same partition of every topic",
-				t.partitions, first, topics[first].partitions)
+				t.Partitions, first, topics[first].Partitions)
 		}
 	}
 	for _, name := range o.cfg.Inputs {
 		look(name, o.cfg.Create.Partitions > 0)
 	}
-	if n := o.cfg.Create.Partitions; len(i.Create) > 0 && first != "" && topics[first].partitions != n {
+	if n := o.cfg.Create.Partitions; len(i.Create) > 0 && first != "" && topics[first].Partitions != n {
 		i.fail(strings.Join(i.Create, ", "), "set topics.create.partitions to the number of the others",
-			"the topic would be created with %d partitions, and %s has %d", n, first, topics[first].partitions)
+			"the topic would be created with %d partitions, and %s has %d", n, first, topics[first].Partitions)
 	}
 	if first == "" {
 		i.Partitions = o.cfg.Create.Partitions
@@ -130,18 +132,18 @@ func (i *Inspection) sample(ctx context.Context, o *Owner, topic string, partiti
 	seen := sampled{causes: map[string]int{}}
 	s := &session{t: newTask(o, 0), cfg: &o.cfg}
 	s.readWall()
-	route := newRouter(partitions)
+	route := broker.NewRouter(partitions)
 	for p := range partitions {
-		first, err := listOne(ctx, o.admin, []string{topic}, p, lastStable, atStart)
+		first, err := o.cluster.ListOne(ctx, broker.Start, []string{topic}, p)
 		if err != nil {
 			return err
 		}
-		end, err := listOne(ctx, o.admin, []string{topic}, p, lastStable, atEnd)
+		end, err := o.cluster.ListOne(ctx, broker.LastStable, []string{topic}, p)
 		if err != nil {
 			return err
 		}
 		from := max(first[topic], end[topic]-int64(perPartition))
-		if _, err := o.readRange(ctx, topic, p, from, end[topic], func(r *kgo.Record) error { return seen.record(s, route, r) }); err != nil {
+		if _, err := o.cluster.ReadRange(ctx, topic, p, from, end[topic], func(r *kgo.Record) error { return seen.record(s, route, r) }); err != nil {
 			return err
 		}
 	}
@@ -167,7 +169,7 @@ func (i *Inspection) sample(ctx context.Context, o *Owner, topic string, partiti
 }
 
 // record looks at one record as a session would.
-func (seen *sampled) record(s *session, route router, r *kgo.Record) error {
+func (seen *sampled) record(s *session, route broker.Router, r *kgo.Record) error {
 	seen.records++
 	in := &input{topic: r.Topic}
 	if err := s.read(in, r); err != nil {
@@ -182,7 +184,7 @@ func (seen *sampled) record(s *session, route router, r *kgo.Record) error {
 	case h.result == schemas.IsEvent && h.ev.At > s.horizon:
 		seen.bad++
 		seen.causes["future"]++
-	case route.partition(h.ev.Customer) != r.Partition:
+	case route.Partition(h.ev.Customer) != r.Partition:
 		seen.wrong++
 	}
 	return nil

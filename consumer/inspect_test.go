@@ -42,7 +42,7 @@ func TestInspect(t *testing.T) {
 		// These are old and of a producer that is right; the newest are not.
 		records = append(records, g.event(plan.Web, fmt.Sprintf("c%d", i), g.now(), nil))
 		r := g.event(plan.Purchase, fmt.Sprintf("c%d", i), g.now(), nil)
-		if r.Partition = int32(crc32.ChecksumIEEE(r.Key) % 4); r.Partition != g.route.partition(string(r.Key)) {
+		if r.Partition = int32(crc32.ChecksumIEEE(r.Key) % 4); r.Partition != g.route.Partition(string(r.Key)) {
 			wrong++
 		}
 		records = append(records, r)

@@ -56,8 +56,8 @@ func (g *rig) outcome() outcome {
 	return o
 }
 
-// fault is one thing that goes wrong.
-type fault struct {
+// disturbance is one thing that goes wrong.
+type disturbance struct {
 	// broker installs it, once the topics are there; it may be nil.
 	broker func(*rig) []kfake.Fault
 	// config installs it in the engine; it may be nil.
@@ -67,7 +67,7 @@ type fault struct {
 }
 
 // changesNothing runs over the history under a fault, and compares.
-func (f fault) changesNothing(t *testing.T, opts ...kfake.Opt) {
+func (f disturbance) changesNothing(t *testing.T, opts ...kfake.Opt) {
 	t.Helper()
 	g := newRig(t, 2, opts...)
 	g.history(rand.New(rand.NewPCG(matrixSeed, 0)), matrixEvents)

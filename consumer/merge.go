@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
@@ -125,7 +126,7 @@ func (in *input) skip(to int64) {
 }
 
 // queued returns how many bytes a record takes in a queue.
-func queued(r *kgo.Record) int { return size(r) + recordBytes }
+func queued(r *kgo.Record) int { return broker.Size(r) + recordBytes }
 
 // push appends records to the queue.
 func (in *input) push(records ...*kgo.Record) {

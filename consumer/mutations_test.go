@@ -64,8 +64,8 @@ var mutations = []struct {
 	},
 	{
 		"a restore ends at the last stable offset", "consumer/restore.go",
-		`s.t.o.replay(ctx, s.t.n, s.t.store, s.t.log, highWatermark, s.claimed)`,
-		`s.t.o.replay(ctx, s.t.n, s.t.store, s.t.log, lastStable, s.claimed)`,
+		`s.t.o.replay(ctx, s.t.n, s.t.store, s.t.log, broker.HighWatermark, s.claimed)`,
+		`s.t.o.replay(ctx, s.t.n, s.t.store, s.t.log, broker.LastStable, s.claimed)`,
 		[]find{{"consumer", "ChangelogEnd"}},
 	},
 	{
@@ -121,8 +121,10 @@ var mutations = []struct {
 	},
 	{
 		"a large batch is refused whole", "consumer/large.go",
-		`	if in.large, err = openBatch(b, in.want()); err != nil {`, `	if in.large, err = openBatch(b, in.want()); err != nil || in.large != nil {
-		err = errSize`,
+		`	in.large = &largeBatch{stream, in.want()}
+	if err != nil {`, `	in.large = &largeBatch{stream, in.want()}
+	if true {
+		err = broker.ErrInflated`,
 		[]find{{"consumer", "^TestLargeBatch$/gzip-1"}},
 	},
 	{
@@ -133,7 +135,7 @@ var mutations = []struct {
 	},
 	{
 		"large batches of aborted transactions are read", "consumer/large.go",
-		`	case aborted(&p, &b):`, `	case false && aborted(&p, &b):`,
+		`	case broker.Aborted(&p, &b):`, `	case false && aborted(&p, &b):`,
 		[]find{{"consumer", "LargeBatchOfTransaction"}},
 	},
 	{

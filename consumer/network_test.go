@@ -22,7 +22,7 @@ func TestSlowNetwork(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			fault{config: c.w.over}.changesNothing(t)
+			disturbance{config: c.w.over}.changesNothing(t)
 		})
 	}
 }
@@ -32,7 +32,7 @@ func TestSlowNetwork(t *testing.T) {
 func TestCutConnections(t *testing.T) {
 	const runs, cuts = 6, 8
 	w := &wire{}
-	fault{config: w.over}.changesNothing(t)
+	disturbance{config: w.over}.changesNothing(t)
 	bytes := w.bytes.Load()
 	for i, seed := range seeds(t, runs) {
 		t.Run(fmt.Sprintf("SEED=%d", seed), func(t *testing.T) {
@@ -44,7 +44,7 @@ func TestCutConnections(t *testing.T) {
 				step := bytes / (runs * cuts)
 				w.cutAt = append(w.cutAt, (j*runs+int64(i))*step+rng.Int64N(step))
 			}
-			fault{config: w.over, happened: func() bool { return w.cuts.Load() >= cuts/2 }}.changesNothing(t)
+			disturbance{config: w.over, happened: func() bool { return w.cuts.Load() >= cuts/2 }}.changesNothing(t)
 			if t.Failed() {
 				t.Logf("cut at %v of %d", w.cutAt, w.bytes.Load())
 			}
@@ -60,7 +60,7 @@ func TestNetworkGone(t *testing.T) {
 			t.Parallel()
 			w := &wire{}
 			times := 0
-			fault{
+			disturbance{
 				config: func(c *Config) {
 					w.over(c)
 					c.Kafka = append(c.Kafka, kgo.RequestTimeoutOverhead(300*time.Millisecond))

@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
 )
@@ -116,13 +117,13 @@ func originOf(r *kgo.Record, inputs []string) (origin, *schemas.BadInput) {
 // topic. It returns what became of the record.
 func (s *session) forward(h *head) string {
 	r := h.rec
-	if size(r) > s.t.o.maxCopied(s.cfg.repartition()) {
+	if broker.Size(r) > s.t.o.maxCopied(s.cfg.repartition()) {
 		return s.deadLetter(h, "size", "the record is on a wrong partition and too large to be forwarded")
 	}
 	// The copy has the time of the forwarding as its timestamp: retention goes by
 	// it, and an old one would be deleted before it is read.
 	s.emit(&kgo.Record{
-		Topic: s.cfg.repartition(), Partition: s.route.partition(h.ev.Customer),
+		Topic: s.cfg.repartition(), Partition: s.route.Partition(h.ev.Customer),
 		Key: r.Key, Value: r.Value, Headers: h.from.headers(r.Headers), Timestamp: s.wall.Time(),
 	})
 	s.batch.forwarded++
@@ -161,7 +162,7 @@ func (s *session) deadLetter(h *head, cause, reason string) string {
 		kgo.RecordHeader{Key: "dlq.at", Value: []byte(s.wall.Time().Format(time.RFC3339Nano))})
 	if h.batch != nil {
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: "dlq.last_offset", Value: strconv.AppendInt(nil, h.rec.Offset, 10)})
-	} else if s.cfg.HashDeadLetters || size(h.rec) > s.t.o.maxCopied(s.cfg.deadLetters()) {
+	} else if s.cfg.HashDeadLetters || broker.Size(h.rec) > s.t.o.maxCopied(s.cfg.deadLetters()) {
 		r.Headers = append(r.Headers[len(h.rec.Headers):], s.hashOf(r.Value)...)
 		r.Key, r.Value = nil, nil
 	}
@@ -194,34 +195,4 @@ func (s *session) hashOf(value []byte) []kgo.RecordHeader {
 	}
 	sum := sha256.Sum256(value)
 	return []kgo.RecordHeader{{Key: "dlq.sha256", Value: hex.AppendEncode(nil, sum[:])}}
-}
-
-// headerBytes is how many bytes a header takes besides its contents, at most.
-const headerBytes = 10
-
-// size returns how many bytes the contents of a record have.
-func size(r *kgo.Record) int {
-	n := len(r.Key) + len(r.Value)
-	for _, h := range r.Headers {
-		n += len(h.Key) + len(h.Value) + headerBytes
-	}
-	return n
-}
-
-// router knows which partition a customer's records belong on: where the default
-// partitioner of Kafka's own client puts them.
-type router struct {
-	p     kgo.TopicPartitioner
-	n     int
-	probe *kgo.Record
-}
-
-func newRouter(partitions int32) router {
-	return router{p: kgo.StickyKeyPartitioner(nil).ForTopic(""), n: int(partitions), probe: &kgo.Record{}}
-}
-
-// partition returns the partition of a customer.
-func (r router) partition(customer string) int32 {
-	r.probe.Key = append(r.probe.Key[:0], customer...)
-	return int32(r.p.Partition(r.probe, r.n))
 }

@@ -11,7 +11,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
 )
@@ -22,7 +24,7 @@ import (
 // on the same instance without a balancer of our own.
 type Owner struct {
 	cfg        Config
-	admin      *kgo.Client
+	cluster    *broker.Cluster
 	partitions int32
 	ids        map[string]changelog.TopicID // of all topics, at the start
 	// messageBytes is max.message.bytes of topics whose settings may be read.
@@ -93,7 +95,7 @@ func (o *Owner) Run(ctx context.Context) error {
 		}
 		return fmt.Errorf("consumer: %w", err)
 	}
-	defer o.admin.Close()
+	defer o.cluster.Close()
 	defer o.kill()
 	var helpers sync.WaitGroup
 	helping, stopHelpers := context.WithCancel(o.hard)
@@ -106,21 +108,18 @@ func (o *Owner) Run(ctx context.Context) error {
 	return err
 }
 
-// brokerRetry is how long to wait before brokers are asked again.
-const brokerRetry = time.Second
-
 // prepare makes everything that tasks need.
 func (o *Owner) prepare(ctx context.Context) (err error) {
-	if o.admin, err = kgo.NewClient(o.opts()...); err != nil {
+	if o.cluster, err = o.cfg.connect(); err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			o.admin.Close()
+			o.cluster.Close()
 		}
 	}()
 	var n int32
-	if err := o.await(ctx, func() (err error) { n, err = o.prepareCluster(ctx); return err }); err != nil {
+	if err := o.cluster.Await(ctx, func() (err error) { n, err = o.prepareCluster(ctx); return err }); err != nil {
 		return err
 	}
 	o.mu.Lock()
@@ -128,23 +127,9 @@ func (o *Owner) prepare(ctx context.Context) (err error) {
 	o.standbys = newStandbys(o)
 	o.hard, o.kill = context.WithCancel(context.WithoutCancel(ctx))
 	o.mu.Unlock()
-	o.ends = newEnds(o.admin, o.cfg.sources(), o.cfg.Now, o.stamp)
+	o.ends = newEnds(o.cluster, o.cfg.sources(), o.cfg.Now, o.stamp)
 	o.verifier = newVerifier(o)
-	return o.await(ctx, func() error { return o.prepareUntil(ctx) })
-}
-
-// await asks again while brokers do not answer.
-func (o *Owner) await(ctx context.Context, ask func() error) error {
-	err := ask()
-	for err != nil && isUnreachable(err) && ctx.Err() == nil {
-		o.cfg.Logger.Warn("brokers do not answer; waiting for them", "error", err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(brokerRetry):
-		}
-		err = ask()
-	}
-	return err
+	return o.cluster.Await(ctx, func() error { return o.prepareUntil(ctx) })
 }
 
 // prepareCluster makes sure that the cluster can do what is needed of it, and
@@ -196,7 +181,7 @@ func (o *Owner) inGroup(ctx context.Context) (again bool, err error) {
 	stop()
 	poller.Wait()
 	// Leaving revokes every partition, which ends the tasks.
-	leaving, cancel := context.WithTimeout(o.hard, handOver+acquireTimeout)
+	leaving, cancel := context.WithTimeout(o.hard, handOver+broker.RequestTimeout)
 	defer cancel()
 	if lerr := group.LeaveGroupContext(leaving); lerr != nil {
 		o.cfg.Logger.Warn("group not left; the partitions move after the session timeout", "error", lerr)
@@ -223,14 +208,14 @@ func (o *Owner) leave(ctx context.Context) {
 		return
 	}
 	b := kadm.LeaveGroup(o.cfg.App).Reason("clean stop").InstanceIDs(o.cfg.Group.Instance)
-	if _, err := kadm.NewClient(o.admin).LeaveGroup(ctx, b); err != nil {
+	if _, err := kadm.NewClient(o.cluster.Admin).LeaveGroup(ctx, b); err != nil {
 		o.cfg.Logger.Warn("group not left; the partitions move after the session timeout", "error", err)
 	}
 }
 
 func (o *Owner) join() (*kgo.Client, error) {
 	g := o.cfg.Group
-	opts := o.opts()
+	opts := o.cluster.Options()
 	if g.Instance != "" {
 		opts = append(opts, kgo.InstanceID(g.Instance))
 	}
@@ -298,7 +283,7 @@ func (o *Owner) assigned(parts []int32) {
 	o.joined = true
 	for _, p := range parts {
 		if p >= o.partitions {
-			o.fail(fatal("%s now has partition %d and the inputs have %d partitions: nobody may add partitions to the changelog; segmill state reshard moves the state to a new one",
+			o.fail(fault.Fatal("%s now has partition %d and the inputs have %d partitions: nobody may add partitions to the changelog; segmill state reshard moves the state to a new one",
 				o.cfg.changelog(), p, o.partitions))
 			return
 		}
@@ -452,9 +437,9 @@ func (o *Owner) shareOf(bytes int64) int64 {
 
 // topicID returns the id of a topic.
 func (o *Owner) topicID(ctx context.Context, topic string) ([16]byte, error) {
-	topics, err := o.describe(ctx, topic)
+	topics, err := o.cluster.Describe(ctx, topic)
 	if err != nil {
 		return [16]byte{}, err
 	}
-	return topics[topic].id, topics[topic].err
+	return topics[topic].ID, topics[topic].Err
 }

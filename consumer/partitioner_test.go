@@ -10,6 +10,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/engine"
 )
 
@@ -28,7 +29,7 @@ func TestPartitioners(t *testing.T) {
 			name string
 			of   func(key []byte, n int32) int32
 		}{
-			{"murmur2", func(key []byte, n int32) int32 { return newRouter(n).partition(string(key)) }},
+			{"murmur2", func(key []byte, n int32) int32 { return broker.NewRouter(n).Partition(string(key)) }},
 			{"consistent_random", func(key []byte, n int32) int32 { return int32(crc32.ChecksumIEEE(key) % uint32(n)) }},
 			{"random", func(_ []byte, n int32) int32 { return rng.Int32N(n) }},
 		} {
@@ -37,7 +38,7 @@ func TestPartitioners(t *testing.T) {
 				records := g.timeline(rand.New(rand.NewPCG(seed, 0)), 800)
 				wrong := map[string]int{}
 				for _, r := range records {
-					if r.Partition = p.of(r.Key, g.n); r.Partition != g.route.partition(string(r.Key)) {
+					if r.Partition = p.of(r.Key, g.n); r.Partition != g.route.Partition(string(r.Key)) {
 						wrong[r.Topic]++
 					}
 				}

@@ -30,7 +30,7 @@ func TestProduceErrors(t *testing.T) {
 	for _, e := range produceErrors {
 		t.Run(e.Message, func(t *testing.T) {
 			t.Parallel()
-			fault{broker: func(*rig) (faults []kfake.Fault) {
+			disturbance{broker: func(*rig) (faults []kfake.Fault) {
 				for _, topic := range []string{app + ".changelog", "changes", "triggers", app + ".dlq"} {
 					faults = append(faults, kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: topic, Err: e})
 				}

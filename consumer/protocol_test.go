@@ -44,7 +44,7 @@ func (g *rig) byHand(change func(*Config)) (o *Owner, end func()) {
 		cancel()
 		<-done
 		o.kill()
-		o.admin.Close()
+		o.cluster.Admin.Close()
 		if err := store.Close(); err != nil {
 			g.Error(err)
 		}

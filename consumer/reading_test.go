@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 )
@@ -24,7 +25,8 @@ func (g *rig) ends(topics ...string) map[string]map[int32]int64 {
 	for i := range parts {
 		parts[i] = int32(i)
 	}
-	got, err := listOffsets(context.Background(), g.cl, topics, parts, lastStable, atEnd)
+	cluster := broker.Cluster{Admin: g.cl}
+	got, err := cluster.List(context.Background(), broker.LastStable, topics, parts)
 	if err != nil {
 		g.Fatal(err)
 	}
@@ -32,7 +34,7 @@ func (g *rig) ends(topics ...string) map[string]map[int32]int64 {
 	for topic, l := range got {
 		ends[topic] = map[int32]int64{}
 		for p, end := range l {
-			ends[topic][p] = end.offset
+			ends[topic][p] = end.Offset
 		}
 	}
 	return ends
@@ -111,7 +113,7 @@ func (g *rig) effects(topic string) map[int32][]effect {
 			if err := json.Unmarshal(r.Value, &e); err != nil {
 				g.Fatal(err)
 			}
-			if string(r.Key) != e.Customer || g.route.partition(e.Customer) != p {
+			if string(r.Key) != e.Customer || g.route.Partition(e.Customer) != p {
 				g.Errorf("%v has key %q on partition %d", e, r.Key, p)
 			}
 			got[p] = append(got[p], e)

@@ -7,7 +7,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
 	"github.com/segmill/segmill/state"
@@ -17,7 +19,7 @@ import (
 func (s *session) readVersions(b []byte) error {
 	v, err := changelog.DecodeVersions(b)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errLocal, err)
+		return fmt.Errorf("%w: %w", fault.ErrLocal, err)
 	}
 	s.stored = v
 	return nil
@@ -33,7 +35,7 @@ func (s *session) checkRules(ctx context.Context) error {
 		return nil
 	}
 	if !same && !s.cfg.Rebuild {
-		return fatal("the rules are not those that the state was built with (%s): with --rebuild the state is made again from the inputs, and the differences are told",
+		return fault.Fatal("the rules are not those that the state was built with (%s): with --rebuild the state is made again from the inputs, and the differences are told",
 			difference(s.stored.Hashes, want))
 	}
 	return s.rebuild(ctx, want)
@@ -130,7 +132,7 @@ func (s *session) rebuild(ctx context.Context, want map[string]string) error {
 // refold folds the facts of everything that was read so far into scratch space,
 // in the order of a run over history.
 func (s *session) refold(ctx context.Context, scratch *state.Task) error {
-	first, err := listOne(ctx, s.t.o.admin, s.cfg.sources(), s.t.n, lastStable, atStart)
+	first, err := s.t.o.cluster.ListOne(ctx, broker.Start, s.cfg.sources(), s.t.n)
 	if err != nil {
 		return err
 	}
@@ -171,7 +173,7 @@ func (s *session) refold(ctx context.Context, scratch *state.Task) error {
 // past returns a session that reads again what a task has taken: of every topic
 // in next the records from first on and before next, in the order of a run over
 // history, or, if the task goes by the wall clock, in the order of arrival.
-func (t *Task) past(route router, first, next map[string]int64) (*session, error) {
+func (t *Task) past(route broker.Router, first, next map[string]int64) (*session, error) {
 	cfg := &t.o.cfg
 	live := cfg.Time.Clock == WallClock
 	r := &session{t: t, cfg: cfg, route: route, batch: newBatch(), arrival: live}
@@ -214,7 +216,7 @@ func (s *session) following(ctx context.Context) (*input, error) {
 
 // foldFact folds one record if the run folded it.
 func (s *session) foldFact(h *head) error {
-	if h.bad() || s.route.partition(h.ev.Customer) != s.t.n || h.result == schemas.IsEvent && h.ev.At > s.horizon {
+	if h.bad() || s.route.Partition(h.ev.Customer) != s.t.n || h.result == schemas.IsEvent && h.ev.At > s.horizon {
 		return nil
 	}
 	e, err := s.customers.get(h.ev.Customer)

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/schemas"
 )
 
@@ -68,8 +68,8 @@ func (f *fetcher) failed(ctx context.Context, e kgo.FetchError) error {
 	var code *kerr.Error
 	var lost *kgo.ErrDataLoss
 	switch {
-	case errors.Is(e.Err, errAhead):
-		f.decompressor.polled() // nothing stands before the batch
+	case errors.Is(e.Err, broker.ErrAhead):
+		f.decompressor.Polled() // nothing stands before the batch
 		return nil
 	case in == nil || errors.As(e.Err, &code) || errors.As(e.Err, &lost) || errors.Is(e.Err, kgo.ErrClientClosed):
 		return err
@@ -99,7 +99,7 @@ func (f *fetcher) refuse(in *input, b *kmsg.RecordBatch, reason string) {
 	last := b.FirstOffset + int64(b.LastOffsetDelta)
 	first := in.want()
 	in.refuse(&kgo.Record{Topic: in.topic, Partition: f.partition, Offset: last},
-		&refused{first: first, records: claimed(b, int32(max(0, first-b.FirstOffset)), first), cause: causeBatch, reason: reason})
+		&refused{first: first, records: broker.Claimed(b, int32(max(0, first-b.FirstOffset)), first), cause: causeBatch, reason: reason})
 	f.goOn(in, last)
 }
 
@@ -124,18 +124,18 @@ func (f *fetcher) lookAtLate(ctx context.Context) {
 func (f *fetcher) look(ctx context.Context, in *input, limit time.Duration) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	p, err := f.fetchOne(ctx, in.topic, in.want())
+	p, err := broker.FetchOne(ctx, f.cl, in.topic, f.partition, in.want())
 	if err != nil {
 		return false, err
 	}
-	b, ok := firstBatch(&p)
+	b, ok := broker.FirstBatch(&p)
 	last := b.FirstOffset + int64(b.LastOffsetDelta)
 	if !ok || last < in.want() {
 		return false, nil
 	}
 	got, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
 		Offset: in.want(), Topic: in.topic, Partition: f.partition, KeepControlRecords: true,
-	}, &p, f.decompressor.inner, nil)
+	}, &p, f.decompressor.Inner, nil)
 	switch {
 	case got.Err != nil:
 		f.refuse(in, &b, got.Err.Error())
@@ -145,43 +145,4 @@ func (f *fetcher) look(ctx context.Context, in *input, limit time.Duration) (boo
 		return false, nil
 	}
 	return true, nil
-}
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// fetchOne fetches what is at an offset, outside of what the client fetches.
-func (f *fetcher) fetchOne(ctx context.Context, topic string, offset int64) (p kmsg.FetchResponseTopicPartition, err error) {
-	where := kmsg.NewPtrMetadataRequest()
-	asked := kmsg.NewMetadataRequestTopic()
-	asked.Topic = &topic
-	where.Topics = append(where.Topics, asked)
-	places, err := where.RequestWith(ctx, f.cl)
-	if err != nil {
-		return p, err
-	}
-	for _, t := range places.Topics {
-		for _, part := range t.Partitions {
-			if part.Partition != f.partition || part.Leader < 0 {
-				continue
-			}
-			req := kmsg.NewPtrFetchRequest()
-			req.MaxBytes, req.IsolationLevel = maxFetch, lastStable
-			rt := kmsg.NewFetchRequestTopic()
-			rt.Topic, rt.TopicID = topic, t.TopicID
-			rp := kmsg.NewFetchRequestTopicPartition()
-			rp.Partition, rp.FetchOffset, rp.PartitionMaxBytes = f.partition, offset, maxPartitionFetch
-			rt.Partitions = append(rt.Partitions, rp)
-			req.Topics = append(req.Topics, rt)
-			resp, err := req.RequestWith(ctx, f.cl.Broker(int(part.Leader)))
-			if err != nil {
-				return p, err
-			}
-			if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
-				return p, kerr.ErrorForCode(resp.ErrorCode)
-			}
-			p = resp.Topics[0].Partitions[0]
-			return p, kerr.ErrorForCode(p.ErrorCode)
-		}
-	}
-	return p, kerr.LeaderNotAvailable
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/engine/plan"
 )
 
@@ -48,7 +49,7 @@ func (g *rig) produceBatch(topic string, codec kgo.CompressionCodecType, n int, 
 		FirstTimestamp: now, MaxTimestamp: now, ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1, NumRecords: int32(n), Records: raw,
 	}
 	b := batch.AppendTo(nil)
-	binary.BigEndian.PutUint32(b[17:], crc32.Checksum(b[21:], castagnoli))
+	binary.BigEndian.PutUint32(b[17:], crc32.Checksum(b[21:], crc32.MakeTable(crc32.Castagnoli)))
 	req := kmsg.NewPtrProduceRequest()
 	req.Acks, req.TimeoutMillis = -1, 10_000
 	rt := kmsg.NewProduceRequestTopic()
@@ -90,7 +91,7 @@ func TestRefusedBatches(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := newRig(t, 1)
-			bomb, as := compress(t, codec, rawRecords(make([]byte, maxRecord), nil, nil))
+			bomb, as := compress(t, codec, rawRecords(make([]byte, broker.MaxRecord), nil, nil))
 			g.produceBatch("web", as, 3, bomb)
 			g.produce(g.event(plan.Web, "anna", g.now(), nil))
 			broken, as := compress(t, codec, rawRecords([]byte("a value"), nil))
@@ -167,7 +168,7 @@ func (g *rig) wantRefused(want ...string) {
 func TestManyLargeBatches(t *testing.T) {
 	g := newRig(t, 1)
 	const n = 40
-	large, as := compress(t, codecs["zstd"], rawRecords(make([]byte, maxBatch-100)))
+	large, as := compress(t, codecs["zstd"], rawRecords(make([]byte, broker.MaxBatch-100)))
 	for range n {
 		g.produceBatch("web", as, 1, large)
 	}
@@ -190,7 +191,7 @@ func TestManyLargeBatches(t *testing.T) {
 		return in.o.Status().Tasks[0].DeadLetters == n
 	})
 	in.stop()
-	if most -= min(most, before.HeapAlloc); most > n*maxBatch/2 {
-		t.Errorf("%d MiB in use for %d batches of %d MiB", most>>20, n, maxBatch>>20)
+	if most -= min(most, before.HeapAlloc); most > n*broker.MaxBatch/2 {
+		t.Errorf("%d MiB in use for %d batches of %d MiB", most>>20, n, broker.MaxBatch>>20)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/state"
 )
@@ -128,7 +129,7 @@ func newTool(cfg Config) (*Owner, error) {
 	cfg.fill()
 	o := &Owner{cfg: cfg, guard: guard{limit: cfg.Time.MaxClockJump}}
 	var err error
-	o.admin, err = kgo.NewClient(o.opts()...)
+	o.cluster, err = cfg.connect()
 	return o, err
 }
 
@@ -156,18 +157,18 @@ func (o *Reshard) begin(ctx context.Context) (r *resharding, err error) {
 		return r, err
 	}
 	topic := r.old.cfg.changelog()
-	topics, err := r.old.describe(ctx, topic)
+	topics, err := r.old.cluster.Describe(ctx, topic)
 	if err != nil {
 		return r, err
 	}
-	if err := topics[topic].err; err != nil {
+	if err := topics[topic].Err; err != nil {
 		return r, fmt.Errorf("topic %s: %w (is the app of the old configuration right?)", topic, err)
 	}
-	r.old.partitions = topics[topic].partitions
+	r.old.partitions = topics[topic].Partitions
 	r.old.verifier = newVerifier(r.old)
 	for p := range r.old.partitions {
 		t := newTask(r.old, p)
-		s := &session{t: t, cfg: &r.old.cfg, route: newRouter(r.old.partitions), batch: newBatch(), mover: true}
+		s := &session{t: t, cfg: &r.old.cfg, route: broker.NewRouter(r.old.partitions), batch: newBatch(), mover: true}
 		r.sessions = append(r.sessions, s)
 		if err := s.fence(ctx); err != nil {
 			return r, fmt.Errorf("partition %d: fence: %w", p, err)
@@ -196,7 +197,7 @@ func (r *resharding) countOld() error {
 	}
 	r.old.partitions, r.done.From, r.sessions = n, n, r.sessions[:n]
 	for _, s := range r.sessions {
-		s.route = newRouter(n)
+		s.route = broker.NewRouter(n)
 		if err := s.checkPosition(); err != nil {
 			return err
 		}
@@ -211,8 +212,8 @@ func (r *resharding) close() {
 		}
 	}
 	for _, o := range []*Owner{r.old, r.new} {
-		if o != nil && o.admin != nil {
-			o.admin.Close()
+		if o != nil && o.cluster != nil {
+			o.cluster.Close()
 		}
 	}
 }

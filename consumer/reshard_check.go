@@ -12,13 +12,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
 )
 
 // nobody makes sure that no instance of either application is in its group.
 func (r *resharding) nobody(ctx context.Context) error {
 	for _, app := range []string{r.From.App, r.To.App} {
-		groups, err := kadm.NewClient(r.old.admin).DescribeGroups(ctx, app)
+		groups, err := kadm.NewClient(r.old.cluster.Admin).DescribeGroups(ctx, app)
 		if err != nil {
 			return fmt.Errorf("group %s: %w", app, err)
 		}
@@ -79,7 +80,7 @@ func (r *resharding) checkOld(ctx context.Context) error {
 // checkNew makes sure that the topics of the new application fit together and
 // that it has no state yet.
 func (r *resharding) checkNew(ctx context.Context) error {
-	topics, err := r.new.describe(ctx, r.new.cfg.Inputs...)
+	topics, err := r.new.cluster.Describe(ctx, r.new.cfg.Inputs...)
 	if err != nil {
 		return err
 	}
@@ -89,14 +90,14 @@ func (r *resharding) checkNew(ctx context.Context) error {
 	}
 	r.done.To, r.new.partitions = n, n
 	names := slices.Sorted(maps.Keys(ownTopics(&r.new.cfg)))
-	if topics, err = r.new.describe(ctx, names...); err != nil {
+	if topics, err = r.new.cluster.Describe(ctx, names...); err != nil {
 		return err
 	}
 	for _, name := range names {
 		t := topics[name]
-		if t.err == nil && t.partitions != n {
+		if t.Err == nil && t.Partitions != n {
 			return fmt.Errorf("%s has %d partitions and the new inputs have %d: add partitions to it, or name another topic in the new configuration",
-				name, t.partitions, n)
+				name, t.Partitions, n)
 		}
 	}
 	state, err := r.target(ctx)
@@ -126,25 +127,25 @@ const (
 // once, so one partition tells.
 func (r *resharding) target(ctx context.Context) (targetState, error) {
 	topic, repartition := r.new.cfg.changelog(), r.new.cfg.repartition()
-	topics, err := r.new.describe(ctx, topic, repartition)
+	topics, err := r.new.cluster.Describe(ctx, topic, repartition)
 	if err != nil {
 		return 0, err
 	}
 	state := targetEmpty
 	for name, t := range topics {
-		if errors.Is(t.err, kerr.UnknownTopicOrPartition) {
+		if errors.Is(t.Err, kerr.UnknownTopicOrPartition) {
 			continue
 		}
-		if t.err != nil {
-			return 0, fmt.Errorf("topic %s: %w", name, t.err)
+		if t.Err != nil {
+			return 0, fmt.Errorf("topic %s: %w", name, t.Err)
 		}
-		for p := range t.partitions {
+		for p := range t.Partitions {
 			first, end, err := r.bounds(ctx, name, p)
 			if err != nil {
 				return 0, err
 			}
 			var closed []byte
-			_, err = r.new.readRange(ctx, name, p, first, end, func(rec *kgo.Record) error {
+			_, err = r.new.cluster.ReadRange(ctx, name, p, first, end, func(rec *kgo.Record) error {
 				state = max(state, targetBegun)
 				switch key := string(rec.Key); {
 				case name == repartition:
@@ -169,11 +170,11 @@ func (r *resharding) target(ctx context.Context) (targetState, error) {
 var errEnough = errors.New("enough is known")
 
 func (r *resharding) bounds(ctx context.Context, topic string, p int32) (first, end int64, err error) {
-	at, err := listOne(ctx, r.new.admin, []string{topic}, p, highWatermark, atStart)
+	at, err := r.new.cluster.ListOne(ctx, broker.Start, []string{topic}, p)
 	if err != nil {
 		return 0, 0, err
 	}
-	to, err := listOne(ctx, r.new.admin, []string{topic}, p, highWatermark, atEnd)
+	to, err := r.new.cluster.ListOne(ctx, broker.HighWatermark, []string{topic}, p)
 	return at[topic], to[topic], err
 }
 
@@ -188,7 +189,7 @@ func (r *resharding) checkRead(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			n, err := r.old.readRange(ctx, topic, s.t.n, next, end, func(*kgo.Record) error { return nil })
+			n, err := r.old.cluster.ReadRange(ctx, topic, s.t.n, next, end, func(*kgo.Record) error { return nil })
 			if err != nil {
 				return err
 			}
@@ -213,48 +214,13 @@ func (r *resharding) checkRead(ctx context.Context) error {
 
 // unread returns where a topic was read up to and where it ends.
 func (s *session) unread(ctx context.Context, topic string) (next, end int64, err error) {
-	first, err := listOne(ctx, s.t.o.admin, []string{topic}, s.t.n, highWatermark, atStart)
+	first, err := s.t.o.cluster.ListOne(ctx, broker.Start, []string{topic}, s.t.n)
 	if err != nil {
 		return 0, 0, err
 	}
-	last, err := listOne(ctx, s.t.o.admin, []string{topic}, s.t.n, lastStable, atEnd)
+	last, err := s.t.o.cluster.ListOne(ctx, broker.LastStable, []string{topic}, s.t.n)
 	if err != nil {
 		return 0, 0, err
 	}
 	return max(first[topic], s.pos.Sources[topic].Next), last[topic], nil
-}
-
-// readRange calls visit with the committed records of a partition from one offset
-// up to another and returns how many there were.
-func (o *Owner) readRange(ctx context.Context, topic string, partition int32, from, to int64, visit func(*kgo.Record) error) (n int64, err error) {
-	if from >= to {
-		return 0, nil
-	}
-	cl, err := kgo.NewClient(append(consumerOpts(o.opts()), kgo.MaxDecompressBatchBytes(maxInflated), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{
-		topic: {partition: kgo.NewOffset().At(from)},
-	}))...)
-	if err != nil {
-		return 0, err
-	}
-	defer cl.Close()
-	for from < to {
-		waiting, cancel := context.WithTimeout(ctx, acquireTimeout)
-		fetches := cl.PollFetches(waiting)
-		cancel()
-		for _, e := range fetches.Errors() {
-			return n, fmt.Errorf("read %s/%d at offset %d of %d: %w", topic, partition, from, to, e.Err)
-		}
-		for it := fetches.RecordIter(); !it.Done() && from < to; {
-			rec := it.Next()
-			from = rec.Offset + 1
-			if rec.Attrs.IsControl() || rec.Offset >= to {
-				continue
-			}
-			n++
-			if err := visit(rec); err != nil {
-				return n, err
-			}
-		}
-	}
-	return n, nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
@@ -58,7 +59,7 @@ func (r *resharding) openNew(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		n, err := r.new.readRange(ctx, topic, p, first, end, func(*kgo.Record) error { return nil })
+		n, err := r.new.cluster.ReadRange(ctx, topic, p, first, end, func(*kgo.Record) error { return nil })
 		if err != nil {
 			return err
 		}
@@ -71,7 +72,7 @@ func (r *resharding) openNew(ctx context.Context) error {
 
 // makeWriter makes what writes to all partitions of the new application.
 func (r *resharding) makeWriter(ctx context.Context) error {
-	cl, err := kgo.NewClient(append(r.new.opts(),
+	cl, err := kgo.NewClient(append(r.new.cluster.Options(),
 		kgo.TransactionalID(r.To.App+"-reshard"),
 		kgo.TransactionTimeout(transactionTimeout),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
@@ -124,20 +125,20 @@ func (b *bulk) flush(ctx context.Context) error {
 // copyCustomers writes every customer to its new partition, and verifies on the
 // way that the old partitions hold what their positions say.
 func (r *resharding) copyCustomers(ctx context.Context) error {
-	route := newRouter(r.done.To)
+	route := broker.NewRouter(r.done.To)
 	r.digests = make([]state.Digest, r.done.To)
 	out := bulk{s: r.writer}
 	for _, s := range r.sessions {
 		var sum state.Digest
 		var buf []byte
 		err := s.t.store.Scan("", func(id string, value []byte) error {
-			if s.route.partition(id) != s.t.n {
-				return fmt.Errorf("partition %d holds a customer of partition %d", s.t.n, s.route.partition(id))
+			if s.route.Partition(id) != s.t.n {
+				return fmt.Errorf("partition %d holds a customer of partition %d", s.t.n, s.route.Partition(id))
 			}
 			var d state.Digest
 			d, buf = state.DigestOf(id, value, buf)
 			sum = sum.Add(d)
-			p := route.partition(id)
+			p := route.Partition(id)
 			r.digests[p] = r.digests[p].Add(d)
 			r.done.Customers++
 			return out.add(ctx, &kgo.Record{
@@ -198,7 +199,7 @@ func (r *resharding) unclaimed(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if _, err := r.new.readRange(ctx, topic, p, first, end, func(rec *kgo.Record) error {
+		if _, err := r.new.cluster.ReadRange(ctx, topic, p, first, end, func(rec *kgo.Record) error {
 			if changelog.IsClaim(string(rec.Key)) {
 				return r.startedMeanwhile()
 			}

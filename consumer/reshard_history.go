@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/engine"
 )
 
@@ -24,7 +25,7 @@ func (r *resharding) copyHistory(ctx context.Context) error {
 		}
 	}()
 	for _, s := range r.sessions {
-		from, err := listOne(ctx, r.old.admin, r.old.cfg.sources(), s.t.n, lastStable, atStart)
+		from, err := r.old.cluster.ListOne(ctx, broker.Start, r.old.cfg.sources(), s.t.n)
 		if err != nil {
 			return err
 		}
@@ -50,7 +51,7 @@ func (r *resharding) copyHistory(ctx context.Context) error {
 			return err
 		}
 	}
-	route := newRouter(r.done.To)
+	route := broker.NewRouter(r.done.To)
 	out := bulk{s: r.writer}
 	for {
 		p := earliest(pasts)
@@ -85,7 +86,7 @@ func (p *past) step(ctx context.Context) error {
 		if p.in, err = p.following(ctx); err != nil || p.in == nil {
 			return err
 		}
-		if h := &p.in.head; !h.bad() && p.route.partition(h.ev.Customer) == p.t.n {
+		if h := &p.in.head; !h.bad() && p.route.Partition(h.ev.Customer) == p.t.n {
 			p.at = max(p.at, h.at)
 			return nil
 		}
@@ -105,9 +106,9 @@ func earliest(pasts []*past) *past {
 
 // copyOf returns the copy of the next record of a past, nil if none is needed. first
 // says where the old topics begin.
-func (r *resharding) copyOf(p *past, route router, first map[string]map[int32]int64) *kgo.Record {
+func (r *resharding) copyOf(p *past, route broker.Router, first map[string]map[int32]int64) *kgo.Record {
 	h := &p.in.head
-	home := route.partition(h.ev.Customer)
+	home := route.Partition(h.ev.Customer)
 	from := h.from
 	stream, ok := r.Streams[from.topic]
 	if !ok {
@@ -116,7 +117,7 @@ func (r *resharding) copyOf(p *past, route router, first map[string]map[int32]in
 	if stream == from.topic && from.partition == home && from.offset >= first[from.topic][from.partition] {
 		return nil // it is in its place
 	}
-	if size(h.rec) > r.new.maxCopied(r.new.cfg.repartition()) {
+	if broker.Size(h.rec) > r.new.maxCopied(r.new.cfg.repartition()) {
 		r.done.TooLarge++
 		return nil
 	}

@@ -1,5 +1,7 @@
 package consumer
 
+import "github.com/segmill/segmill/consumer/fault"
+
 // checkMove makes sure that the changelog is neither moved away nor half there.
 func (s *session) checkMove() error {
 	m := s.move
@@ -7,9 +9,9 @@ func (s *session) checkMove() error {
 	case m == nil || s.mover:
 		return nil
 	case m.From == s.cfg.App:
-		return fatal("the state of %s was moved to %s with %d partitions by segmill state reshard: run the configuration of %s (or, if the move was not completed, take it back with segmill state reshard --undo)",
+		return fault.Fatal("the state of %s was moved to %s with %d partitions by segmill state reshard: run the configuration of %s (or, if the move was not completed, take it back with segmill state reshard --undo)",
 			m.From, m.To, m.Partitions, m.To)
 	default:
-		return fatal("the state of %s is not complete: segmill state reshard from %s has not ended; run it again", s.cfg.App, m.From)
+		return fault.Fatal("the state of %s is not complete: segmill state reshard from %s has not ended; run it again", s.cfg.App, m.From)
 	}
 }

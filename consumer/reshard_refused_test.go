@@ -10,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/state"
@@ -66,12 +67,12 @@ func TestReshardDies(t *testing.T) {
 				if err := store.Close(); err != nil {
 					t.Fatal(err)
 				}
-				if err := g.start(rules, files, nil).wait(); !isFatal(err) || !strings.Contains(err.Error(), "--undo") {
+				if err := g.start(rules, files, nil).wait(); !fault.IsFatal(err) || !strings.Contains(err.Error(), "--undo") {
 					t.Errorf("the old one: %v", err)
 				}
 			}
 			if c.open {
-				if err := m.start(rules, vfs.NewMem(), m.to).wait(); !isFatal(err) || !strings.Contains(err.Error(), "is not complete") {
+				if err := m.start(rules, vfs.NewMem(), m.to).wait(); !fault.IsFatal(err) || !strings.Contains(err.Error(), "is not complete") {
 					t.Errorf("the new one: %v", err)
 				}
 				if _, err := m.run(g, files, nil); err == nil || !strings.Contains(err.Error(), "delete the topics shop2.changelog and shop2.repartition") {
@@ -308,7 +309,7 @@ func TestReshardClaimed(t *testing.T) {
 				if at != c.point {
 					return nil
 				}
-				if err := m.start(rules, vfs.NewMem(), m.to).wait(); !isFatal(err) || !strings.Contains(err.Error(), "is not complete") {
+				if err := m.start(rules, vfs.NewMem(), m.to).wait(); !fault.IsFatal(err) || !strings.Contains(err.Error(), "is not complete") {
 					t.Errorf("started too early: %v", err)
 				}
 				return nil

@@ -14,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/schemas"
@@ -40,7 +41,7 @@ type moved struct {
 // grow makes the inputs that an application moves to.
 func (g *rig) grow(n int32, inPlace bool) *moved {
 	g.Helper()
-	to := &moved{&rig{TB: g.TB, broker: g.broker, kafka: g.kafka, n: n, enc: g.enc, route: newRouter(n), seq: 1_000_000}, inPlace}
+	to := &moved{&rig{TB: g.TB, broker: g.broker, kafka: g.kafka, n: n, enc: g.enc, route: broker.NewRouter(n), seq: 1_000_000}, inPlace}
 	for _, topic := range []string{"web", "purchase", "profile"} {
 		if inPlace {
 			g.addPartition(topic, int(n))
@@ -136,7 +137,7 @@ func (g *rig) put(name func(string) string, records []*kgo.Record) {
 	var all []*kgo.Record
 	for _, r := range records {
 		c := *r
-		c.Topic, c.Partition = name(r.Topic), g.route.partition(string(r.Key))
+		c.Topic, c.Partition = name(r.Topic), g.route.Partition(string(r.Key))
 		all = append(all, &c)
 	}
 	g.produce(all...)

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/fault"
 )
 
 // An application that was moved to another number of partitions in the middle of
@@ -52,7 +53,7 @@ func TestReshard(t *testing.T) {
 				}
 				copied := half
 				if c.inPlace {
-					stay := func(r *kgo.Record) bool { return g.route.partition(string(r.Key)) == m.route.partition(string(r.Key)) }
+					stay := func(r *kgo.Record) bool { return g.route.Partition(string(r.Key)) == m.route.Partition(string(r.Key)) }
 					copied = len(slices.DeleteFunc(slices.Clone(records[:half]), stay))
 				}
 				if done.From != c.from || done.To != c.to || done.Customers == 0 || done.TooLarge != 0 || done.Records != copied {
@@ -89,7 +90,7 @@ func TestReshard(t *testing.T) {
 					if c.inPlace {
 						break // its inputs do not fit any more
 					}
-					if err := g.start(rules, disk, nil).wait(); !isFatal(err) || !strings.Contains(err.Error(), "was moved to shop2 with "+strconv.Itoa(int(c.to))+" partitions") {
+					if err := g.start(rules, disk, nil).wait(); !fault.IsFatal(err) || !strings.Contains(err.Error(), "was moved to shop2 with "+strconv.Itoa(int(c.to))+" partitions") {
 						t.Errorf("the old application: %v", err)
 					}
 				}

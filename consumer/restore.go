@@ -9,7 +9,9 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
 )
@@ -28,7 +30,7 @@ const noteInterval = time.Minute
 // before the claim, and reads the position there. It is said how far it has come
 // meanwhile.
 func (s *session) restore(ctx context.Context) error {
-	r, err := s.t.o.replay(ctx, s.t.n, s.t.store, s.t.log, highWatermark, s.claimed)
+	r, err := s.t.o.replay(ctx, s.t.n, s.t.store, s.t.log, broker.HighWatermark, s.claimed)
 	if err != nil {
 		return err
 	}
@@ -63,7 +65,7 @@ func (s *session) restore(ctx context.Context) error {
 func (s *session) continueFrom(r *replay) error {
 	s.logged, s.rewrite = r.filter.Claim(), r.filter.Void()
 	if r.pos == nil && r.first > 0 {
-		return stopped(s.t.n, "the changelog begins at offset %d and has no position: its records were deleted, and with them the state. "+
+		return fault.Stopped(s.t.n, "the changelog begins at offset %d and has no position: its records were deleted, and with them the state. "+
 			"Restore %s from a copy; or, to begin with no state, delete the topic: everything that the inputs retain is then read again, and told a second time", r.first, s.cfg.changelog())
 	}
 	if r.pos == nil {
@@ -126,9 +128,9 @@ type replay struct {
 // The changelog ends at the high watermark, or at the last stable offset where an
 // owner may be writing, and not before the least that is known of its end. A copy
 // that can't be continued is dropped.
-func (o *Owner) replay(ctx context.Context, n int32, store *state.Task, log *slog.Logger, isolation int8, least int64) (*replay, error) {
+func (o *Owner) replay(ctx context.Context, n int32, store *state.Task, log *slog.Logger, until broker.Edge, least int64) (*replay, error) {
 	topics := []string{o.cfg.changelog()}
-	ctx, cancel := context.WithTimeout(ctx, acquireTimeout)
+	ctx, cancel := context.WithTimeout(ctx, broker.RequestTimeout)
 	defer cancel()
 	r := &replay{o: o, n: n, store: store, log: log, filter: changelog.NewFilter()}
 	var err error
@@ -138,12 +140,12 @@ func (o *Owner) replay(ctx context.Context, n int32, store *state.Task, log *slo
 	if r.topicID == (changelog.TopicID{}) {
 		r.topicID = noTopicID
 	}
-	first, err := listOne(ctx, o.admin, topics, n, highWatermark, atStart)
+	first, err := o.cluster.ListOne(ctx, broker.Start, topics, n)
 	if err != nil {
 		return nil, err
 	}
 	r.asked = o.cfg.now()
-	end, err := listOne(ctx, o.admin, topics, n, isolation, atEnd)
+	end, err := o.cluster.ListOne(ctx, until, topics, n)
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +200,7 @@ func (r *replay) to(ctx context.Context, end int64) error {
 // fetch waits for records.
 func (r *replay) fetch(ctx context.Context, end int64) error {
 	if r.cl == nil {
-		opts := append(consumerOpts(r.o.opts()), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{
+		opts := append(r.o.cluster.ConsumerOptions(), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{
 			r.o.cfg.changelog(): {r.n: kgo.NewOffset().At(r.next)},
 		}))
 		var err error
@@ -206,13 +208,13 @@ func (r *replay) fetch(ctx context.Context, end int64) error {
 			return err
 		}
 	}
-	waiting, cancel := context.WithTimeout(ctx, acquireTimeout)
+	waiting, cancel := context.WithTimeout(ctx, broker.RequestTimeout)
 	defer cancel()
 	fetches := r.cl.PollFetches(waiting)
 	if errs := fetches.Errors(); len(errs) > 0 {
 		err := errs[0].Err
 		if ctx.Err() == nil && waiting.Err() != nil {
-			err = errNoProgress
+			err = broker.ErrNoProgress
 		}
 		return fmt.Errorf("changelog at offset %d of %d: %w", r.next, end, err)
 	}
@@ -236,7 +238,7 @@ func (r *replay) record(rec *kgo.Record) error {
 	if changelog.IsMove(string(rec.Key)) {
 		var err error
 		if r.move, err = changelog.DecodeMove(rec.Value); err != nil {
-			return stopped(r.n, "changelog offset %d: %w", rec.Offset, err)
+			return fault.Stopped(r.n, "changelog offset %d: %w", rec.Offset, err)
 		}
 		return nil
 	}
@@ -247,7 +249,7 @@ func (r *replay) record(rec *kgo.Record) error {
 		err = r.take(string(rec.Key), rec, *by)
 	}
 	if err != nil {
-		return stopped(r.n, "changelog offset %d: %w", rec.Offset, err)
+		return fault.Stopped(r.n, "changelog offset %d: %w", rec.Offset, err)
 	}
 	return nil
 }
@@ -320,10 +322,10 @@ func (r *replay) verify(ctx context.Context) error {
 		return err
 	}
 	if r.pos == nil && r.filter.Shadowed() {
-		return stopped(r.n, "the changelog has lost its last position to compaction, which must wait for a day (min.compaction.lag.ms): restore it, or begin with another app name")
+		return fault.Stopped(r.n, "the changelog has lost its last position to compaction, which must wait for a day (min.compaction.lag.ms): restore it, or begin with another app name")
 	}
 	if r.pos == nil && r.filter.Unstamped() > 0 {
-		return stopped(r.n, "the changelog has %d records and no position", r.records)
+		return fault.Stopped(r.n, "the changelog has %d records and no position", r.records)
 	}
 	if !r.tail {
 		var err error
@@ -342,7 +344,7 @@ func (r *replay) verify(ctx context.Context) error {
 		want = r.pos.Digest
 	}
 	if len(r.pending) > 0 && len(r.filter.Opened()) == 0 || r.digest != want {
-		return fmt.Errorf("%w: digest %v, the position says %v, after %d records", errLocal, r.digest, want, r.records)
+		return fmt.Errorf("%w: digest %v, the position says %v, after %d records", fault.ErrLocal, r.digest, want, r.records)
 	}
 	return r.current(r.asked)
 }
@@ -385,7 +387,7 @@ func (r *replay) local(first int64) (state.Meta, *changelog.Position, error) {
 	case meta.TopicID != r.topicID:
 		why = "it is of another changelog topic of the same name"
 	case meta.Next > r.end:
-		return meta, nil, stopped(r.n, "the changelog ends at offset %d and the local copy was made up to %d: the changelog has lost committed records",
+		return meta, nil, fault.Stopped(r.n, "the changelog ends at offset %d and the local copy was made up to %d: the changelog has lost committed records",
 			r.end, meta.Next)
 	case meta.Next < first:
 		why = "the changelog no longer has what follows it"

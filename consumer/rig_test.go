@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/engine/rule"
@@ -51,7 +52,7 @@ type rig struct {
 	shift  atomic.Int64 // added to the wall clock
 	cl     *kgo.Client  // reads committed, writes
 	enc    *schemas.EventEncoder
-	route  router
+	route  broker.Router
 	seq    int
 
 	delivery Delivery
@@ -69,13 +70,13 @@ func newRig(t testing.TB, partitions int32, opts ...kfake.Opt) *rig {
 // newRigOn is newRig with options of the broker, and of every client.
 func newRigOn(t testing.TB, partitions int32, opts []kfake.Opt, clients ...kgo.Opt) *rig {
 	t.Helper()
-	broker, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1), kfake.SeedTopics(partitions, "web", "purchase", "profile"),
+	fake, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1), kfake.SeedTopics(partitions, "web", "purchase", "profile"),
 		kfake.GroupMinSessionTimeout(100 * time.Millisecond)}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(broker.Close)
-	g := &rig{TB: t, broker: broker, kafka: append(clients, kgo.SeedBrokers(broker.ListenAddrs()...)), n: partitions, enc: schemas.NewEventEncoder(schemas.JSON, [plan.NumStreams]int{}), route: newRouter(partitions)}
+	t.Cleanup(fake.Close)
+	g := &rig{TB: t, broker: fake, kafka: append(clients, kgo.SeedBrokers(fake.ListenAddrs()...)), n: partitions, enc: schemas.NewEventEncoder(schemas.JSON, [plan.NumStreams]int{}), route: broker.NewRouter(partitions)}
 	g.cl = g.client(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	return g
 }
@@ -282,7 +283,7 @@ func (g *rig) event(stream plan.Stream, customer string, at time.Time, fields ma
 		g.Fatal(err)
 	}
 	return &kgo.Record{
-		Topic: stream.String(), Partition: g.route.partition(customer), Key: []byte(customer), Value: v,
+		Topic: stream.String(), Partition: g.route.Partition(customer), Key: []byte(customer), Value: v,
 		Timestamp: at,
 	}
 }
@@ -306,7 +307,7 @@ func (in *instance) ready() {
 func (g *rig) customersOf(partition int32, count int) []string {
 	var ids []string
 	for i := 0; len(ids) < count; i++ {
-		if id := fmt.Sprintf("c%d", i); g.route.partition(id) == partition {
+		if id := fmt.Sprintf("c%d", i); g.route.Partition(id) == partition {
 			ids = append(ids, id)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
@@ -21,7 +22,7 @@ type session struct {
 
 	producer *kgo.Client
 	fetch    *fetcher
-	route    router
+	route    broker.Router
 
 	pos       *changelog.Position
 	stored    *changelog.Versions // those of the position

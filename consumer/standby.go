@@ -12,6 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/consumer/broker"
 )
 
 // standbys are the standby copies of this instance. Which ones is computed from
@@ -81,7 +83,7 @@ func (s *standbys) run(ctx context.Context) {
 }
 
 func (s *standbys) round(ctx context.Context) {
-	asking, cancel := context.WithTimeout(ctx, acquireTimeout)
+	asking, cancel := context.WithTimeout(ctx, broker.RequestTimeout)
 	defer cancel()
 	group, err := s.o.sharing(asking)
 	if err != nil {
@@ -106,7 +108,7 @@ var errUnsettled = errors.New("the group is not stable")
 // sharing asks the coordinator who owns what.
 func (o *Owner) sharing(ctx context.Context) (sharing, error) {
 	s := sharing{owners: map[int32]string{}}
-	got, err := kadm.NewClient(o.admin).DescribeGroups(ctx, o.cfg.App)
+	got, err := kadm.NewClient(o.cluster.Admin).DescribeGroups(ctx, o.cfg.App)
 	if err != nil {
 		return s, err
 	}
@@ -250,9 +252,9 @@ func (s *standbys) tellEnds(ctx context.Context) {
 	}
 	topic := s.o.cfg.changelog()
 	asked := s.o.cfg.now()
-	got, _ := listOffsets(ctx, s.o.admin, []string{topic}, slices.Collect(maps.Keys(copies)), lastStable, atEnd)
+	got, _ := s.o.cluster.List(ctx, broker.LastStable, []string{topic}, slices.Collect(maps.Keys(copies)))
 	for p, end := range got[topic] {
-		copies[p].hear(end.offset, asked)
+		copies[p].hear(end.Offset, asked)
 	}
 }
 

@@ -288,7 +288,7 @@ func TestStandbyFollowsErasureAndRebuild(t *testing.T) {
 	g.settled(a, b)
 	for i := range 20 {
 		id := fmt.Sprintf("c%d", i)
-		g.produce(&kgo.Record{Topic: "profile", Partition: g.route.partition(id), Key: []byte(id), Timestamp: g.now()})
+		g.produce(&kgo.Record{Topic: "profile", Partition: g.route.Partition(id), Key: []byte(id), Timestamp: g.now()})
 	}
 	g.eventually("20 are erased", func() bool { return len(g.members()) == 40 })
 	g.settled(a, b)

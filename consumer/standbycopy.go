@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/segmill/segmill/consumer/broker"
+	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
 )
@@ -67,7 +69,7 @@ func (c *standby) run(live, hard context.Context) {
 		if live.Err() != nil {
 			return
 		}
-		if isFatal(err) {
+		if fault.IsFatal(err) {
 			c.o.fail(err)
 			return
 		}
@@ -76,7 +78,7 @@ func (c *standby) run(live, hard context.Context) {
 		}
 		wait := backoff
 		backoff = min(2*backoff, maxBackoff)
-		if errors.Is(err, errLocal) {
+		if errors.Is(err, fault.ErrLocal) {
 			c.o.cfg.Metrics.damaged.WithLabelValues(damagedDigest).Inc()
 			if scratch {
 				wait = wrongPause
@@ -104,7 +106,7 @@ func (c *standby) run(live, hard context.Context) {
 // so. It returns whether the copy was verified at some time.
 func (c *standby) follow(live, hard context.Context) (verified bool, err error) {
 	// The owner may be in the middle of a transaction: the copy must end before it.
-	r, err := c.o.replay(live, c.n, c.store, c.log, lastStable, 0)
+	r, err := c.o.replay(live, c.n, c.store, c.log, broker.LastStable, 0)
 	if err != nil {
 		return false, err
 	}

@@ -92,7 +92,7 @@ const progressInterval = time.Second
 // progress commits the positions' offsets to a group of their own, and keeps the
 // gauges. Nothing ever reads these offsets back: they are for tools that show lag.
 func (o *Owner) progress(ctx context.Context) {
-	adm := kadm.NewClient(o.admin)
+	adm := kadm.NewClient(o.cluster.Admin)
 	committed := map[int32]uint64{} // seq by task
 	told := false                   // that it does not work
 	// Another Owner of this process would not know whose gauges these were.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
 )
@@ -80,14 +81,14 @@ func (t *Task) run(live, hard context.Context) error {
 					s.State = Released
 				}
 			})
-			if isFatal(err) {
+			if fault.IsFatal(err) {
 				return err
 			}
 			return nil
-		case isFatal(err) || isStopped(err) && t.o.until != nil:
+		case fault.IsFatal(err) || fault.IsStopped(err) && t.o.until != nil:
 			t.report(Stopped, err)
 			return err
-		case isStopped(err):
+		case fault.IsStopped(err):
 			t.report(Stopped, err)
 			t.log.Error("partition stopped; the others go on", "error", err)
 			<-live.Done()
@@ -133,11 +134,11 @@ func (t *Task) session(live, hard context.Context) error {
 // judge drops the local copy if an error blames it, and stops the partition if
 // that was tried before.
 func (t *Task) judge(err error) error {
-	if !errors.Is(err, errLocal) || isStopped(err) {
+	if !errors.Is(err, fault.ErrLocal) || fault.IsStopped(err) {
 		return err
 	}
 	if t.scratch {
-		return stopped(t.n, "what the changelog gives is wrong too: %w", err)
+		return fault.Stopped(t.n, "what the changelog gives is wrong too: %w", err)
 	}
 	t.scratch = true
 	t.o.cfg.Metrics.damaged.WithLabelValues(damagedDigest).Inc()
@@ -163,10 +164,10 @@ func (t *Task) shrink(n int, only place, err error) error {
 	}
 	t.limit = 1
 	if only == (place{}) {
-		return stopped(t.n, "the outputs of a timer can't be produced: %w", err)
+		return fault.Stopped(t.n, "the outputs of a timer can't be produced: %w", err)
 	}
 	if t.poison[only] {
-		return stopped(t.n, "the dead letter of %s offset %d can't be produced: %w", only.topic, only.offset, err)
+		return fault.Stopped(t.n, "the dead letter of %s offset %d can't be produced: %w", only.topic, only.offset, err)
 	}
 	t.poison[only] = true
 	return err

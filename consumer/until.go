@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
 )
@@ -15,7 +16,7 @@ import (
 // instance, since it is here that they wait for each other.
 type untilRun struct {
 	instant engine.Millis
-	ends    map[string]map[int32]listed // of the inputs, at the start
+	ends    map[string]map[int32]broker.Listed // of the inputs, at the start
 
 	mu       sync.Mutex
 	arrived  map[int32]bool // tasks that have committed the inputs
@@ -35,7 +36,7 @@ func (o *Owner) prepareUntil(ctx context.Context) error {
 		parts[i] = int32(i)
 	}
 	// Transactions that are open at the start are waited for: their records are there.
-	ends, err := listOffsets(ctx, o.admin, o.cfg.Inputs, parts, highWatermark, atEnd)
+	ends, err := o.cluster.List(ctx, broker.HighWatermark, o.cfg.Inputs, parts)
 	o.until = &untilRun{
 		instant: o.cfg.Time.Until, ends: ends, want: len(parts),
 		arrived: map[int32]bool{}, all: make(chan struct{}),
@@ -92,7 +93,7 @@ func (s *session) limitInputs() {
 	s.until = &untilTask{untilRun: u}
 	for _, in := range s.inputs {
 		if in.limit = in.next; !in.origin {
-			in.limit = max(in.next, u.ends[in.topic][s.t.n].offset)
+			in.limit = max(in.next, u.ends[in.topic][s.t.n].Offset)
 		}
 		if in.end = in.limit; in.origin {
 			in.stable = in.limit
@@ -175,7 +176,7 @@ func (s *session) exhausted() bool {
 // committed what they forward.
 func (s *session) readForwarded(ctx context.Context) error {
 	topic := s.cfg.repartition()
-	end, err := listOne(ctx, s.t.o.admin, []string{topic}, s.t.n, lastStable, atEnd)
+	end, err := s.t.o.cluster.ListOne(ctx, broker.LastStable, []string{topic}, s.t.n)
 	if err != nil {
 		return fmt.Errorf("end of %s: %w", topic, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/state"
 )
 
@@ -25,14 +26,14 @@ func Verify(ctx context.Context, store *state.Store, partition int32) (Verificat
 	}
 	pos, err := changelog.DecodePosition(got.Meta.Position)
 	if err != nil {
-		return Verification{}, fmt.Errorf("%w: %w", errLocal, err)
+		return Verification{}, fmt.Errorf("%w: %w", fault.ErrLocal, err)
 	}
 	v := Verification{Seq: pos.Seq, Customers: got.Customers, Digest: got.Digest}
 	switch {
 	case got.Digest != pos.Digest:
-		err = fmt.Errorf("%w: digest %v, position %d says %v", errLocal, got.Digest, pos.Seq, pos.Digest)
+		err = fmt.Errorf("%w: digest %v, position %d says %v", fault.ErrLocal, got.Digest, pos.Seq, pos.Digest)
 	case got.Misplaced > 0:
-		err = fmt.Errorf("%w: %d entries of the due index are wrong", errLocal, got.Misplaced)
+		err = fmt.Errorf("%w: %d entries of the due index are wrong", fault.ErrLocal, got.Misplaced)
 	}
 	return v, err
 }
@@ -64,7 +65,7 @@ func (v *verifier) run(ctx context.Context) {
 			return
 		case t := <-v.todo:
 			_, err := Verify(ctx, v.o.cfg.Store, t.n)
-			if errors.Is(err, errLocal) {
+			if errors.Is(err, fault.ErrLocal) {
 				t.wrong.Store(&err)
 			}
 		}

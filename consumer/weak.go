@@ -9,7 +9,9 @@ import (
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/segmill/segmill/consumer/broker"
+	"github.com/segmill/segmill/consumer/fault"
 )
 
 // weakness is a setting of the cluster that is weaker than the guarantees assume.
@@ -20,7 +22,7 @@ type weakness struct {
 }
 
 // warn says what is weaker than the guarantees assume.
-func (o *Owner) warn(ctx context.Context, topics map[string]topicInfo, configs []kadm.ResourceConfig) {
+func (o *Owner) warn(ctx context.Context, topics map[string]broker.Topic, configs []kadm.ResourceConfig) {
 	if v, message := o.weakTransactions(ctx); message != "" {
 		o.cfg.Logger.Warn(message, "transaction_version", v) //nolint:sloglint // one text
 	}
@@ -36,65 +38,44 @@ func (o *Owner) warn(ctx context.Context, topics map[string]topicInfo, configs [
 // weakTransactions returns what to say of the cluster's transaction.version, "" if
 // it is good or does not matter.
 func (o *Owner) weakTransactions(ctx context.Context) (version int16, message string) {
-	v, err := o.transactionVersion(ctx)
+	v, err := o.cluster.TransactionVersion(ctx)
 	if o.cfg.Delivery != ExactlyOnce || err != nil || v >= 2 {
 		return v, ""
 	}
 	return v, "the cluster's transaction.version is below 2: a delayed end of a transaction can reach a later one (KIP-890); raise it with kafka-features"
 }
 
-// topicConfigs returns the settings of topics that exist, of those that may be read.
-func (o *Owner) topicConfigs(ctx context.Context, topics map[string]topicInfo) []kadm.ResourceConfig {
-	configs, err := kadm.NewClient(o.admin).DescribeTopicConfigs(ctx, slices.Sorted(maps.Keys(topics))...)
-	if err != nil {
-		return nil
-	}
-	return slices.DeleteFunc(configs, func(c kadm.ResourceConfig) bool { return c.Err != nil })
-}
-
-// settingOf returns a setting of a topic, "" if it is not known.
-func settingOf(configs []kadm.ResourceConfig, topic, key string) string {
-	for _, c := range configs {
-		for _, kv := range c.Configs {
-			if c.Name == topic && kv.Key == key {
-				return kv.MaybeValue()
-			}
-		}
-	}
-	return ""
-}
-
 // checkChangelog refuses a changelog that Kafka deletes: it is the state. Settings
 // that may not be read are passed over; they are a weakness.
 func (o *Owner) checkChangelog(configs []kadm.ResourceConfig) error {
 	name := o.cfg.changelog()
-	if policy := settingOf(configs, name, "cleanup.policy"); policy != "" && policy != "compact" {
-		return fatal("%s has cleanup.policy %s: Kafka would delete the state of customers who are silent. "+
+	if policy := broker.SettingOf(configs, name, "cleanup.policy"); policy != "" && policy != "compact" {
+		return fault.Fatal("%s has cleanup.policy %s: Kafka would delete the state of customers who are silent. "+
 			"kafka-configs.sh --bootstrap-server BROKER --alter --entity-type topics --entity-name %s --add-config cleanup.policy=compact mends it", name, policy, name)
 	}
 	return nil
 }
 
 // weaknesses returns those of topics that exist.
-func (o *Owner) weaknesses(topics map[string]topicInfo, configs []kadm.ResourceConfig) []weakness {
+func (o *Owner) weaknesses(topics map[string]broker.Topic, configs []kadm.ResourceConfig) []weakness {
 	all := map[string][]string{}
 	for _, name := range slices.Sorted(maps.Keys(topics)) {
-		is := func(key, value string) bool { return settingOf(configs, name, key) == value }
+		is := func(key, value string) bool { return broker.SettingOf(configs, name, key) == value }
 		note := func(kind string, weak bool) {
 			if weak {
 				all[kind] = append(all[kind], name)
 			}
 		}
 		input := slices.Contains(o.cfg.Inputs, name)
-		note("replicas", topics[name].replicas < 3)
+		note("replicas", topics[name].Replicas < 3)
 		note("min_isr", is("min.insync.replicas", "1"))
 		note("unclean", is("unclean.leader.election.enable", "true"))
 		note("unknown", name == o.cfg.changelog() && is("cleanup.policy", ""))
-		note("compacted", input && strings.Contains(settingOf(configs, name, "cleanup.policy"), "compact"))
+		note("compacted", input && strings.Contains(broker.SettingOf(configs, name, "cleanup.policy"), "compact"))
 		copies := name == o.cfg.repartition() || name == o.cfg.deadLetters()
-		note("message_bytes", copies && shorter(settingOf(configs, name, "max.message.bytes"), copiedBytes))
-		note("retention", input && strings.Contains(settingOf(configs, name, "cleanup.policy"), "delete") &&
-			shorter(settingOf(configs, name, "retention.ms"), o.cfg.LookBack[name]))
+		note("message_bytes", copies && shorter(broker.SettingOf(configs, name, "max.message.bytes"), copiedBytes))
+		note("retention", input && strings.Contains(broker.SettingOf(configs, name, "cleanup.policy"), "delete") &&
+			shorter(broker.SettingOf(configs, name, "retention.ms"), o.cfg.LookBack[name]))
 	}
 	var l []weakness
 	for _, w := range []weakness{
@@ -118,25 +99,4 @@ func (o *Owner) weaknesses(topics map[string]topicInfo, configs []kadm.ResourceC
 func shorter[T ~int64 | ~int](setting string, than T) bool {
 	n, err := strconv.ParseInt(setting, 10, 64)
 	return err == nil && n >= 0 && n < int64(than)
-}
-
-// transactionVersion returns the cluster's finalized transaction.version.
-func (o *Owner) transactionVersion(ctx context.Context) (int16, error) {
-	resp, err := o.apiVersions(ctx)
-	if err != nil {
-		return 0, err
-	}
-	for _, f := range resp.FinalizedFeatures {
-		if f.Name == "transaction.version" {
-			return f.MaxVersionLevel, nil
-		}
-	}
-	return 0, nil
-}
-
-// apiVersions asks a broker what it knows.
-func (o *Owner) apiVersions(ctx context.Context) (*kmsg.ApiVersionsResponse, error) {
-	req := kmsg.NewPtrApiVersionsRequest()
-	req.ClientSoftwareName, req.ClientSoftwareVersion = "segmill", "0"
-	return req.RequestWith(ctx, o.admin)
 }

@@ -1,29 +1,28 @@
-package consumer
+package broker
 
 import (
 	"bytes"
 	"encoding/binary"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-
-	"github.com/segmill/segmill/schemas"
 )
 
-// compressor compresses the outputs in one way, which their readers must know, and the
+// Compressor compresses the outputs in one way, which their readers must know, and the
 // engine's own topics in another, which nobody else reads. One client writes both in
 // one transaction, and all that it says of a batch is its bytes; so a batch is known by
 // its first record, since all records of a batch are of one topic. A dead letter that
 // holds the copy of an output is taken for one, which costs nothing but that.
-type compressor struct {
-	outputs, own kgo.Compressor   // nil: not compressed
-	encoder      *schemas.Encoder // of the outputs; nil: there are none, as in a resharding
+type Compressor struct {
+	outputs, own kgo.Compressor          // nil: not compressed
+	made         func(value []byte) bool // whether a value is that of an output
 }
 
 // ownCompression is that of changelog, repartition and dead-letter topics.
 func ownCompression() kgo.CompressionCodec { return kgo.SnappyCompression() }
 
-func newCompressor(outputs kgo.CompressionCodec, encoder *schemas.Encoder) (*compressor, error) {
-	c := &compressor{encoder: encoder}
+// NewCompressor returns one that knows outputs by their values.
+func NewCompressor(outputs kgo.CompressionCodec, made func(value []byte) bool) (*Compressor, error) {
+	c := &Compressor{made: made}
 	var err error
 	if c.outputs, err = kgo.DefaultCompressor(outputs); err != nil {
 		return nil, err
@@ -33,9 +32,9 @@ func newCompressor(outputs kgo.CompressionCodec, encoder *schemas.Encoder) (*com
 }
 
 // Compress compresses the records of a batch.
-func (c *compressor) Compress(dst *bytes.Buffer, src []byte, flags ...kgo.CompressFlag) ([]byte, kgo.CompressionCodecType) {
+func (c *Compressor) Compress(dst *bytes.Buffer, src []byte, flags ...kgo.CompressFlag) ([]byte, kgo.CompressionCodecType) {
 	with := c.own
-	if c.encoder != nil && c.encoder.Made(firstValue(src)) {
+	if c.made(firstValue(src)) {
 		with = c.outputs
 	}
 	if with == nil {
@@ -63,3 +62,6 @@ func firstValue(b []byte) []byte {
 	value := number()
 	return b[:min(value, len(b))]
 }
+
+// NoOutputs knows no value as that of an output: everything is the engine's own.
+func NoOutputs([]byte) bool { return false }

@@ -1,4 +1,4 @@
-package consumer
+package broker
 
 import (
 	"math/rand/v2"
@@ -13,7 +13,7 @@ func TestRecordPool(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
-	p := recordPool{most: 32_000}
+	p := RecordPool{Most: 32_000}
 	var out [][]kgo.Record
 	again := 0
 	for range 20_000 {
@@ -22,7 +22,7 @@ func TestRecordPool(t *testing.T) {
 			p.PutRecords(out[i])
 			out[i] = out[len(out)-1]
 			out = out[:len(out)-1]
-			if p.kept > p.most {
+			if p.kept > p.Most {
 				t.Fatalf("%d records are kept", p.kept)
 			}
 			continue

@@ -1,4 +1,4 @@
-package consumer
+package broker
 
 import (
 	"sync"
@@ -6,12 +6,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// recordPool keeps the memory of fetched records, of a batch each, for the next
+// RecordPool keeps the memory of fetched records, of a batch each, for the next
 // batches. A record is given back when it has been taken (kgo.Record.Recycle), its
 // key, value and headers stay; a batch of which one is not given back goes to the
 // garbage collector.
-type recordPool struct {
-	most int // records that are kept: as many as are in hand and fetched at once, mostly
+type RecordPool struct {
+	Most int // records that are kept: as many as are in hand and fetched at once, mostly
 
 	mu   sync.Mutex
 	free [][]kgo.Record
@@ -19,7 +19,7 @@ type recordPool struct {
 }
 
 // GetRecords returns memory for n records, or nil if none is kept.
-func (p *recordPool) GetRecords(n int) []kgo.Record {
+func (p *RecordPool) GetRecords(n int) []kgo.Record {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, l := range p.free {
@@ -35,10 +35,10 @@ func (p *recordPool) GetRecords(n int) []kgo.Record {
 }
 
 // PutRecords takes back the memory of a batch, if there is room.
-func (p *recordPool) PutRecords(l []kgo.Record) {
+func (p *RecordPool) PutRecords(l []kgo.Record) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.kept+cap(l) <= p.most {
+	if p.kept+cap(l) <= p.Most {
 		p.free = append(p.free, l)
 		p.kept += cap(l)
 	}
