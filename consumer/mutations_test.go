@@ -135,7 +135,7 @@ var mutations = []struct {
 	},
 	{
 		"large batches of aborted transactions are read", "consumer/large.go",
-		`	case broker.Aborted(&p, &b):`, `	case false && aborted(&p, &b):`,
+		`	case broker.Aborted(&p, &b):`, `	case false && broker.Aborted(&p, &b):`,
 		[]find{{"consumer", "LargeBatchOfTransaction"}},
 	},
 	{
