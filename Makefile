@@ -23,7 +23,7 @@ test: ## every test that needs nothing but Go
 	$(GO) test ./...
 
 # Left out: what computes much in one goroutine, and what chaos does with RACE=1.
-RACE_SKIPS = AgainstOracle|TestChaos|ThirtyDays|ManyLargeBatches|CatchUp|LargeBatch|FloodOf|TestRights|FaultsChange|DiskErrors|FlippedBits|CrashLeaves
+RACE_SKIPS = AgainstOracle|TestRecorded|TestChaos|ThirtyDays|ManyLargeBatches|CatchUp|LargeBatch|FloodOf|TestRights|FaultsChange|DiskErrors|FlippedBits|CrashLeaves
 race: ## the tests of what runs concurrently, under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m -skip '$(RACE_SKIPS)' ./consumer/... ./state/... ./internal/... ./schemas/...
 
