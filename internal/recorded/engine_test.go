@@ -10,7 +10,6 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer"
 	"github.com/segmill/segmill/engine"
@@ -175,15 +174,4 @@ func testLogger() *slog.Logger {
 		w = os.Stderr
 	}
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
-
-// options of a client that reads and writes what a test says.
-func (r *rig) client(more ...kgo.Opt) *kgo.Client {
-	r.Helper()
-	cl, err := kgo.NewClient(append(more, r.kafka...)...)
-	if err != nil {
-		r.Fatal(err)
-	}
-	r.Cleanup(cl.Close)
-	return cl
 }

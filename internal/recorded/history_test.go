@@ -69,8 +69,8 @@ const window = 2 * time.Second
 func (h *history) page(n int, now time.Time, partition int32) []*kgo.Record {
 	var records []*kgo.Record
 	for i := range n {
-		at := now.Add(-window + time.Duration(i+1)*(window/time.Duration(n+1)).Truncate(time.Millisecond))
-		records = append(records, h.record(at.Truncate(time.Millisecond), partition))
+		at := now.Add(-window + time.Duration(i+1)*window/time.Duration(n+1))
+		records = append(records, h.record(at.Truncate(40*time.Millisecond), partition)) // some at once
 	}
 	return records
 }

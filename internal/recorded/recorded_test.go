@@ -19,7 +19,7 @@ import (
 var update = flag.Bool("update", false, "record the runs again, into testdata")
 
 // An engine lives through some weeks: pages of events, silence, records on wrong
-// partitions, the loss of its disk, changed rules.
+// partitions, the loss of its disk, a lost transaction, changed rules.
 func TestRecordedLive(t *testing.T) {
 	for name, s := range map[string]setup{
 		"live_exactly_once_json":  {delivery: consumer.ExactlyOnce, output: schemas.JSON},
@@ -60,7 +60,10 @@ func live(t *testing.T, name string, s setup) {
 	in = r.launch("rules.yaml", files, nil)
 	r.settle()
 	in.ready()
-	pages(8)
+	pages(4)
+	r.lostDay(time.Minute, 1)
+	in.ready()
+	pages(4)
 	restored := r.measure()
 	in.stop()
 

@@ -2,6 +2,8 @@ package recorded
 
 import (
 	"context"
+	"encoding/binary"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -11,8 +13,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/segmill/segmill/consumer"
 )
@@ -62,6 +66,17 @@ func newRig(t testing.TB, s setup) *rig {
 	return r
 }
 
+// client returns a client of the test's own.
+func (r *rig) client(more ...kgo.Opt) *kgo.Client {
+	r.Helper()
+	cl, err := kgo.NewClient(append(more, r.kafka...)...)
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.Cleanup(cl.Close)
+	return cl
+}
+
 // now is the wall clock of the engine.
 func (r *rig) now() time.Time { return time.Unix(0, r.clockAt.Load()).UTC() }
 
@@ -105,6 +120,64 @@ func (r *rig) day(step time.Duration, n int) {
 	}
 	r.publish(first)
 	r.publish(r.history.page(n, r.now(), -1))
+}
+
+// lostDay is day, and on one partition the first transaction of the page is not
+// answered with success: the engine can't know, drops what it has, and acquires the
+// partition again. With transactions the end of one is refused. Without them the
+// position is, which leaves a whole batch void, in outputs that readers have seen.
+func (r *rig) lostDay(step time.Duration, partition int32) {
+	r.Helper()
+	r.day(step, 10)
+	var lost atomic.Bool
+	if r.delivery == consumer.ExactlyOnce {
+		r.broker.ControlKey(kmsg.EndTxn.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			end := req.(*kmsg.EndTxnRequest)
+			if end.TransactionalID != fmt.Sprintf("%s-%d", appName, partition) {
+				return nil, nil, false
+			}
+			lost.Store(true)
+			resp := end.ResponseKind().(*kmsg.EndTxnResponse)
+			resp.ErrorCode = kerr.InvalidTxnState.Code
+			return resp, nil, true
+		})
+	} else {
+		r.broker.ControlKey(kmsg.Produce.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			resp := refused(req.(*kmsg.ProduceRequest), r.topicID(appName+".changelog"), partition)
+			if resp == nil {
+				return nil, nil, false
+			}
+			lost.Store(true)
+			return resp, nil, true
+		})
+	}
+	r.publish(r.history.page(3*batchRecords, r.now(), partition))
+	if !lost.Load() {
+		r.Fatal("no transaction was lost")
+	}
+}
+
+// topicID returns the id of a topic.
+func (r *rig) topicID(topic string) [16]byte { return r.broker.TopicInfo(topic).TopicID }
+
+// refused returns the answer that refuses a request which writes one record to one
+// partition, as a position is written, nil if the request does something else.
+func refused(req *kmsg.ProduceRequest, topic [16]byte, partition int32) kmsg.Response {
+	if len(req.Topics) != 1 || req.Topics[0].TopicID != topic || len(req.Topics[0].Partitions) != 1 {
+		return nil
+	}
+	const recordsAt = 57 // of the number of records in a batch
+	p := req.Topics[0].Partitions[0]
+	if p.Partition != partition || len(p.Records) < recordsAt+4 || binary.BigEndian.Uint32(p.Records[recordsAt:]) != 1 {
+		return nil
+	}
+	answer := kmsg.NewProduceResponseTopicPartition()
+	answer.Partition, answer.ErrorCode = partition, kerr.PolicyViolation.Code
+	of := kmsg.NewProduceResponseTopic()
+	of.Topic, of.TopicID, of.Partitions = req.Topics[0].Topic, topic, []kmsg.ProduceResponseTopicPartition{answer}
+	resp := req.ResponseKind().(*kmsg.ProduceResponse)
+	resp.Topics = []kmsg.ProduceResponseTopic{of}
+	return resp
 }
 
 // wrongDay is day with a page of records on one partition of which some belong on
