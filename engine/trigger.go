@@ -33,9 +33,6 @@ type View struct {
 // Now returns the instant.
 func (v *View) Now() Millis { return v.x.now }
 
-// Plan returns the trigger's settings.
-func (v *View) Plan() *plan.TriggerPlan { return v.t }
-
 // Cart returns the customer's cart, nil if there never was one.
 func (v *View) Cart() *aggregate.Cart {
 	if c := v.x.c.find(v.t.Summary); c != nil {
