@@ -85,42 +85,28 @@ func (x *exec) register(r *aggregate.Register, m *match, ev *Event) {
 	r.Take(&x.sample.Stamp, &v)
 }
 
-// The fields of a line item, in the order of the schema.
-const (
-	itemProduct  = 0
-	itemQuantity = 5
-	itemPrice    = 6
-	itemFields   = 7
-)
-
 // maxQuantity bounds the quantity of one line.
 const maxQuantity = 1 << 31
 
-// lines reads the cart lines of a web event. An event without items is about one
+// lines reads the cart lines of an event. An event without items is about one
 // unit of a product without a name.
 func (x *exec) lines(ev *Event) {
-	l := &x.e.p.Streams[plan.Web].Layout
-	field := func(path string) expr.Value {
-		if i := l.Slot(path); i >= 0 && i < len(ev.Fields) {
-			return ev.Fields[i]
-		}
-		return expr.Value{}
-	}
-	currency := field("currency").S
+	at := x.e.p.Streams[ev.Stream].Layout.Cart
+	items, currency := ev.Fields[at.Items].L, ev.Fields[at.Currency].S
 	x.sample.lines = x.sample.lines[:0]
-	for _, it := range field("items").L {
-		if len(it.L) != itemFields {
+	for _, it := range items {
+		if len(it.L) != at.Size {
 			continue
 		}
-		line := aggregate.Line{Product: it.L[itemProduct].S, Quantity: 1, Price: it.L[itemPrice], Currency: currency}
-		if q := it.L[itemQuantity]; q.K == expr.Int {
+		line := aggregate.Line{Product: it.L[at.Product].S, Quantity: 1, Price: it.L[at.Price], Currency: currency}
+		if q := it.L[at.Quantity]; q.K == expr.Int {
 			line.Quantity = max(0, min(q.N, maxQuantity))
 		}
 		if line.Quantity > 0 {
 			x.sample.lines = append(x.sample.lines, line)
 		}
 	}
-	if len(field("items").L) == 0 {
+	if len(items) == 0 {
 		x.sample.lines = append(x.sample.lines, aggregate.Line{Quantity: 1, Currency: currency})
 	}
 	x.sample.Lines = x.sample.lines

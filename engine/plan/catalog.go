@@ -48,6 +48,17 @@ type Catalog struct {
 type Layout struct {
 	Stream Stream
 	Paths  []string
+	// Cart is where a cart finds what it reads of an event, nil if no cart reads
+	// the stream.
+	Cart *CartSlots
+}
+
+// CartSlots are the places of what a cart reads, compiled from the names of the
+// fields, so that a schema may gain fields and have them in any order.
+type CartSlots struct {
+	Items, Currency          int // slots of Event.Fields
+	Product, Quantity, Price int // places in a record of the list of items
+	Size                     int // how many fields such a record has
 }
 
 // Slot returns the slot of a path, or -1.

@@ -137,22 +137,6 @@ func (c *compiler) triggerVersion(t *Trigger) string {
 
 func (c *compiler) inputText(i int) string { return c.Inputs[i].Text }
 
-// cartSources are what a cart is made of; the conditions are tested in this
-// order and at most one holds for an event.
-func cartSources() []Source {
-	is := func(path, v string) *expr.Node {
-		return &expr.Node{Op: expr.OpEq, Type: expr.Bool, Args: []*expr.Node{
-			{Op: expr.OpField, Type: expr.String, Path: path},
-			{Op: expr.OpConst, Type: expr.String, Const: expr.StringValue(v)},
-		}}
-	}
-	either := &expr.Node{Op: expr.OpOr, Type: expr.Bool, Args: []*expr.Node{is("name", "product_added"), is("name", "product_removed")}}
-	return []Source{
-		{Stream: Web, Cond: either, Negate: is("name", "product_removed")},
-		{Stream: Purchase, Cond: is("kind", "completed")},
-	}
-}
-
 // folds compiles, for every stream, the conditions and what they feed.
 func (c *compiler) folds() error {
 	for si := range c.Summaries {

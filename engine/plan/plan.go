@@ -115,9 +115,8 @@ type CartRole uint8
 
 // The roles.
 const (
-	NoCart CartRole = iota
-	CartAdd
-	CartRemove
+	NoCart  CartRole = iota
+	CartAdd          // or remove, if the fold negates
 	CartClear
 )
 
@@ -276,6 +275,7 @@ func unite(src []Source) []Source {
 
 // layouts gives every field that is read a slot.
 func (c *compiler) layouts() error {
+	var carts [NumStreams]bool
 	for i := range c.paths {
 		c.paths[i] = map[string]bool{}
 	}
@@ -294,10 +294,8 @@ func (c *compiler) layouts() error {
 			}
 		}
 		if s.Family == aggregate.FamCart {
-			for _, p := range []string{"name", "items", "currency"} {
-				c.paths[Web][p] = true
-			}
-			c.paths[Purchase]["kind"] = true
+			carts[Web] = true
+			c.paths[Web][cartItems], c.paths[Web][cartCurrency] = true, true
 		}
 	}
 	for st := range c.Streams {
@@ -307,6 +305,12 @@ func (c *compiler) layouts() error {
 			l.Paths = append(l.Paths, p)
 		}
 		sort.Strings(l.Paths)
+		if carts[st] {
+			var err error
+			if l.Cart, err = c.cartSlots(l); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -11,6 +11,9 @@ type Spec struct {
 	// MarFirst: for whole years, born on 29 February means 1 March in common
 	// years, else 28 February.
 	MarFirst bool
+	// Catalog is what the rules were checked against: the fields of a record stand
+	// in its order. Nil suits rules that read no record.
+	Catalog *Catalog
 	// Activity is what counts as the customer being active.
 	Activity []Source
 	// Inputs are what conditions read, without two of equal Text. OpInput nodes

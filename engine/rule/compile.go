@@ -55,7 +55,7 @@ const (
 func newCompiler(cat *plan.Catalog, l *log) *compiler {
 	c := newCatalog(cat)
 	return &compiler{
-		log: l, catalog: c, lang: newLanguage(c),
+		log: l, catalog: c, lang: newLanguage(c), spec: plan.Spec{Catalog: cat},
 		byText: make(map[string]int), defines: make(map[string]*define), places: make(map[string]place),
 		fields: make(map[*expr.Node]*expr.Type), uses: make(map[string][]use),
 	}

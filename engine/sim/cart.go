@@ -10,14 +10,6 @@ import (
 	"github.com/segmill/segmill/engine/plan"
 )
 
-// Places of the fields that the cart reads in a record of the schema's LineItem.
-const (
-	itemProduct  = 0
-	itemQuantity = 5
-	itemPrice    = 6
-	itemFields   = 7
-)
-
 // cartMonth is how long an entry stays in a cart.
 const cartMonth = 30 * Day
 
@@ -42,7 +34,7 @@ func (m moment) changes() []change {
 	for i := range m.p.events {
 		r := &m.p.events[i]
 		if r.Stream == plan.Web && r.At > bought && r.At > m.now-cartMonth {
-			l = append(l, changesOf(r)...)
+			l = append(l, m.o.line.changes(r)...)
 		}
 	}
 	slices.SortStableFunc(l, func(a, b change) int {
@@ -59,8 +51,36 @@ func completed(r *Record) bool {
 	return r.Stream == plan.Purchase && r.Fields["kind"].S == "completed"
 }
 
-// changesOf returns what one web event does to the cart.
-func changesOf(r *Record) []change {
+// lineItem says where the fields of a line item are in a record of it.
+type lineItem struct{ product, quantity, price, size int }
+
+// lineItemOf reads the places off the schema of web.items, by name.
+func lineItemOf(s *plan.Spec) lineItem {
+	var at lineItem
+	if s.Catalog == nil {
+		return at
+	}
+	for _, f := range s.Catalog.Streams[plan.Web] {
+		if f.Name != "items" {
+			continue
+		}
+		for i, part := range f.Type.Elem.Fields {
+			at.size++
+			switch part.Name {
+			case "product_id":
+				at.product = i
+			case "quantity":
+				at.quantity = i
+			case "price":
+				at.price = i
+			}
+		}
+	}
+	return at
+}
+
+// changes returns what one web event does to the cart.
+func (at lineItem) changes(r *Record) []change {
 	var direction int64
 	switch r.Fields["name"].S {
 	case "product_added":
@@ -76,7 +96,7 @@ func changesOf(r *Record) []change {
 	}
 	var l []change
 	for _, it := range items {
-		l = append(l, change{r, it.L[itemProduct].S, direction * it.L[itemQuantity].N, it.L[itemPrice]})
+		l = append(l, change{r, it.L[at.product].S, direction * it.L[at.quantity].N, it.L[at.price]})
 	}
 	return l
 }

@@ -73,6 +73,7 @@ type history struct {
 	serial int
 	calls  []Call
 	people []string
+	line   lineItem
 	oracle *Oracle // knows the events, to be asked when something can change
 	// streams is what happens, as often as it stands there.
 	streams []plan.Stream
@@ -85,7 +86,7 @@ func RandomHistory(r *rand.Rand, s *plan.Spec, n int) []Call {
 	if err != nil {
 		panic(err)
 	}
-	h := &history{r: r, delays: delaysOf(s), cursor: Millis(start.UnixMilli())}
+	h := &history{r: r, delays: delaysOf(s), cursor: Millis(start.UnixMilli()), line: lineItemOf(s)}
 	h.oracle = NewOracle(s, engine.Options{Zones: Zones})
 	h.clock = h.cursor
 	h.streams = []plan.Stream{plan.Web, plan.Web, plan.Web, plan.Email, plan.Email, plan.Purchase, plan.Purchase, plan.Profile, plan.Consent}
@@ -296,18 +297,18 @@ func (h *history) web(f map[string]expr.Value, at Millis) {
 	}
 	var items []expr.Value
 	for range h.r.IntN(3) {
-		items = append(items, item(pick(h.r, "p1", "p2", "p3"), int64(1+h.r.IntN(3)), at))
+		items = append(items, h.line.item(pick(h.r, "p1", "p2", "p3"), int64(1+h.r.IntN(3)), at))
 	}
 	f["items"] = expr.ListValue(items)
 }
 
 // item returns a line of a cart. Its price depends on product and time alone,
 // because two prices at one instant have no order that rules could tell.
-func item(product string, quantity int64, at Millis) expr.Value {
-	l := make([]expr.Value, itemFields)
-	l[itemProduct], l[itemQuantity] = expr.StringValue(product), expr.IntValue(quantity)
-	if at%3 != 0 {
-		l[itemPrice] = expr.DecimalValue(int64(product[1]-'0')*100_000 + int64(at%7)*2500)
+func (at lineItem) item(product string, quantity int64, when Millis) expr.Value {
+	l := make([]expr.Value, at.size)
+	l[at.product], l[at.quantity] = expr.StringValue(product), expr.IntValue(quantity)
+	if when%3 != 0 {
+		l[at.price] = expr.DecimalValue(int64(product[1]-'0')*100_000 + int64(when%7)*2500)
 	}
 	return expr.RecordValue(l)
 }

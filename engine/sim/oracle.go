@@ -20,6 +20,7 @@ type Oracle struct {
 	spec    *plan.Spec
 	zones   func(name string) (*time.Location, bool)
 	horizon Millis
+	line    lineItem
 	units   []*unit // segments and lifecycles, each after those it reads; then rule triggers
 	people  map[string]*person
 }
@@ -43,7 +44,7 @@ type person struct {
 func NewOracle(s *plan.Spec, opt engine.Options) *Oracle {
 	own := *s
 	own.Triggers = slices.Clone(s.Triggers)
-	o := &Oracle{spec: &own, zones: opt.Zones, horizon: opt.DedupHorizon, people: map[string]*person{}}
+	o := &Oracle{spec: &own, line: lineItemOf(s), zones: opt.Zones, horizon: opt.DedupHorizon, people: map[string]*person{}}
 	if o.horizon == 0 {
 		o.horizon = 24 * Hour
 	}
@@ -136,7 +137,7 @@ func (o *Oracle) Erase(customer string, at, clock Millis) []engine.Effect {
 func (o *Oracle) Rebuild(s *plan.Spec, clock Millis) []engine.Effect {
 	n := NewOracle(s, engine.Options{Zones: o.zones, DedupHorizon: o.horizon})
 	n.people = o.people
-	o.spec, o.units = n.spec, n.units
+	o.spec, o.line, o.units = n.spec, n.line, n.units
 	var out []engine.Effect
 	for _, id := range slices.Sorted(maps.Keys(o.people)) {
 		if p := o.people[id]; len(p.events) > 0 {

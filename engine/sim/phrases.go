@@ -203,11 +203,10 @@ var product = phrase{`web.name.startsWith("product_")`, &expr.Node{
 func (g *grammar) someItem() phrase {
 	it := &expr.Node{Op: expr.OpVar, Type: expr.Record, Ref: 0}
 	found := &expr.Node{Op: expr.OpVar, Type: expr.Bool, Ref: 1}
-	part, name, limit := itemQuantity, "quantity", number(expr.IntValue(2))
+	kind, part, name, limit := expr.Int, g.line.quantity, "quantity", number(expr.IntValue(2))
 	if chance(g.r, 50) {
-		part, name, limit = itemPrice, "price", number(expr.DoubleValue(20.5))
+		kind, part, name, limit = expr.Double, g.line.price, "price", number(expr.DoubleValue(20.5))
 	}
-	kind := map[int]expr.Kind{itemQuantity: expr.Int, itemPrice: expr.Double}[part]
 	c := versus(g.r, phrase{"i." + name, &expr.Node{Op: expr.OpMember, Type: kind, Args: []*expr.Node{it}, Ref: part}}, limit)
 	return phrase{"web.items.exists(i, " + c.text + ")", &expr.Node{Op: expr.OpFold, Type: expr.Bool, Fold: &expr.Fold{
 		Var: 0, Acc: 1,

@@ -17,19 +17,21 @@ type Rules struct {
 	Text string
 }
 
-// RandomRules makes a rule set. The same r gives the same rules.
-func RandomRules(r *rand.Rand) Rules { return randomRules(r, false) }
+// RandomRules makes a rule set over the streams of a catalog. The same r gives the
+// same rules.
+func RandomRules(r *rand.Rand, c *plan.Catalog) Rules { return randomRules(r, c, false) }
 
 // RandomSpec makes a rule set that reads fields of kinds that no schema has so
 // far, web.hits (Int) and web.score (Double), and makes comparisons that rule
 // files may not.
-func RandomSpec(r *rand.Rand) *plan.Spec { return randomRules(r, true).Spec }
+func RandomSpec(r *rand.Rand, c *plan.Catalog) *plan.Spec { return randomRules(r, c, true).Spec }
 
-func randomRules(r *rand.Rand, free bool) Rules {
+func randomRules(r *rand.Rand, c *plan.Catalog, free bool) Rules {
 	g := &grammar{r: r, free: free, refs: map[string]int{}, spec: &plan.Spec{
 		Zone: pick(r, "UTC", "Europe/Paris", "America/New_York"), Activity: Activity(),
-		MarFirst: free && chance(r, 50),
+		MarFirst: free && chance(r, 50), Catalog: c,
 	}}
+	g.line = lineItemOf(g.spec)
 	for range 2 + r.IntN(3) {
 		g.windows = append(g.windows, pick(r, Minute, 30*Minute, 6*Hour, Day, 7*Day, 30*Day, 90*Day))
 	}
@@ -59,6 +61,7 @@ func randomRules(r *rand.Rand, free bool) Rules {
 type grammar struct {
 	r       *rand.Rand
 	spec    *plan.Spec
+	line    lineItem
 	free    bool // see RandomSpec
 	text    strings.Builder
 	refs    map[string]int // inputs of the Spec by text

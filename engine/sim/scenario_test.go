@@ -226,10 +226,11 @@ func parseField(name, text string) (expr.Value, error) {
 			if err != nil {
 				return expr.Value{}, err
 			}
-			it := make([]expr.Value, itemFields)
-			it[itemProduct], it[itemQuantity] = expr.StringValue(product), expr.IntValue(n)
+			at := lineItemOf(&plan.Spec{Catalog: schemas.Catalog()})
+			it := make([]expr.Value, at.size)
+			it[at.product], it[at.quantity] = expr.StringValue(product), expr.IntValue(n)
 			if priced {
-				if it[itemPrice], err = parseField("value", price); err != nil {
+				if it[at.price], err = parseField("value", price); err != nil {
 					return expr.Value{}, err
 				}
 			}

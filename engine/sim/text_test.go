@@ -15,7 +15,7 @@ import (
 // that were made with it.
 func TestTextOfRulesMeansTheSame(t *testing.T) {
 	eachSeed(t, func(t *testing.T, r *rand.Rand) {
-		rules := RandomRules(r)
+		rules := RandomRules(r, schemas.Catalog())
 		calls := RandomHistory(r, rules.Spec, 60)
 		set, err := rule.Parse([]rule.File{{Name: "rules.yaml", Data: []byte(rules.Text)}}, schemas.Catalog())
 		if err != nil {
