@@ -101,7 +101,7 @@ func zones(name string) (*time.Location, bool) {
 
 func newEngine(t testing.TB, text string) *engine.Engine {
 	t.Helper()
-	set, err := rule.Parse([]rule.File{{Name: "rules.yaml", Data: []byte(text)}}, schemas.Catalog())
+	set, err := rule.Parse([]rule.File{{Name: "rules.yaml", Data: []byte(text)}}, schemas.Catalog(), triggers.Kinds())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/segmill/segmill/engine/rule"
 	"github.com/segmill/segmill/internal/app"
 	"github.com/segmill/segmill/schemas"
+	"github.com/segmill/segmill/triggers"
 )
 
 // block is a fenced block of a document: what stands behind the fence, and what
@@ -51,7 +52,7 @@ func read(t *testing.T, path string) string {
 }
 
 func parse(name, text string) (*rule.Set, error) {
-	return rule.Parse([]rule.File{{Name: name, Data: []byte(text)}}, schemas.Catalog())
+	return rule.Parse([]rule.File{{Name: name, Data: []byte(text)}}, schemas.Catalog(), triggers.Kinds())
 }
 
 // TestRuleExamples: every rule file in the documents compiles. A block that is
@@ -167,6 +168,33 @@ func TestLater(t *testing.T) {
 		_, err := parse("r.yaml", "version: 1\ntriggers:\n  - {id: t, kind: abandoned_cart, "+key+": x}\n")
 		if err == nil || !strings.Contains(err.Error(), "this version does not have") || !strings.Contains(later, key) {
 			t.Errorf("%s: %v", key, err)
+		}
+	}
+}
+
+// Every kind of trigger has a chapter in the reference that names its settings and
+// the fields of its message.
+func TestKindsAreDescribed(t *testing.T) {
+	text := read(t, "rules.md")
+	for _, k := range triggers.Kinds() {
+		if k.Later {
+			continue
+		}
+		_, chapter, ok := strings.Cut(text, "\n### `"+k.Name+"`\n")
+		if !ok {
+			t.Errorf("no chapter on triggers of kind %s", k.Name)
+			continue
+		}
+		chapter, _, _ = strings.Cut(chapter, "\n### ")
+		for _, s := range k.Settings {
+			if !strings.Contains(chapter, "`"+s.Word+"`") {
+				t.Errorf("%s: %s is not described", k.Name, s.Word)
+			}
+		}
+		for _, f := range k.Message {
+			if !strings.Contains(chapter, "`"+f.Name+"`") {
+				t.Errorf("%s: the field %s of the message is not described", k.Name, f.Name)
+			}
 		}
 	}
 }

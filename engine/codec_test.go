@@ -46,7 +46,7 @@ func testEngine(t testing.TB, text string) *engine.Engine {
 		files = append(files, rule.File{Name: fmt.Sprintf("test%d.yaml", len(files)), Data: []byte(head + rest[:n])})
 		head, rest = "version: 1\nsegments:\n", rest[n:]
 	}
-	set, err := rule.Parse(files, schemas.Catalog())
+	set, err := rule.Parse(files, schemas.Catalog(), triggers.Kinds())
 	if err != nil {
 		t.Fatal(err)
 	}

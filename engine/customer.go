@@ -87,14 +87,14 @@ type Memory struct {
 	// Mark is the anchor (last change of the cart, last activity) that it fired
 	// for or passed over, None if none.
 	Mark Millis
-	// Was is whether the condition of a rule trigger was true.
+	// Was is whether the trigger's condition was true.
 	Was bool
-	// Past are the latest occurrences of an anniversary that fired.
+	// Past are the latest returns of a date that it fired for.
 	Past []Occurrence
 }
 
-// Occurrence identifies one anniversary: the date as the profile or the event has
-// it, and how many years after it.
+// Occurrence is one return of a date: the date as the profile or the event has it,
+// and how many years after it.
 type Occurrence struct {
 	Date  expr.Value
 	Years int64

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 
 	"github.com/segmill/segmill/engine/expr"
-	"github.com/segmill/segmill/engine/plan"
 )
 
 // Action is what an Effect says.
@@ -45,13 +44,6 @@ func (c Cause) String() string {
 // Pair is a name and a value as text.
 type Pair struct{ Name, Value string }
 
-// Item is one line of a cart.
-type Item struct {
-	Product  string
-	Quantity int64
-	Price    expr.Value // Decimal, or Absent
-}
-
 // Effect is one thing that the outside must hear. Effects of one customer are
 // in order of At; (customer, Name, Sequence) identifies one. Many are gathered in
 // a batch: what only triggers have is apart.
@@ -85,19 +77,30 @@ type Effect struct {
 
 // Message is what a trigger says.
 type Message struct {
-	Kind     plan.TriggerKind
-	Due      Millis     // when it was due: at or before At
-	AnchorID string     // the event that the delay counts from, "" if none
-	AnchorAt Millis     // its time; Never if there is none
-	Items    []Item     // abandoned_cart: what is left in the cart, by product
-	Value    expr.Value // abandoned_cart: Decimal, or Absent if no item has a price
-	Currency string     // abandoned_cart, "" if unknown
-	LastAt   Millis     // inactivity: last_event_at; Never if it does not apply
-	Silent   int64      // inactivity: whole days silent; -1 if it does not apply
-	Segments []string   // inactivity: the customer's segments, sorted; nil if it does not apply
-	Date     expr.Value // anniversary: Date, or Absent
-	Years    int64      // anniversary; 0 if it does not apply
-	Context  []Pair     // rule: the chosen fields, sorted by name
+	Kind     string // the name of its kind
+	Due      Millis // when it was due: at or before At
+	AnchorID string // the event that the delay counts from, "" if none
+	AnchorAt Millis // its time; Never if there is none
+	// Fields are those that the kind declares (plan.Kind.Message) and that have a
+	// value, in its order.
+	Fields  []Field
+	Context []Pair // the fields that the rule chose, sorted by name
+}
+
+// Field is a named value of a message.
+type Field struct {
+	Name  string
+	Value expr.Value
+}
+
+// Field returns the value of a field, Absent if there is none of that name.
+func (m *Message) Field(name string) expr.Value {
+	for i := range m.Fields {
+		if m.Fields[i].Name == name {
+			return m.Fields[i].Value
+		}
+	}
+	return expr.Value{}
 }
 
 // ID returns the effect's deterministic id (change_id, trigger_id): the same

@@ -51,6 +51,11 @@ func New(p *plan.Plan, triggers []Trigger, opt Options) (*Engine, error) {
 	if len(triggers) != len(p.Triggers) {
 		return nil, fmt.Errorf("%d triggers for a plan of %d", len(triggers), len(p.Triggers))
 	}
+	for i, t := range triggers {
+		if t == nil {
+			return nil, fmt.Errorf("trigger %s: no meaning for its kind, %s", p.Triggers[i].ID, p.Triggers[i].Kind.Name)
+		}
+	}
 	e := &Engine{p: p, opt: opt, zone: zone, triggers: triggers}
 	for i := range p.Summaries {
 		e.keys = append(e.keys, p.Summaries[i].Key)

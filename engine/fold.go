@@ -25,15 +25,15 @@ type before struct {
 	in      *plan.InputPlan
 	cell    *cell // that it is computed from, nil if there is none
 	input   int32
-	trigger int32 // -1, or the anniversary whose date the input is
+	trigger int32 // -1, or the trigger that is asked as of the instant and whose input it is
 	match   int32 // whose cell it is; -1: another one
 	window  aggregate.Window
 }
 
 // fold folds ev, touches the units that it concerns (in x.pending), and
-// schedules anew what was computed from the summaries that changed. Thresholds
-// are compared at base, the later of the customer's last instant and the event's
-// time; anniversaries become known at now.
+// reschedules what was computed from the summaries that changed. Thresholds are
+// compared at base, the later of the customer's last instant and the event's time;
+// triggers asked as of the instant, at now.
 func (e *Engine) fold(x *exec, ev *Event, base, now Millis) {
 	e.match(x, ev)
 	e.place(x)
@@ -165,8 +165,8 @@ func (x *exec) remember(match int) {
 		x.note(i, -1, match, m.cell)
 	}
 	for _, t := range m.of.Triggers {
-		if tp := &x.e.p.Triggers[t]; tp.Kind == plan.Anniversary {
-			x.note(tp.Date, t, match, m.cell)
+		if tp := &x.e.p.Triggers[t]; tp.Kind.AsOf == plan.AsOfInstant {
+			x.note(tp.Input, t, match, m.cell)
 		}
 	}
 }
@@ -232,10 +232,9 @@ func (x *exec) matchAll(sp *plan.StreamPlan, folds []plan.Fold) {
 }
 
 // rescheduleTriggers asks the triggers over the changed summaries, and after a
-// change of zone the anniversaries, when they are due. They are asked as of base:
-// what is due between base and now fires as of its own instant, and a cart that
-// will have lapsed by now still counts then. Only an anniversary whose date
-// changed is asked as of now, because that is when it becomes known.
+// change of zone those that depend on it, when they are due: see plan.AsOf. As of
+// base, what is due between base and now fires as of its own instant, and a cart
+// that will have lapsed by now still counts then.
 func (e *Engine) rescheduleTriggers(x *exec, zoned bool, base, now Millis) {
 	dues := x.c.dues()
 	if len(dues) == 0 {
@@ -243,14 +242,14 @@ func (e *Engine) rescheduleTriggers(x *exec, zoned bool, base, now Millis) {
 	}
 	for i := range x.matched {
 		for _, t := range x.matched[i].of.Triggers {
-			if e.p.Triggers[t].Kind != plan.Anniversary {
+			if e.p.Triggers[t].Kind.AsOf == plan.AsOfEvent {
 				dues[t] = e.due(x, t)
 			}
 		}
 	}
 	if zoned {
 		for t := range e.p.Triggers {
-			if e.p.Triggers[t].Kind == plan.Anniversary {
+			if e.p.Triggers[t].Kind.Zoned {
 				dues[t] = e.due(x, t)
 			}
 		}

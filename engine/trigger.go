@@ -33,7 +33,8 @@ type View struct {
 // Now returns the instant.
 func (v *View) Now() Millis { return v.x.now }
 
-// Cart returns the customer's cart, nil if there never was one.
+// Cart returns the customer's cart, nil if there never was one. It is for kinds
+// whose fact is a cart.
 func (v *View) Cart() *aggregate.Cart {
 	if c := v.x.c.find(v.t.Summary); c != nil {
 		return c.other.(*aggregate.Cart)
@@ -41,7 +42,8 @@ func (v *View) Cart() *aggregate.Cart {
 	return nil
 }
 
-// Anchor returns the latest event that ends a silence, nil if there is none.
+// Anchor returns the event that a register keeps, nil if there is none. It is for
+// kinds whose fact is a register: the first or the latest event of some.
 func (v *View) Anchor() *aggregate.Register {
 	if c := v.x.c.find(v.t.Summary); c != nil {
 		return c.other.(*aggregate.Register)
@@ -49,8 +51,8 @@ func (v *View) Anchor() *aggregate.Register {
 	return nil
 }
 
-// Date returns the date of an anniversary, Absent if it is not known.
-func (v *View) Date() expr.Value { return v.x.e.value(v.x.c, v.t.Date, v.x.now) }
+// Input returns the value of the trigger's input, Absent if it is not known.
+func (v *View) Input() expr.Value { return v.x.e.value(v.x.c, v.t.Input, v.x.now) }
 
 // Zone returns the customer's time zone, or the default.
 func (v *View) Zone() *time.Location { return v.x.e.zoneOf(v.x.c) }
@@ -58,7 +60,7 @@ func (v *View) Zone() *time.Location { return v.x.e.zoneOf(v.x.c) }
 // Segments returns the ids of the segments that the customer is in, sorted.
 func (v *View) Segments() []string { return v.x.e.Memberships(v.x.c) }
 
-// Fields returns the chosen fields of a rule trigger that have a value.
+// Fields returns the trigger's chosen fields that have a value.
 func (v *View) Fields() []Pair {
 	x := v.x
 	from := x.room(len(v.t.Fields))
@@ -100,7 +102,7 @@ func (e *Engine) shoot(x *exec, i int, due Millis) {
 	f := x.out.effect()
 	*f = Effect{
 		Action: Fired, Customer: x.c.ID, Name: t.ID, Version: t.Version, At: x.now,
-		Message: &Message{Kind: t.Kind, Due: due, AnchorAt: Never, LastAt: Never, Silent: -1},
+		Message: &Message{Kind: t.Kind.Name, Due: due, AnchorAt: Never},
 	}
 	if !e.triggers[i].Fire(x.viewOf(t), m, due, f) {
 		x.out.Effects = x.out.Effects[:len(x.out.Effects)-1]

@@ -50,10 +50,10 @@ func NewEncoder(f Format, app string, ids IDs) (*Encoder, error) {
 	e := &Encoder{format: f, app: app}
 	var err error
 	change := mustSchema(MembershipChange)
-	if e.change, err = compileOutput(change, changeFields, ids.Change); err != nil {
+	if e.change, err = compileOutput(change, changeFields, nil, ids.Change); err != nil {
 		return nil, err
 	}
-	if e.trigger, err = compileOutput(mustSchema(TriggerFired), triggerFields, ids.Trigger); err != nil {
+	if e.trigger, err = compileOutput(mustSchema(TriggerFired), triggerFields, messageField, ids.Trigger); err != nil {
 		return nil, err
 	}
 	for a := range e.actions {
@@ -93,7 +93,7 @@ func (e *Encoder) Append(b []byte, o *Output, eff *engine.Effect, emittedAt expr
 	key := len(b)
 	b = append(b, eff.Customer...)
 	value := len(b)
-	o.eff = outEffect{Effect: eff, id: b[id:key], emittedAt: emittedAt, itemGets: r.item}
+	o.eff = outEffect{Effect: eff, id: b[id:key], emittedAt: emittedAt}
 	if e.format == JSON {
 		for i := range r.fields {
 			b = r.fields[i].appendJSON(append(b, r.fields[i].key...), &o.eff)

@@ -1,9 +1,10 @@
 package schemas
 
 import (
+	"slices"
+
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
-	"github.com/segmill/segmill/engine/plan"
 )
 
 // outEffect is an effect with what an output says beyond it.
@@ -11,7 +12,6 @@ type outEffect struct {
 	*engine.Effect
 	id        []byte
 	emittedAt expr.Millis
-	itemGets  []func(*engine.Item) expr.Value // the fields of an item, in the schema's order
 }
 
 // source is where the value of an output field comes from: one of the functions
@@ -73,7 +73,7 @@ var changeFields = map[string]source{
 var triggerFields = map[string]source{
 	"trigger_id":      outID,
 	"trigger":         outName,
-	"kind":            textOf(func(o *outEffect) string { return o.Kind.String() }),
+	"kind":            textOf(func(o *outEffect) string { return o.Kind }),
 	"customer_id":     outCustomer,
 	"due_at":          numberOf(expr.Time, func(o *outEffect) (int64, bool) { return int64(o.Due), true }),
 	"fired_at":        outAt,
@@ -82,36 +82,58 @@ var triggerFields = map[string]source{
 	"rule_version":    outVersion,
 	"anchor_event_id": textOf(func(o *outEffect) string { return o.AnchorID }),
 	"anchor_at":       numberOf(expr.Time, func(o *outEffect) (int64, bool) { return int64(o.AnchorAt), o.AnchorAt != expr.Never }),
-	"items":           lists((*outEffect).items),
-	"value": numberOf(expr.Decimal, func(o *outEffect) (int64, bool) {
-		return o.Value.N, o.Kind == plan.AbandonedCart && o.Value.Present()
-	}),
-	"currency": textOf(func(o *outEffect) string { return o.Currency }),
-	"last_event_at": numberOf(expr.Time, func(o *outEffect) (int64, bool) {
-		return int64(o.LastAt), o.Kind == plan.Inactivity && o.LastAt != expr.Never
-	}),
-	"days_silent": numberOf(expr.Int, func(o *outEffect) (int64, bool) {
-		return o.Silent, o.Kind == plan.Inactivity && o.Silent >= 0
-	}),
-	"segments": lists(func(o *outEffect) expr.Value { return when(o.Kind == plan.Inactivity, texts(o.Segments)) }),
-	"date": numberOf(expr.Date, func(o *outEffect) (int64, bool) {
-		return o.Date.N, o.Kind == plan.Anniversary && o.Date.Present()
-	}),
-	"years":   numberOf(expr.Int, func(o *outEffect) (int64, bool) { return o.Years, o.Years > 0 }),
-	"from":    textOf(noText), // of lifecycle triggers, which this version does not have
-	"to":      textOf(noText),
-	"context": pairsOf(func(o *outEffect) []engine.Pair { return o.Context }),
+	"context":         pairsOf(func(o *outEffect) []engine.Pair { return o.Context }),
 }
 
-// itemFields fill a LineItem. The engine keeps of a product what a cart needs.
-var itemFields = map[string]func(*engine.Item) expr.Value{
-	"product_id": func(i *engine.Item) expr.Value { return expr.StringValue(i.Product) },
-	"sku":        noItem,
-	"name":       noItem,
-	"category":   noItem,
-	"brand":      noItem,
-	"quantity":   func(i *engine.Item) expr.Value { return expr.IntValue(i.Quantity) },
-	"price":      func(i *engine.Item) expr.Value { return i.Price },
+// messageField is the source of a field of a trigger_fired that some kind of trigger
+// fills, by its name. Of a message without it, the field is null, or an empty list.
+func messageField(name string, t expr.Type) (source, bool) {
+	value := func(o *outEffect) expr.Value { return o.Field(name) }
+	switch {
+	case t.Kind == expr.List && t.Elem.Kind == expr.Record:
+		places, ok := linePlaces(t.Elem.Fields)
+		return lists(func(o *outEffect) expr.Value { return lineItems(value(o).L, places) }), ok && !t.Optional
+	case t.Kind == expr.List:
+		return lists(value), t.Optional
+	case t.Kind == expr.String:
+		return textOf(func(o *outEffect) string { return value(o).S }), t.Optional
+	}
+	return numberOf(t.Kind, func(o *outEffect) (int64, bool) {
+		v := value(o)
+		return v.N, v.Present()
+	}), t.Optional
+}
+
+// lineFields are the fields of a line item in a message, in its order. The engine
+// keeps of a product what a cart needs.
+var lineFields = []string{"product_id", "quantity", "price"}
+
+// linePlaces returns where in a line item of a message each field of the schema is,
+// -1 for one that is always null.
+func linePlaces(fields []expr.Field) (places []int, ok bool) {
+	for _, f := range fields {
+		i := slices.Index(lineFields, f.Name)
+		if i < 0 && !f.Type.Optional {
+			return nil, false
+		}
+		places = append(places, i)
+	}
+	return places, true
+}
+
+// lineItems puts the line items of a message in the schema's order.
+func lineItems(l []expr.Value, places []int) expr.Value {
+	out := make([]expr.Value, len(l))
+	for i := range l {
+		rec := make([]expr.Value, len(places))
+		for j, k := range places {
+			if k >= 0 {
+				rec[j] = l[i].L[k]
+			}
+		}
+		out[i] = expr.RecordValue(rec)
+	}
+	return expr.ListValue(out)
 }
 
 // oneIf returns a bool as values have it.
@@ -120,37 +142,4 @@ func oneIf(b bool) int64 {
 		return 1
 	}
 	return 0
-}
-
-func noText(*outEffect) string { return "" }
-
-func noItem(*engine.Item) expr.Value { return expr.Value{} }
-
-// when returns v if it applies.
-func when(applies bool, v expr.Value) expr.Value {
-	if !applies {
-		return expr.Value{}
-	}
-	return v
-}
-
-func texts(l []string) expr.Value {
-	v := make([]expr.Value, len(l))
-	for i, s := range l {
-		v[i] = expr.StringValue(s)
-	}
-	return expr.ListValue(v)
-}
-
-// items returns what is left in the cart.
-func (o *outEffect) items() expr.Value {
-	l := make([]expr.Value, len(o.Items))
-	for i := range o.Items {
-		rec := make([]expr.Value, len(o.itemGets))
-		for j, get := range o.itemGets {
-			rec[j] = get(&o.Items[i])
-		}
-		l[i] = expr.RecordValue(rec)
-	}
-	return expr.ListValue(l)
 }

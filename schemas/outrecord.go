@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 )
 
@@ -12,7 +11,6 @@ import (
 type outRecord struct {
 	fields []outField
 	prefix []byte // what stands before the Avro
-	item   []func(*engine.Item) expr.Value
 }
 
 // outField is a field of an output schema.
@@ -24,17 +22,21 @@ type outField struct {
 	key      []byte  // what stands before the value in JSON
 }
 
-// compileOutput finds the source of every field of an output schema.
-func compileOutput(s *schema, sources map[string]source, id int) (outRecord, error) {
+// compileOutput finds the source of every field of an output schema: in a table, or
+// else by other, which may be nil.
+func compileOutput(s *schema, sources map[string]source, other func(string, expr.Type) (source, bool), id int) (outRecord, error) {
 	r := outRecord{prefix: binary.BigEndian.AppendUint32([]byte{0}, uint32(id))}
 	for i, f := range s.fields {
-		src, ok := sources[f.name]
-		if !ok {
-			return r, fmt.Errorf("schema %s: nothing fills the field %q", s.name, f.name)
-		}
 		t, err := typeOf(f.typ)
 		if err != nil {
 			return r, fmt.Errorf("schema %s: field %q: %w", s.name, f.name, err)
+		}
+		src, ok := sources[f.name]
+		if !ok && other != nil {
+			src, ok = other(f.name, t)
+		}
+		if !ok {
+			return r, fmt.Errorf("schema %s: nothing fills the field %q", s.name, f.name)
 		}
 		if t.Map {
 			t.Kind = expr.List
@@ -47,25 +49,8 @@ func compileOutput(s *schema, sources map[string]source, id int) (outRecord, err
 			o.plain = f.typ.union[1]
 		}
 		r.fields = append(r.fields, o)
-		if o.plain.wire == wireArray && o.plain.items.wire == wireRecord {
-			if r.item, err = compileItem(o.plain.items); err != nil {
-				return r, err
-			}
-		}
 	}
 	return r, nil
-}
-
-func compileItem(s *schema) ([]func(*engine.Item) expr.Value, error) {
-	var l []func(*engine.Item) expr.Value
-	for _, f := range s.fields {
-		get, ok := itemFields[f.name]
-		if !ok {
-			return nil, fmt.Errorf("schema %s: nothing fills the field %q", s.name, f.name)
-		}
-		l = append(l, get)
-	}
-	return l, nil
 }
 
 // appendAvro appends o in Avro.

@@ -1,11 +1,13 @@
 package triggers
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/calendar"
 	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/engine/plan"
 )
 
 // anniversary is the kind anniversary.
@@ -22,6 +24,35 @@ type anniversary struct {
 	marFirst bool
 }
 
+// anniversaryKind is the kind's registration.
+func anniversaryKind() kind {
+	return kind{
+		Kind: plan.Kind{
+			Name: "anniversary",
+			Settings: []plan.Setting{
+				{Word: "date", Form: plan.SetInput, Missing: "add date: such as profile.birth_date or first(purchase)"},
+				{Word: "at", Read: readClock, Default: always(expr.DurationValue(9 * 3_600_000))},
+				{Word: "offset", Read: readDays, Default: always(expr.IntValue(0))},
+				{Word: "feb_29", Read: readFeb29, Default: func(s *plan.Spec) expr.Value { return expr.BoolValue(s.MarFirst) }},
+			},
+			Zoned: true,
+			AsOf:  plan.AsOfInstant, // what is past when a date becomes known is not news
+			Message: []expr.Field{
+				{Name: "date", Type: expr.Type{Kind: expr.Date}},
+				{Name: "years", Type: expr.Type{Kind: expr.Int}},
+			},
+		},
+		meaning: func(t *plan.Trigger) engine.Trigger {
+			return anniversary{
+				at: engine.Millis(t.Setting("at").N), offset: int(t.Setting("offset").N), marFirst: t.Setting("feb_29").True(),
+			}
+		},
+		why: func(m *engine.Message) string {
+			return fmt.Sprintf("%s after %s", plural(m.Field("years").N, "year"), m.Field("date"))
+		},
+	}
+}
+
 // maxPast bounds how many occurrences are remembered.
 const maxPast = 8
 
@@ -36,7 +67,7 @@ func (t anniversary) occurrence(v *engine.View, d calendar.Date, n int) engine.M
 // date returns the civil date in the customer's zone, and the value as stored,
 // which identifies it whatever the zone does.
 func date(v *engine.View) (calendar.Date, expr.Value, bool) {
-	id := v.Date()
+	id := v.Input()
 	d, ok := calendar.Of(id, v.Zone())
 	return d, id, ok
 }
@@ -77,7 +108,7 @@ func (t anniversary) Fire(v *engine.View, m *engine.Memory, due engine.Millis, f
 		if len(m.Past) > maxPast {
 			m.Past = slices.Delete(m.Past, 0, 1)
 		}
-		f.Date, f.Years = expr.DateValue(d.Days()), int64(n)
+		f.Fields = []engine.Field{{Name: "date", Value: expr.DateValue(d.Days())}, {Name: "years", Value: expr.IntValue(int64(n))}}
 		return true
 	}
 	return false

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/segmill/segmill/engine/aggregate"
 	"github.com/segmill/segmill/engine/expr"
 )
 
@@ -16,20 +17,23 @@ const (
 	linePrice    = "price"
 )
 
-// cartSources are what a cart is made of; the conditions are tested in this
-// order and at most one holds for an event.
-func cartSources() []Source {
-	is := func(path, v string) *expr.Node {
-		return &expr.Node{Op: expr.OpEq, Type: expr.Bool, Args: []*expr.Node{
-			{Op: expr.OpField, Type: expr.String, Path: path},
-			{Op: expr.OpConst, Type: expr.String, Const: expr.StringValue(v)},
-		}}
-	}
-	either := &expr.Node{Op: expr.OpOr, Type: expr.Bool, Args: []*expr.Node{is("name", "product_added"), is("name", "product_removed")}}
-	return []Source{
-		{Stream: Web, Cond: either, Negate: is("name", "product_removed")},
-		{Stream: Purchase, Cond: is("kind", "completed")},
-	}
+// Cart is the customer's cart: what was added, removed and bought. At most one
+// condition holds for an event.
+func Cart() Fact {
+	const added, removed = "product_added", "product_removed"
+	either := &expr.Node{Op: expr.OpOr, Type: expr.Bool, Args: []*expr.Node{FieldIs("name", added), FieldIs("name", removed)}}
+	return Fact{Family: aggregate.FamCart, Reach: aggregate.CartReach, Sources: []Source{
+		{Stream: Web, Cond: either, Negate: FieldIs("name", removed)},
+		{Stream: Purchase, Cond: FieldIs("kind", "completed")},
+	}}
+}
+
+// FieldIs is the condition that a field of an event equals a text.
+func FieldIs(path, text string) *expr.Node {
+	return &expr.Node{Op: expr.OpEq, Type: expr.Bool, Args: []*expr.Node{
+		{Op: expr.OpField, Type: expr.String, Path: path},
+		{Op: expr.OpConst, Type: expr.String, Const: expr.StringValue(text)},
+	}}
 }
 
 // cartSlots finds what a cart reads in the events of a stream, all of whose paths

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/segmill/segmill/engine/aggregate"
 	"github.com/segmill/segmill/engine/expr"
@@ -79,13 +81,7 @@ func (c *compiler) attribute(path string) (int, error) {
 }
 
 func (c *compiler) consent(in *Input) (int, error) {
-	is := func(path, v string) *expr.Node {
-		return &expr.Node{Op: expr.OpEq, Type: expr.Bool, Args: []*expr.Node{
-			{Op: expr.OpField, Type: expr.String, Path: path},
-			{Op: expr.OpConst, Type: expr.String, Const: expr.StringValue(v)},
-		}}
-	}
-	cond := &expr.Node{Op: expr.OpAnd, Type: expr.Bool, Args: []*expr.Node{is("channel", in.Channel), is("purpose", in.Purpose)}}
+	cond := &expr.Node{Op: expr.OpAnd, Type: expr.Bool, Args: []*expr.Node{FieldIs("channel", in.Channel), FieldIs("purpose", in.Purpose)}}
 	return c.summary(aggregate.FamLast, []Source{{Stream: Consent, Cond: cond}}, "state", expr.String, 0)
 }
 
@@ -101,16 +97,10 @@ func (c *compiler) triggerFacts() error {
 			return err
 		}
 		p.Key = key
-		switch t.Kind {
-		case AbandonedCart:
-			p.Summary, err = c.summary(aggregate.FamCart, cartSources(), "", expr.Absent, aggregate.CartReach)
-		case Inactivity:
-			p.Summary, err = c.summary(aggregate.FamAnchor, t.Sources, "", expr.Absent, 0)
-		case Anniversary:
-			p.Summary = c.Inputs[t.Date].Summary
-			c.ZoneSummary, err = c.attribute(ZonePath)
+		if t.Kind.AsOf == AsOfInstant && !t.Kind.Has(SetInput) {
+			return fmt.Errorf("triggers of kind %s are asked as of the instant and have no input", t.Kind.Name)
 		}
-		if err != nil {
+		if err := c.triggerFact(p); err != nil {
 			return err
 		}
 		p.Version = c.triggerVersion(t)
@@ -118,13 +108,47 @@ func (c *compiler) triggerFacts() error {
 	return nil
 }
 
+// triggerFact finds or makes the summary that a trigger reads.
+func (c *compiler) triggerFact(p *TriggerPlan) (err error) {
+	kind := p.Kind
+	switch {
+	case kind.Fact != nil:
+		f := kind.Fact(p.Trigger)
+		p.Summary, err = c.summary(f.Family, f.Sources, "", expr.Absent, f.Reach)
+	case kind.Has(SetInput):
+		p.Summary = c.Inputs[p.Input].Summary
+	}
+	if err == nil && kind.Zoned {
+		c.ZoneSummary, err = c.attribute(ZonePath)
+	}
+	return err
+}
+
+// triggerVersion hashes what decides on a trigger. The delay "after" stands with
+// the re-entry, other values together: what is hashed may not change.
 func (c *compiler) triggerVersion(t *Trigger) string {
-	parts := []string{t.Kind.String(), fmt.Sprint(t.Reentry, int64(t.After))}
+	after := t.Setting("after").N
+	parts := []string{t.Kind.Name, fmt.Sprint(t.Reentry, after)}
 	for _, s := range unite(t.Sources) {
 		parts = append(parts, s.Stream.String(), text(s.Cond))
 	}
-	if t.Kind == Anniversary {
-		parts = append(parts, c.inputText(t.Date), fmt.Sprint(int64(t.At), t.Offset, t.MarFirst))
+	if t.Kind.Has(SetInput) {
+		parts = append(parts, c.inputText(t.Input))
+	}
+	var values []string
+	for i, s := range t.Kind.Settings {
+		switch v := t.Values[i]; {
+		case s.Form != SetValue || s.Word == "after":
+		case v.K == expr.Bool:
+			values = append(values, fmt.Sprint(v.N != 0))
+		case v.K == expr.String:
+			values = append(values, strconv.Quote(v.S))
+		default:
+			values = append(values, fmt.Sprint(v.N))
+		}
+	}
+	if values != nil {
+		parts = append(parts, strings.Join(values, " "))
 	}
 	if t.When != nil {
 		parts = append(parts, t.When.Text(c.inputText))

@@ -136,10 +136,10 @@ type TriggerPlan struct {
 	*Trigger
 	Key     uint32
 	Version string
-	// Summary is the cart, the anchor of a silence, or the base of the date; -1
-	// for rule triggers.
+	// Summary is its kind's fact, or what its input is computed from; -1 if it
+	// reads a condition alone.
 	Summary int
-	// Unit is that of a rule trigger's condition, else -1.
+	// Unit is that of its condition, -1 if it has none.
 	Unit   int
 	Fields []expr.Fn
 }
@@ -155,7 +155,7 @@ const (
 )
 
 // Unit is what is evaluated as one: a segment, a lifecycle with all its stages,
-// or the condition of a rule trigger.
+// or the condition of a trigger.
 type Unit struct {
 	Kind    UnitKind
 	Conds   []Cond

@@ -41,7 +41,7 @@ func (c *compiler) units() error {
 	}
 	for i := range c.Triggers {
 		t := &c.Triggers[i]
-		if t.Kind == Rule {
+		if t.Kind.Has(SetCondition) {
 			d := draft{name: "trigger:" + t.ID, unit: Unit{Kind: UnitTrigger, Trigger: i}}
 			c.addCond(&d, t.When)
 			drafts = append(drafts, d)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/segmill/segmill/triggers"
 )
 
 // BenchmarkParse reads ten thousand rules from ten files.
@@ -21,7 +23,7 @@ func BenchmarkParse(b *testing.B) {
 	cat := testCatalog()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := Parse(files, cat); err != nil {
+		if _, err := Parse(files, cat, triggers.Kinds()); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -67,11 +67,6 @@ func (c *compiler) compile(doc *document) {
 		c.spec.Zone = doc.zone.text
 	}
 	c.spec.MarFirst = doc.marFirst
-	for i := range doc.triggers {
-		if t := &doc.triggers[i]; !t.feb29 {
-			t.spec.MarFirst = doc.marFirst
-		}
-	}
 	c.declare(doc)
 	c.setActivity(doc.activity)
 	for _, d := range doc.defines {
@@ -207,30 +202,45 @@ func (c *compiler) condition(p *passage, owner string) *expr.Node {
 
 func (c *compiler) trigger(t *trigger) {
 	spec := t.spec
-	ok := true
-	switch spec.Kind {
-	case plan.AbandonedCart: // has no expression
-	case plan.Inactivity:
-		spec.Sources = c.silence(t.streams)
-	case plan.Anniversary:
-		spec.Date, ok = c.anniversaryDate(t.date)
-	case plan.Rule:
-		if t.when == nil {
-			return
+	good := true
+	for i := range spec.Kind.Settings {
+		set := &spec.Kind.Settings[i]
+		ok := true
+		switch set.Form {
+		case plan.SetValue:
+			if !spec.Values[i].Present() && set.Default != nil {
+				spec.Values[i] = set.Default(&c.spec)
+			}
+		case plan.SetStreams:
+			spec.Sources = c.silence(t.streams)
+		case plan.SetInput:
+			spec.Input, ok = c.triggerInput(t.input, set.Word)
+		case plan.SetCondition:
+			spec.When, ok = c.triggerCondition(t.when)
+		case plan.SetFields:
+			spec.Fields = c.messageFields(t.fields)
 		}
-		spec.When = c.condition(t.when, "")
-		if ok = spec.When != nil; ok {
-			c.lintSize(t.when, spec.When)
-		}
-		spec.Fields = c.messageFields(t.fields)
+		good = good && ok
 	}
-	if ok {
+	if good {
 		c.spec.Triggers = append(c.spec.Triggers, spec)
 	}
 }
 
-// anniversaryDate returns the input whose day comes round.
-func (c *compiler) anniversaryDate(p *passage) (int, bool) {
+// triggerCondition reads the condition of a trigger.
+func (c *compiler) triggerCondition(p *passage) (*expr.Node, bool) {
+	if p == nil {
+		return nil, false
+	}
+	n := c.condition(p, "")
+	if n != nil {
+		c.lintSize(p, n)
+	}
+	return n, n != nil
+}
+
+// triggerInput returns the input that a trigger goes by.
+func (c *compiler) triggerInput(p *passage, word string) (int, bool) {
 	if p == nil {
 		return 0, false
 	}
@@ -241,7 +251,7 @@ func (c *compiler) anniversaryDate(p *passage) (int, bool) {
 	if n := r.node; n.Op == expr.OpInput && (n.Type == expr.Date || n.Type == expr.Time) {
 		return n.Ref, true
 	}
-	c.failHint(p, "write an attribute such as profile.birth_date, or first(purchase)", "an anniversary needs a date or a time of the customer, this is %s", inWords(r.typ))
+	c.failHint(p, "write an attribute such as profile.birth_date, or first(purchase)", "%s must be a date or a time of the customer, this is %s", word, inWords(r.typ))
 	return 0, false
 }
 

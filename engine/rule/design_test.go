@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/segmill/segmill/triggers"
 )
 
 // TestDesign: the rules by which the language was designed mean what they say.
@@ -14,7 +15,7 @@ func TestDesign(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := Parse([]File{{"rules.yaml", data}}, testCatalog())
+	set, err := Parse([]File{{"rules.yaml", data}}, testCatalog(), triggers.Kinds())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +67,7 @@ func TestExample(t *testing.T) {
 		}
 		files = append(files, File{filepath.Base(name), data})
 	}
-	set, err := Parse(files, testCatalog())
+	set, err := Parse(files, testCatalog(), triggers.Kinds())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package rule
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -107,6 +108,15 @@ func (r *reader) defaults(n *yaml.Node) {
 	default:
 		r.doc.feb29, r.doc.marFirst = feb29, r.feb29(feb29)
 	}
+}
+
+// feb29 reads what being born on 29 February means in common years.
+func (r *reader) feb29(p *passage) (marFirst bool) {
+	names := []string{"feb_28", "mar_1"}
+	if !slices.Contains(names, p.text) {
+		r.failHint(p, didYouMean(p.text, names), "feb_29 is feb_28 or mar_1, not %s", strconv.Quote(p.text))
+	}
+	return p.text == names[1]
 }
 
 // isZone reports whether Go's time zone database knows the name.

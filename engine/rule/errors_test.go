@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/segmill/segmill/triggers"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected errors in testdata")
@@ -25,7 +26,7 @@ func TestErrors(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = Parse([]File{{filepath.Base(name), data}}, testCatalog())
+			_, err = Parse([]File{{filepath.Base(name), data}}, testCatalog(), triggers.Kinds())
 			if err == nil {
 				t.Fatal("no error")
 			}

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/triggers"
 )
 
 func parseFiles(files ...string) (*Set, error) {
@@ -14,7 +15,7 @@ func parseFiles(files ...string) (*Set, error) {
 	for i := 0; i < len(files); i += 2 {
 		fs = append(fs, File{files[i], []byte(files[i+1])})
 	}
-	return Parse(fs, testCatalog())
+	return Parse(fs, testCatalog(), triggers.Kinds())
 }
 
 // TestSeveralFiles: names of one file are known in the others, and every clash
@@ -291,16 +292,16 @@ triggers:
   - {id: big, kind: rule, when: last(purchase.revenue) > 1000, fields: {b: last(purchase.revenue), a: "'x'"}}
 `).Spec
 	in := func(i int) string { return spec.Inputs[i].Text }
-	if got := spec.Triggers[0]; got.After != 30*60_000 || got.Reentry != plan.EveryTime || got.Pos.Line != 3 {
+	if got := spec.Triggers[0]; got.Setting("after").N != 30*60_000 || got.Reentry != plan.EveryTime || got.Pos.Line != 3 {
 		t.Errorf("cart is %+v", got)
 	}
-	if got := spec.Triggers[1]; got.After != 90*60_000 || got.Reentry != plan.Once {
+	if got := spec.Triggers[1]; got.Setting("after").N != 90*60_000 || got.Reentry != plan.Once {
 		t.Errorf("cart2 is %+v", got)
 	}
-	if got := spec.Triggers[2]; in(got.Date) != "profile.birth_date" || got.At != 510*60_000 || got.Offset != -7 || !got.MarFirst {
+	if got := spec.Triggers[2]; in(got.Input) != "profile.birth_date" || got.Setting("at").N != 510*60_000 || got.Setting("offset").N != -7 || !got.Setting("feb_29").True() {
 		t.Errorf("birthday is %+v", got)
 	}
-	if got := spec.Triggers[3]; in(got.Date) != "first(purchase)" || got.At != 540*60_000 || got.Offset != 14 || got.MarFirst {
+	if got := spec.Triggers[3]; in(got.Input) != "first(purchase)" || got.Setting("at").N != 540*60_000 || got.Setting("offset").N != 14 || got.Setting("feb_29").True() {
 		t.Errorf("first_order is %+v", got)
 	}
 	got := spec.Triggers[4]

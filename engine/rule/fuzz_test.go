@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/segmill/segmill/triggers"
 )
 
 // FuzzParse: whatever the file holds, Parse ends soon and without panic, and
@@ -34,7 +36,7 @@ func FuzzParse(f *testing.F) {
 	cat := testCatalog()
 	f.Fuzz(func(t *testing.T, data []byte) {
 		start := time.Now()
-		set, err := Parse([]File{{"f.yaml", data}}, cat)
+		set, err := Parse([]File{{"f.yaml", data}}, cat, triggers.Kinds())
 		if took := time.Since(start); took > 10*time.Second {
 			t.Errorf("%d bytes took %v", len(data), took)
 		}
@@ -74,7 +76,7 @@ func FuzzCondition(f *testing.F) {
 				t.Skip()
 			}
 		}
-		set, err := Parse([]File{{"f.yaml", []byte(one(text))}}, cat)
+		set, err := Parse([]File{{"f.yaml", []byte(one(text))}}, cat, triggers.Kinds())
 		if err != nil {
 			return
 		}
@@ -82,7 +84,7 @@ func FuzzCondition(f *testing.F) {
 			t.Errorf("%s: %v", text, err)
 		}
 		printed := when(set.Spec)
-		set, err = Parse([]File{{"f.yaml", []byte(one(printed))}}, cat)
+		set, err = Parse([]File{{"f.yaml", []byte(one(printed))}}, cat, triggers.Kinds())
 		if err != nil {
 			t.Fatalf("%s\nprinted as %s\n%v", text, printed, err)
 		}

@@ -30,8 +30,8 @@ func prune(s *plan.Spec) {
 		})
 	}
 	for _, t := range s.Triggers {
-		if t.Kind == plan.Anniversary {
-			mark(t.Date)
+		if t.Kind.Has(plan.SetInput) {
+			mark(t.Input)
 		}
 	}
 	place := reorder(s, used)
@@ -39,8 +39,8 @@ func prune(s *plan.Spec) {
 		n.Ref = place[n.Ref]
 	}
 	for i := range s.Triggers {
-		if t := &s.Triggers[i]; t.Kind == plan.Anniversary {
-			t.Date = place[t.Date]
+		if t := &s.Triggers[i]; t.Kind.Has(plan.SetInput) {
+			t.Input = place[t.Input]
 		}
 	}
 }

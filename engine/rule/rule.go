@@ -31,7 +31,6 @@ const (
 const (
 	day       = expr.Millis(86_400_000)
 	maxWindow = 20 * 366 * day
-	maxCart   = 30 * day
 )
 
 // File is a rule file that somebody has read.
@@ -51,14 +50,15 @@ type Set struct {
 
 // Parse checks the files as one set of rules. Definitions and segments of one
 // file can be used in all of them, whatever their order. The error is of type
-// Problems and holds every error of every file.
-func Parse(files []File, cat *plan.Catalog) (*Set, error) {
+// Problems and holds every error of every file. cat has the streams that rules
+// read, kinds the kinds of triggers.
+func Parse(files []File, cat *plan.Catalog, kinds []*plan.Kind) (*Set, error) {
 	files = slices.Clone(files)
 	slices.SortStableFunc(files, func(a, b File) int { return cmp.Compare(a.Name, b.Name) })
 	var log log
 	var doc document
 	for _, f := range files {
-		readFile(f, &doc, &log)
+		readFile(f, &doc, kinds, &log)
 	}
 	c := newCompiler(cat, &log)
 	c.compile(&doc)

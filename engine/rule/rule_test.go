@@ -8,6 +8,7 @@ import (
 
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/triggers"
 )
 
 // one makes a file with one segment per condition, each in a literal block.
@@ -23,7 +24,7 @@ func one(conditions ...string) string {
 
 func parse(t *testing.T, text string) *Set {
 	t.Helper()
-	set, err := Parse([]File{{"r.yaml", []byte(text)}}, testCatalog())
+	set, err := Parse([]File{{"r.yaml", []byte(text)}}, testCatalog(), triggers.Kinds())
 	if err != nil {
 		t.Fatalf("unexpected error:\n%v", err)
 	}
@@ -32,7 +33,7 @@ func parse(t *testing.T, text string) *Set {
 
 func parseError(t *testing.T, text string) Problems {
 	t.Helper()
-	_, err := Parse([]File{{"r.yaml", []byte(text)}}, testCatalog())
+	_, err := Parse([]File{{"r.yaml", []byte(text)}}, testCatalog(), triggers.Kinds())
 	if err == nil {
 		t.Fatalf("no error for\n%s", text)
 	}

@@ -1,38 +1,29 @@
 package rule
 
 import (
+	"slices"
 	"strconv"
 	"strings"
-	"time"
 
-	"github.com/prometheus/common/model"
-	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
 	"go.yaml.in/yaml/v4"
 )
 
 // trigger is a trigger as written: what needs no expression is already in spec.
 type trigger struct {
-	id      *passage
-	spec    plan.Trigger
-	streams []*passage // inactivity
-	date    *passage   // anniversary
-	when    *passage   // rule
+	id   *passage
+	spec plan.Trigger
+	// What the settings of the kind that need an expression hold, nil where they
+	// are missing.
+	streams []*passage
+	input   *passage
+	when    *passage
 	fields  []declaration
-	feb29   bool // whether it says what 29 February means
 }
 
 var (
-	triggerKinds = []string{"abandoned_cart", "inactivity", "anniversary", "rule"}
-	laterKinds   = []string{"behaviour_change", "lifecycle"}
-	// commonWords may stand in every trigger, kindWords in those of one kind.
-	commonWords = []string{"id", "kind", "name", "description", "reentry"}
-	kindWords   = map[string][]string{
-		"abandoned_cart": {"after"},
-		"inactivity":     {"streams", "after"},
-		"anniversary":    {"date", "at", "offset", "feb_29"},
-		"rule":           {"when", "fields"},
-	}
+	// commonWords may stand in every trigger, besides the settings of its kind.
+	commonWords       = []string{"id", "kind", "name", "description", "reentry"}
 	laterTriggerWords = []string{
 		"cooldown", "only_if", "not_if", "quiet_hours", "consent", "channel", "at_most", "per", "cancel", "since",
 		"stream", "recent", "baseline", "below", "above", "lifecycle", "from", "to", "hold", "purpose", "enabled",
@@ -40,45 +31,54 @@ var (
 )
 
 func (r *reader) trigger(n *yaml.Node) {
-	kind := peek(n, "kind")
-	w := words{known: commonWords, later: laterTriggerWords}
-	for _, k := range triggerKinds {
-		if k == kind {
-			w.known = append(commonWords[:len(commonWords):len(commonWords)], kindWords[k]...)
-		} else {
-			w.elsewhere = append(w.elsewhere, kindWords[k]...)
-		}
-	}
-	what := "a trigger of kind " + kind
-	if kindWords[kind] == nil {
-		// One error is enough: what keys it takes depends on its kind.
-		what, w = "a trigger", words{any: true}
+	kind := r.kindOf(peek(n, "kind"))
+	// One error is enough if there is no such kind: what keys there are depends on it.
+	what, w := "a trigger", words{any: true}
+	if kind != nil {
+		what, w = "a trigger of kind "+kind.Name, r.triggerWords(kind)
 	}
 	s, ok := r.section(n, what, w)
 	if !ok {
 		return
 	}
 	t := trigger{id: r.identify(s, "trigger", "a trigger")}
-	if !r.kind(s) {
+	if kind == nil {
+		r.noKind(s)
 		return
 	}
 	r.scalar(s, "name")
 	r.scalar(s, "description")
 	r.reentry(s, &t)
-	switch kind {
-	case "abandoned_cart":
-		r.abandonedCart(s, &t)
-	case "inactivity":
-		r.inactivity(s, &t)
-	case "anniversary":
-		r.anniversary(s, &t)
-	case "rule":
-		r.ruleTrigger(s, &t)
-	}
+	r.settings(s, kind, &t)
 	if t.id != nil {
 		t.spec.ID, t.spec.Pos = t.id.text, posOf(t.id)
 		r.doc.triggers = append(r.doc.triggers, t)
 	}
+}
+
+// kindOf returns the kind of that name, nil if this version has none.
+func (r *reader) kindOf(name string) *plan.Kind {
+	for _, k := range r.kinds {
+		if k.Name == name && !k.Later {
+			return k
+		}
+	}
+	return nil
+}
+
+// triggerWords are the keys of a trigger of some kind.
+func (r *reader) triggerWords(kind *plan.Kind) words {
+	w := words{known: commonWords[:len(commonWords):len(commonWords)], later: laterTriggerWords}
+	for _, k := range r.kinds {
+		for _, s := range k.Settings {
+			if k == kind {
+				w.known = append(w.known, s.Word)
+			} else {
+				w.elsewhere = append(w.elsewhere, s.Word)
+			}
+		}
+	}
+	return w
 }
 
 // peek looks for the value of a key before the mapping is checked.
@@ -93,22 +93,23 @@ func peek(n *yaml.Node, key string) string {
 	return ""
 }
 
-func (r *reader) kind(s *section) bool {
-	p := r.required(s, "kind", "add kind: "+strings.Join(triggerKinds, ", "))
-	if p == nil {
-		return false
-	}
-	if kindWords[p.text] != nil {
-		return true
-	}
-	for _, k := range laterKinds {
-		if p.text == k {
-			r.failHint(p, oneOf(triggerKinds), "this version does not have triggers of kind %s", k)
-			return false
+// noKind says that a trigger has no kind, or none that this version has.
+func (r *reader) noKind(s *section) {
+	var names, later []string
+	for _, k := range r.kinds {
+		if k.Later {
+			later = append(later, k.Name)
+		} else {
+			names = append(names, k.Name)
 		}
 	}
-	r.failHint(p, didYouMean(p.text, triggerKinds), "no triggers of kind %s", strconv.Quote(p.text))
-	return false
+	switch p := r.required(s, "kind", "add kind: "+strings.Join(names, ", ")); {
+	case p == nil:
+	case slices.Contains(later, p.text):
+		r.failHint(p, oneOf(names), "this version does not have triggers of kind %s", p.text)
+	default:
+		r.failHint(p, didYouMean(p.text, names), "no triggers of kind %s", strconv.Quote(p.text))
+	}
 }
 
 func (r *reader) reentry(s *section, t *trigger) {
@@ -130,68 +131,68 @@ func (r *reader) reentry(s *section, t *trigger) {
 	}
 }
 
-// abandonedCart: the cart holds items and nothing was bought for a while since
-// it last changed.
-func (r *reader) abandonedCart(s *section, t *trigger) {
-	t.spec.Kind, t.spec.After = plan.AbandonedCart, 30*60_000
-	if p := r.scalar(s, "after"); p != nil {
-		t.spec.After = r.delay(p, maxCart)
-	}
-}
-
-// inactivity: nothing was heard of the customer for a while.
-func (r *reader) inactivity(s *section, t *trigger) {
-	t.spec.Kind = plan.Inactivity
-	if p := r.required(s, "after", "add after: how long the silence lasts, such as 45d"); p != nil {
-		t.spec.After = r.delay(p, maxWindow)
-	}
-	if n := s.vals["streams"]; n != nil {
-		t.streams = r.texts(n, "streams")
-		if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
-			r.failHint(offset{r.file, r.file.offset(n.Line, n.Column)}, "take the key out to mean any activity", "streams names no stream")
+// settings reads the settings of the kind.
+func (r *reader) settings(s *section, kind *plan.Kind, t *trigger) {
+	t.spec.Kind = kind
+	t.spec.Values = kind.NoValues()
+	for i := range kind.Settings {
+		set := &kind.Settings[i]
+		if _, ok := s.vals[set.Word]; !ok && set.Missing != "" {
+			r.failHint(s.at, set.Missing, "%s has no %s", s.what, set.Word)
+			continue
+		}
+		switch set.Form {
+		case plan.SetValue:
+			if p := r.scalar(s, set.Word); p != nil {
+				v, flaw := set.Read(p.text)
+				t.spec.Values[i] = v
+				r.flaw(p, flaw)
+			}
+		case plan.SetStreams:
+			t.streams = r.streams(s, set.Word)
+		case plan.SetInput:
+			t.input = r.scalar(s, set.Word)
+		case plan.SetCondition:
+			t.when = r.scalar(s, set.Word)
+		case plan.SetFields:
+			t.fields = r.fields(s, set.Word)
 		}
 	}
 }
 
-// anniversary: the day of a date comes round.
-func (r *reader) anniversary(s *section, t *trigger) {
-	t.spec.Kind, t.spec.At = plan.Anniversary, 9*3_600_000
-	t.date = r.required(s, "date", "add date: such as profile.birth_date or first(purchase)")
-	if p := r.scalar(s, "at"); p != nil {
-		at, err := time.Parse("15:04", p.text)
-		if err != nil || len(p.text) != 5 {
-			r.failHint(p, `write a local time as "09:00"`, "%s is not a time of day", strconv.Quote(p.text))
-		}
-		t.spec.At = expr.Millis(at.Hour()*3_600_000 + at.Minute()*60_000)
+// flaw tells what is wrong with the text of a setting, if anything is.
+func (r *reader) flaw(p *passage, f *plan.Flaw) {
+	if f == nil {
+		return
 	}
-	if p := r.scalar(s, "offset"); p != nil {
-		t.spec.Offset = r.days(p)
+	hint := f.Remedy
+	if f.Choices != nil {
+		hint = didYouMean(p.text, f.Choices)
 	}
-	if p := r.scalar(s, "feb_29"); p != nil {
-		t.spec.MarFirst, t.feb29 = r.feb29(p), true
-	}
+	r.failHint(p, hint, "%s", f.Message)
 }
 
-// feb29 reads what being born on 29 February means in common years.
-func (r *reader) feb29(p *passage) (marFirst bool) {
-	names := []string{"feb_28", "mar_1"}
-	if p.text != names[0] && p.text != names[1] {
-		r.failHint(p, didYouMean(p.text, names), "feb_29 is feb_28 or mar_1, not %s", strconv.Quote(p.text))
-	}
-	return p.text == names[1]
-}
-
-// ruleTrigger: a condition becomes true.
-func (r *reader) ruleTrigger(s *section, t *trigger) {
-	t.spec.Kind = plan.Rule
-	t.when = r.required(s, "when", "add when: the condition that sends the message")
-	n := s.vals["fields"]
+// streams reads a list of streams.
+func (r *reader) streams(s *section, word string) []*passage {
+	n := s.vals[word]
 	if n == nil {
-		return
+		return nil
 	}
-	f, ok := r.section(n, "fields", words{any: true})
+	if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
+		r.failHint(offset{r.file, r.file.offset(n.Line, n.Column)}, "take the key out to mean any activity", "%s names no stream", word)
+	}
+	return r.texts(n, word)
+}
+
+// fields reads named expressions.
+func (r *reader) fields(s *section, word string) (l []declaration) {
+	n := s.vals[word]
+	if n == nil {
+		return nil
+	}
+	f, ok := r.section(n, word, words{any: true})
 	if !ok {
-		return
+		return nil
 	}
 	for _, name := range f.order {
 		if !nameForm.MatchString(name.text) {
@@ -199,41 +200,8 @@ func (r *reader) ruleTrigger(s *section, t *trigger) {
 			continue
 		}
 		if text := r.scalar(f, name.text); text != nil {
-			t.fields = append(t.fields, declaration{name, text})
+			l = append(l, declaration{name, text})
 		}
 	}
-}
-
-// delay reads a length of time above zero.
-func (r *reader) delay(p *passage, most expr.Millis) expr.Millis {
-	d, err := model.ParseDuration(strings.TrimSpace(p.text))
-	after := expr.Millis(time.Duration(d).Milliseconds())
-	switch {
-	case err != nil:
-		r.failHint(p, "write a number with a unit: 30m, 1h30m, 45d", "%s is not a length of time", strconv.Quote(p.text))
-	case after <= 0:
-		r.fail(p, "the length of time must be above zero")
-	case after > most:
-		r.fail(p, "the length of time is at most %s", expr.FormatDuration(most))
-	}
-	return after
-}
-
-// days reads a number of whole days, which may be negative.
-func (r *reader) days(p *passage) int {
-	text, negative := strings.CutPrefix(p.text, "-")
-	d, err := model.ParseDuration(strings.TrimPrefix(text, "+"))
-	n := int(time.Duration(d) / (24 * time.Hour))
-	switch {
-	case err != nil:
-		r.failHint(p, "write a number of days: -7d, 0d, 3d", "%s is not a number of days", strconv.Quote(p.text))
-	case time.Duration(d)%(24*time.Hour) != 0:
-		r.failHint(p, `set the time of day with at: "09:00"`, "an offset has whole days, %s has not", p.text)
-	case n > 365:
-		r.fail(p, "an offset is at most 365 days")
-	}
-	if negative {
-		return -n
-	}
-	return n
+	return l
 }

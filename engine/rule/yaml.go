@@ -6,19 +6,21 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/segmill/segmill/engine/plan"
 	"go.yaml.in/yaml/v4"
 )
 
 // reader reads the YAML of one file into a document.
 type reader struct {
 	*log
-	file *source
-	doc  *document
+	file  *source
+	doc   *document
+	kinds []*plan.Kind
 }
 
 // readFile adds what f holds to doc.
-func readFile(f File, doc *document, l *log) {
-	r := &reader{log: l, file: newSource(f), doc: doc}
+func readFile(f File, doc *document, kinds []*plan.Kind, l *log) {
+	r := &reader{log: l, file: newSource(f), doc: doc, kinds: kinds}
 	if !r.acceptable() {
 		return
 	}

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
 )
@@ -103,8 +102,8 @@ func (at lineItem) changes(r *Record) []change {
 
 // cart is what is in a cart and since when nothing has changed in it.
 type cart struct {
-	last     *Record // the latest change
-	items    []engine.Item
+	last     *Record      // the latest change
+	items    []expr.Value // records of product, quantity and price
 	value    expr.Value
 	currency string
 }
@@ -130,13 +129,13 @@ func (m moment) cart() cart {
 		if n == 0 {
 			continue
 		}
-		c.items = append(c.items, engine.Item{Product: product, Quantity: n, Price: price[product]})
+		c.items = append(c.items, expr.RecordValue([]expr.Value{expr.StringValue(product), expr.IntValue(n), price[product]}))
 		if v := price[product]; v.Present() {
 			priced = true
 			value.Add(value, new(big.Int).Mul(big.NewInt(n), big.NewInt(v.N)))
 		}
 	}
-	slices.SortFunc(c.items, func(a, b engine.Item) int { return strings.Compare(a.Product, b.Product) })
+	slices.SortFunc(c.items, func(a, b expr.Value) int { return strings.Compare(a.L[0].S, b.L[0].S) })
 	if priced {
 		c.value = expr.DecimalValue(value.Int64())
 	}

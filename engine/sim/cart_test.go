@@ -12,6 +12,7 @@ import (
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/engine/rule"
 	"github.com/segmill/segmill/schemas"
+	"github.com/segmill/segmill/triggers"
 )
 
 const cartRules = `
@@ -73,7 +74,7 @@ func TestCartNeedsItsFields(t *testing.T) {
 
 func cartsUnder(t *testing.T, c *plan.Catalog) *plan.Spec {
 	t.Helper()
-	set, err := rule.Parse([]rule.File{{Name: "carts.yaml", Data: []byte(cartRules)}}, c)
+	set, err := rule.Parse([]rule.File{{Name: "carts.yaml", Data: []byte(cartRules)}}, c, triggers.Kinds())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,7 +64,7 @@ func (o *Oracle) candidates(p *person, to Millis) []Millis {
 	}
 	for i := range o.spec.Triggers {
 		t := &o.spec.Triggers[i]
-		if t.Kind != plan.Anniversary {
+		if t.Kind.Name != anniversary {
 			continue
 		}
 		for now := p.instant; now < to+365*Day; now += 365 * Day {
@@ -88,8 +88,8 @@ func (o *Oracle) delays() []Millis {
 		}
 	}
 	for i := range o.spec.Triggers {
-		if t := &o.spec.Triggers[i]; t.Kind == plan.AbandonedCart || t.Kind == plan.Inactivity {
-			l = append(l, t.After)
+		if d := delayOf(&o.spec.Triggers[i]); d > 0 {
+			l = append(l, d)
 		}
 	}
 	return l

@@ -10,7 +10,6 @@ import (
 
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
-	"github.com/segmill/segmill/schemas"
 )
 
 // The engine tells what the oracle tells, call for call.
@@ -32,9 +31,9 @@ func TestEngineEqualsOracleOverLongHistories(t *testing.T) {
 // anyRules makes rules that files can hold, or others.
 func anyRules(r *rand.Rand) Rules {
 	if chance(r, 40) {
-		return Rules{Spec: RandomSpec(r, schemas.Catalog())}
+		return Rules{Spec: RandomSpec(r, world())}
 	}
-	return RandomRules(r, schemas.Catalog())
+	return RandomRules(r, world())
 }
 
 // Writing a customer down and reading it back between any two calls changes

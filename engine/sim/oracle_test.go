@@ -6,13 +6,12 @@ import (
 	"testing"
 
 	"github.com/segmill/segmill/engine"
-	"github.com/segmill/segmill/schemas"
 )
 
 // The oracle itself keeps the laws that it judges the engine by.
 func TestOracleKeepsItsLaws(t *testing.T) {
 	eachSeed(t, func(t *testing.T, r *rand.Rand) {
-		rules := RandomRules(r, schemas.Catalog())
+		rules := RandomRules(r, world())
 		calls := RandomHistory(r, rules.Spec, 60)
 		o := NewOracle(rules.Spec, engine.Options{Zones: Zones})
 		told := ledger{}

@@ -17,20 +17,26 @@ type Rules struct {
 	Text string
 }
 
-// RandomRules makes a rule set over the streams of a catalog. The same r gives the
-// same rules.
-func RandomRules(r *rand.Rand, c *plan.Catalog) Rules { return randomRules(r, c, false) }
+// World is what rules are made for: streams, and the kinds of triggers by the
+// names that this package knows.
+type World struct {
+	Catalog *plan.Catalog
+	Kinds   []*plan.Kind
+}
+
+// RandomRules makes a rule set. The same r gives the same rules.
+func RandomRules(r *rand.Rand, w World) Rules { return randomRules(r, w, false) }
 
 // RandomSpec makes a rule set that reads fields of kinds that no schema has so
 // far, web.hits (Int) and web.score (Double), and makes comparisons that rule
 // files may not.
-func RandomSpec(r *rand.Rand, c *plan.Catalog) *plan.Spec { return randomRules(r, c, true).Spec }
+func RandomSpec(r *rand.Rand, w World) *plan.Spec { return randomRules(r, w, true).Spec }
 
-func randomRules(r *rand.Rand, c *plan.Catalog, free bool) Rules {
+func randomRules(r *rand.Rand, w World, free bool) Rules {
 	g := &grammar{r: r, free: free, refs: map[string]int{}, spec: &plan.Spec{
 		Zone: pick(r, "UTC", "Europe/Paris", "America/New_York"), Activity: Activity(),
-		MarFirst: free && chance(r, 50), Catalog: c,
-	}}
+		MarFirst: free && chance(r, 50), Catalog: w.Catalog,
+	}, kinds: w.Kinds}
 	g.line = lineItemOf(g.spec)
 	for range 2 + r.IntN(3) {
 		g.windows = append(g.windows, pick(r, Minute, 30*Minute, 6*Hour, Day, 7*Day, 30*Day, 90*Day))
@@ -62,6 +68,7 @@ type grammar struct {
 	r       *rand.Rand
 	spec    *plan.Spec
 	line    lineItem
+	kinds   []*plan.Kind
 	free    bool // see RandomSpec
 	text    strings.Builder
 	refs    map[string]int // inputs of the Spec by text
@@ -120,24 +127,23 @@ func (g *grammar) lifecycle(i int) func() {
 
 // trigger makes a trigger of a random kind.
 func (g *grammar) trigger(i int) func() {
-	t := plan.Trigger{ID: fmt.Sprintf("t%d", i), Kind: plan.TriggerKind(g.r.IntN(4))}
+	t := plan.Trigger{ID: fmt.Sprintf("t%d", i), Kind: g.kind(pick(g.r, abandonedCart, inactivity, anniversary, ruleKind))}
+	t.Values = t.Kind.NoValues()
 	var rest string
-	switch t.Kind {
-	case plan.AbandonedCart:
-		t.After = pick(g.r, 30*Minute, 20*Minute, 6*Hour, Day, 30*Day)
-		rest = ", after: " + expr.FormatDuration(t.After)
-	case plan.Inactivity:
-		t.After = pick(g.r, append(g.windows, 7*Day, 45*Day)...)
+	switch t.Kind.Name {
+	case abandonedCart:
+		rest = after(&t, pick(g.r, 30*Minute, 20*Minute, 6*Hour, Day, 30*Day))
+	case inactivity:
+		rest = after(&t, pick(g.r, append(g.windows, 7*Day, 45*Day)...))
 		t.Sources = Activity()
-		rest = ", after: " + expr.FormatDuration(t.After)
 		if chance(g.r, 40) {
 			// Naming streams narrows what counts as activity, it does not widen it.
 			t.Sources = slices.DeleteFunc(Activity(), func(s plan.Source) bool { return s.Stream == plan.Web })
 			rest += ", streams: [email, purchase]"
 		}
-	case plan.Anniversary:
+	case anniversary:
 		rest = g.anniversary(&t)
-	case plan.Rule:
+	case ruleKind:
 		when := g.condition(2)
 		t.When = when.node
 		rest = fmt.Sprintf(", when: %q", when.text)
@@ -153,22 +159,52 @@ func (g *grammar) trigger(i int) func() {
 	}
 	return func() {
 		g.spec.Triggers = append(g.spec.Triggers, t)
-		fmt.Fprintf(&g.text, "  - {id: %s, kind: %s%s}\n", t.ID, t.Kind, rest)
+		fmt.Fprintf(&g.text, "  - {id: %s, kind: %s%s}\n", t.ID, t.Kind.Name, rest)
 	}
+}
+
+// kind returns the kind of that name.
+func (g *grammar) kind(name string) *plan.Kind {
+	for _, k := range g.kinds {
+		if k.Name == name {
+			return k
+		}
+	}
+	panic("sim: no triggers of kind " + name)
+}
+
+// set sets a value of a trigger.
+func set(t *plan.Trigger, word string, v expr.Value) {
+	for i, s := range t.Kind.Settings {
+		if s.Word == word {
+			t.Values[i] = v
+			return
+		}
+	}
+	panic("sim: no setting " + word)
+}
+
+// after sets the delay of a trigger and returns how it is written.
+func after(t *plan.Trigger, d Millis) string {
+	set(t, "after", expr.DurationValue(d))
+	return ", after: " + expr.FormatDuration(d)
 }
 
 // anniversary fills in a trigger of that kind and returns how it is written.
 func (g *grammar) anniversary(t *plan.Trigger) string {
 	date := pick(g.r, "profile.birth_date", "profile.birth_date", "profile.signed_up_at", "first(purchase)")
-	t.Date = g.date(date)
+	t.Input = g.date(date)
 	hours, minutes := pick(g.r, 0, 2, 9), pick(g.r, 0, 30)
-	t.At = Millis(hours)*Hour + Millis(minutes)*Minute
-	t.Offset = pick(g.r, 0, 0, -7, 1)
+	set(t, "at", expr.DurationValue(Millis(hours)*Hour+Millis(minutes)*Minute))
+	offset := pick(g.r, 0, 0, -7, 1)
+	set(t, "offset", expr.IntValue(int64(offset)))
 	text := fmt.Sprintf(", date: %s, at: \"%02d:%02d\"", date, hours, minutes)
-	if t.Offset != 0 {
-		text += fmt.Sprintf(", offset: %dd", t.Offset)
+	if offset != 0 {
+		text += fmt.Sprintf(", offset: %dd", offset)
 	}
-	if t.MarFirst = chance(g.r, 40); t.MarFirst {
+	marFirst := chance(g.r, 40)
+	set(t, "feb_29", expr.BoolValue(marFirst))
+	if marFirst {
 		text += ", feb_29: mar_1"
 	}
 	return text

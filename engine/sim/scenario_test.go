@@ -16,6 +16,7 @@ import (
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/engine/rule"
 	"github.com/segmill/segmill/schemas"
+	"github.com/segmill/segmill/triggers"
 )
 
 // A scenario file begins with the sentence of the specification that it checks,
@@ -79,7 +80,7 @@ func TestScenarios(t *testing.T) {
 // mustParse compiles the text of a rule file.
 func mustParse(t testing.TB, name, text string) *plan.Spec {
 	t.Helper()
-	set, err := rule.Parse([]rule.File{{Name: name, Data: []byte(text)}}, schemas.Catalog())
+	set, err := rule.Parse([]rule.File{{Name: name, Data: []byte(text)}}, schemas.Catalog(), triggers.Kinds())
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
@@ -88,7 +89,7 @@ func mustParse(t testing.TB, name, text string) *plan.Spec {
 
 // scenarioRules turns the short form of rules into a rule file.
 func scenarioRules(short string) string {
-	var segments, lifecycles, triggers strings.Builder
+	var segments, lifecycles, messages strings.Builder
 	zone, group := "UTC", ""
 	for line := range strings.Lines(short) {
 		word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -106,12 +107,12 @@ func scenarioRules(short string) string {
 			}
 			fmt.Fprintf(&lifecycles, "      - {id: %s, when: %q}\n", stage, when)
 		case "trigger":
-			fmt.Fprintf(&triggers, "  - {id: %s, %s\n", id, strings.TrimPrefix(when, "{"))
+			fmt.Fprintf(&messages, "  - {id: %s, %s\n", id, strings.TrimPrefix(when, "{"))
 		}
 	}
 	text := fmt.Sprintf("version: 1\ndefaults: {timezone: %s}\n", zone)
 	for _, part := range []struct{ name, text string }{
-		{"segments", segments.String()}, {"lifecycles", lifecycles.String()}, {"triggers", triggers.String()},
+		{"segments", segments.String()}, {"lifecycles", lifecycles.String()}, {"triggers", messages.String()},
 	} {
 		if part.text != "" {
 			text += part.name + ":\n" + part.text
@@ -281,18 +282,26 @@ func effectLine(e *engine.Effect) string {
 		return b.String()
 	}
 	field(e.Due != e.At, "due", "%s", instantText(e.Due))
-	field(e.AnchorID != "" && e.Kind != plan.Rule, "anchor", "%s", e.AnchorID)
+	field(e.AnchorID != "" && e.Kind != ruleKind, "anchor", "%s", e.AnchorID)
 	var items []string
-	for _, it := range e.Items {
-		items = append(items, strings.TrimSuffix(fmt.Sprintf("%s*%d@%s", it.Product, it.Quantity, it.Price), "@"))
+	for _, it := range e.Field("items").L {
+		items = append(items, strings.TrimSuffix(fmt.Sprintf("%s*%s@%s", it.L[0], it.L[1], it.L[2]), "@"))
 	}
 	field(items != nil, "items", "%s", strings.Join(items, ","))
-	field(e.Value.Present(), "value", "%s", e.Value)
-	field(e.Currency != "", "currency", "%s", e.Currency)
-	field(e.Silent >= 0, "silent", "%d", e.Silent)
-	field(len(e.Segments) > 0, "segments", "%s", strings.Join(e.Segments, ","))
-	field(e.Date.Present(), "date", "%s", e.Date)
-	field(e.Years > 0, "years", "%d", e.Years)
+	named := func(short, name string) {
+		v := e.Field(name)
+		field(v.Present(), short, "%s", v)
+	}
+	named("value", "value")
+	named("currency", "currency")
+	named("silent", "days_silent")
+	var in []string
+	for _, v := range e.Field("segments").L {
+		in = append(in, v.S)
+	}
+	field(len(in) > 0, "segments", "%s", strings.Join(in, ","))
+	named("date", "date")
+	named("years", "years")
 	for _, p := range e.Context {
 		field(true, p.Name, "%s", p.Value)
 	}

@@ -22,14 +22,14 @@ func specText(s *plan.Spec) string {
 	}
 	for i := range s.Triggers {
 		t := &s.Triggers[i]
-		fmt.Fprintf(&b, "trigger %s: %s", t.ID, t.Kind)
-		switch t.Kind {
-		case plan.Rule:
+		fmt.Fprintf(&b, "trigger %s: %s", t.ID, t.Kind.Name)
+		switch t.Kind.Name {
+		case ruleKind:
 			fmt.Fprintf(&b, " when %s", nodeText(s, t.When))
-		case plan.Anniversary:
-			fmt.Fprintf(&b, " of %s at %s offset %d mar_1=%v", s.Inputs[t.Date].Text, expr.FormatDuration(t.At), t.Offset, t.MarFirst)
+		case anniversary:
+			fmt.Fprintf(&b, " of %s at %s offset %d mar_1=%v", s.Inputs[t.Input].Text, expr.FormatDuration(Millis(t.Setting("at").N)), t.Setting("offset").N, t.Setting("feb_29").True())
 		default:
-			fmt.Fprintf(&b, " after %s, %d sources", expr.FormatDuration(t.After), len(t.Sources))
+			fmt.Fprintf(&b, " after %s, %d sources", expr.FormatDuration(delayOf(t)), len(t.Sources))
 		}
 		if t.Reentry == plan.Once {
 			b.WriteString(" once")

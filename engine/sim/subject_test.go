@@ -12,6 +12,7 @@ import (
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/schemas"
 	"github.com/segmill/segmill/triggers"
 )
 
@@ -27,6 +28,9 @@ type underTest struct {
 	out       engine.Output
 	store     bool // encode and decode the customer after every call
 }
+
+// world is the real one.
+func world() World { return World{Catalog: schemas.Catalog(), Kinds: triggers.Kinds()} }
 
 func newSubject(t testing.TB, s *plan.Spec) *underTest {
 	t.Helper()

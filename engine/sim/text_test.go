@@ -8,6 +8,7 @@ import (
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/engine/rule"
 	"github.com/segmill/segmill/schemas"
+	"github.com/segmill/segmill/triggers"
 )
 
 // Rules written down and compiled mean what this package takes them to mean: the
@@ -15,9 +16,9 @@ import (
 // that were made with it.
 func TestTextOfRulesMeansTheSame(t *testing.T) {
 	eachSeed(t, func(t *testing.T, r *rand.Rand) {
-		rules := RandomRules(r, schemas.Catalog())
+		rules := RandomRules(r, world())
 		calls := RandomHistory(r, rules.Spec, 60)
-		set, err := rule.Parse([]rule.File{{Name: "rules.yaml", Data: []byte(rules.Text)}}, schemas.Catalog())
+		set, err := rule.Parse([]rule.File{{Name: "rules.yaml", Data: []byte(rules.Text)}}, schemas.Catalog(), triggers.Kinds())
 		if err != nil {
 			t.Fatalf("%v\n%s", err, rules.Text)
 		}

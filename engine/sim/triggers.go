@@ -9,6 +9,17 @@ import (
 	"github.com/segmill/segmill/engine/plan"
 )
 
+// The kinds of triggers that this package knows.
+const (
+	abandonedCart = "abandoned_cart"
+	inactivity    = "inactivity"
+	anniversary   = "anniversary"
+	ruleKind      = "rule"
+)
+
+// delayOf returns how long a trigger waits, 0 for one that waits for nothing.
+func delayOf(t *plan.Trigger) Millis { return Millis(t.Setting("after").N) }
+
 // occasion is one thing that a trigger can fire for, at most once: a state of the
 // cart, a silence, a year of an anniversary.
 type occasion struct {
@@ -21,7 +32,7 @@ type occasion struct {
 func (o *Oracle) fired(m moment, t *plan.Trigger, why reason) engine.Effect {
 	m.p.sequence["trigger:"+t.ID]++
 	return engine.Effect{
-		Action: engine.Fired, Customer: m.p.id, Name: t.ID, At: m.now, Message: &engine.Message{Kind: t.Kind},
+		Action: engine.Fired, Customer: m.p.id, Name: t.ID, At: m.now, Message: &engine.Message{Kind: t.Kind.Name},
 		Sequence: m.p.sequence["trigger:"+t.ID], Cause: why.cause, CauseEvent: why.event,
 	}
 }
@@ -34,7 +45,7 @@ func (p *person) spent(t *plan.Trigger) bool {
 // blank is an effect in which nothing that only some kinds of triggers have
 // applies.
 func blank() engine.Effect {
-	return engine.Effect{Message: &engine.Message{AnchorAt: engine.Never, LastAt: engine.Never, Silent: -1}}
+	return engine.Effect{Message: &engine.Message{AnchorAt: engine.Never}}
 }
 
 // ruleTrigger fires a trigger of kind rule when its condition becomes true.
@@ -66,7 +77,7 @@ func (o *Oracle) timed(m moment, why reason) []engine.Effect {
 	for i := range o.spec.Triggers {
 		t := &o.spec.Triggers[i]
 		for _, c := range o.occasions(m, t) {
-			overdue := why.due == nil && c.due <= m.now && t.Kind != plan.Anniversary
+			overdue := why.due == nil && c.due <= m.now && t.Kind.Name != anniversary
 			if !overdue && (why.due == nil || c.due != m.now) || m.p.done[c.key] {
 				continue
 			}
@@ -85,21 +96,25 @@ func (o *Oracle) timed(m moment, why reason) []engine.Effect {
 
 // particular copies what only some kinds of triggers have.
 func particular(e *engine.Effect, of engine.Effect) {
-	e.AnchorID, e.AnchorAt = of.AnchorID, of.AnchorAt
-	e.Items, e.Value, e.Currency = of.Items, of.Value, of.Currency
-	e.LastAt, e.Silent, e.Segments = of.LastAt, of.Silent, of.Segments
-	e.Date, e.Years = of.Date, of.Years
+	e.AnchorID, e.AnchorAt, e.Fields = of.AnchorID, of.AnchorAt, of.Fields
+}
+
+// say adds a field to a message, if it has a value.
+func say(e *engine.Effect, name string, v expr.Value) {
+	if v.Present() {
+		e.Fields = append(e.Fields, engine.Field{Name: name, Value: v})
+	}
 }
 
 // occasions returns what a trigger can fire for according to the events, as seen
 // at m, whether or not its time has come.
 func (o *Oracle) occasions(m moment, t *plan.Trigger) []occasion {
-	switch t.Kind {
-	case plan.AbandonedCart:
+	switch t.Kind.Name {
+	case abandonedCart:
 		return abandoned(m, t)
-	case plan.Inactivity:
+	case inactivity:
 		return silence(m, t)
-	case plan.Anniversary:
+	case anniversary:
 		return anniversaries(m, t)
 	}
 	return nil
@@ -112,8 +127,12 @@ func abandoned(m moment, t *plan.Trigger) []occasion {
 	}
 	e := blank()
 	e.AnchorID, e.AnchorAt = c.last.ID, c.last.At
-	e.Items, e.Value, e.Currency = c.items, c.value, c.currency
-	return []occasion{{fmt.Sprint(t.ID, " cart ", c.last.At), c.last.At + t.After, e}}
+	say(&e, "items", expr.ListValue(c.items))
+	say(&e, "value", c.value)
+	if c.currency != "" {
+		say(&e, "currency", expr.StringValue(c.currency))
+	}
+	return []occasion{{fmt.Sprint(t.ID, " cart ", c.last.At), c.last.At + delayOf(t), e}}
 }
 
 func silence(m moment, t *plan.Trigger) []occasion {
@@ -123,16 +142,21 @@ func silence(m moment, t *plan.Trigger) []occasion {
 	}
 	last := l[len(l)-1]
 	e := blank()
-	e.AnchorID, e.AnchorAt, e.LastAt = last.ID, last.At, last.At
-	e.Silent = int64((m.now - last.At) / Day)
-	e.Segments = m.p.members()
-	return []occasion{{fmt.Sprint(t.ID, " silence ", last.At), last.At + t.After, e}}
+	e.AnchorID, e.AnchorAt = last.ID, last.At
+	say(&e, "last_event_at", expr.TimeValue(last.At))
+	say(&e, "days_silent", expr.IntValue(int64((m.now-last.At)/Day)))
+	var in []expr.Value
+	for _, name := range m.p.members() {
+		in = append(in, expr.StringValue(name))
+	}
+	say(&e, "segments", expr.ListValue(in))
+	return []occasion{{fmt.Sprint(t.ID, " silence ", last.At), last.At + delayOf(t), e}}
 }
 
 // anniversaries returns the years of a date that come round within two years of
 // m; earlier ones have long been fired or been met as past.
 func anniversaries(m moment, t *plan.Trigger) []occasion {
-	v := m.input(t.Date)
+	v := m.input(t.Input)
 	if !v.Present() {
 		return nil
 	}
@@ -143,11 +167,12 @@ func anniversaries(m moment, t *plan.Trigger) []occasion {
 		if year <= date.year {
 			continue
 		}
-		day := date.inYear(year, t.MarFirst).days() + int64(t.Offset)
+		day := date.inYear(year, t.Setting("feb_29").True()).days() + t.Setting("offset").N
 		e := blank()
-		e.Date, e.Years = expr.DateValue(date.days()), int64(year-date.year)
-		key := fmt.Sprint(t.ID, " date ", v.K, v.N, " ", e.Years)
-		if due := clockAt(day, t.At, zone); due > m.p.met[t.ID] {
+		say(&e, "date", expr.DateValue(date.days()))
+		say(&e, "years", expr.IntValue(int64(year-date.year)))
+		key := fmt.Sprint(t.ID, " date ", v.K, v.N, " ", year-date.year)
+		if due := clockAt(day, Millis(t.Setting("at").N), zone); due > m.p.met[t.ID] {
 			l = append(l, occasion{key, due, e})
 		}
 	}
@@ -158,8 +183,8 @@ func anniversaries(m moment, t *plan.Trigger) []occasion {
 func (o *Oracle) dates(p *person) map[string]expr.Value {
 	l := map[string]expr.Value{}
 	for i := range o.spec.Triggers {
-		if t := &o.spec.Triggers[i]; t.Kind == plan.Anniversary {
-			l[t.ID] = moment{o, p, p.instant}.input(t.Date)
+		if t := &o.spec.Triggers[i]; t.Kind.Name == anniversary {
+			l[t.ID] = moment{o, p, p.instant}.input(t.Input)
 		}
 	}
 	return l

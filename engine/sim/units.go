@@ -40,7 +40,7 @@ func unitsOf(s *plan.Spec) []*unit {
 		rules = append(rules, u)
 	}
 	for i := range s.Triggers {
-		if t := &s.Triggers[i]; t.Kind == plan.Rule {
+		if t := &s.Triggers[i]; t.Kind.Name == ruleKind {
 			triggers = append(triggers, &unit{id: t.ID, names: []string{t.ID}, when: []*expr.Node{t.When}, trigger: t})
 		}
 	}

@@ -48,7 +48,7 @@ func LoadRulesWithin(ctx context.Context, paths []string) (*Rules, error) {
 
 // CompileRules is LoadRules for files that are read already.
 func CompileRules(files []rule.File) (*Rules, error) {
-	set, err := rule.Parse(files, schemas.Catalog())
+	set, err := rule.Parse(files, schemas.Catalog(), triggers.Kinds())
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/segmill/segmill/engine"
-	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/triggers"
 )
 
 // Why says in a few words what a trigger fired for, or which values decided on a
@@ -14,20 +14,7 @@ func Why(e *engine.Effect) string {
 	if e.Action != engine.Fired {
 		return pairs(e.Evidence)
 	}
-	switch e.Kind {
-	case plan.AbandonedCart:
-		s := Plural(len(e.Items), "product") + " left"
-		if e.Value.Present() {
-			s += strings.TrimRight(fmt.Sprintf(", worth %s %s", e.Value, e.Currency), " ")
-		}
-		return s
-	case plan.Inactivity:
-		return fmt.Sprintf("silent for %s since %s", Plural(int(e.Silent), "day"), e.LastAt)
-	case plan.Anniversary:
-		return fmt.Sprintf("%s after %s", Plural(int(e.Years), "year"), e.Date)
-	default:
-		return pairs(e.Context)
-	}
+	return triggers.Why(e.Message)
 }
 
 func pairs(l []engine.Pair) string {

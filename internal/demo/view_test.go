@@ -13,7 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/segmill/segmill/engine"
-	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/engine/expr"
 )
 
 // testView is a view of some effects.
@@ -29,8 +29,8 @@ func testView(t *testing.T, out io.Writer) *view {
 		{Action: engine.Exited, Customer: "c0001", Name: "lifecycle/new", At: at + 60_000, Cause: engine.CauseEvent},
 		{Action: engine.Exited, Customer: "c0001", Name: "loyal", At: at + 60_000, Cause: engine.CauseTimer},
 		{Action: engine.Entered, Customer: "c0001", Name: "lifecycle/active", From: "lifecycle/new", At: at + 60_000, Cause: engine.CauseEvent},
-		{Action: engine.Fired, Customer: "c0002", Name: "silent_45d", At: at + 120_000, Message: &engine.Message{Kind: plan.Inactivity, Silent: 45, LastAt: at}},
-		{Action: engine.Fired, Customer: "c0003", Name: "welcome_to_the_club", At: at + 180_000, Message: &engine.Message{Kind: plan.Rule}},
+		{Action: engine.Fired, Customer: "c0002", Name: "silent_45d", At: at + 120_000, Message: &engine.Message{Kind: "inactivity", Fields: []engine.Field{{Name: "last_event_at", Value: expr.TimeValue(at)}, {Name: "days_silent", Value: expr.IntValue(45)}}}},
+		{Action: engine.Fired, Customer: "c0003", Name: "welcome_to_the_club", At: at + 180_000, Message: &engine.Message{Kind: "rule"}},
 	})
 	v.members["loyal"] = 3
 	return v
@@ -59,7 +59,7 @@ func TestLines(t *testing.T) {
 
 	out.Reset()
 	for i := range 300 {
-		v.effects(0, []engine.Effect{{Action: engine.Fired, Customer: fmt.Sprint("n", i), Name: "big_order", Message: &engine.Message{Kind: plan.Rule}}})
+		v.effects(0, []engine.Effect{{Action: engine.Fired, Customer: fmt.Sprint("n", i), Name: "big_order", Message: &engine.Message{Kind: "rule"}}})
 	}
 	if err := v.draw(); err != nil {
 		t.Error(err)

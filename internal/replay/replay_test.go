@@ -29,7 +29,7 @@ triggers:
 // too.
 func newFile(t *testing.T, rules string) (*File, *bytes.Buffer) {
 	t.Helper()
-	set, err := rule.Parse([]rule.File{{Name: "r.yaml", Data: []byte(rules)}}, schemas.Catalog())
+	set, err := rule.Parse([]rule.File{{Name: "r.yaml", Data: []byte(rules)}}, schemas.Catalog(), triggers.Kinds())
 	if err != nil {
 		t.Fatal(err)
 	}
