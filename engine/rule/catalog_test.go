@@ -1,9 +1,19 @@
 package rule
 
 import (
+	"slices"
+
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/triggers"
 )
+
+// testKinds are the kinds of triggers that the files of these tests speak of, and no
+// more: errors list them all.
+func testKinds() []*plan.Kind {
+	names := []string{"abandoned_cart", "inactivity", "anniversary", "rule", "behaviour_change", "lifecycle"}
+	return slices.DeleteFunc(triggers.Kinds(), func(k *plan.Kind) bool { return !slices.Contains(names, k.Name) })
+}
 
 // testCatalog has the fields that the project's own schemas have.
 func testCatalog() *plan.Catalog {

@@ -10,7 +10,6 @@ import (
 	"cel.dev/cel-go/common/types"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
-	"github.com/segmill/segmill/triggers"
 	"pgregory.net/rapid"
 )
 
@@ -244,7 +243,7 @@ func TestCEL(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		g := &generator{t: t}
 		text := g.bool(rapid.IntRange(1, 4).Draw(t, "depth"))
-		set, err := Parse([]File{{"r.yaml", []byte("version: 1\nactivity:\n  - |\n    " + text + "\n")}}, cat, triggers.Kinds())
+		set, err := Parse([]File{{"r.yaml", []byte("version: 1\nactivity:\n  - |\n    " + text + "\n")}}, cat, testKinds())
 		if err != nil {
 			if m := err.Error(); strings.Contains(m, "has no value") || strings.Contains(m, "is always") ||
 				strings.Contains(m, "activity is a list of streams") || strings.Contains(m, "nested 3 deep") {

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/segmill/segmill/triggers"
 )
 
 // TestDesign: the rules by which the language was designed mean what they say.
@@ -15,7 +14,7 @@ func TestDesign(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := Parse([]File{{"rules.yaml", data}}, testCatalog(), triggers.Kinds())
+	set, err := Parse([]File{{"rules.yaml", data}}, testCatalog(), testKinds())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +66,7 @@ func TestExample(t *testing.T) {
 		}
 		files = append(files, File{filepath.Base(name), data})
 	}
-	set, err := Parse(files, testCatalog(), triggers.Kinds())
+	set, err := Parse(files, testCatalog(), testKinds())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/segmill/segmill/triggers"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected errors in testdata")
@@ -26,7 +25,7 @@ func TestErrors(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = Parse([]File{{filepath.Base(name), data}}, testCatalog(), triggers.Kinds())
+			_, err = Parse([]File{{filepath.Base(name), data}}, testCatalog(), testKinds())
 			if err == nil {
 				t.Fatal("no error")
 			}

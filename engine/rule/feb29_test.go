@@ -2,8 +2,6 @@ package rule
 
 import (
 	"testing"
-
-	"github.com/segmill/segmill/triggers"
 )
 
 // What 29 February means is a default of ages and of every anniversary that does
@@ -16,14 +14,14 @@ triggers:
   - {id: b, kind: anniversary, date: profile.birth_date, feb_29: feb_28}
 `)},
 		{Name: "b.yaml", Data: []byte("version: 1\ndefaults: {feb_29: mar_1}\n")},
-	}, testCatalog(), triggers.Kinds())
+	}, testCatalog(), testKinds())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !set.Spec.MarFirst || !set.Spec.Triggers[0].Setting("feb_29").True() || set.Spec.Triggers[1].Setting("feb_29").True() {
 		t.Errorf("ages %v, a %v, b %v", set.Spec.MarFirst, set.Spec.Triggers[0].Setting("feb_29").True(), set.Spec.Triggers[1].Setting("feb_29").True())
 	}
-	if _, err := Parse([]File{{Name: "c.yaml", Data: []byte("version: 1\ndefaults: {feb_29: march}\n")}}, testCatalog(), triggers.Kinds()); err == nil {
+	if _, err := Parse([]File{{Name: "c.yaml", Data: []byte("version: 1\ndefaults: {feb_29: march}\n")}}, testCatalog(), testKinds()); err == nil {
 		t.Error("march is taken for a date")
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
-	"github.com/segmill/segmill/triggers"
 )
 
 func parseFiles(files ...string) (*Set, error) {
@@ -15,7 +14,7 @@ func parseFiles(files ...string) (*Set, error) {
 	for i := 0; i < len(files); i += 2 {
 		fs = append(fs, File{files[i], []byte(files[i+1])})
 	}
-	return Parse(fs, testCatalog(), triggers.Kinds())
+	return Parse(fs, testCatalog(), testKinds())
 }
 
 // TestSeveralFiles: names of one file are known in the others, and every clash

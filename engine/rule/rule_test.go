@@ -8,7 +8,6 @@ import (
 
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
-	"github.com/segmill/segmill/triggers"
 )
 
 // one makes a file with one segment per condition, each in a literal block.
@@ -24,7 +23,7 @@ func one(conditions ...string) string {
 
 func parse(t *testing.T, text string) *Set {
 	t.Helper()
-	set, err := Parse([]File{{"r.yaml", []byte(text)}}, testCatalog(), triggers.Kinds())
+	set, err := Parse([]File{{"r.yaml", []byte(text)}}, testCatalog(), testKinds())
 	if err != nil {
 		t.Fatalf("unexpected error:\n%v", err)
 	}
@@ -33,7 +32,7 @@ func parse(t *testing.T, text string) *Set {
 
 func parseError(t *testing.T, text string) Problems {
 	t.Helper()
-	_, err := Parse([]File{{"r.yaml", []byte(text)}}, testCatalog(), triggers.Kinds())
+	_, err := Parse([]File{{"r.yaml", []byte(text)}}, testCatalog(), testKinds())
 	if err == nil {
 		t.Fatalf("no error for\n%s", text)
 	}
