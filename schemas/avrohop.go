@@ -63,6 +63,26 @@ func hopsOf(fields []*op) []hop {
 	return l
 }
 
+// withoutHops takes the short ways out of a program: what is left is the plain twin
+// that a test compares them with.
+func (o *op) withoutHops() {
+	seen := map[*op]bool{}
+	var plain func(o *op)
+	plain = func(o *op) {
+		if seen[o] {
+			return
+		}
+		seen[o] = true
+		for i := range o.hops {
+			o.hops[i] = hop{way: byOp, empty: 256}
+		}
+		for _, k := range o.kids {
+			plain(k)
+		}
+	}
+	plain(o)
+}
+
 // skips reports whether a value is only stepped over.
 func (w way) skips() bool { return w >= overText && w <= overItems }
 
@@ -241,38 +261,13 @@ func (r *avroReader) overItems(o *op, n int) bool {
 	return true
 }
 
-// takePlain captures the first n bytes of b in dst. It is false if they must be
-// looked at more closely.
-func (f *frame) takePlain(dst *cell, b []byte, n int) bool {
-	if n == 0 || n >= f.maxID {
-		return false
-	}
-	from := len(f.buf)
-	if n <= 8 && len(b) >= 8 && cap(f.buf)-from >= 8 {
-		x := binary.LittleEndian.Uint64(b)
-		mask := ^uint64(0) >> (64 - 8*n)
-		if x = x&mask | ones&^mask; (x-ones|x)&highs != 0 {
-			return false
-		}
-		f.buf = f.buf[:from+n]
-		binary.LittleEndian.PutUint64(f.buf[from:from+8], x)
-	} else {
-		if !isPlain(b[:n]) {
-			return false
-		}
-		f.buf = append(f.buf, b[:n]...)
-	}
-	*dst = cell{expr.String, span(from, n)}
-	return true
-}
-
 // uvarint is [binary.Uvarint], without a loop for most numbers.
 func uvarint(b []byte) (uint64, int) {
 	if len(b) < 8 {
 		return binary.Uvarint(b)
 	}
 	x := binary.LittleEndian.Uint64(b)
-	end := ^x & highs
+	end := ^x & highBits
 	if end == 0 {
 		return binary.Uvarint(b)
 	}
@@ -283,28 +278,4 @@ func uvarint(b []byte) (uint64, int) {
 	return x, bits.TrailingZeros64(end)/8 + 1
 }
 
-const ones, highs = 0x0101010101010101, 0x8080808080808080
-
-// isPlain reports whether b is ASCII without a byte 0.
-func isPlain(b []byte) bool {
-	n := len(b)
-	if n < 4 {
-		for _, c := range b {
-			if c-1 >= 0x7f {
-				return false
-			}
-		}
-		return true
-	}
-	if n < 8 {
-		x := uint64(binary.LittleEndian.Uint32(b)) | uint64(binary.LittleEndian.Uint32(b[n-4:]))<<32
-		return (x-ones|x)&highs == 0
-	}
-	for i := 0; i < n-8; i += 8 {
-		if x := binary.LittleEndian.Uint64(b[i:]); (x-ones|x)&highs != 0 {
-			return false
-		}
-	}
-	x := binary.LittleEndian.Uint64(b[n-8:])
-	return (x-ones|x)&highs == 0
-}
+const highBits = 0x8080808080808080

@@ -32,8 +32,13 @@ type avroReader struct {
 	steps int
 }
 
-// record reads the whole of b with the program o into the frame.
-func (r *avroReader) record(o *op) *BadInput {
+// newReader returns a reader into f.
+func newReader(f *frame) avroReader { return avroReader{f: f} }
+
+// read reads the record b, whose Avro begins at from, with the program o into the
+// frame.
+func (r *avroReader) read(o *op, b []byte, from int) *BadInput {
+	r.b, r.i, r.base, r.steps = b[from:], 0, from, 0
 	if e := r.value(o, r.f.vals); e != nil {
 		return e
 	}
@@ -42,6 +47,9 @@ func (r *avroReader) record(o *op) *BadInput {
 	}
 	return nil
 }
+
+// forget lets go of the record.
+func (r *avroReader) forget() { r.b = nil }
 
 // bad returns a decode error at the next byte.
 func (r *avroReader) bad(o *op, format string, args ...any) *BadInput {

@@ -25,17 +25,6 @@ var ceAttributes = [...]struct {
 	head int
 }{{"id", headEventID}, {"source", headSource}, {"time", headAt}, {"subject", headCustomer}}
 
-// fromHeaders takes the attributes of the binary mode.
-func (c *cloudEvent) fromHeaders(l []Header) {
-	for i := range l {
-		for _, a := range ceAttributes {
-			if k := l[i].Key; len(k) == 3+len(a.name) && k[:3] == "ce_" && k[3:] == a.name {
-				c.set(a.head, l[i].Value)
-			}
-		}
-	}
-}
-
 // fill gives the frame what its record lacks.
 func (c *cloudEvent) fill(f *frame) *BadInput {
 	if !c.some {
@@ -69,10 +58,10 @@ func (c *cloudEvent) fill(f *frame) *BadInput {
 
 // readCloudEvent reads the structured mode: an object with the attributes, and the
 // payload in "data".
-func (d *decoder) readCloudEvent(t *target, l []member) *BadInput {
+func (d *jsonDecoder) readCloudEvent(t *target, l []member) *BadInput {
 	for _, a := range ceAttributes {
 		m := find(l, a.name)
-		if m.from < 0 || d.json.b[m.from] != '"' {
+		if m.from < 0 || d.json.byteAt(m.from) != '"' {
 			continue
 		}
 		from := len(d.names)
@@ -80,10 +69,10 @@ func (d *decoder) readCloudEvent(t *target, l []member) *BadInput {
 		d.ce.set(a.head, d.names[from:])
 	}
 	m := find(l, "data")
-	if m.from < 0 || d.json.b[m.from] != '{' {
+	if m.from < 0 || d.json.byteAt(m.from) != '{' {
 		return bad(CauseFormat, "data", "a CloudEvent must carry its payload as a JSON object in data")
 	}
-	d.json.i = m.from
+	d.json.seek(m.from)
 	inner, err := d.index()
 	if err != nil {
 		return malformed("data", err)

@@ -2,19 +2,10 @@ package schemas
 
 import (
 	"bytes"
-	"fmt"
 	"strconv"
 
 	"github.com/segmill/segmill/engine/expr"
 )
-
-// clip returns b as it stands in errors: quoted, and not longer than helps.
-func clip(b []byte) string {
-	if len(b) > 40 {
-		return fmt.Sprintf("%.40q…", b)
-	}
-	return fmt.Sprintf("%q", b)
-}
 
 // wants says what the field takes, for errors.
 func (fd *field) wants() string {

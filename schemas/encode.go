@@ -3,7 +3,6 @@ package schemas
 import (
 	"encoding/binary"
 	"math"
-	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -120,22 +119,6 @@ func appendDecimal(b []byte, n int64) []byte {
 		b = append(b, byte(n>>(8*i)))
 	}
 	return b
-}
-
-// code returns what stands for a symbol of an enum in the record s.
-func (s *schema) code(field, symbol string) byte {
-	i := slices.IndexFunc(s.fields, func(f schemaField) bool { return f.name == field })
-	return byte(2 * s.fields[i].typ.symbol(symbol))
-}
-
-// symbol returns the index of a symbol, 0 ("unknown") if the enum does not have it.
-func (s *schema) symbol(name string) int {
-	for i, sym := range s.symbols {
-		if sym == name {
-			return i
-		}
-	}
-	return 0
 }
 
 // appendJSON appends v in JSON as a value of schema s: instants in RFC 3339 with

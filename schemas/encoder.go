@@ -43,17 +43,24 @@ type Encoder struct {
 	causes          [engine.CauseErasure + 1]byte // the same
 }
 
-// NewEncoder returns an encoder for the application app, whose name is part of
-// the ids of effects. It is an error if a schema has a field that the encoder
-// cannot fill.
-func NewEncoder(f Format, app string, ids IDs) (*Encoder, error) {
-	e := &Encoder{format: f, app: app}
+// encoderConfig is what an Encoder is made of.
+type encoderConfig struct {
+	Format          Format
+	App             string // the application, whose name is part of the ids of effects
+	IDs             IDs
+	Change, Trigger *schema // of the outputs
+}
+
+// newEncoder returns an encoder. It is an error if a schema has a field that the
+// encoder cannot fill.
+func newEncoder(cfg encoderConfig) (*Encoder, error) {
+	e := &Encoder{format: cfg.Format, app: cfg.App}
+	change := cfg.Change
 	var err error
-	change := mustSchema(MembershipChange)
-	if e.change, err = compileOutput(change, changeFields, nil, ids.Change); err != nil {
+	if e.change, err = compileOutput(change, changeFields, nil, cfg.IDs.Change); err != nil {
 		return nil, err
 	}
-	if e.trigger, err = compileOutput(mustSchema(TriggerFired), triggerFields, messageField, ids.Trigger); err != nil {
+	if e.trigger, err = compileOutput(cfg.Trigger, triggerFields, messageField, cfg.IDs.Trigger); err != nil {
 		return nil, err
 	}
 	for a := range e.actions {

@@ -1,31 +1,46 @@
 package schemas
 
 import (
-	"context"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"math"
 	"math/big"
 	"math/rand"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/linkedin/goavro/v2"
-	"github.com/twmb/franz-go/pkg/sr"
-	"github.com/twmb/franz-go/pkg/sr/srfake"
 
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
 )
 
-func encoderOf(t testing.TB, f Format) *Encoder {
+// outputText returns the text of an output schema.
+func outputText(t testing.TB, name string) string {
 	t.Helper()
-	e, err := NewEncoder(f, "shop", IDs{Change: 6, Trigger: 7})
+	b, err := os.ReadFile("../schemas/" + name + ".avsc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func testEncoder(t testing.TB, f Format) *Encoder {
+	t.Helper()
+	cfg := encoderConfig{Format: f, App: "shop", IDs: IDs{Change: 6, Trigger: 7}}
+	var err error
+	if cfg.Change, err = parseSchema([]byte(outputText(t, "membership_change"))); err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Trigger, err = parseSchema([]byte(outputText(t, "trigger_fired"))); err != nil {
+		t.Fatal(err)
+	}
+	e, err := newEncoder(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,10 +190,10 @@ func plain(v any) any {
 func same(a, b any) bool { return reflect.DeepEqual(plain(a), plain(b)) }
 
 func TestEncoderAgainstGoavro(t *testing.T) {
-	enc, js := encoderOf(t, Avro), encoderOf(t, JSON)
+	enc, js := testEncoder(t, Avro), testEncoder(t, JSON)
 	codecs := map[bool]*goavro.Codec{}
-	for fired, name := range map[bool]string{false: MembershipChange, true: TriggerFired} {
-		c, err := goavro.NewCodec(mustText(t, name))
+	for fired, name := range map[bool]string{false: "membership_change", true: "trigger_fired"} {
+		c, err := goavro.NewCodec(outputText(t, name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -214,7 +229,7 @@ func TestEncoderAgainstGoavro(t *testing.T) {
 // A schema with a field that the encoder cannot fill, or not in every message, is an
 // error when the encoder is made and not when the first effect is sent.
 func TestEncoderKnowsEveryField(t *testing.T) {
-	text := mustText(t, TriggerFired)
+	text := outputText(t, "trigger_fired")
 	for _, change := range [][2]string{
 		{`"fields": [`, `"fields": [{"name":"x","type":"string"},`},
 		{`"name": "sku", "type": ["null", "string"]`, `"name": "sku", "type": "string"`},
@@ -235,7 +250,7 @@ func TestEncoderKnowsEveryField(t *testing.T) {
 func TestEncoderJSON(t *testing.T) {
 	e := engine.Effect{Action: engine.Exited, Customer: "c", Name: "loyal", Version: "v", At: 1_700_000_000_000, Sequence: 2, Cause: engine.CauseTimer,
 		MemberFor: 5, Evidence: []engine.Pair{{Name: "count(purchase)", Value: "3"}}}
-	got := string(valueOfEffect(encoderOf(t, JSON), &e, 1_700_000_000_001))
+	got := string(valueOfEffect(testEncoder(t, JSON), &e, 1_700_000_000_001))
 	want := `{"change_id":"` + e.ID("shop") + `","customer_id":"c","segment":"loyal","action":"exited","effective_at":"2023-11-14T22:13:20.000Z",` +
 		`"emitted_at":"2023-11-14T22:13:20.001Z","sequence":2,"cause":"timer","cause_event_id":null,"rule_version":"v","group":null,` +
 		`"from_segment":null,"member_for_ms":5,"evidence":{"count(purchase)":"3"},"known":null}`
@@ -258,10 +273,10 @@ func TestHeaders(t *testing.T) {
 			NoHeaders:          "",
 		} {
 			var o Output
-			encoderOf(t, Avro).Append(nil, &o, &e, 0)
-			before := []Header{{"mine", nil}}
+			testEncoder(t, Avro).Append(nil, &o, &e, 0)
+			before := []header{{"mine", nil}}
 			var got []string
-			for _, h := range HeadersOf[Header](encoderOf(t, Avro), set).Append(before, &o)[1:] {
+			for _, h := range HeadersOf[header](testEncoder(t, Avro), set).Append(before, &o)[1:] {
 				got = append(got, h.Key+"="+string(h.Value))
 			}
 			if got := strings.Join(got, " "); got != want {
@@ -276,7 +291,7 @@ func TestHeaders(t *testing.T) {
 func TestMade(t *testing.T) {
 	g := rand.New(rand.NewSource(1))
 	for _, f := range []Format{Avro, JSON} {
-		enc := encoderOf(t, f)
+		enc := testEncoder(t, f)
 		for range 50 {
 			e := randomEffect(g)
 			var o Output
@@ -297,13 +312,13 @@ func TestMade(t *testing.T) {
 func TestOutputsShareMemory(t *testing.T) {
 	type record struct {
 		key, value []byte
-		headers    []Header
+		headers    []header
 	}
-	enc := encoderOf(t, Avro)
-	table := HeadersOf[Header](enc, CloudEventsHeaders)
+	enc := testEncoder(t, Avro)
+	table := HeadersOf[header](enc, CloudEventsHeaders)
 	g := rand.New(rand.NewSource(1))
 	var b []byte
-	var headers []Header
+	var headers []header
 	var got, want []record
 	for range 200 {
 		e := randomEffect(g)
@@ -322,19 +337,6 @@ func TestOutputsShareMemory(t *testing.T) {
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Error("records differ from those that were made alone")
-	}
-}
-
-func TestAppendInstant(t *testing.T) {
-	g := rand.New(rand.NewSource(1))
-	instants := []expr.Millis{0, -1, 999, minInstant, maxInstant, maxInstant + 1, math.MaxInt64, math.MinInt64}
-	for range 1000 {
-		instants = append(instants, expr.Millis(g.Int63n(int64(maxInstant-minInstant)))+minInstant)
-	}
-	for _, m := range instants {
-		if got := string(appendInstant([]byte("x"), m)); got != "x"+m.String() {
-			t.Errorf("%d: %s, want %s", m, got, m)
-		}
 	}
 }
 
@@ -361,75 +363,10 @@ func TestDecimalBytes(t *testing.T) {
 	}
 }
 
-// What is registered can be read back, by a reader that asks the same registry.
-func TestRegister(t *testing.T) {
-	reg := srfake.New()
-	defer reg.Close()
-	cl, err := sr.NewClient(sr.URLs(reg.URL()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx := context.Background()
-	subjects := map[string]string{"changes-value": MembershipChange, "triggers-value": TriggerFired}
-	for s := range plan.NumStreams {
-		subjects[Subject(topicOf(s))] = InputName(s)
-	}
-	ids, err := Register(ctx, cl, subjects)
-	if err != nil || len(ids) != 7 {
-		t.Fatal(ids, err)
-	}
-	again, err := Register(ctx, cl, subjects)
-	if err != nil || !reflect.DeepEqual(ids, again) {
-		t.Errorf("registered again: %v, %v; before %v", again, err, ids)
-	}
-	var in [plan.NumStreams]int
-	for s := range plan.NumStreams {
-		in[s] = ids[Subject(topicOf(s))]
-	}
-	b, err := NewEventEncoder(Avro, in).Append(nil, plan.Web, map[string]any{"event_id": "e", "customer_id": "c", "occurred_at": time.UnixMilli(5), "name": "n"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := readerOf(t, SchemaRegistry(cl, slog.New(slog.DiscardHandler)), nil)
-	var ev engine.Event
-	if _, err := r.Read(&Record{Topic: "events.web", Value: b}, &ev); err != nil || ev.Customer != "c" {
-		t.Errorf("%v, %+v", err, ev)
-	}
-	_, err = r.Read(&Record{Topic: "events.web", Value: confluent(ids["changes-value"], []byte{0})}, &ev)
-	wantBad(t, err, CauseSchema, "")
-	_, err = r.Read(&Record{Topic: "events.web", Value: confluent(999, []byte{0})}, &ev)
-	wantBad(t, err, CauseSchema, "")
-	reg.Close()
-	if _, err = r.Read(&Record{Topic: "events.web", Value: confluent(1000, []byte{0})}, &ev); CauseOf(err) != "" || err == nil {
-		t.Errorf("a registry that is gone: %v", err)
-	}
-	if _, err := Register(ctx, cl, map[string]string{"x": "nosuch"}); err == nil {
-		t.Error("a schema that there is none of is registered")
-	}
-}
-
-func TestEventEncoderErrors(t *testing.T) {
-	enc := NewEventEncoder(Avro, ownIDs)
-	good := func() map[string]any {
-		return map[string]any{"event_id": "e", "occurred_at": time.UnixMilli(5), "name": "n"}
-	}
-	if _, err := enc.Append(nil, plan.Web, good()); err != nil {
-		t.Error(err)
-	}
-	for field, v := range map[string]any{"event_id": nil, "nosuch": 1, "name": 5, "value": "x", "items": []map[string]any{{"sku": "s"}},
-		"attributes": map[string]int{}, "occurred_at": "now", "currency": true, "session_id": int64(7)} {
-		m := good()
-		m[field] = v
-		if _, err := enc.Append(nil, plan.Web, m); err == nil || !strings.Contains(err.Error(), field) {
-			t.Errorf("%s = %v: %v", field, v, err)
-		}
-	}
-}
-
 // The short way of changes gives the bytes that the fields of the schema give one
 // by one.
 func TestChangesAreAsTheirFields(t *testing.T) {
-	enc := encoderOf(t, Avro)
+	enc := testEncoder(t, Avro)
 	g := rand.New(rand.NewSource(1))
 	for range 2000 {
 		e := randomEffect(g)

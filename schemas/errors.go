@@ -1,10 +1,10 @@
 package schemas
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Cause says in one word why a record was refused. The set is small and fixed, so
@@ -76,21 +76,22 @@ func (e *BadInput) atByte(n int) *BadInput {
 	return e
 }
 
-// syntaxError is an error of a scanner: what is wrong at a byte.
-type syntaxError struct {
-	at   int
-	text string
+// clip returns b as it stands in errors: quoted, and not longer than helps.
+func clip(b []byte) string {
+	if len(b) > 40 {
+		return fmt.Sprintf("%.40q…", b)
+	}
+	return fmt.Sprintf("%q", b)
 }
 
-// Error names the byte.
-func (e *syntaxError) Error() string { return fmt.Sprintf("byte %d: %s", e.at, e.text) }
-
-// malformed returns a BadInput for the error of a scanner, which stands at a byte
-// of the record.
-func malformed(field string, err error) *BadInput {
-	var s *syntaxError
-	if errors.As(err, &s) {
-		return bad(CauseFormat, field, "%s", s.text).atByte(s.at)
+// invalidUTF8 returns the offset of the first byte that is not UTF-8.
+func invalidUTF8(b []byte) int {
+	for i := 0; i < len(b); {
+		r, n := utf8.DecodeRune(b[i:])
+		if r == utf8.RuneError && n == 1 {
+			return i
+		}
+		i += n
 	}
-	return bad(CauseFormat, field, "%v", err)
+	return len(b)
 }

@@ -19,14 +19,10 @@ type EventEncoder struct {
 	ids     [plan.NumStreams]int
 }
 
-// NewEventEncoder returns an encoder that writes the given format. ids are the
-// schema ids of the streams; JSON has no use for them.
-func NewEventEncoder(f Format, ids [plan.NumStreams]int) *EventEncoder {
-	e := &EventEncoder{format: f, ids: ids}
-	for s, name := range inputNames {
-		e.schemas[s] = mustSchema(name)
-	}
-	return e
+// newEventEncoder returns an encoder that writes the given format, for events of the
+// given schemas. ids are their numbers in the registry; JSON has no use for them.
+func newEventEncoder(f Format, schemas [plan.NumStreams]*schema, ids [plan.NumStreams]int) *EventEncoder {
+	return &EventEncoder{format: f, schemas: schemas, ids: ids}
 }
 
 // Append appends an event to b. fields are named as in the schema; values are

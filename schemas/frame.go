@@ -5,7 +5,6 @@ import (
 	"slices"
 	"unicode/utf8"
 
-	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 )
 
@@ -57,6 +56,12 @@ func unspan(n int64) (from, count int) { return int(n >> 32), int(n & (1<<32 - 1
 // Larger lists are made anew for each event.
 const maxKeptValues = 512
 
+// newFrame returns a frame for events whose ids have at most maxID bytes.
+func newFrame(maxID int) frame { return frame{maxID: maxID} }
+
+// kept returns how many bytes and how many cells are kept for the next event.
+func (f *frame) kept() (bytes, cells int) { return cap(f.buf), cap(f.cells) }
+
 // reset begins an event of target t.
 func (f *frame) reset(t *target) {
 	f.t = t
@@ -88,26 +93,16 @@ func (f *frame) endList(dst *cell, s *fieldSet, from int) {
 	}
 }
 
-// missing returns an error if a required field of the record has no value.
-func (s *fieldSet) missing(vals []cell) *BadInput {
-	for _, fd := range s.needed {
-		if !vals[fd.dst].Present() {
-			return bad(CauseMissing, fd.path, "not in the record, and %s", fd.why())
-		}
-	}
-	return nil
+// event is what a frame becomes.
+type event struct {
+	customer, id, source string
+	at                   expr.Millis
+	fields               []expr.Value // in the order of the slots
 }
 
-func (fd *field) why() string {
-	if fd.name == "event_id" || fd.name == "occurred_at" {
-		return "every event needs it"
-	}
-	return "a rule reads it"
-}
-
-// finish checks the event as a whole and moves it to ev. key is the record's key, the last
-// resort for the customer.
-func (f *frame) finish(key []byte, zones func(string) bool, ev *engine.Event) *BadInput {
+// finish checks the event as a whole and moves it to ev, whose fields are used again.
+// key is the record's key, the last resort for the customer.
+func (f *frame) finish(key []byte, zones func(string) bool, ev *event) *BadInput {
 	if v := &f.head[headEventID]; v.K == expr.String && v.N == 0 {
 		return bad(CauseIdentity, "event_id", "empty, and every event needs one")
 	}
@@ -125,11 +120,11 @@ func (f *frame) finish(key []byte, zones func(string) bool, ev *engine.Event) *B
 	if v := &f.head[headSource]; v.N == 0 {
 		*v = f.t.template[f.t.slots+headSource]
 	}
-	ev.Stream, ev.At = f.t.stream, engine.Millis(f.head[headAt].N)
-	ev.Customer = all[from : from+n]
-	ev.ID = f.textOf(f.head[headEventID], all)
-	ev.Source = f.textOf(f.head[headSource], all)
-	ev.Fields = f.fields(ev.Fields, all)
+	ev.at = expr.Millis(f.head[headAt].N)
+	ev.customer = all[from : from+n]
+	ev.id = f.textOf(f.head[headEventID], all)
+	ev.source = f.textOf(f.head[headSource], all)
+	ev.fields = f.fields(ev.fields, all)
 	return nil
 }
 

@@ -18,6 +18,15 @@ const (
 	NoHeaders
 )
 
+// ReceiptType is the header ce_type of the receipt of an erasure.
+const ReceiptType = "segmill.customer.erased.v1"
+
+// header is a header of a Kafka record.
+type header struct {
+	Key   string
+	Value []byte
+}
+
 // Headers makes the headers of outputs, in the type of the Kafka client. What does
 // not differ between the effects of an action is shared by all of them.
 type Headers[H ~struct {
@@ -43,7 +52,7 @@ func HeadersOf[H ~struct {
 
 // headersOf returns the headers of all effects of an action, the id first and without
 // its value.
-func (e *Encoder) headersOf(a engine.Action, set HeaderSet) []Header {
+func (e *Encoder) headersOf(a engine.Action, set HeaderSet) []header {
 	id, typ := "change_id", "segmill.segment."+a.String()+".v1"
 	switch a {
 	case engine.Erased:
@@ -55,9 +64,9 @@ func (e *Encoder) headersOf(a engine.Action, set HeaderSet) []Header {
 	case NoHeaders:
 		return nil
 	case IDHeaders:
-		return []Header{{id, nil}}
+		return []header{{id, nil}}
 	}
-	return []Header{
+	return []header{
 		{"ce_id", nil},
 		{"ce_source", []byte("/segmill/" + e.app)},
 		{"ce_specversion", []byte("1.0")},
@@ -71,7 +80,7 @@ func (t *Headers[H]) Append(h []H, o *Output) []H {
 	n := len(h)
 	h = append(h, t.of[o.action]...)
 	if len(h) > n {
-		h[n] = H(Header{Header(h[n]).Key, o.id})
+		h[n] = H(header{header(h[n]).Key, o.id})
 	}
 	return h
 }

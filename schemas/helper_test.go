@@ -143,3 +143,12 @@ func wantBad(t *testing.T, err error, cause Cause, field string) {
 		t.Errorf("error text %q", e.Error())
 	}
 }
+
+func encoderOf(t testing.TB, f Format) *Encoder {
+	t.Helper()
+	e, err := NewEncoder(f, "shop", IDs{Change: 6, Trigger: 7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}

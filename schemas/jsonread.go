@@ -1,6 +1,7 @@
 package schemas
 
 import (
+	"errors"
 	"unicode/utf8"
 
 	"github.com/segmill/segmill/engine/plan"
@@ -14,6 +15,46 @@ const (
 	maxJSONDepth = 64
 	maxMembers   = 4096 // of an object that is looked into
 )
+
+// jsonDecoder reads JSON into a frame, and the attributes of CloudEvents.
+type jsonDecoder struct {
+	targets *[plan.NumStreams]*target
+	frame   *frame
+	json    scanner
+	ce      cloudEvent
+	names   []byte // keys that had escapes, and CloudEvents attributes
+	// members are those of the objects that are looked into, each object's
+	// together.
+	members []member
+}
+
+// newJSONDecoder returns a decoder that reads records of the streams into f.
+func newJSONDecoder(targets *[plan.NumStreams]*target, f *frame) jsonDecoder {
+	return jsonDecoder{targets: targets, frame: f}
+}
+
+// attribute notes an attribute of a CloudEvent in binary mode, which is a header
+// "ce_" and its name.
+func (d *jsonDecoder) attribute(name string, value []byte) {
+	for _, a := range ceAttributes {
+		if a.name == name {
+			d.ce.set(a.head, value)
+		}
+	}
+}
+
+// fillIn gives the frame what its record lacks and the CloudEvent says.
+func (d *jsonDecoder) fillIn() *BadInput { return d.ce.fill(d.frame) }
+
+// forget lets go of the record. It returns how many bytes and how many entries of
+// its lists are kept for the next one.
+func (d *jsonDecoder) forget() (bytes, entries int) {
+	d.json.reset(nil, 0)
+	d.ce.reset()
+	clear(d.members) // their keys are parts of the record
+	bytes, entries = d.json.kept()
+	return bytes + cap(d.names), entries + cap(d.members)
+}
 
 // member is a key and where its value begins.
 type member struct {
@@ -31,12 +72,12 @@ func find(l []member, key string) member {
 	return member{from: -1}
 }
 
-// readJSON reads JSON text. t is nil if the text has to say which stream it is of.
-func (d *decoder) readJSON(t *target, b []byte) *BadInput {
+// read reads JSON text into the frame. t is nil if the text has to say which stream it is of.
+func (d *jsonDecoder) read(t *target, b []byte) *BadInput {
 	if !utf8.Valid(b) {
 		return bad(CauseFormat, "", "not UTF-8, so not JSON, and it does not begin like Avro").atByte(invalidUTF8(b))
 	}
-	d.json = scanner{b: b, maxDepth: maxJSONDepth, keys: d.json.keys[:0], text: d.json.text}
+	d.json.reset(b, maxJSONDepth)
 	d.names = d.names[:0]
 	if d.json.peek() != '{' {
 		return bad(CauseFormat, "", "neither Avro nor a JSON object: it begins with %s", clip(b[:min(len(b), 16)]))
@@ -49,7 +90,7 @@ func (d *decoder) readJSON(t *target, b []byte) *BadInput {
 	if err != nil {
 		return malformed("", err)
 	}
-	d.json.checked = true
+	d.json.trust()
 	if find(top, "specversion").from >= 0 {
 		return d.readCloudEvent(t, top)
 	}
@@ -58,7 +99,7 @@ func (d *decoder) readJSON(t *target, b []byte) *BadInput {
 
 // index reads the object that comes next and returns its members, which are valid
 // until the next record.
-func (d *decoder) index() ([]member, error) {
+func (d *jsonDecoder) index() ([]member, error) {
 	start := len(d.members)
 	o, err := d.json.object()
 	for err == nil {
@@ -71,15 +112,15 @@ func (d *decoder) index() ([]member, error) {
 		}
 		key = d.keep(key)
 		d.json.peek()
-		d.members = append(d.members, member{key, d.json.i})
+		d.members = append(d.members, member{key, d.json.pos()})
 		err = d.json.skip()
 	}
 	return nil, err
 }
 
 // keep returns a key that was just read in a form that outlives the next string.
-func (d *decoder) keep(key []byte) []byte {
-	if !d.json.inText {
+func (d *jsonDecoder) keep(key []byte) []byte {
+	if !d.json.hadEscapes() {
 		return key
 	}
 	from := len(d.names)
@@ -88,9 +129,9 @@ func (d *decoder) keep(key []byte) []byte {
 }
 
 // readObject reads an event that is JSON with our names, or a Segment message.
-func (d *decoder) readObject(t *target, l []member) *BadInput {
+func (d *jsonDecoder) readObject(t *target, l []member) *BadInput {
 	if m := find(l, "messageId"); m.from >= 0 {
-		if m = find(l, "type"); m.from >= 0 && d.json.b[m.from] == '"' {
+		if m = find(l, "type"); m.from >= 0 && d.json.byteAt(m.from) == '"' {
 			if typ, ok := segmentTypes[string(d.string(m))]; ok {
 				return d.readSegment(typ, l)
 			}
@@ -99,7 +140,7 @@ func (d *decoder) readObject(t *target, l []member) *BadInput {
 	lines := t == nil
 	if lines {
 		m := find(l, "stream")
-		if m.from < 0 || d.json.b[m.from] != '"' {
+		if m.from < 0 || d.json.byteAt(m.from) != '"' {
 			return bad(CauseMissing, "stream", `a line needs one, such as "stream": "web"`)
 		}
 		name := d.string(m)
@@ -129,30 +170,30 @@ func (d *decoder) readObject(t *target, l []member) *BadInput {
 }
 
 // string returns the text at m, which is a string. It is valid until the next one.
-func (d *decoder) string(m member) []byte {
-	d.json.i = m.from
+func (d *jsonDecoder) string(m member) []byte {
+	d.json.seek(m.from)
 	b, _ := d.json.str() // the first pass has read it
 	return b
 }
 
 // member reads the value at m into the field fd.
-func (d *decoder) member(fd *field, m member) *BadInput {
+func (d *jsonDecoder) member(fd *field, m member) *BadInput {
 	if !fd.used() {
 		return nil
 	}
-	d.json.i = m.from
+	d.json.seek(m.from)
 	return d.field(fd, d.frame.vals)
 }
 
 // extra takes a field that the schema does not have for one of its free-form map,
 // if it is a scalar and the map itself does not have it.
-func (d *decoder) extra(fm *field, m member) *BadInput {
+func (d *jsonDecoder) extra(fm *field, m member) *BadInput {
 	for i := range fm.keys {
 		k := &fm.keys[i]
 		if k.name != string(m.key) || d.frame.vals[k.dst].Present() {
 			continue
 		}
-		if c := d.json.b[m.from]; c != '{' && c != '[' {
+		if c := d.json.byteAt(m.from); c != '{' && c != '[' {
 			return d.member(k, m)
 		}
 	}
@@ -161,9 +202,9 @@ func (d *decoder) extra(fm *field, m member) *BadInput {
 
 // field reads the next value into the field fd; vals are the places of the record
 // that it belongs to.
-func (d *decoder) field(fd *field, vals []cell) *BadInput {
+func (d *jsonDecoder) field(fd *field, vals []cell) *BadInput {
 	sc := &d.json
-	at := sc.i
+	at := sc.pos()
 	var e *BadInput
 	switch c := sc.peek(); {
 	case c == 'n': // null is the same as not there
@@ -213,7 +254,7 @@ func jsonKind(c byte) string {
 
 // readMap reads the keys of a map that somebody wants. A key that stands in the
 // map wins over a field of the same name outside of it.
-func (d *decoder) readMap(fd *field, vals []cell) *BadInput {
+func (d *jsonDecoder) readMap(fd *field, vals []cell) *BadInput {
 	sc := &d.json
 	for o, _ := sc.object(); ; {
 		key, ok, _ := sc.key(&o)
@@ -229,25 +270,15 @@ func (d *decoder) readMap(fd *field, vals []cell) *BadInput {
 	}
 }
 
-// key returns the field for a key of a map, nil if nobody wants it.
-func (f *field) key(name []byte) *field {
-	for i := range f.keys {
-		if f.keys[i].name == string(name) {
-			return &f.keys[i]
-		}
-	}
-	return nil
-}
-
 // readList reads an array of records.
-func (d *decoder) readList(fd *field, dst *cell) *BadInput {
+func (d *jsonDecoder) readList(fd *field, dst *cell) *BadInput {
 	sc := &d.json
 	from := len(d.frame.cells)
 	for a, _ := sc.array(); ; {
 		if ok, _ := sc.elem(&a); !ok {
 			break
 		}
-		at := sc.i
+		at := sc.pos()
 		if e := d.frame.element(fd.path); e != nil {
 			return e.atByte(at)
 		}
@@ -267,7 +298,7 @@ func (d *decoder) readList(fd *field, dst *cell) *BadInput {
 }
 
 // readRecord reads the object that comes next into the cells of a record.
-func (d *decoder) readRecord(s *fieldSet, cells []cell) *BadInput {
+func (d *jsonDecoder) readRecord(s *fieldSet, cells []cell) *BadInput {
 	sc := &d.json
 	next := 0
 	for o, _ := sc.object(); ; {
@@ -281,4 +312,14 @@ func (d *decoder) readRecord(s *fieldSet, cells []cell) *BadInput {
 			return e
 		}
 	}
+}
+
+// malformed returns a BadInput for the error of a scanner, which stands at a byte
+// of the record.
+func malformed(field string, err error) *BadInput {
+	var s *syntaxError
+	if errors.As(err, &s) {
+		return bad(CauseFormat, field, "%s", s.text).atByte(s.at)
+	}
+	return bad(CauseFormat, field, "%v", err)
 }

@@ -24,6 +24,39 @@ type scanner struct {
 	inText   bool     // the last string read is in text
 }
 
+// check returns an error if text is not one JSON value, or nested deeper than maxDepth.
+func check(text []byte, maxDepth int) error {
+	s := scanner{b: text, maxDepth: maxDepth}
+	return s.document()
+}
+
+// reset begins the text b, which may be nested as deep as maxDepth. It keeps the
+// memory of the text before.
+func (s *scanner) reset(b []byte, maxDepth int) {
+	*s = scanner{b: b, maxDepth: maxDepth, keys: s.keys[:0], text: s.text}
+}
+
+// kept returns how many bytes and how many keys are kept for the next text.
+func (s *scanner) kept() (bytes, keys int) { return cap(s.text), cap(s.keys) }
+
+// trust says that all of the text was read before, so that its keys are known to be
+// distinct.
+func (s *scanner) trust() { s.checked = true }
+
+// pos returns the offset of the next byte.
+func (s *scanner) pos() int { return s.i }
+
+// seek makes the byte at i the next one. Only the places where a value begins are
+// of use.
+func (s *scanner) seek(i int) { s.i = i }
+
+// byteAt returns the byte at i.
+func (s *scanner) byteAt(i int) byte { return s.b[i] }
+
+// hadEscapes reports whether the string that was read last is in the scanner's own
+// memory, and not a part of the text.
+func (s *scanner) hadEscapes() bool { return s.inText }
+
 // errAt returns a syntax error at the next byte.
 func (s *scanner) errAt(format string, args ...any) error {
 	return &syntaxError{s.i, fmt.Sprintf(format, args...)}
@@ -38,18 +71,6 @@ func (s *scanner) document() error {
 		return err
 	}
 	return s.end()
-}
-
-// invalidUTF8 returns the offset of the first byte that is not UTF-8.
-func invalidUTF8(b []byte) int {
-	for i := 0; i < len(b); {
-		r, n := utf8.DecodeRune(b[i:])
-		if r == utf8.RuneError && n == 1 {
-			return i
-		}
-		i += n
-	}
-	return len(b)
 }
 
 // end checks that only white space is left.
@@ -302,3 +323,12 @@ func (s *scanner) digits() int {
 	}
 	return s.i - start
 }
+
+// syntaxError is an error of a scanner: what is wrong at a byte.
+type syntaxError struct {
+	at   int
+	text string
+}
+
+// Error names the byte.
+func (e *syntaxError) Error() string { return fmt.Sprintf("byte %d: %s", e.at, e.text) }

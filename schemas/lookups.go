@@ -27,21 +27,35 @@ const (
 	refusedFor = 2 * time.Second
 )
 
+// lookupConfig is what lookups need.
+type lookupConfig[S any] struct {
+	// Registry is asked; nil if there is none, then records that name an id are bad
+	// input.
+	Registry Registry
+	// Accept makes of a schema what records are read with. Its error refuses the schema.
+	Accept func(text string) (S, error)
+	// Subjects are those of which a schema must have one, if the registry can tell.
+	// Empty: any.
+	Subjects []string
+	// Now is the clock by which refusals expire; nil: there is none, and they stand.
+	Now func() time.Time
+	// Go runs a look-up beside what asks for it; nil: within.
+	Go func(lookup func())
+}
+
 // lookups asks a registry for schemas. What it refuses is never final: the same id may
 // be registered a moment later, or the answer come from a replica that lags. So a
 // refusal stands for records that were there before the registry was asked, and for a
 // later one it is asked again. Refused ids have a cache of their own, and so can't take
 // the place of schemas that are in use.
-type lookups struct {
-	registry Registry
-	subjects []string
-	timeout  time.Duration    // of a look-up
-	now      func() time.Time // nil: there is no clock, and refusals stand
-	run      func(func())     // runs a look-up beside what asks for it; nil: within
+type lookups[S any] struct {
+	cfg lookupConfig[S]
+	// Timeout is how long one answer may take, 5 s unless it is changed before use.
+	Timeout time.Duration
 
 	within   sync.Mutex // held by one that looks up within: others wait
 	mu       sync.Mutex
-	known    *simplelru.LRU[uint32, *writer]
+	known    *simplelru.LRU[uint32, S]
 	open     *simplelru.LRU[uint32, *lookup]
 	running  int
 	queued   []uint32 // to be asked for ahead
@@ -64,29 +78,38 @@ type lookup struct {
 	waiting *Waiting  // what the last answer says, nil before the first
 }
 
-func newLookups(cfg *Config) *lookups {
-	l := &lookups{registry: cfg.Registry, subjects: cfg.Subjects, timeout: lookupTimeout, now: cfg.Now, run: cfg.Go}
+// newLookups returns the look-ups of a registry.
+func newLookups[S any](cfg lookupConfig[S]) *lookups[S] {
+	l := &lookups[S]{cfg: cfg, Timeout: lookupTimeout}
 	// Their errors are about sizes below 1.
-	l.known, _ = simplelru.NewLRU[uint32, *writer](maxSchemas, nil)
+	l.known, _ = simplelru.NewLRU[uint32, S](maxSchemas, nil)
 	l.open, _ = simplelru.NewLRU[uint32, *lookup](maxOpen, nil)
 	return l
 }
 
-// clock returns the time, that of no instant if there is no clock.
-func (l *lookups) clock() time.Time {
-	if l.now == nil {
-		return time.Time{}
-	}
-	return l.now()
+// size returns how many schemas are kept, and how many ids that are not known to be
+// good.
+func (l *lookups[S]) size() (known, open int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.known.Len(), l.open.Len()
 }
 
-// get returns the writer with an id of the registry, for a record that came at an
-// instant, zero if that is not known. The error is a *BadInput or a *Waiting.
-func (l *lookups) get(id uint32, came time.Time) (*writer, error) {
-	if l.registry == nil {
-		return nil, bad(CauseSchema, "", "the record names schema %d of a registry, and none is configured", id)
+// clock returns the time, that of no instant if there is no clock.
+func (l *lookups[S]) clock() time.Time {
+	if l.cfg.Now == nil {
+		return time.Time{}
 	}
-	if l.run == nil {
+	return l.cfg.Now()
+}
+
+// get returns the schema with an id of the registry, for a record that came at an
+// instant, zero if that is not known. The error is a *BadInput or a *Waiting.
+func (l *lookups[S]) get(id uint32, came time.Time) (s S, err error) {
+	if l.cfg.Registry == nil {
+		return s, bad(CauseSchema, "", "the record names schema %d of a registry, and none is configured", id)
+	}
+	if l.cfg.Go == nil {
 		l.within.Lock()
 		defer l.within.Unlock()
 	}
@@ -99,15 +122,15 @@ func (l *lookups) get(id uint32, came time.Time) (*writer, error) {
 	e := l.entry(id)
 	switch {
 	case e.stands(came, now):
-		return nil, e.refused
+		return s, e.refused
 	case !l.due(e, now) || l.running >= maxLookups:
-		return nil, e.wait(id)
+		return s, e.wait(id)
 	}
 	e.asking = true
 	l.running++
-	if l.run != nil {
-		l.run(func() { l.work(id, e, now) })
-		return nil, e.wait(id)
+	if l.cfg.Go != nil {
+		l.cfg.Go(func() { l.work(id, e, now) })
+		return s, e.wait(id)
 	}
 	l.mu.Unlock()
 	l.work(id, e, now)
@@ -116,13 +139,13 @@ func (l *lookups) get(id uint32, came time.Time) (*writer, error) {
 		return w, nil
 	}
 	if e.refused != nil && e.asked.Equal(now) {
-		return nil, e.refused
+		return s, e.refused
 	}
-	return nil, e.wait(id)
+	return s, e.wait(id)
 }
 
 // ahead has an id asked for that a record names which is not read yet.
-func (l *lookups) ahead(id uint32, came time.Time) {
+func (l *lookups[S]) ahead(id uint32, came time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.known.Contains(id) {
@@ -135,7 +158,7 @@ func (l *lookups) ahead(id uint32, came time.Time) {
 	case l.running < maxAhead:
 		e.asking = true
 		l.running++
-		l.run(func() { l.work(id, e, now) })
+		l.cfg.Go(func() { l.work(id, e, now) })
 	case len(l.queued) < maxQueued:
 		e.queued = true
 		l.queued = append(l.queued, id)
@@ -143,7 +166,7 @@ func (l *lookups) ahead(id uint32, came time.Time) {
 }
 
 // entry returns what is known of an id that is not known to be good.
-func (l *lookups) entry(id uint32) *lookup {
+func (l *lookups[S]) entry(id uint32) *lookup {
 	e, ok := l.open.Get(id)
 	if !ok {
 		e = &lookup{}
@@ -153,13 +176,13 @@ func (l *lookups) entry(id uint32) *lookup {
 }
 
 // due reports whether an id may be asked for.
-func (l *lookups) due(e *lookup, now time.Time) bool {
-	return !e.asking && (l.now == nil || !now.Before(e.next))
+func (l *lookups[S]) due(e *lookup, now time.Time) bool {
+	return !e.asking && (l.cfg.Now == nil || !now.Before(e.next))
 }
 
 // work asks for an id, and then for queued ones. It ends if more look-ups run than may
 // for records that are not read yet.
-func (l *lookups) work(id uint32, e *lookup, began time.Time) {
+func (l *lookups[S]) work(id uint32, e *lookup, began time.Time) {
 	for more := true; more; {
 		l.ask(id, e, began)
 		id, e, began, more = l.next()
@@ -167,7 +190,7 @@ func (l *lookups) work(id uint32, e *lookup, began time.Time) {
 }
 
 // next returns the next queued id, marked as asked for, if there is one.
-func (l *lookups) next() (id uint32, e *lookup, now time.Time, ok bool) {
+func (l *lookups[S]) next() (id uint32, e *lookup, now time.Time, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now = l.clock()
@@ -207,11 +230,11 @@ func (e *lookup) wait(id uint32) *Waiting {
 }
 
 // ask asks the registry for an id and takes in what it says.
-func (l *lookups) ask(id uint32, e *lookup, began time.Time) {
-	ctx, cancel := context.WithTimeout(context.Background(), l.timeout)
-	text, subjects, err := l.registry.Schema(ctx, int(id))
+func (l *lookups[S]) ask(id uint32, e *lookup, began time.Time) {
+	ctx, cancel := context.WithTimeout(context.Background(), l.Timeout)
+	text, subjects, err := l.cfg.Registry.Schema(ctx, int(id))
 	cancel()
-	var s *schema
+	var s S
 	answered := err == nil
 	var unusable error
 	switch {
@@ -219,32 +242,32 @@ func (l *lookups) ask(id uint32, e *lookup, began time.Time) {
 	case !l.allowed(subjects):
 		err = fmt.Errorf("it is registered under %s, %w", clipText(fmt.Sprintf("%q", subjects)), errForeign)
 	default:
-		s, unusable = gate(text)
+		s, unusable = l.cfg.Accept(text)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e.asking = false
 	l.others = l.others || answered
 	switch {
-	case s != nil:
-		l.open.Remove(id)
-		l.known.Add(id, &writer{schema: s})
+	case err != nil:
+		l.judge(id, e, err, began)
 	case unusable != nil:
 		e.refuse(id, unusable, began, l.clock())
 	default:
-		l.judge(id, e, err, began)
+		l.open.Remove(id)
+		l.known.Add(id, s)
 	}
 }
 
 // judge takes in an answer without a usable schema.
-func (l *lookups) judge(id uint32, e *lookup, err error, began time.Time) {
+func (l *lookups[S]) judge(id uint32, e *lookup, err error, began time.Time) {
 	now := l.clock()
 	switch judge(err, l.others) {
 	case refuse:
 		e.refuse(id, err, began, now)
 	case unsure:
 		e.fails = 0
-		if l.now == nil || !l.patience.has(e, now) {
+		if l.cfg.Now == nil || !l.patience.has(e, now) {
 			e.refuse(id, err, began, now)
 			return
 		}
@@ -265,7 +288,7 @@ func (e *lookup) refuse(id uint32, err error, began, now time.Time) {
 
 // allowed reports whether one of the subjects is an input. A registry that cannot
 // tell is trusted.
-func (l *lookups) allowed(subjects []string) bool {
-	return len(subjects) == 0 || len(l.subjects) == 0 ||
-		slices.ContainsFunc(subjects, func(s string) bool { return slices.Contains(l.subjects, s) })
+func (l *lookups[S]) allowed(subjects []string) bool {
+	return len(subjects) == 0 || len(l.cfg.Subjects) == 0 ||
+		slices.ContainsFunc(subjects, func(s string) bool { return slices.Contains(l.cfg.Subjects, s) })
 }

@@ -3,6 +3,7 @@ package schemas
 import (
 	"encoding/binary"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -73,7 +74,7 @@ type Reader struct {
 	topics  []topic // those of cfg; there are a few, and every record looks its own up
 	targets [plan.NumStreams]*target
 	own     map[uint64]*writer // our schemas by fingerprint
-	lookups *lookups
+	lookups *lookups[*writer]
 	decoder sync.Pool // of *decoder
 }
 
@@ -100,7 +101,7 @@ func NewReader(cfg Config) (*Reader, error) {
 	if (cfg.Now == nil) != (cfg.Go == nil) {
 		return nil, errors.New("schemas: a Reader needs both a clock and a way to run look-ups, or none of them")
 	}
-	r := &Reader{cfg: cfg, own: ownWriters(), lookups: newLookups(&cfg)}
+	r := &Reader{cfg: cfg, own: ownWriters(), lookups: lookupsOf(&cfg)}
 	for name, stream := range cfg.Topics {
 		r.topics = append(r.topics, topic{name, stream})
 	}
@@ -114,19 +115,28 @@ func NewReader(cfg Config) (*Reader, error) {
 	return r, nil
 }
 
+// lookupsOf returns the look-ups of a Reader.
+func lookupsOf(cfg *Config) *lookups[*writer] {
+	return newLookups(lookupConfig[*writer]{
+		Registry: cfg.Registry, Subjects: cfg.Subjects, Now: cfg.Now, Go: cfg.Go,
+		Accept: func(text string) (*writer, error) {
+			s, err := gate(text)
+			if err != nil {
+				return nil, err
+			}
+			return newWriter(s, int(plan.NumStreams)), nil
+		},
+	})
+}
+
 // decoder is the memory that reading one record needs.
 type decoder struct {
 	*Reader
 	frame frame
 	avro  avroReader
+	json  jsonDecoder
 	last  [plan.NumStreams]lastProgram
-	json  scanner
 	key   []byte // of the record
-	ce    cloudEvent
-	names []byte // keys that had escapes, and CloudEvents attributes
-	// members are those of the objects that are looked into, each object's
-	// together.
-	members []member
 }
 
 // lastProgram is the program that the last record of a stream was read with: most
@@ -152,7 +162,11 @@ func (r *Reader) Read(rec *Record, ev *engine.Event) (Result, error) {
 	if len(rec.Value) == 0 {
 		return d.tombstone(stream, rec, ev)
 	}
-	d.ce.fromHeaders(rec.Headers)
+	for i := range rec.Headers {
+		if name, ok := strings.CutPrefix(rec.Headers[i].Key, "ce_"); ok {
+			d.json.attribute(name, rec.Headers[i].Value)
+		}
+	}
 	if err := d.value(r.targets[stream], rec); err != nil {
 		return 0, err
 	}
@@ -187,8 +201,9 @@ func (r *Reader) take(key []byte) *decoder {
 	d, _ := r.decoder.Get().(*decoder)
 	if d == nil {
 		d = &decoder{Reader: r}
-		d.frame.maxID = r.cfg.MaxID
-		d.avro.f = &d.frame
+		d.frame = newFrame(r.cfg.MaxID)
+		d.avro = newReader(&d.frame)
+		d.json = newJSONDecoder(&r.targets, &d.frame)
 	}
 	d.key = key
 	return d
@@ -200,11 +215,11 @@ const maxKept = 64 << 10
 
 // give takes the memory back.
 func (r *Reader) give(d *decoder) {
-	d.key, d.avro.b, d.json.b = nil, nil, nil
-	d.ce.reset()
-	clear(d.members) // their keys are parts of the record
-	if cap(d.frame.buf)+cap(d.json.text)+cap(d.names) > maxKept ||
-		cap(d.frame.cells)+cap(d.json.keys)+cap(d.members) > maxKept/8 {
+	d.key = nil
+	d.avro.forget()
+	bytes, entries := d.json.forget()
+	fbytes, cells := d.frame.kept()
+	if bytes+fbytes > maxKept || entries+cells > maxKept/8 {
 		return
 	}
 	r.decoder.Put(d)
@@ -212,10 +227,16 @@ func (r *Reader) give(d *decoder) {
 
 // finish completes the event in the frame from what stands around the value.
 func (d *decoder) finish(ev *engine.Event) *BadInput {
-	if e := d.ce.fill(&d.frame); e != nil {
+	if e := d.json.fillIn(); e != nil {
 		return e
 	}
-	return d.frame.finish(d.key, d.cfg.Zones, ev)
+	made := event{fields: ev.Fields}
+	if e := d.frame.finish(d.key, d.cfg.Zones, &made); e != nil {
+		return e
+	}
+	*ev = engine.Event{Stream: plan.Stream(d.frame.t.number), Customer: made.customer, ID: made.id, Source: made.source,
+		At: made.at, Fields: made.fields}
+	return nil
 }
 
 // tombstone reads a record without a value.
@@ -250,7 +271,7 @@ func (d *decoder) value(t *target, rec *Record) error {
 		if len(b) < 5 {
 			return bad(CauseFormat, "", "%d bytes are too few for a schema id", len(b))
 		}
-		last, id := &d.last[t.stream], binary.BigEndian.Uint32(b[1:])
+		last, id := &d.last[t.number], binary.BigEndian.Uint32(b[1:])
 		if last.op == nil || last.id != id {
 			w, err := d.lookups.get(id, rec.Came)
 			if err != nil {
@@ -278,7 +299,7 @@ func (d *decoder) value(t *target, rec *Record) error {
 		}
 		return d.readAvro(o, t, b, 10)
 	}
-	if e := d.readJSON(t, b); e != nil {
+	if e := d.json.read(t, b); e != nil {
 		return e
 	}
 	return nil
@@ -287,9 +308,7 @@ func (d *decoder) value(t *target, rec *Record) error {
 // readAvro reads Avro bytes that begin at from.
 func (d *decoder) readAvro(o *op, t *target, b []byte, from int) error {
 	d.frame.reset(t)
-	r := &d.avro
-	r.b, r.i, r.base, r.steps = b[from:], 0, from, 0
-	if e := r.record(o); e != nil {
+	if e := d.avro.read(o, b, from); e != nil {
 		return e
 	}
 	return nil
@@ -304,7 +323,7 @@ func (r *Reader) ReadJSONLine(line []byte, ev *engine.Event) (Result, error) {
 	}
 	d := r.take(nil)
 	defer r.give(d)
-	if e := d.readJSON(nil, line); e != nil {
+	if e := d.json.read(nil, line); e != nil {
 		return 0, e
 	}
 	if e := d.finish(ev); e != nil {

@@ -6,9 +6,6 @@ import (
 	"github.com/linkedin/goavro/v2"
 )
 
-// ReceiptType is the header ce_type of the receipt of an erasure.
-const ReceiptType = "segmill.customer.erased.v1"
-
 // Receipts reads receipts of erasures.
 type Receipts struct{ codec *goavro.Codec }
 

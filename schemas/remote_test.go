@@ -38,6 +38,7 @@ func TestSubjectsOfRegistries(t *testing.T) {
 		{"neither", nil, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			const schema = `{"type":"record","name":"R","fields":[]}`
 			reg, log := remoteOf(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				rest, ok := strings.CutPrefix(r.URL.Path, "/schemas/ids/7")
 				list := strings.Trim(rest, "/")
@@ -49,12 +50,12 @@ func TestSubjectsOfRegistries(t *testing.T) {
 				case list == "versions":
 					fmt.Fprint(w, `[{"subject":"other-value","version":1},{"subject":"other-value","version":2}]`)
 				default:
-					fmt.Fprintf(w, `{"schema":%q}`, mustText(t, "web_event"))
+					fmt.Fprintf(w, `{"schema":%q}`, schema)
 				}
 			}))
 			for range 3 {
 				text, subjects, err := reg.Schema(t.Context(), 7)
-				if err != nil || text != mustText(t, "web_event") || !slices.Equal(subjects, c.want) {
+				if err != nil || text != schema || !slices.Equal(subjects, c.want) {
 					t.Fatalf("%.20s %q %v", text, subjects, err)
 				}
 			}

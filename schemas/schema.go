@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -73,8 +74,7 @@ func parseSchema(text []byte) (*schema, error) {
 	if len(text) > maxSchemaBytes {
 		return nil, fmt.Errorf("%d bytes long, more than %d", len(text), maxSchemaBytes)
 	}
-	sc := scanner{b: text, maxDepth: maxSchemaJSONDepth}
-	if err := sc.document(); err != nil {
+	if err := check(text, maxSchemaJSONDepth); err != nil {
 		return nil, err
 	}
 	var v any
@@ -301,4 +301,20 @@ func intOf(v any) (int, bool) {
 		return 0, false
 	}
 	return int(f), true
+}
+
+// code returns what stands for a symbol of an enum in the record s.
+func (s *schema) code(field, symbol string) byte {
+	i := slices.IndexFunc(s.fields, func(f schemaField) bool { return f.name == field })
+	return byte(2 * s.fields[i].typ.symbol(symbol))
+}
+
+// symbol returns the index of a symbol, 0 ("unknown") if the enum does not have it.
+func (s *schema) symbol(name string) int {
+	for i, sym := range s.symbols {
+		if sym == name {
+			return i
+		}
+	}
+	return 0
 }

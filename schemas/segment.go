@@ -78,7 +78,7 @@ var segmentContext = [...]struct{ object, key, field string }{
 }
 
 // readSegment reads a message whose members are l.
-func (d *decoder) readSegment(typ segmentType, l []member) *BadInput {
+func (d *jsonDecoder) readSegment(typ segmentType, l []member) *BadInput {
 	what, e := d.segmentEvent(typ, l)
 	if e != nil {
 		return e
@@ -104,7 +104,7 @@ func (d *decoder) readSegment(typ segmentType, l []member) *BadInput {
 }
 
 // segmentEvent returns what a message stands for.
-func (d *decoder) segmentEvent(typ segmentType, l []member) (segmentEvent, *BadInput) {
+func (d *jsonDecoder) segmentEvent(typ segmentType, l []member) (segmentEvent, *BadInput) {
 	switch typ {
 	case segmentPage:
 		return segmentEvent{plan.Web, "name", "page_viewed"}, nil
@@ -114,7 +114,7 @@ func (d *decoder) segmentEvent(typ segmentType, l []member) (segmentEvent, *BadI
 		return segmentEvent{stream: plan.Profile}, nil
 	}
 	m := find(l, "event")
-	if m.from < 0 || d.json.b[m.from] != '"' {
+	if m.from < 0 || d.json.byteAt(m.from) != '"' {
 		return segmentEvent{}, bad(CauseMissing, "event", "a track message names its event, as a text")
 	}
 	name := d.string(m)
@@ -128,12 +128,12 @@ func (d *decoder) segmentEvent(typ segmentType, l []member) (segmentEvent, *BadI
 }
 
 // segmentBody reads everything but the head.
-func (d *decoder) segmentBody(typ segmentType, what segmentEvent, l []member) *BadInput {
+func (d *jsonDecoder) segmentBody(typ segmentType, what segmentEvent, l []member) *BadInput {
 	switch typ {
 	case segmentAlias:
 		return d.fillText("merge_from", l, "previousId")
 	case segmentGroup:
-		if k := d.frame.t.extraKey("group_id"); k != nil {
+		if k := extraKey(d.frame.t, "group_id"); k != nil {
 			if m := find(l, "groupId"); m.from >= 0 {
 				return d.member(k, m)
 			}
@@ -144,8 +144,8 @@ func (d *decoder) segmentBody(typ segmentType, what segmentEvent, l []member) *B
 	if typ == segmentIdentify {
 		body = "traits"
 	}
-	if m := find(l, body); m.from >= 0 && d.json.b[m.from] == '{' {
-		d.json.i = m.from
+	if m := find(l, body); m.from >= 0 && d.json.byteAt(m.from) == '{' {
+		d.json.seek(m.from)
 		inner, err := d.index()
 		if err != nil {
 			return malformed(body, err)
@@ -164,7 +164,7 @@ func (d *decoder) segmentBody(typ segmentType, what segmentEvent, l []member) *B
 
 // extraKey returns the field for a key of the stream's free-form map, nil if
 // nobody reads it.
-func (t *target) extraKey(name string) *field {
+func extraKey(t *target, name string) *field {
 	if t.extra == nil {
 		return nil
 	}
@@ -172,14 +172,14 @@ func (t *target) extraKey(name string) *field {
 }
 
 // segmentProperty reads one property or trait.
-func (d *decoder) segmentProperty(what segmentEvent, m member) *BadInput {
+func (d *jsonDecoder) segmentProperty(what segmentEvent, m member) *BadInput {
 	t := d.frame.t
 	name := m.key
-	if a, ok := segmentAliases[t.stream][string(m.key)]; ok {
+	if a, ok := segmentAliases[t.number][string(m.key)]; ok {
 		name = []byte(a)
 	}
 	fd := t.find(name)
-	if fd != nil && string(name) != what.field && !t.inHead(fd) {
+	if fd != nil && string(name) != what.field && !inHead(t, fd) {
 		return d.member(fd, m)
 	}
 	if t.extra != nil {
@@ -189,16 +189,16 @@ func (d *decoder) segmentProperty(what segmentEvent, m member) *BadInput {
 }
 
 // inHead reports whether the field is one that the message itself fills.
-func (t *target) inHead(f *field) bool {
+func inHead(t *target, f *field) bool {
 	return f.name == "received_at" || f.dst >= t.slots && f.dst < t.slots+headZone
 }
 
 // segmentProduct makes the product of a "Product …" event, whose properties are
 // the product's, the only item.
-func (d *decoder) segmentProduct(props []member) *BadInput {
+func (d *jsonDecoder) segmentProduct(props []member) *BadInput {
 	t := d.frame.t
 	fd := t.find([]byte("items"))
-	if t.stream != plan.Web || fd == nil || !fd.used() || d.frame.vals[fd.dst].N != 0 ||
+	if t.number != int(plan.Web) || fd == nil || !fd.used() || d.frame.vals[fd.dst].N != 0 ||
 		find(props, "product_id").from < 0 {
 		return nil
 	}
@@ -206,7 +206,7 @@ func (d *decoder) segmentProduct(props []member) *BadInput {
 	cells := d.frame.addRecord(fd.elem)
 	for _, m := range props {
 		if p := fd.elem.find(m.key); p != nil {
-			d.json.i = m.from
+			d.json.seek(m.from)
 			if e := d.field(p, cells); e != nil {
 				return e
 			}
@@ -220,13 +220,13 @@ func (d *decoder) segmentProduct(props []member) *BadInput {
 }
 
 // segmentContext fills fields from the context of the message.
-func (d *decoder) segmentContext(l []member) *BadInput {
+func (d *jsonDecoder) segmentContext(l []member) *BadInput {
 	m := find(l, "context")
-	if m.from < 0 || d.json.b[m.from] != '{' {
+	if m.from < 0 || d.json.byteAt(m.from) != '{' {
 		return nil
 	}
 	sc := &d.json
-	sc.i = m.from
+	sc.seek(m.from)
 	for o, _ := sc.object(); ; {
 		key, ok, _ := sc.key(&o)
 		if !ok {
@@ -245,7 +245,7 @@ func (d *decoder) segmentContext(l []member) *BadInput {
 }
 
 // contextObject reads an object in the context.
-func (d *decoder) contextObject(object []byte) *BadInput {
+func (d *jsonDecoder) contextObject(object []byte) *BadInput {
 	sc := &d.json
 	for o, _ := sc.object(); ; {
 		key, ok, _ := sc.key(&o)
@@ -259,7 +259,7 @@ func (d *decoder) contextObject(object []byte) *BadInput {
 }
 
 // contextValue reads or skips the next value.
-func (d *decoder) contextValue(object, key []byte) *BadInput {
+func (d *jsonDecoder) contextValue(object, key []byte) *BadInput {
 	for _, c := range segmentContext {
 		if c.object != string(object) || c.key != string(key) {
 			continue
@@ -275,7 +275,7 @@ func (d *decoder) contextValue(object, key []byte) *BadInput {
 }
 
 // fillText reads the member key into the field, if somebody reads that.
-func (d *decoder) fillText(name string, l []member, key string) *BadInput {
+func (d *jsonDecoder) fillText(name string, l []member, key string) *BadInput {
 	fd, m := d.frame.t.find([]byte(name)), find(l, key)
 	if fd == nil || m.from < 0 {
 		return nil

@@ -2,33 +2,14 @@ package schemas
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"math/rand"
-	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	"github.com/segmill/segmill/engine"
-	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
 )
-
-// withoutHops takes the hops out of a program, so that every value is read by its
-// op.
-func withoutHops(o *op, seen map[*op]bool) {
-	if seen[o] {
-		return
-	}
-	seen[o] = true
-	for i := range o.hops {
-		o.hops[i] = hop{way: byOp, empty: 256}
-	}
-	for _, k := range o.kids {
-		withoutHops(k, seen)
-	}
-}
 
 // mutate changes b a little.
 func mutate(g *rand.Rand, b []byte) []byte {
@@ -75,7 +56,7 @@ func TestHopsAreOnlyShorter(t *testing.T) {
 			if refused != nil {
 				t.Fatal(refused)
 			}
-			withoutHops(o, map[*op]bool{})
+			o.withoutHops()
 			for i := range 150 {
 				b := value
 				if i > 0 {
@@ -123,82 +104,6 @@ func ownEventOf(t *testing.T, g *rand.Rand, s plan.Stream) []byte {
 		t.Fatal(err)
 	}
 	return b[5:]
-}
-
-func TestIsPlain(t *testing.T) {
-	for n := range 40 {
-		b := []byte(strings.Repeat("\x01a\x7f~", n)[:n])
-		if !isPlain(b) {
-			t.Errorf("%q is plain", b)
-		}
-		for i := range b {
-			for _, c := range []byte{0, 0x80, 0x81, 0xff} {
-				was := b[i]
-				b[i] = c
-				if isPlain(b) {
-					t.Errorf("%q is not plain", b)
-				}
-				b[i] = was
-			}
-		}
-	}
-	for seed := range int64(10_000) {
-		g := rand.New(rand.NewSource(seed))
-		b := make([]byte, g.Intn(24))
-		for i := range b {
-			b[i] = []byte{0, 1, 0x7f, 0x80, 0xff, 'a', 'b', 'c', 'd', 'e'}[g.Intn(10)]
-		}
-		want := utf8.Valid(b) && !strings.ContainsFunc(string(b), func(r rune) bool { return r == 0 || r >= 0x80 })
-		if isPlain(b) != want {
-			t.Errorf("seed %d: %q plain %v", seed, b, !want)
-		}
-	}
-}
-
-func TestUvarint(t *testing.T) {
-	g := rand.New(rand.NewSource(1))
-	for range 100_000 {
-		b := make([]byte, g.Intn(14))
-		for i := range b {
-			b[i] = byte(g.Intn(256)) | byte(g.Intn(4)&1<<7)
-		}
-		if g.Intn(2) == 0 {
-			b = append(binary.AppendUvarint(nil, g.Uint64()>>g.Intn(64)), b...)
-		}
-		x, n := uvarint(b)
-		if wantX, wantN := binary.Uvarint(b); x != wantX || n != wantN {
-			t.Fatalf("% x: %d of %d bytes, want %d of %d", b, x, n, wantX, wantN)
-		}
-	}
-}
-
-// A short text is taken in the same way wherever it stands in the record and
-// whatever follows it.
-func TestTakePlain(t *testing.T) {
-	for n := range 12 {
-		for more := range 10 {
-			for i := -1; i < n; i++ {
-				for _, c := range []byte{0, 1, 0x7f, 0x80, 0xff} {
-					b := bytes.Repeat([]byte{'a'}, n+more)
-					for j := range b[n:] {
-						b[n+j] = []byte{0, 0xff, 1}[j%3]
-					}
-					if i >= 0 {
-						b[i] = c
-					}
-					f := &frame{maxID: 10, buf: append(make([]byte, 0, 3+more), "x"...)}
-					var v cell
-					got := f.takePlain(&v, b, n)
-					if want := n > 0 && n < f.maxID && isPlain(b[:n]); got != want {
-						t.Fatalf("%q, %d bytes: taken %v, want %v", b, n, got, want)
-					}
-					if from, size := unspan(v.N); got && (v.K != expr.String || string(f.buf) != "x"+string(b[:n]) || from != 1 || size != n) {
-						t.Fatalf("%q, %d bytes: %q, %v", b, n, f.buf, v)
-					}
-				}
-			}
-		}
-	}
 }
 
 // The budget of elements is the same for lists that are stepped over, also where a

@@ -1,0 +1,33 @@
+package schemas
+
+import (
+	"fmt"
+
+	"github.com/linkedin/goavro/v2"
+
+	"github.com/segmill/segmill/engine/plan"
+)
+
+// ownWriters returns every version of our schemas by its fingerprint. That they parse
+// is a property of the program, so the opposite is a panic.
+func ownWriters() map[uint64]*writer {
+	own := map[uint64]*writer{}
+	for _, name := range inputNames {
+		for _, path := range historyFiles(name) {
+			text, err := files.ReadFile(path)
+			if err != nil {
+				panic(err)
+			}
+			codec, err := goavro.NewCodec(string(text))
+			if err != nil {
+				panic(fmt.Sprintf("schema %s: %v", path, err))
+			}
+			s, err := parseSchema(text)
+			if err != nil {
+				panic(fmt.Sprintf("schema %s: %v", path, err))
+			}
+			own[codec.Rabin] = newWriter(s, int(plan.NumStreams))
+		}
+	}
+	return own
+}
