@@ -203,7 +203,7 @@ var linkForm = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 
 // TestLinks: links inside the project lead somewhere.
 func TestLinks(t *testing.T) {
-	for _, path := range []string{"rules.md", "formats.md", "operations.md", "../CONTRIBUTING.md", "../CHANGELOG.md"} {
+	for _, path := range []string{"rules.md", "semantics.md", "formats.md", "operations.md", "../CONTRIBUTING.md", "../CHANGELOG.md"} {
 		for _, m := range linkForm.FindAllStringSubmatch(read(t, path), -1) {
 			if strings.Contains(m[1], "://") {
 				continue

@@ -56,8 +56,8 @@ func foldAll(f Family, l []Sample) Cell {
 	return c
 }
 
-// Semantics 1: folding in any order, or folding two halves and merging, gives
-// the same bytes after pruning to one instant.
+// docs/semantics.md, 1.2: folding in any order, or folding two halves and merging,
+// gives the same bytes after pruning to one instant.
 func TestFoldsCommuteAndMerge(t *testing.T) {
 	for _, f := range allFamilies {
 		t.Run(string(f), func(t *testing.T) {
@@ -125,7 +125,8 @@ func naive(l []Sample, op Op, now, w Millis) expr.Value {
 	return t.value(op, expr.Decimal)
 }
 
-// Semantics 2: a window holds now - W < t <= now; 5: the next change is exact.
+// docs/semantics.md, 2.1 and 5.2: a window holds now - W < t <= now, and its next
+// change is exact.
 func TestWindowsAgainstNaive(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := rapid.SliceOfN(sampleGen(FamList), 0, 20).Draw(t, "events")
@@ -239,7 +240,8 @@ func TestDistinctSamplesPastItsCap(t *testing.T) {
 	}
 }
 
-// Semantics 1: ids remembered on both sides are counted once where entries allow.
+// docs/semantics.md, 1.11: ids remembered on both sides are counted once where
+// entries allow it.
 func TestMergeCountsSharedEventsOnce(t *testing.T) {
 	ev := Sample{Stamp: Stamp{At: 10, ID: "e"}, Num: 5, Value: expr.DecimalValue(5)}
 	for _, f := range []Family{FamList, FamLast, FamMax, FamRecent} {

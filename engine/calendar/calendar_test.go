@@ -17,8 +17,8 @@ func zone(t *testing.T, name string) *time.Location {
 	return l
 }
 
-// Semantics 8: a local time that a change of clocks skips moves forward to the
-// first instant after the gap; one that it doubles is the first.
+// docs/semantics.md, 8.10: a local time that a change of clocks skips moves forward
+// to the first instant after the gap; of one that occurs twice it is the first.
 func TestAtWhereClocksChange(t *testing.T) {
 	const h = expr.Millis(3_600_000)
 	for _, c := range []struct {
@@ -63,8 +63,8 @@ func TestAtAgainstClock(t *testing.T) {
 	}
 }
 
-// Semantics 2: born on 29 February means 28 February in common years, or 1 March
-// if so set.
+// docs/semantics.md, 2.5 and 8.11: born on 29 February means 28 February in common
+// years, or 1 March if so set.
 func TestAnniversaries(t *testing.T) {
 	born := Date{2000, 2, 29}
 	for _, c := range []struct {

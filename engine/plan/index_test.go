@@ -13,8 +13,8 @@ import (
 
 var comparisons = []expr.Op{expr.OpEq, expr.OpNe, expr.OpLt, expr.OpLe, expr.OpGt, expr.OpGe}
 
-// Semantics 6: a move from a to b touches exactly the comparisons whose truth
-// differs at a and at b; a move from or to absent touches every one.
+// docs/semantics.md, 6.2: a move from a to b touches exactly the comparisons whose
+// truth differs at a and at b; a move from or to absent touches every one.
 func TestTouchIsExact(t *testing.T) {
 	value := rapid.Custom(func(t *rapid.T) expr.Value {
 		switch rapid.IntRange(0, 6).Draw(t, "kind") {

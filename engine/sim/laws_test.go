@@ -14,8 +14,8 @@ import (
 	"github.com/segmill/segmill/engine/plan"
 )
 
-// Turning the clock in small steps or in one gives the same effects and the same
-// bytes.
+// docs/semantics.md, 4.7: turning the clock in small steps or in one gives the same
+// effects and the same bytes.
 func TestStepsOfTheClockDoNotMatter(t *testing.T) {
 	eachSeed(t, func(t *testing.T, r *rand.Rand) {
 		rules := anyRules(r)
@@ -69,8 +69,8 @@ func (u *underTest) bytes(id string) []byte {
 	return u.e.Append(nil, c)
 }
 
-// No call before the wake-up tells anything, and the wake-up stands at the head
-// of the bytes.
+// docs/semantics.md, 5.2 and 5.3: no call before the wake-up emits anything, and the
+// wake-up is at the head of the bytes.
 func TestWakeIsNeverLate(t *testing.T) {
 	eachSeed(t, func(t *testing.T, r *rand.Rand) {
 		rules := anyRules(r)
@@ -107,8 +107,8 @@ func (o *Oracle) nextChange(customer string, to Millis) Millis {
 	return engine.Never
 }
 
-// Facts do not depend on the order in which events are folded, nor on whether
-// they are folded in one place or in two that are merged.
+// docs/semantics.md, 1.2: facts do not depend on the order in which events are
+// folded, nor on whether they are folded in one place or in two that are merged.
 func TestFactsCommute(t *testing.T) {
 	eachSeed(t, func(t *testing.T, r *rand.Rand) {
 		rules := anyRules(r)
@@ -161,8 +161,8 @@ func (u *underTest) facts(events []*engine.Event, at Millis) []byte {
 	return u.e.AppendFacts(nil, u.folded(events), at)
 }
 
-// A time in which nothing could be read changes nothing: the same events give the
-// same effects when each is read as it comes and when all are read afterwards.
+// docs/semantics.md, 4.22 and 4.23: an outage changes nothing. The same events give
+// the same effects when each is read as it comes and when all are read afterwards.
 func TestOutageChangesNothing(t *testing.T) {
 	const grace = 2 * Second
 	eachSeed(t, func(t *testing.T, r *rand.Rand) {

@@ -19,8 +19,8 @@ import (
 	"github.com/segmill/segmill/triggers"
 )
 
-// A scenario file begins with the sentence of the specification that it checks,
-// in other words. Its part "rules" has lines
+// A scenario file begins with the sentences of docs/semantics.md that it checks, by
+// number and in other words. Its part "rules" has lines
 //
 //	zone Europe/Paris
 //	segment ID: CONDITION
