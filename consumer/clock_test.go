@@ -31,9 +31,9 @@ func wantClock(t *testing.T, c *clock, want engine.Millis, ins ...*input) {
 	}
 }
 
-// Section 4 of the semantics: "A partition is read as of w when its position has
-// reached the end that a request sent at wall time w reported", and the clock is
-// the least mark minus grace.
+// docs/semantics.md, 4.8: a partition is read as of the wall time at which a request
+// was sent that reported an end it has been read to, and the clock is the least mark
+// minus the grace.
 func TestWallClock(t *testing.T) {
 	c := &clock{mode: WallClock, grace: 10, silence: 10, now: changelog.Never, order: changelog.Never, latest: changelog.Never}
 	a, b := newInput("a", 0, false), newInput("b", 5, false)

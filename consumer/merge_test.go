@@ -72,7 +72,7 @@ func drain(mode ClockMode, clockAfter func(taken engine.Millis) engine.Millis, h
 	}
 }
 
-// Section 4 of the semantics, "Order".
+// docs/semantics.md, 4.14, 4.15 and 4.16: the order of records.
 func TestMergeOrder(t *testing.T) {
 	still := func(engine.Millis) engine.Millis { return changelog.Never }
 	follow := func(t engine.Millis) engine.Millis { return t }
