@@ -30,7 +30,7 @@ func (s *Store) setAside() (string, error) {
 		err = s.moveTo(aside)
 	}
 	if errors.Is(err, syscall.EXDEV) {
-		err = fmt.Errorf("%w: %s is a file system of its own: write `state: %s`", err, s.dir, filepath.Join(s.dir, "segmill"))
+		err = fmt.Errorf("%w: %s is a mount point: set `state: %s`", err, s.dir, filepath.Join(s.dir, "segmill"))
 	}
 	if err != nil {
 		return "", fmt.Errorf("state: set aside: %w", err)
@@ -95,7 +95,7 @@ func (s *Store) dropAside() {
 	parent := filepath.Dir(s.dir)
 	names, err := s.opt.FS.List(parent)
 	if err != nil {
-		s.opt.Logger.Warn("old damaged copies not looked for", "dir", parent, "error", err)
+		s.opt.Logger.Warn("cannot look for old damaged copies", "dir", parent, "error", err)
 		return
 	}
 	slices.Sort(names)
@@ -110,7 +110,7 @@ func (s *Store) dropAside() {
 			continue
 		}
 		if err := s.removeAside(dir); err != nil {
-			s.opt.Logger.Warn("old damaged copy not removed", "dir", dir, "error", err)
+			s.opt.Logger.Warn("cannot remove an old damaged copy", "dir", dir, "error", err)
 		}
 	}
 }
@@ -131,7 +131,7 @@ func (s *Store) removeAside(dir string) error {
 		return err
 	}
 	if strange, _ := others(names); strange != "" {
-		return fmt.Errorf("it holds %s, which segmill has not made", strange)
+		return fmt.Errorf("it holds %s, which segmill did not create", strange)
 	}
 	// The mark is the last to go: half a copy is still known for one.
 	slices.SortFunc(names, func(a, b string) int {

@@ -32,7 +32,7 @@ const (
 type mark struct{ app, cluster string }
 
 var (
-	errNoMark  = errors.New("no mark that can be read")
+	errNoMark  = errors.New("no readable mark")
 	errNewMark = errors.New("a mark of a newer version")
 )
 
@@ -85,7 +85,7 @@ func (s *Store) readSmall(name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file", name)
+		return nil, fmt.Errorf("%s is not a regular file", name)
 	}
 	f, err := s.opt.FS.Open(name)
 	if err != nil {

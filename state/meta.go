@@ -28,7 +28,7 @@ type Meta struct {
 //	| format (1) | topic id (16) | next, varint | applied at, varint | position |
 const metaFormat = 1
 
-var errMeta = errors.New("the position is not readable")
+var errMeta = errors.New("the position cannot be read")
 
 func (m *Meta) append(b []byte) []byte {
 	b = append(b, metaFormat)

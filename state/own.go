@@ -55,7 +55,7 @@ func (s *Store) Claim(cluster string) error {
 	case cluster == "" || m.cluster == cluster:
 		return nil
 	case m.cluster != "":
-		return fmt.Errorf("%w: %s holds the state of cluster %s, and the brokers are of cluster %s: see kafka.brokers; to restore the state from this cluster: %s",
+		return fmt.Errorf("%w: %s holds the state of cluster %s, but the brokers belong to cluster %s: see kafka.brokers; or, to restore the state from this cluster: %s",
 			ErrForeign, s.dir, m.cluster, cluster, moveAway(s.dir))
 	}
 	m.cluster = cluster
@@ -73,7 +73,7 @@ func (s *Store) inspect() (m mark, marked bool, err error) {
 		return mark{}, false, fmt.Errorf("%w: "+format, append([]any{ErrForeign}, args...)...)
 	}
 	if s.dir == filepath.Dir(s.dir) {
-		return foreign("%s is no place for it: name a directory of its own, such as `state: /var/lib/segmill/state`", s.dir)
+		return foreign("%s cannot be used: set a directory of its own, such as `state: /var/lib/segmill/state`", s.dir)
 	}
 	info, err := s.lstat(s.dir)
 	switch {
@@ -86,9 +86,9 @@ func (s *Store) inspect() (m mark, marked bool, err error) {
 		if err != nil {
 			to = "the directory itself"
 		}
-		return foreign("%s is a symbolic link: write `state: %s`", s.dir, to)
+		return foreign("%s is a symbolic link: set `state: %s`", s.dir, to)
 	case !info.IsDir():
-		return foreign("%s is a file: write `state: %s`", s.dir, s.dir+".d")
+		return foreign("%s is a file: set `state: %s`", s.dir, s.dir+".d")
 	}
 	names, err := s.opt.FS.List(s.dir)
 	if err != nil {
@@ -97,9 +97,9 @@ func (s *Store) inspect() (m mark, marked bool, err error) {
 	m, err = s.readMark(s.dir)
 	switch {
 	case errors.Is(err, errNewMark):
-		return foreign("%s is of a newer version: run that one, or restore the state with this one: %s", s.dir, moveAway(s.dir))
+		return foreign("%s was written by a newer version: run that version, or restore the state with this one: %s", s.dir, moveAway(s.dir))
 	case err == nil && m.app != "" && s.opt.App != "" && m.app != s.opt.App:
-		return foreign("%s holds the state of the application %s, not of %s: write `state: %s` here; or, if %s does not run here any more: %s",
+		return foreign("%s holds the state of application %s, not of %s: set `state: %s` here; or, if %s no longer runs here: %s",
 			s.dir, m.app, s.opt.App, s.dir+"-"+s.opt.App, m.app, moveAway(s.dir))
 	case err == nil:
 		return m, true, nil
@@ -110,17 +110,17 @@ func (s *Store) inspect() (m mark, marked bool, err error) {
 	} else if strange == "" && s.isFirstVersion(names) {
 		return m, false, nil
 	} else if strange != "" {
-		return foreign("it is not empty and has no mark of segmill, but %s: write `state: %s`, and it will be made; or, if it is an old state, which is restored from the changelog: %s",
+		return foreign("it is not empty and not marked as segmill's, but holds %s: set `state: %s`, which will be created; or, if this is old state, which the changelog can restore: %s",
 			filepath.Join(s.dir, strange), filepath.Join(s.dir, "segmill"), moveAway(s.dir))
 	}
-	return foreign("%s holds a database without a mark of segmill: write `state: %s`, and it will be made; or, if it is an old state, which is restored from the changelog: %s",
+	return foreign("%s holds a database that is not marked as segmill's: set `state: %s`, which will be created; or, if this is old state, which the changelog can restore: %s",
 		s.dir, filepath.Join(s.dir, "segmill"), moveAway(s.dir))
 }
 
 // warnOfMode says that others can look into a directory that was made by hand.
 func (s *Store) warnOfMode(info fs.FileInfo) {
 	if _, ok := s.opt.FS.(private); ok && info.Mode().Perm()&0o077 != 0 {
-		s.opt.Logger.Warn("other users can list the files of the state directory, which was made beforehand",
+		s.opt.Logger.Warn("other users can list the files of the existing state directory",
 			"dir", s.dir, "mode", info.Mode().Perm().String(), "remedy", "chmod 700 "+quoted(s.dir))
 	}
 }

@@ -109,19 +109,19 @@ func TestForeignDirectories(t *testing.T) {
 	before := tree(t, root)
 	for dir, remedy := range map[string]string{
 		"/":              "`state: /var/lib/segmill/state`",
-		at("thesis"):     "thesis.txt: write `state: " + at("thesis/segmill") + "`",
-		at("leveldb"):    "CURRENT: write `state: " + at("leveldb/segmill") + "`",
+		at("thesis"):     "thesis.txt: set `state: " + at("thesis/segmill") + "`",
+		at("leveldb"):    "CURRENT: set `state: " + at("leveldb/segmill") + "`",
 		at("rocks"):      "mv " + at("rocks") + " " + at("rocks.old"),
-		at("mixed"):      "lost+found: write",
-		at("file"):       "is a file: write `state: " + at("file.d") + "`",
-		at("link"):       "is a symbolic link: write `state: " + at("target") + "`",
-		at("link") + "/": "is a symbolic link: write `state: " + at("target") + "`",
+		at("mixed"):      "lost+found: set",
+		at("file"):       "is a file: set `state: " + at("file.d") + "`",
+		at("link"):       "is a symbolic link: set `state: " + at("target") + "`",
+		at("link") + "/": "is a symbolic link: set `state: " + at("target") + "`",
 		at("dangling"):   "is a symbolic link",
 		at("loop"):       "is a symbolic link",
-		at("lock"):       "LOCK: write",
-		at("pipe"):       "SEGMILL: write",
-		at("other app"):  "application hs8, not of hs9: write `state: " + at("other app-hs9") + "` here; or, if hs8 does not run here any more: mv '" + at("other app") + "' '" + at("other app.old") + "'",
-		at("newer"):      "is of a newer version",
+		at("lock"):       "LOCK: set",
+		at("pipe"):       "SEGMILL: set",
+		at("other app"):  "application hs8, not of hs9: set `state: " + at("other app-hs9") + "` here; or, if hs8 no longer runs here: mv '" + at("other app") + "' '" + at("other app.old") + "'",
+		at("newer"):      "was written by a newer version",
 	} {
 		s, err := Open(dir, onDisk("hs9"))
 		if err == nil {
@@ -241,7 +241,7 @@ func TestClaim(t *testing.T) {
 			t.Errorf("%q: %v", cluster, err)
 		}
 	}
-	if err := claim("B"); !errors.Is(err, ErrForeign) || !strings.Contains(err.Error(), "cluster A, and the brokers are of cluster B") {
+	if err := claim("B"); !errors.Is(err, ErrForeign) || !strings.Contains(err.Error(), "cluster A, but the brokers belong to cluster B") {
 		t.Errorf("claimed by another cluster: %v", err)
 	}
 	if err := claim("A"); err != nil {

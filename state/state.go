@@ -85,9 +85,9 @@ func (s *Store) openClaimed() error {
 	}
 	aside, err := s.setAside()
 	if err != nil {
-		return fmt.Errorf("%w; the database is set aside because of: %w", err, reason)
+		return fmt.Errorf("%w; the database was set aside because of: %w", err, reason)
 	}
-	s.opt.Logger.Error("local state can't be read: set aside, every task restores from its changelog",
+	s.opt.Logger.Error("local state cannot be read: set aside, and every task restores from its changelog",
 		"dir", s.dir, "moved_to", aside, "error", reason)
 	if err := s.openPebble(); err != nil {
 		return fmt.Errorf("state: open %s: %w", s.dir, err)

@@ -16,7 +16,7 @@ import (
 func main() {
 	var f side.Flags
 	config := flag.String("c", "segmill.yaml", "configuration file; brokers and state are named there")
-	until := flag.String("until", "", "run over history and end at this instant (RFC 3339)")
+	until := flag.String("until", "", "run over history, and end at this instant (RFC 3339)")
 	f.Register(flag.CommandLine)
 	flag.Parse()
 	side.Main("engine", &f, func(ctx context.Context) (side.Result, error) {

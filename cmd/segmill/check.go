@@ -17,17 +17,16 @@ func checkCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check RULES... | check --online -c segmill.yaml",
 		Short: "Check rule files and directories, or a configuration against its cluster",
-		Long: `check reads rule files (in a directory: every *.yaml but *_test.yaml) as one set
-and reports everything that is wrong in them, with its place and a remedy.
+		Long: `check reads rule files (in a directory: every *.yaml except *_test.yaml) as one set
+and reports every error in them, with its place and a remedy.
 
-With --online it reads a configuration and its rules, and asks the brokers and the
-schema registry whether the engine could run on them: whether the topics exist and
-have the same number of partitions, which settings are weaker than the guarantees
-assume, and, in the newest 1,000 records of each input partition, which are on
-another partition than their customer's and which are bad input. It changes
-nothing.
+With --online it reads a configuration and its rules, and checks with the brokers and
+the schema registry whether the engine could run: whether the topics exist and have
+the same number of partitions, which settings are weaker than the guarantees assume,
+and, in the newest 1,000 records of each input partition, which records are on the
+wrong partition and which are bad input. It changes nothing.
 
-It exits with 78 if there are errors, and with 1 if brokers do not answer.`,
+The exit code is 78 if there are errors, and 1 if no broker answers.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if online {
 				return cobra.NoArgs(cmd, args)

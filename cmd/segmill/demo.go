@@ -24,8 +24,9 @@ func demoCommand() *cobra.Command {
 		Use:   "demo",
 		Short: "Watch it work: a broker, a shop and the engine in one process",
 		Long: `demo starts an embedded Kafka broker, a synthetic shop that publishes events to it,
-and the engine. The shop starts in the past, runs quickly to the present and goes
-on in real time. Everything is in a temporary directory and gone afterwards.`,
+and the engine. The shop starts in the past, catches up with the present and then
+continues in real time. All data is in a temporary directory, which is removed at
+the end.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opt.For > 0 && opt.CatchUp >= opt.For && !cmd.Flags().Changed("catch-up") {
@@ -54,7 +55,7 @@ on in real time. Everything is in a temporary directory and gone afterwards.`,
 	f.Uint64Var(&opt.Seed, "seed", 1, "seed of the shop")
 	f.IntVar(&opt.Customers, "customers", 1000, "customers of the shop")
 	f.DurationVar(&opt.Past, "past", 100*24*time.Hour, "how far back the shop starts")
-	f.DurationVar(&opt.CatchUp, "catch-up", 40*time.Second, "how long the way to the present takes")
+	f.DurationVar(&opt.CatchUp, "catch-up", 40*time.Second, "how long the catch-up to the present takes")
 	f.StringArrayVar(&rules, "rules", nil, "rules to run instead of the example shop's (may be repeated)")
 	return c
 }

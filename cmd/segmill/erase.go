@@ -20,20 +20,20 @@ func eraseCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "erase -c segmill.yaml CUSTOMER...",
 		Short: "Erase customers",
-		Long: `erase asks the engine to forget customers: it writes a tombstone for each to the
-profile topic, and prints where it stands. The engine then lets the customer leave
-every segment, deletes everything it knows, and writes a record with the action
-erased, the receipt. It need not be running now: what is asked for is done when it
-comes to it.
+		Long: `erase makes the engine forget customers. It writes a tombstone for each customer to
+the profile topic and prints its offset. When the engine reads the tombstone, the
+customer exits every segment, everything known about the customer is deleted, and
+a record with the action erased is emitted: the receipt. The engine need not be
+running now.
 
-erase waits a few seconds for the receipts and says who was not known. With --wait
-it waits so long, and exits with 1 if not all have come.
+erase waits a few seconds for the receipts and lists the customers who were not
+known. --wait changes how long, and makes erase exit with 1 if receipts are missing.
 
-A file has one id a line. If a line is plainly something else, because of quotes,
-white space around it, or columns of a table, the line is named and nobody is
-erased. --literal takes every id as it stands.
+A file has one id per line. If a line is clearly something else, because of quotes,
+surrounding white space or several columns, erase names the line and erases nobody.
+--literal takes every id literally.
 
-What is not the engine's stays: records in the input topics and in <app>.dlq. See
+Records in the input topics and in <app>.dlq are not deleted. See
 docs/operations.md.`,
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			conf, err := app.ReadConfig(config)
@@ -56,7 +56,7 @@ docs/operations.md.`,
 				return &exitError{exitUsage, errors.New("name a customer, or a file of them with --file")}
 			}
 			if dryRun {
-				fmt.Fprintf(cmd.OutOrStdout(), "%s in good form; nothing was written\n", app.Plural(len(ids), "id"))
+				fmt.Fprintf(cmd.OutOrStdout(), "%s valid; nothing was written\n", app.Plural(len(ids), "id"))
 				return nil
 			}
 			return erase(cmd, conf, ids, opt)
@@ -64,10 +64,10 @@ docs/operations.md.`,
 	}
 	f := c.Flags()
 	f.StringVarP(&config, "config", "c", "segmill.yaml", "configuration file")
-	f.StringVar(&file, "file", "", "file of customer ids, one a line; - for standard input")
+	f.StringVar(&file, "file", "", "file of customer ids, one per line; - for standard input")
 	f.BoolVar(&dryRun, "dry-run", false, "only check the ids")
-	f.BoolVar(&opt.Literal, "literal", false, "take ids as they stand, also those that look like something else")
-	f.DurationVar(&opt.Wait, "wait", eraseWait, "wait so long for the receipts, and exit with 1 if not all have come; 0s does not wait")
+	f.BoolVar(&opt.Literal, "literal", false, "take ids literally, including those that look like something else")
+	f.DurationVar(&opt.Wait, "wait", eraseWait, "how long to wait for the receipts, with exit code 1 if some are missing; 0s does not wait")
 	return c
 }
 

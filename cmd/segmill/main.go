@@ -106,8 +106,8 @@ func root() *cobra.Command {
 		Use:   "segmill",
 		Short: "Real-time segments and triggers from a stream of events",
 		Long: `segmill reads web, email and purchase events from Kafka, keeps the state of each
-customer, and tells when customers enter and leave segments and when triggers
-fire: carts left, silences, anniversaries.
+customer, and emits a message when a customer enters or leaves a segment and when
+a trigger fires: an abandoned cart, a silence, an anniversary.
 
 Start with: segmill demo`,
 		SilenceErrors: true,

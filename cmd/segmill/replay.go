@@ -32,21 +32,21 @@ func replayCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "replay --rules PATH --events FILE.jsonl",
 		Short: "Run rules over a file of events, without Kafka",
-		Long: `replay folds the events of a file, one JSON object a line in the order of
+		Long: `replay folds the events of a file, one JSON object per line in the order of
 arrival, and prints every membership change and every trigger as one JSON object
-a line. The clock follows the events and at the end is turned to --until, or to
-the time of the latest event.
+per line. The clock follows the events; at the end it is set to --until, or to the
+time of the latest event.
 
 A line is an event of one stream (web, email, purchase, profile, consent):
 
   {"stream":"purchase","event_id":"e1","customer_id":"c1",
    "occurred_at":"2026-01-01T00:00:00Z","revenue":"19.90"}
 
-Fields are those of the schemas; docs/formats.md describes them. Erasures
-(tombstones) have no form in a file.
+The fields are those of the schemas; docs/formats.md describes them. A file cannot
+contain erasures (tombstones).
 
-Bad lines are reported with their number on standard error; then the exit code
-is 1.`,
+Bad lines are reported on standard error with their number, and make the exit code
+1.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := f.check(); err != nil {
@@ -58,8 +58,8 @@ is 1.`,
 	fl := c.Flags()
 	fl.StringArrayVar(&f.rules, "rules", nil, "rule file or directory (may be repeated)")
 	fl.StringVar(&f.events, "events", "", "file of events, - for standard input")
-	fl.StringVar(&f.until, "until", "", "skip later events, and turn the clock to this instant at the end (RFC 3339)")
-	fl.StringVar(&f.now, "now", "", "take this instant for the present: events more than 5 minutes after it are bad (default: the wall clock)")
+	fl.StringVar(&f.until, "until", "", "skip later events, and set the clock to this instant at the end (RFC 3339)")
+	fl.StringVar(&f.now, "now", "", "use this instant as the present: events more than 5 minutes after it are bad (default: the wall clock)")
 	fl.StringVar(&f.app, "app", "replay", "application name, part of the ids of changes and triggers")
 	fl.StringVarP(&f.output, "output", "o", "jsonl", "jsonl or table")
 	return c
@@ -68,11 +68,11 @@ is 1.`,
 func (f *replayFlags) check() error {
 	switch {
 	case len(f.rules) == 0:
-		return fmt.Errorf("no rules: give --rules PATH")
+		return fmt.Errorf("no rules: use --rules PATH")
 	case f.events == "":
-		return fmt.Errorf("no events: give --events FILE.jsonl, or - for standard input")
+		return fmt.Errorf("no events: use --events FILE.jsonl, or - for standard input")
 	case f.output != "jsonl" && f.output != "table":
-		return fmt.Errorf("-o %s: it is jsonl or table", f.output)
+		return fmt.Errorf("-o %s: must be jsonl or table", f.output)
 	}
 	now := expr.MillisOf(time.Now())
 	f.untilAt = engine.Never // no event is later
@@ -156,7 +156,7 @@ func summary(c replay.Counts, customers int) string {
 	for _, x := range []struct {
 		n    int
 		what string
-	}{{c.Duplicates, "seen before"}, {c.Skipped, "after --until"}, {c.Bad, "bad"}} {
+	}{{c.Duplicates, "skipped as duplicate"}, {c.Skipped, "after --until"}, {c.Bad, "bad"}} {
 		if x.n > 0 {
 			s += fmt.Sprintf(", %d %s", x.n, x.what)
 		}

@@ -25,15 +25,15 @@ func runCommand() *cobra.Command {
 		Use:   "run -c segmill.yaml",
 		Short: "Run the engine on Kafka",
 		Long: `run reads events from Kafka and writes membership changes and triggers until it is
-stopped with SIGTERM or Ctrl-C. After a crash it goes on where the last
-transaction ended.
+stopped with SIGTERM or Ctrl-C. After a crash it resumes at the last committed
+transaction.
 
-With --until it runs over history: it reads the inputs to the end they have at
-the start, turns the clock to that instant, and exits. That needs clock: events.
+With --until it runs over history: it reads the inputs to the end that they have at
+startup, sets the clock to that instant, and exits. This requires clock: events.
 
-If rules were changed since the last run, it refuses to start and says which.
-With --rebuild it folds the events again from the earliest that Kafka still has,
-tells nothing of the past, and then tells the differences.`,
+If rules have changed since the last run, it refuses to start and names them. With
+--rebuild it folds the events again from the earliest that Kafka still has, without
+emitting anything about the past, and then emits the differences.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := errors.Join(instant("--until", until, &opt.Until), instant("--now", now, &opt.Now)); err != nil {
@@ -43,9 +43,9 @@ tells nothing of the past, and then tells the differences.`,
 		},
 	}
 	c.Flags().StringVarP(&config, "config", "c", "segmill.yaml", "configuration file")
-	c.Flags().StringVar(&until, "until", "", "run over history and end at this instant (RFC 3339)")
-	c.Flags().StringVar(&now, "now", "", "take this instant for the present when an event is judged to lie in the future (default: the wall clock)")
-	c.Flags().BoolVar(&opt.Rebuild, "rebuild", false, "if rules were changed, fold the retained events again and tell the differences")
+	c.Flags().StringVar(&until, "until", "", "run over history, and end at this instant (RFC 3339)")
+	c.Flags().StringVar(&now, "now", "", "use this instant as the present when deciding whether an event lies in the future (default: the wall clock)")
+	c.Flags().BoolVar(&opt.Rebuild, "rebuild", false, "if rules have changed, fold the retained events again and emit the differences")
 	return c
 }
 
@@ -57,7 +57,7 @@ func runEngine(cmd *cobra.Command, config string, opt app.RunOptions) error {
 	case err != nil:
 		return badConfig(err)
 	case opt.Until != 0 && conf.Clock != "events":
-		return badConfig(fmt.Errorf("%s: --until needs `clock: events`: with the wall clock, time cannot be turned to an instant", config))
+		return badConfig(fmt.Errorf("%s: --until requires `clock: events`: the wall clock cannot be set to an instant", config))
 	}
 	rules, err := app.LoadRulesWithin(cmd.Context(), conf.Rules)
 	switch {
@@ -82,7 +82,7 @@ func ignoreHangUp(log *slog.Logger) (stop func()) {
 	signal.Notify(hangUps, syscall.SIGHUP)
 	go func() { // ends when stop closes the channel
 		for range hangUps {
-			log.Info("SIGHUP is ignored: configuration and rules are read at the start; to change them, stop with SIGTERM and start again")
+			log.Info("SIGHUP is ignored: configuration and rules are read at startup; to change them, restart")
 		}
 	}()
 	return func() { signal.Stop(hangUps); close(hangUps) }

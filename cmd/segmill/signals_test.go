@@ -151,20 +151,20 @@ func TestOddFiles(t *testing.T) {
 		code int
 		says string
 	}{
-		{[]string{"check", at("pipe")}, 78, at("pipe/a.yaml") + " is a pipe and not a file"},
-		{[]string{"check", at("pipe/a.yaml")}, 78, "is a pipe and not a file"},
-		{[]string{"check", at("zero")}, 78, "is a device and not a file"},
-		{[]string{"check", "/dev/zero"}, 78, "is a device and not a file"},
-		{[]string{"check", at("link")}, 78, "is a pipe and not a file"},
+		{[]string{"check", at("pipe")}, 78, at("pipe/a.yaml") + " is a pipe, not a file"},
+		{[]string{"check", at("pipe/a.yaml")}, 78, "is a pipe, not a file"},
+		{[]string{"check", at("zero")}, 78, "is a device, not a file"},
+		{[]string{"check", "/dev/zero"}, 78, "is a device, not a file"},
+		{[]string{"check", at("link")}, 78, "is a pipe, not a file"},
 		{[]string{"check", large}, 78, "is more than 1048576 bytes long: split it"},
 		{[]string{"check", at("locked")}, 0, ""},
-		{[]string{"run", "-c", at("pipe/a.yaml")}, 78, "is a pipe and not a file"},
-		{[]string{"run", "-c", "/dev/zero"}, 78, "is a device and not a file"},
+		{[]string{"run", "-c", at("pipe/a.yaml")}, 78, "is a pipe, not a file"},
+		{[]string{"run", "-c", "/dev/zero"}, 78, "is a device, not a file"},
 		{[]string{"run", "-c", large}, 78, "is more than 1048576 bytes long"},
-		{[]string{"check", "--online", "-c", at("zero/a.yaml")}, 78, "is a device and not a file"},
-		{[]string{"replay", "--rules", at("zero"), "--events", "/dev/null"}, 78, "is a device and not a file"},
+		{[]string{"check", "--online", "-c", at("zero/a.yaml")}, 78, "is a device, not a file"},
+		{[]string{"replay", "--rules", at("zero"), "--events", "/dev/null"}, 78, "is a device, not a file"},
 		{[]string{"replay", "--rules", at("locked"), "--events", dir}, 1, "is a directory"},
-		{[]string{"erase", "-c", good, "--file", at("pipe/a.yaml")}, 1, "is a pipe and not a file (standard input is --file -)"},
+		{[]string{"erase", "-c", good, "--file", at("pipe/a.yaml")}, 1, "is a pipe, not a file (standard input is --file -)"},
 		{[]string{"erase", "-c", good, "--file", large}, 1, "is more than"},
 	} {
 		p := launch(t, "segmill", tt.args...)
@@ -244,7 +244,7 @@ func TestPanicExitCode(t *testing.T) {
 	for _, name := range []string{"panics", "panics-within"} {
 		p := launch(t, name)
 		p.ends(t, app.ExitPanic)
-		if text := p.text(); !strings.Contains(text, "panic: the sky is falling") || !strings.Contains(text, "goroutine ") || !strings.Contains(text, "this is a defect") {
+		if text := p.text(); !strings.Contains(text, "panic: the sky is falling") || !strings.Contains(text, "goroutine ") || !strings.Contains(text, "this is a bug") {
 			t.Errorf("%s: %s", name, text)
 		}
 	}

@@ -14,10 +14,10 @@ import (
 func stateCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "state",
-		Short: "Work on the state of an application that is stopped",
+		Short: "Change the state of a stopped application",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return &exitError{exitUsage, errors.New("name what to do: reshard")}
+			return &exitError{exitUsage, errors.New("missing subcommand: reshard")}
 		},
 	}
 	c.AddCommand(reshardCommand())
@@ -30,26 +30,26 @@ func reshardCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "reshard --from OLD.yaml -c NEW.yaml",
 		Short: "Move the state to another number of partitions",
-		Long: `reshard moves the state of one application to another one with another number of
-partitions. Nothing is told and nothing is lost: the new application goes on where
-the old one ended.
+		Long: `reshard moves the state of one application to another application with a different
+number of partitions. Nothing is emitted and nothing is lost: the new application
+continues where the old one stopped.
 
-  1. Make the new input topics, with the new number of partitions (or add
-     partitions to the old ones), and a configuration of them with another app.
+  1. Create the new input topics with the new number of partitions (or add
+     partitions to the old ones), and a configuration with another app for them.
   2. Stop the producers, wait until the lag is 0, stop all instances.
   3. Run segmill state reshard --from OLD.yaml -c NEW.yaml
-  4. Let the producers write to the new topics, and run NEW.yaml.
+  4. Point the producers at the new topics, and run NEW.yaml.
 
-The old application does not start any more once this has begun. If it fails, what
-it says can be mended and the command be run again; or --undo gives the state back.
-docs/operations.md tells more.`,
+Once this has begun, the old application no longer starts. If the command fails, fix
+what it reports and run it again, or return the state with --undo. See
+docs/operations.md.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case from == "":
-				return &exitError{exitUsage, errors.New("--from is missing: the configuration of the old application")}
+				return &exitError{exitUsage, errors.New("--from is required: the configuration of the old application")}
 			case opt.Undo && (opt.DryRun || opt.Unread):
-				return &exitError{exitUsage, errors.New("--undo goes with no other flag")}
+				return &exitError{exitUsage, errors.New("--undo cannot be combined with other flags")}
 			}
 			old, err := app.ReadConfig(from)
 			if err != nil {
@@ -66,10 +66,10 @@ docs/operations.md tells more.`,
 			}
 			out := cmd.OutOrStdout()
 			for topic, n := range done.Unread {
-				fmt.Fprintf(out, "%s: %s not taken yet; the new application takes them\n", topic, app.Plural(int(n), "record"))
+				fmt.Fprintf(out, "%s: %s unread; the new application will read them\n", topic, app.Plural(int(n), "record"))
 			}
 			if done.TooLarge > 0 {
-				fmt.Fprintf(out, "%s of history too large to be copied: a rebuild will not find them\n", app.Plural(done.TooLarge, "record"))
+				fmt.Fprintf(out, "%s of history too large to copy: a rebuild will not see them\n", app.Plural(done.TooLarge, "record"))
 			}
 			switch {
 			case opt.Undo:
@@ -86,8 +86,8 @@ docs/operations.md tells more.`,
 	f := c.Flags()
 	f.StringVar(&from, "from", "", "configuration file of the old application")
 	f.StringVarP(&config, "config", "c", "segmill.yaml", "configuration file of the new application")
-	f.BoolVar(&opt.DryRun, "dry-run", false, "only check whether it can be done")
-	f.BoolVar(&opt.Unread, "unread", false, "go on with records that were not taken, if the new application reads them")
-	f.BoolVar(&opt.Undo, "undo", false, "give the state back to the old application, if the move was not completed")
+	f.BoolVar(&opt.DryRun, "dry-run", false, "only check whether the move is possible")
+	f.BoolVar(&opt.Unread, "unread", false, "go ahead although records are unread, if the new application reads them")
+	f.BoolVar(&opt.Undo, "undo", false, "return the state to the old application, if the move was not completed")
 	return c
 }

@@ -67,9 +67,9 @@ func awaitBroker(ctx context.Context, k *KafkaConfig, opts []kgo.Opt, log *slog.
 		return fmt.Errorf("kafka: %w", err)
 	}
 	defer cl.Close()
-	return await(ctx, log.With("brokers", k.Brokers), "a broker that answers; see kafka.brokers", cl.Ping, func(err error) error {
+	return await(ctx, log.With("brokers", k.Brokers), "a broker to answer; see kafka.brokers", cl.Ping, func(err error) error {
 		if login.n.Load() >= hangUpsBelieved {
-			return fmt.Errorf("broker %s hangs up when we log in: user or password is wrong: see kafka.sasl: %w", strings.Join(k.Brokers, ", "), err)
+			return fmt.Errorf("broker %s closes the connection at login: wrong user or password; see kafka.sasl: %w", strings.Join(k.Brokers, ", "), err)
 		}
 		return refusal(k, err)
 	})
@@ -87,7 +87,7 @@ func awaitCluster(ctx context.Context, k *KafkaConfig, opts []kgo.Opt, log *slog
 		id = brokers.Cluster
 		return err
 	}
-	err = await(ctx, log.With("brokers", k.Brokers), "a broker that names its cluster", ask, func(err error) error { return refusal(k, err) })
+	err = await(ctx, log.With("brokers", k.Brokers), "a broker to name its cluster", ask, func(err error) error { return refusal(k, err) })
 	return id, err
 }
 
@@ -119,15 +119,15 @@ func refusal(k *KafkaConfig, err error) error {
 	)
 	switch {
 	case errors.Is(err, kerr.SaslAuthenticationFailed):
-		return fmt.Errorf("%s: user or password is wrong: see kafka.sasl: %w", where, err)
+		return fmt.Errorf("%s: wrong user or password; see kafka.sasl: %w", where, err)
 	case errors.Is(err, kerr.UnsupportedSaslMechanism):
-		return fmt.Errorf("%s: it does not offer kafka.sasl.mechanism: %w", where, err)
+		return fmt.Errorf("%s: the broker does not support kafka.sasl.mechanism: %w", where, err)
 	case errors.As(err, &unknown), errors.As(err, &host), errors.As(err, &invalid), errors.As(err, &verified):
-		return fmt.Errorf("%s: its certificate is not trusted: see kafka.tls.ca: %w", where, err)
+		return fmt.Errorf("%s: the broker's certificate is not trusted; see kafka.tls.ca: %w", where, err)
 	case errors.As(err, &noTLS):
-		return fmt.Errorf("%s: it does not speak TLS on this port: another port, or no kafka.tls: %w", where, err)
+		return fmt.Errorf("%s: the broker does not speak TLS on this port: use another port, or remove kafka.tls: %w", where, err)
 	case errors.As(err, &alert):
-		return fmt.Errorf("%s: it refuses our TLS handshake: see kafka.tls.cert: %w", where, err)
+		return fmt.Errorf("%s: the broker refuses the TLS handshake; see kafka.tls.cert: %w", where, err)
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ func coarseWindows(p *plan.Plan) rule.Problems {
 				if pane := aggregate.PaneWidth(longest); in.Window < 2*pane {
 					warnings = append(warnings, rule.Problem{
 						Pos: position(p, &p.Units[u], c.Segment), Severity: rule.Warning,
-						Message: fmt.Sprintf("%s shares its list with a window of %s: for a customer with more than %d such events it may count those of %s too many",
+						Message: fmt.Sprintf("%s shares its list with a window of %s: for a customer with more than %d such events, it may include up to %s of older ones",
 							in.Text, expr.FormatDuration(longest), aggregate.MaxEntries, expr.FormatDuration(pane)),
 					})
 				}

@@ -167,7 +167,7 @@ func (d *DeadLetterConfig) key() ([]byte, error) {
 	}
 	b, err := readBounded(d.KeyFile, maxKeyFile)
 	if err == nil && len(b) == 0 {
-		err = fmt.Errorf("%s is empty: head -c 32 /dev/urandom > %s makes a key", d.KeyFile, d.KeyFile)
+		err = fmt.Errorf("%s is empty; create a key: head -c 32 /dev/urandom > %s", d.KeyFile, d.KeyFile)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("dead_letter.key_file: %w", err)

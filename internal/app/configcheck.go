@@ -27,19 +27,19 @@ func (c *Config) validate(r *configReader) {
 		}
 	}
 	oneOf := func(path, value string, values ...string) {
-		need(slices.Contains(values, value), path, "it is %s, not %q", either(values), value)
+		need(slices.Contains(values, value), path, "must be %s, not %q", either(values), value)
 	}
-	need(appName.MatchString(c.App), "app", "a name of letters, digits, '.', '_' and '-' is required, such as `app: shop`; it never changes afterwards")
+	need(appName.MatchString(c.App), "app", "required: a name of letters, digits, '.', '_' and '-', such as `app: shop`; it cannot be changed later")
 	need(len(c.Rules) > 0, "rules", "name at least one rule file or directory, such as `rules: [rules]`")
-	need(c.State != "", "state", "a directory is required")
+	need(c.State != "", "state", "required: a directory")
 	oneOf("clock", c.Clock, "wall", "events")
 	oneOf("delivery", c.Delivery, "exactly_once", "at_least_once")
 	oneOf("dead_letter.payload", c.DeadLetter.Payload, "original", "hash")
-	need(c.DeadLetter.KeyFile == "" || c.DeadLetter.Payload == "hash", "dead_letter.key_file", "it is of use with `payload: hash` only")
+	need(c.DeadLetter.KeyFile == "" || c.DeadLetter.Payload == "hash", "dead_letter.key_file", "requires `payload: hash`")
 	oneOf("log", c.Log, "debug", "info", "warn", "error")
 	interval := time.Duration(c.CommitInterval)
 	need(interval > 0 && interval <= maxCommitInterval, "commit_interval", "%s is not between 1ms and %s", c.CommitInterval, maxCommitInterval)
-	need(c.Standby >= 0 && c.Standby <= consumer.MaxStandby, "standby", "it is how many other instances keep a copy of each partition: %d is not between 0 and %d", c.Standby, consumer.MaxStandby)
+	need(c.Standby >= 0 && c.Standby <= consumer.MaxStandby, "standby", "%d is not between 0 and %d, the number of other instances that keep a copy of each partition", c.Standby, consumer.MaxStandby)
 	c.Kafka.validate(need, oneOf)
 	c.Topics.validate(need)
 	c.validateOutput(need, oneOf)
@@ -53,14 +53,14 @@ type (
 
 func (k *KafkaConfig) validate(need needFunc, oneOf oneOfFunc) {
 	need(len(k.Brokers) > 0 && !slices.Contains(k.Brokers, ""), "kafka.brokers", "name at least one broker, such as `brokers: [localhost:9092]`")
-	need(time.Duration(k.SessionTimeout) >= time.Second, "kafka.session_timeout", "%s is too short: brokers take 6s at least, unless they are configured otherwise", k.SessionTimeout)
+	need(time.Duration(k.SessionTimeout) >= time.Second, "kafka.session_timeout", "%s is too short: brokers accept 6s or more unless configured otherwise", k.SessionTimeout)
 	if s := k.SASL; s != nil {
 		oneOf("kafka.sasl.mechanism", s.Mechanism, "plain", "scram-sha-256", "scram-sha-512")
-		need(s.User != "", "kafka.sasl.user", "it is required with kafka.sasl")
-		need(s.Password != "", "kafka.sasl.password", "it is required with kafka.sasl; take it from the environment: \"${KAFKA_PASSWORD}\"")
+		need(s.User != "", "kafka.sasl.user", "required with kafka.sasl")
+		need(s.Password != "", "kafka.sasl.password", "required with kafka.sasl; take it from the environment: \"${KAFKA_PASSWORD}\"")
 	}
 	if t := k.TLS; t != nil {
-		need((t.Cert == "") == (t.Key == ""), "kafka.tls", "cert and key belong together: give both or none")
+		need((t.Cert == "") == (t.Key == ""), "kafka.tls", "set both cert and key, or neither")
 	}
 }
 
@@ -76,12 +76,12 @@ func (t *TopicsConfig) validate(need needFunc) {
 			need(x.key != "changes" && x.key != "triggers", path, "an output needs a topic")
 			continue
 		}
-		need(seen[x.name] == "", path, "%s is topics.%s already: each needs a topic of its own", x.name, seen[x.name])
+		need(seen[x.name] == "", path, "%s is already used by topics.%s: each needs a topic of its own", x.name, seen[x.name])
 		seen[x.name] = x.key
 	}
 	if c := t.Create; c != nil {
-		need(c.Partitions >= 0, "topics.create.partitions", "it can't be less than 0")
-		need(c.Replication >= 0, "topics.create.replication", "it can't be less than 0")
+		need(c.Partitions >= 0, "topics.create.partitions", "must not be negative")
+		need(c.Replication >= 0, "topics.create.replication", "must not be negative")
 	}
 }
 
@@ -99,8 +99,8 @@ func (c *Config) validateOutput(need needFunc, oneOf oneOfFunc) {
 		return
 	}
 	u, err := url.Parse(c.Registry.URL)
-	need(err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "", "registry.url", "an address is needed such as http://localhost:8081")
-	need(err != nil || u.User == nil, "registry.url", "it is printed in errors: put user and password into registry.user and registry.password")
+	need(err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "", "registry.url", "must be an address such as http://localhost:8081")
+	need(err != nil || u.User == nil, "registry.url", "must not hold a user or password, since errors print it: set registry.user and registry.password")
 }
 
 // silenceAuto is silence_grace: auto.
@@ -122,7 +122,7 @@ func (c *Config) silence() (grace time.Duration, hold bool, err error) {
 func (c *Config) validateSilence(need needFunc) {
 	d, hold, err := c.silence()
 	need(err == nil, "silence_grace", "%q is neither auto nor a duration such as 30s", c.SilenceGrace)
-	need(err != nil || hold || c.SilenceGrace == "" || d >= time.Duration(c.Grace), "silence_grace", "%s is shorter than grace, which is %s: silence can't be judged before the order of events is certain", c.SilenceGrace, c.Grace)
+	need(err != nil || hold || c.SilenceGrace == "" || d >= time.Duration(c.Grace), "silence_grace", "%s is shorter than grace (%s): timers cannot fire before the order of events is certain", c.SilenceGrace, c.Grace)
 }
 
 // either writes a list as a sentence does.

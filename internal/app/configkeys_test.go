@@ -49,8 +49,8 @@ log: debug
 `
 
 const (
-	oneValue = "one value is needed, not a list or keys"
-	aNumber  = "is not a whole number of"
+	oneValue = "must be a single value, not a list or keys"
+	aNumber  = "bit integer"
 	aLength  = "is not a duration such as 100ms, 30m or 45d"
 )
 
@@ -58,46 +58,46 @@ const (
 // it.
 var wrongValues = map[string]struct{ value, want string }{
 	"app":                       {"a b", "a name of letters, digits"},
-	"rules":                     {"rules", "a list is needed, such as [a, b]"},
-	"state":                     {`""`, "a directory is required"},
-	"kafka.brokers":             {"b", "a list is needed, such as [a, b]"},
+	"rules":                     {"rules", "must be a list, such as [a, b]"},
+	"state":                     {`""`, "required: a directory"},
+	"kafka.brokers":             {"b", "must be a list, such as [a, b]"},
 	"kafka.tls.ca":              {"[x]", oneValue},
 	"kafka.tls.cert":            {"{x: y}", oneValue},
 	"kafka.tls.key":             {"[x]", oneValue},
-	"kafka.sasl.mechanism":      {"x", "it is plain, scram-sha-256 or scram-sha-512"},
-	"kafka.sasl.user":           {`""`, "it is required with kafka.sasl"},
-	"kafka.sasl.password":       {`""`, "it is required with kafka.sasl"},
+	"kafka.sasl.mechanism":      {"x", "must be plain, scram-sha-256 or scram-sha-512"},
+	"kafka.sasl.user":           {`""`, "required with kafka.sasl"},
+	"kafka.sasl.password":       {`""`, "required with kafka.sasl"},
 	"kafka.session_timeout":     {"10", aLength},
-	"registry.url":              {"r", "an address is needed such as http://localhost:8081"},
+	"registry.url":              {"r", "must be an address such as http://localhost:8081"},
 	"registry.user":             {"[x]", oneValue},
 	"registry.password":         {"[x]", oneValue},
 	"topics.web":                {"[x]", oneValue},
-	"topics.email":              {"w", "w is topics.web already"},
-	"topics.purchase":           {"w", "w is topics.web already"},
-	"topics.profile":            {"w", "w is topics.web already"},
-	"topics.consent":            {"w", "w is topics.web already"},
+	"topics.email":              {"w", "w is already used by topics.web"},
+	"topics.purchase":           {"w", "w is already used by topics.web"},
+	"topics.profile":            {"w", "w is already used by topics.web"},
+	"topics.consent":            {"w", "w is already used by topics.web"},
 	"topics.changes":            {`""`, "an output needs a topic"},
 	"topics.triggers":           {`""`, "an output needs a topic"},
 	"topics.create.partitions":  {"2.5", aNumber},
 	"topics.create.replication": {"40000", aNumber},
-	"output.format":             {"xml", "it is avro or json"},
-	"output.compression":        {"brotli", "it is none, gzip, snappy, lz4 or zstd"},
-	"output.headers":            {"all", "it is cloudevents, ids or none"},
+	"output.format":             {"xml", "must be avro or json"},
+	"output.compression":        {"brotli", "must be none, gzip, snappy, lz4 or zstd"},
+	"output.headers":            {"all", "must be cloudevents, ids or none"},
 	"commit_interval":           {"6s", "6s is not between 1ms and 5s"},
 	"grace":                     {"soon", aLength},
-	"silence_grace":             {"1s", "1s is shorter than grace, which is 3s"},
-	"clock":                     {"moon", "it is wall or events"},
+	"silence_grace":             {"1s", "1s is shorter than grace (3s)"},
+	"clock":                     {"moon", "must be wall or events"},
 	"max_future_skew":           {"-1m", aLength},
 	"max_merge_wait":            {"1", aLength},
 	"max_open_transaction":      {"1", aLength},
 	"max_clock_jump":            {"true", aLength},
 	"skip_deleted":              {"yes", `"yes" is neither true nor false`},
-	"delivery":                  {"once", "it is exactly_once or at_least_once"},
+	"delivery":                  {"once", "must be exactly_once or at_least_once"},
 	"standby":                   {"one", aNumber},
-	"dead_letter.payload":       {"none", "it is original or hash"},
+	"dead_letter.payload":       {"none", "must be original or hash"},
 	"dead_letter.key_file":      {"[x]", oneValue},
 	"http":                      {"[x]", oneValue},
-	"log":                       {"loud", "it is debug, info, warn or error"},
+	"log":                       {"loud", "must be debug, info, warn or error"},
 }
 
 // leaves calls f with the path of every key that has a value, and where it stands in
@@ -174,7 +174,7 @@ func TestEveryKey(t *testing.T) {
 		}
 		for _, value := range []string{"{a: [b]}", "[[a]]", "null", "'${NO}'", "true", "-9999999999999999999", `"\0"`, "!!binary aGk="} {
 			_, err := ParseConfig(with(t, path, value), env()) // whatever comes of it, it is no panic
-			if err != nil && strings.Contains(err.Error(), "can't be set in a file") {
+			if err != nil && strings.Contains(err.Error(), "cannot be set in a file") {
 				t.Errorf("%s: %v", path, err)
 			}
 		}

@@ -149,7 +149,7 @@ func (r *configReader) read(n *yaml.Node, v reflect.Value, path string) {
 	}
 	r.lines[path] = n.Line
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" && n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) == 0 {
-		r.fail(n.Line, path, "it has no value: give one ({} if it has only defaults), or leave the key out")
+		r.fail(n.Line, path, "no value: set one ({} for defaults only), or remove the key")
 		return
 	}
 	switch v.Kind() {
@@ -161,7 +161,7 @@ func (r *configReader) read(n *yaml.Node, v reflect.Value, path string) {
 		r.readKeys(n, v, path)
 	case reflect.Slice:
 		if n.Kind != yaml.SequenceNode {
-			r.fail(n.Line, path, "a list is needed, such as [a, b]")
+			r.fail(n.Line, path, "must be a list, such as [a, b]")
 			return
 		}
 		list := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
@@ -180,7 +180,7 @@ func (r *configReader) readKeys(n *yaml.Node, v reflect.Value, path string) {
 		if what == "" {
 			what = "the configuration"
 		}
-		r.fail(n.Line, "", "%s: keys with values are needed, such as %s: …", what, keys(v.Type())[0])
+		r.fail(n.Line, "", "%s: must have keys with values, such as %s: …", what, keys(v.Type())[0])
 		return
 	}
 	seen := map[string]bool{}
@@ -192,7 +192,7 @@ func (r *configReader) readKeys(n *yaml.Node, v reflect.Value, path string) {
 		case field < 0:
 			r.fail(key.Line, at, "%s", unknownKey(key.Value, v.Type()))
 		case seen[key.Value]:
-			r.fail(key.Line, at, "the key stands twice")
+			r.fail(key.Line, at, "duplicate key")
 		default:
 			seen[key.Value] = true
 			r.read(value, v.Field(field), at)
@@ -203,7 +203,7 @@ func (r *configReader) readKeys(n *yaml.Node, v reflect.Value, path string) {
 // readValue reads a text, a number, a duration or a truth value.
 func (r *configReader) readValue(n *yaml.Node, v reflect.Value, path string) {
 	if n.Kind != yaml.ScalarNode {
-		r.fail(n.Line, path, "one value is needed, not a list or keys")
+		r.fail(n.Line, path, "must be a single value, not a list or keys")
 		return
 	}
 	text, ok := r.expand(n, path)
@@ -231,12 +231,12 @@ func (r *configReader) readValue(n *yaml.Node, v reflect.Value, path string) {
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		i, err := strconv.ParseInt(text, 10, v.Type().Bits())
 		if err != nil {
-			r.fail(n.Line, path, "%q is not a whole number of %d bits", n.Value, v.Type().Bits())
+			r.fail(n.Line, path, "%q is not a %d-bit integer", n.Value, v.Type().Bits())
 			return
 		}
 		v.SetInt(i)
 	default: // TestEveryKey keeps such a key out of Config
-		r.fail(n.Line, path, "it can't be set in a file: %v values are not read", v.Kind())
+		r.fail(n.Line, path, "cannot be set in a file: %v values are not supported", v.Kind())
 	}
 }
 
@@ -277,20 +277,20 @@ func unknownKey(key string, t reflect.Type) string {
 		}
 	}
 	if best != "" {
-		return fmt.Sprintf("there is no such key: did you mean %s?", best)
+		return fmt.Sprintf("unknown key; did you mean %s?", best)
 	}
 	root := reflect.TypeFor[Config]()
 	for i := range root.NumField() {
 		f := root.Field(i)
 		section := f.Tag.Get("yaml")
 		if f.Type.Kind() == reflect.Struct && slices.Contains(keys(f.Type), key) {
-			return fmt.Sprintf("there is no such key here: did you mean %s.%s?", section, key)
+			return fmt.Sprintf("unknown key; did you mean %s.%s?", section, key)
 		}
 	}
 	if t != root && slices.Contains(keys(root), key) {
-		return fmt.Sprintf("there is no such key here: %s stands at the left margin", key)
+		return fmt.Sprintf("unknown key here: %s belongs at the top level", key)
 	}
-	return "there is no such key, only " + strings.Join(known, ", ")
+	return "unknown key; known here: " + strings.Join(known, ", ")
 }
 
 // distance returns how many letters must be added, removed or replaced to make b

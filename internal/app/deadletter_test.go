@@ -42,7 +42,7 @@ func TestDeadLetterKey(t *testing.T) {
 			t.Errorf("%s: %v, want %s", file, err, want)
 		}
 	}
-	if _, err := read("{key_file: key}"); err == nil || !strings.Contains(err.Error(), "segmill.yaml:4: dead_letter.key_file: it is of use with `payload: hash` only") {
+	if _, err := read("{key_file: key}"); err == nil || !strings.Contains(err.Error(), "segmill.yaml:4: dead_letter.key_file: requires `payload: hash`") {
 		t.Errorf("a key for nothing: %v", err)
 	}
 }

@@ -32,7 +32,7 @@ type EraseOptions struct {
 func Erase(ctx context.Context, conf *Config, ids []string, opt EraseOptions, out io.Writer) (*Erased, error) {
 	topic := conf.Topics.Profile
 	if topic == "" {
-		return nil, errors.New("the configuration has no profile topic, and that is where erasures are asked for: set topics.profile")
+		return nil, errors.New("no profile topic is configured, and erasures are written to it: set topics.profile")
 	}
 	for _, id := range ids {
 		if err := opt.Check(id); err != nil {

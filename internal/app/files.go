@@ -16,7 +16,7 @@ func readRegular(name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is %s and not a file", name, kindOf(info.Mode()))
+		return nil, fmt.Errorf("%s is %s, not a file", name, kindOf(info.Mode()))
 	}
 	return readBounded(name, limit)
 }
@@ -45,7 +45,7 @@ func readBounded(name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is %s and not a file", name, kindOf(info.Mode()))
+		return nil, fmt.Errorf("%s is %s, not a file", name, kindOf(info.Mode()))
 	}
 	if info.Size() > limit { // as much of it as there may be would be in memory before that is known
 		return nil, fmt.Errorf("%s is %w than %d bytes long", name, errMore, limit)

@@ -52,7 +52,7 @@ func missing(st consumer.Status) string {
 func serve(addr string, reg *prometheus.Registry, status func() consumer.Status, log *slog.Logger) (stop func(), err error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("http: give another address, or \"\" for none: %w", err)
+		return nil, fmt.Errorf("http: set another address, or \"\" for none: %w", err)
 	}
 	srv := &http.Server{
 		Handler:           handler(reg, status),

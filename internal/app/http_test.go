@@ -75,7 +75,7 @@ func TestServePortInUse(t *testing.T) {
 	defer l.Close()
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	_, err = serve(l.Addr().String(), prometheus.NewRegistry(), nil, log)
-	if err == nil || !strings.Contains(err.Error(), "address already in use") || !strings.Contains(err.Error(), "http: give another address") {
+	if err == nil || !strings.Contains(err.Error(), "address already in use") || !strings.Contains(err.Error(), "http: set another address") {
 		t.Errorf("error %v", err)
 	}
 }

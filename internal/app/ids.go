@@ -21,7 +21,7 @@ type IDs struct {
 }
 
 // remedy says how to write an id.
-const idRemedy = "write the bare id, or give --literal if that is the id"
+const idRemedy = "write the bare id, or use --literal if this is the id"
 
 // Check returns an error if a text is no customer id, or plainly something else.
 func (l IDs) Check(id string) error {
@@ -29,7 +29,7 @@ func (l IDs) Check(id string) error {
 		return err
 	}
 	if why := schemas.NotPlain(id); why != "" && !l.Literal {
-		return fmt.Errorf("%q is no customer id as it stands: %s: %s", id, why, idRemedy)
+		return fmt.Errorf("%q is not a bare customer id: %s: %s", id, why, idRemedy)
 	}
 	return nil
 }
@@ -81,7 +81,7 @@ func (l IDs) parse(b []byte, file string) (ids []string, err error) {
 		ids = append(ids, id)
 	}
 	if bad > 0 {
-		return nil, fmt.Errorf("%s\n%s of %d are no ids; nobody is erased", strings.Join(wrong, "\n"), Plural(bad, "line"), n)
+		return nil, fmt.Errorf("%s\n%s of %d rejected; nothing was erased", strings.Join(wrong, "\n"), Plural(bad, "line"), n)
 	}
 	return ids, lines.Err()
 }
@@ -92,7 +92,7 @@ func (l IDs) checkLine(id string) error {
 		return err
 	}
 	if i := strings.IndexAny(id, ",;"); i >= 0 {
-		return fmt.Errorf("%q has a %q, as between the columns of a table: %s", id, id[i], idRemedy)
+		return fmt.Errorf("%q contains %q, as between the columns of a table: %s", id, id[i], idRemedy)
 	}
 	return nil
 }

@@ -40,7 +40,7 @@ func TestFilesOfIDs(t *testing.T) {
 	} {
 		ids, err := read("c0\n"+line+"\nc2\n", IDs{})
 		if err == nil || len(ids) > 0 || !strings.Contains(err.Error(), "ids.txt:2: ") || !strings.Contains(err.Error(), want) ||
-			!strings.Contains(err.Error(), "1 line of 3 are no ids; nobody is erased") {
+			!strings.Contains(err.Error(), "1 line of 3 rejected; nothing was erased") {
 			t.Errorf("%q: %q, %v", line, ids, err)
 		}
 	}
@@ -61,7 +61,7 @@ func TestEndlessIDs(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{pipe, "/dev/zero", dir} {
-		if _, err := (IDs{}).ReadFile(t.Context(), nil, name); err == nil || !strings.Contains(err.Error(), "and not a file (standard input is --file -)") {
+		if _, err := (IDs{}).ReadFile(t.Context(), nil, name); err == nil || !strings.Contains(err.Error(), "not a file (standard input is --file -)") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

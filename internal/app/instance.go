@@ -76,7 +76,7 @@ func readInstance(stateDir string, here place, log *slog.Logger) (*instance, err
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
-		return nil, fmt.Errorf("%w; it keeps the name of this instance: mv %s %s.old", err, in.file, in.file)
+		return nil, fmt.Errorf("%w; it holds the name of this instance: mv %s %s.old", err, in.file, in.file)
 	default:
 		if err := in.parse(string(b)); err != nil {
 			return nil, err
@@ -88,7 +88,7 @@ func readInstance(stateDir string, here place, log *slog.Logger) (*instance, err
 	case w.host != "" && w.host != here.host, w.dir != "" && w.dir != here.dir:
 		before := in.id
 		in.id = newInstance()
-		log.Warn("the name of this instance was written elsewhere, so the directory is a copy: it gets a new name, and partitions of the old one move after the session timeout",
+		log.Warn("the name of this instance was written on another host or for another directory, so this is a copy: taking a new name; partitions held under the old one move after the session timeout",
 			"file", in.file, "host", w.host, "directory", w.dir, "old", before, "new", in.id)
 	case w == here || !in.restarted():
 		return in, in.save()
@@ -113,7 +113,7 @@ func (in *instance) parse(text string) error {
 		return nil // left by a full disk
 	}
 	if !instanceName.MatchString(lines[0]) {
-		return fmt.Errorf("%s does not hold the name of an instance: mv %s %s.old", in.file, in.file, in.file)
+		return fmt.Errorf("%s does not hold an instance name: mv %s %s.old", in.file, in.file, in.file)
 	}
 	in.id = lines[0]
 	for _, line := range lines[1:] {
@@ -160,12 +160,12 @@ func (in *instance) settle(ctx context.Context, group string, opts []kgo.Opt, lo
 	}
 	taken, err := isMember(ctx, group, in.id, opts)
 	if err != nil {
-		log.Warn("the group can't be asked whether another instance has the name of this one", "group", group, "file", in.file, "error", err)
+		log.Warn("cannot find out from the group whether another instance has this name", "group", group, "file", in.file, "error", err)
 	}
 	if taken {
 		before := in.id
 		in.id = newInstance()
-		log.Warn("a member of the group has the name of this instance, which was written before this machine was started: it gets a new name",
+		log.Warn("another member of the group may have this instance's name, which was written before this machine was started: taking a new name",
 			"group", group, "file", in.file, "old", before, "new", in.id)
 	}
 	return in.save()

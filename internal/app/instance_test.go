@@ -255,12 +255,12 @@ func TestForeignState(t *testing.T) {
 	other := *conf
 	other.App = "shop2"
 	logger := slog.New(slog.NewTextHandler(&log, nil))
-	if err := RunRules(t.Context(), &other, buyersRules(t), RunOptions{Logger: logger}); !errors.Is(err, state.ErrForeign) || !strings.Contains(err.Error(), "holds the state of the application shop, not of shop2") {
+	if err := RunRules(t.Context(), &other, buyersRules(t), RunOptions{Logger: logger}); !errors.Is(err, state.ErrForeign) || !strings.Contains(err.Error(), "holds the state of application shop, not of shop2") {
 		t.Errorf("another application: %v", err)
 	}
 	other = *conf
 	other.Kafka.Brokers = b.ListenAddrs()
-	if err := RunRules(t.Context(), &other, buyersRules(t), RunOptions{Logger: logger}); !errors.Is(err, state.ErrForeign) || !strings.Contains(err.Error(), "cluster kfake, and the brokers are of cluster another") {
+	if err := RunRules(t.Context(), &other, buyersRules(t), RunOptions{Logger: logger}); !errors.Is(err, state.ErrForeign) || !strings.Contains(err.Error(), "cluster kfake, but the brokers belong to cluster another") {
 		t.Errorf("another cluster: %v", err)
 	}
 }

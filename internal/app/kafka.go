@@ -64,7 +64,7 @@ func (t *TLSConfig) load() (*tls.Config, error) {
 		}
 		conf.RootCAs = x509.NewCertPool()
 		if !conf.RootCAs.AppendCertsFromPEM(b) {
-			return nil, fmt.Errorf("kafka.tls.ca: %s holds no certificate in PEM", t.CA)
+			return nil, fmt.Errorf("kafka.tls.ca: %s contains no PEM certificate", t.CA)
 		}
 	}
 	if t.Cert != "" || t.Key != "" {

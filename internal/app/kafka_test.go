@@ -75,10 +75,10 @@ func TestTLSAndSASL(t *testing.T) {
 		{"plain", ca, SASLConfig{"plain", "me", "s3cret"}, ""},
 		{"scram 256", ca, SASLConfig{"scram-sha-256", "me", "s3cret"}, ""},
 		{"scram 512", ca, SASLConfig{"scram-sha-512", "me", "s3cret"}, ""},
-		{"wrong password", ca, SASLConfig{"plain", "me", "wr0ng"}, "user or password is wrong: see kafka.sasl"},
-		{"wrong password, scram", ca, SASLConfig{"scram-sha-512", "me", "wr0ng"}, "user or password is wrong: see kafka.sasl"},
-		{"unknown user", ca, SASLConfig{"scram-sha-256", "you", "s3cret"}, "user or password is wrong: see kafka.sasl"},
-		{"unknown authority", &TLSConfig{}, SASLConfig{"plain", "me", "s3cret"}, "its certificate is not trusted: see kafka.tls.ca"},
+		{"wrong password", ca, SASLConfig{"plain", "me", "wr0ng"}, "wrong user or password; see kafka.sasl"},
+		{"wrong password, scram", ca, SASLConfig{"scram-sha-512", "me", "wr0ng"}, "wrong user or password; see kafka.sasl"},
+		{"unknown user", ca, SASLConfig{"scram-sha-256", "you", "s3cret"}, "wrong user or password; see kafka.sasl"},
+		{"unknown authority", &TLSConfig{}, SASLConfig{"plain", "me", "s3cret"}, "certificate is not trusted; see kafka.tls.ca"},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			conf := testConfig(t, cluster.ListenAddrs()...)
@@ -145,7 +145,7 @@ func TestTLSFiles(t *testing.T) {
 		{TLSConfig{CA: certFile, Cert: certFile, Key: keyFile}, ""},
 		{TLSConfig{}, ""},
 		{TLSConfig{CA: "nowhere.pem"}, "kafka.tls.ca: open nowhere.pem: no such file"},
-		{TLSConfig{CA: notPEM}, "holds no certificate in PEM"},
+		{TLSConfig{CA: notPEM}, "contains no PEM certificate"},
 		{TLSConfig{Cert: certFile, Key: notPEM}, "kafka.tls: "},
 	} {
 		_, err := x.conf.load()

@@ -76,9 +76,9 @@ func (c *Config) openState(log *slog.Logger) (*state.Store, error) {
 func explainDisk(err error, dir string) error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC):
-		return fmt.Errorf("%w: the disk of %s is full: make room there, or set state to a larger disk, and start again; nothing is lost, what the local copy lacks comes from the changelog", err, dir)
+		return fmt.Errorf("%w: the disk of %s is full: free some space, or move state to a larger disk, and restart; nothing is lost: the changelog has what the local copy lacks", err, dir)
 	case errors.Is(err, state.ErrFailed):
-		return fmt.Errorf("%w: the disk of %s does not do what it should, or the directory was taken away: start again when it is mended; nothing is lost, what the local copy lacks comes from the changelog", err, dir)
+		return fmt.Errorf("%w: the disk of %s failed, or the directory was removed: repair it and restart; nothing is lost: the changelog has what the local copy lacks", err, dir)
 	}
 	return err
 }

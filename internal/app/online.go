@@ -117,14 +117,14 @@ func (c *Config) checkRegistry(ctx context.Context, cl *sr.Client) []consumer.Fi
 		if !slices.Contains(subjects, subject) {
 			missing = append(missing, subject)
 		} else if _, err := cl.SchemaByVersion(ctx, subject, -1); err != nil {
-			found = append(found, fail("the engine needs to read "+subject, err))
+			found = append(found, fail("grant the engine the right to read "+subject, err))
 		}
 	}
 	if len(missing) > 0 {
 		slices.Sort(missing)
 		found = append(found, consumer.Finding{
 			Topic: where, Message: "no schema is registered under " + strings.Join(missing, ", "),
-			Remedy: "records in Avro of these topics are refused until their producers register one; JSON needs none",
+			Remedy: "Avro records of these topics are refused until a producer registers a schema; JSON needs none",
 		})
 	}
 	if c.Output.Format != "avro" {
@@ -146,7 +146,7 @@ func (c *Config) checkRegistry(ctx context.Context, cl *sr.Client) []consumer.Fi
 		case err != nil:
 			found = append(found, fail("", err))
 		case !got.Is:
-			found = append(found, fail("name another output topic, or delete the subject", fmt.Errorf("the schema under %s is not compatible with the engine's", subject)))
+			found = append(found, fail("choose another output topic, or delete the subject", fmt.Errorf("the schema under %s is not compatible with the engine's", subject)))
 		}
 	}
 	return found

@@ -21,6 +21,6 @@ func ExitOnPanic() {
 // ExitWithPanic reports a recovered panic as the runtime does, and ends the
 // process.
 func ExitWithPanic(recovered any) {
-	fmt.Fprintf(os.Stderr, "panic: %v\n\n%s\nsegmill: this is a defect: please report it with the lines above\n", recovered, debug.Stack())
+	fmt.Fprintf(os.Stderr, "panic: %v\n\n%s\nsegmill: this is a bug; please report it with the lines above\n", recovered, debug.Stack())
 	os.Exit(ExitPanic)
 }

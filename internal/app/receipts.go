@@ -107,7 +107,7 @@ func header(r *kgo.Record, key string) string {
 // were waited for and not all have come.
 func (e *Erased) Report(out io.Writer) error {
 	if e.wait == 0 {
-		_, err := fmt.Fprintf(out, "%s asked for; not waited for the receipts\n", Plural(len(e.ids), "erasure"))
+		_, err := fmt.Fprintf(out, "%s requested; not waiting for receipts\n", Plural(len(e.ids), "erasure"))
 		return err
 	}
 	var known, unknown, silent int
@@ -123,13 +123,13 @@ func (e *Erased) Report(out io.Writer) error {
 			known++
 		default:
 			unknown++
-			_, err := fmt.Fprintf(out, "%s: not known, there was nothing to erase\n", id)
+			_, err := fmt.Fprintf(out, "%s: not known, nothing to erase\n", id)
 			werr = errors.Join(werr, err)
 		}
 	}
-	summary := fmt.Sprintf("%s asked for: %d of known customers, %d of customers who were not known", Plural(len(e.ids), "erasure"), known, unknown)
+	summary := fmt.Sprintf("%s requested: %d of known customers, %d of unknown customers", Plural(len(e.ids), "erasure"), known, unknown)
 	if silent > 0 {
-		summary += fmt.Sprintf(", %d by an engine that does not say", silent)
+		summary += fmt.Sprintf(", %d by an older engine that does not say which", silent)
 	}
 	if _, err := fmt.Fprintln(out, summary); err != nil || werr != nil {
 		return errors.Join(werr, err)
@@ -139,7 +139,7 @@ func (e *Erased) Report(out io.Writer) error {
 	case missing == 0:
 		return nil
 	case e.err != nil:
-		return fmt.Errorf("%s not seen: %w", Plural(missing, "receipt"), e.err)
+		return fmt.Errorf("%s not received: %w", Plural(missing, "receipt"), e.err)
 	}
-	return fmt.Errorf("%s not seen within %s: what is asked for stands in the topic, and is done when the engine comes to it; is it running?", Plural(missing, "receipt"), e.wait)
+	return fmt.Errorf("%s not received within %s: the requests are in the topic and will be carried out when the engine reads them; is it running?", Plural(missing, "receipt"), e.wait)
 }

@@ -55,7 +55,7 @@ func TestReceipts(t *testing.T) {
 		n += changes.PollFetches(t.Context()).NumRecords()
 	}
 	got, err := erase(EraseOptions{}, "c1", "nobody", "c2")
-	if err != nil || got != "nobody: not known, there was nothing to erase\n3 erasures asked for: 2 of known customers, 1 of customers who were not known\n" {
+	if err != nil || got != "nobody: not known, nothing to erase\n3 erasures requested: 2 of known customers, 1 of unknown customers\n" {
 		t.Errorf("%s%v", got, err)
 	}
 	if got, err := erase(EraseOptions{}, "c1"); err != nil || !strings.HasPrefix(got, "c1: not known") {
@@ -70,7 +70,7 @@ func TestReceipts(t *testing.T) {
 			}
 		}
 	}
-	if got, err := erase(EraseOptions{IDs: IDs{Literal: true}}, "{c3}"); err != nil || !strings.HasPrefix(got, "1 erasure asked for: 1 of known") {
+	if got, err := erase(EraseOptions{IDs: IDs{Literal: true}}, "{c3}"); err != nil || !strings.HasPrefix(got, "1 erasure requested: 1 of known") {
 		t.Errorf("literally: %s%v", got, err)
 	}
 	if err := stop(); err != nil {

@@ -71,7 +71,7 @@ func RunRules(ctx context.Context, conf *Config, rules *Rules, opt RunOptions) e
 		opt.Logger.Warn("the connection to the brokers is not encrypted: set kafka.tls", "broker", host)
 	}
 	if conf.HTTP != nil && *conf.HTTP != "" && !isLoopback(*conf.HTTP) {
-		opt.Logger.Warn("the HTTP endpoints can be reached from other machines and ask for no password", "address", *conf.HTTP)
+		opt.Logger.Warn("the HTTP endpoints can be reached from other machines and need no password", "address", *conf.HTTP)
 	}
 	for {
 		err := runOnce(ctx, conf, cfg, reg, opt)
@@ -81,7 +81,7 @@ func RunRules(ctx context.Context, conf *Config, rules *Rules, opt RunOptions) e
 		if !errors.Is(err, state.ErrDamaged) || ctx.Err() != nil {
 			return err
 		}
-		opt.Logger.Error("starting again with a new local state", "error", err)
+		opt.Logger.Error("restarting with an empty local state", "error", err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(restartPause):
@@ -111,7 +111,7 @@ func runOnce(ctx context.Context, conf *Config, cfg consumer.Config, reg *promet
 	}
 	defer func() { err = explainDisk(errors.Join(err, store.Close()), conf.State) }()
 	if reason := store.WasReset(); reason != nil {
-		opt.Logger.Error("the local state was damaged: it was set aside and is restored from the changelog", "directory", conf.State, "error", reason)
+		opt.Logger.Error("the local state was damaged: it has been set aside and is being restored from the changelog", "directory", conf.State, "error", reason)
 	}
 	cfg.Store = store
 	here, err := thisPlace(conf.State)
@@ -151,9 +151,9 @@ func runOnce(ctx context.Context, conf *Config, cfg consumer.Config, reg *promet
 	err = owner.Run(ctx)
 	switch {
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
-		err = fmt.Errorf("%w (create it, or let topics.create do it; a stream that has no topic gets an empty name in topics)", err)
+		err = fmt.Errorf("%w (create it, or set topics.create; for a stream without a topic, set an empty name in topics)", err)
 	case errors.Is(err, kerr.FencedInstanceID):
-		err = fmt.Errorf("%w: another process has joined with the name of this instance, so %s is a copy or was copied: rm %s beside one of the two, and start both", err, in.file, in.file)
+		err = fmt.Errorf("%w: another process has joined under this instance's name, so %s is a copy or was copied: rm %s next to one of the two, and start both", err, in.file, in.file)
 	}
 	return err
 }
@@ -271,7 +271,7 @@ func (c *Config) encoder(ctx context.Context, registry *sr.Client, log *slog.Log
 		return err
 	}
 	where := address(c.Registry.URL)
-	err := await(ctx, log.With("registry", where), "a schema registry that answers; see registry.url", register, func(err error) error {
+	err := await(ctx, log.With("registry", where), "the schema registry to answer; see registry.url", register, func(err error) error {
 		var answer *sr.ResponseError
 		if errors.As(err, &answer) && answer.StatusCode < 500 {
 			return fmt.Errorf("schema registry %s: %w", where, err)

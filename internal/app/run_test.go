@@ -212,7 +212,7 @@ func TestRunMissingTopics(t *testing.T) {
 	conf := testConfig(t, newCluster(t).ListenAddrs()...)
 	conf.Topics.Create = nil
 	err := RunRules(t.Context(), conf, buyersRules(t), RunOptions{Logger: slog.New(slog.DiscardHandler)})
-	if err == nil || !strings.Contains(err.Error(), "events.consent") || !strings.Contains(err.Error(), "let topics.create do it") {
+	if err == nil || !strings.Contains(err.Error(), "events.consent") || !strings.Contains(err.Error(), "or set topics.create") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -226,7 +226,7 @@ func TestRunWaits(t *testing.T) {
 	}
 	dead := l.Addr().String()
 	l.Close()
-	for _, what := range []string{"a broker", "a schema registry"} {
+	for _, what := range []string{"a broker", "the schema registry"} {
 		conf := testConfig(t, dead)
 		if what != "a broker" {
 			conf.Registry.URL, conf.Output.Format = "http://"+dead, "avro"

@@ -98,10 +98,10 @@ func TestBrokersDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := in.Start()
-	in.AwaitLog("waiting for a broker that answers")
+	in.AwaitLog("waiting for a broker to answer")
 	p.Stop() // the exit code is 0
 	p = in.Start()
-	in.AwaitLog("waiting for a broker that answers")
+	in.AwaitLog("waiting for a broker to answer")
 	if err := c.Launch(1); err != nil {
 		t.Fatal(err)
 	}

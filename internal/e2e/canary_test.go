@@ -101,7 +101,7 @@ registry: {url: "`+b.registry+`", user: segmill, password: "${REGISTRY_PASSWORD}
 	// brought up to date.
 	eventually(t, "the local state is found to be wrong", func() bool {
 		log := e.logged(t)
-		return strings.Contains(log, "local state is wrong") || strings.Contains(log, "starting again with a new local state")
+		return strings.Contains(log, "local state is wrong") || strings.Contains(log, "restarting with an empty local state")
 	})
 	e.lookAround(t)
 	p.kill(t)

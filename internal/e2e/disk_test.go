@@ -37,7 +37,7 @@ func TestStateRemovedWhileRunning(t *testing.T) {
 	if p.ExitCode() != 1 {
 		t.Errorf("exit code %d, want 1 (%v)", p.ExitCode(), p.err)
 	}
-	e.says(t, e.state, "the directory was taken away", "start again")
+	e.says(t, e.state, "the directory was removed", "restart")
 	f.fine(t, e, "removed")
 	f.compare(t, e, "removed", "testdata/hours.yaml")
 }
@@ -75,7 +75,7 @@ func TestDiskFull(t *testing.T) {
 	if p.ExitCode() != 1 {
 		t.Errorf("exit code %d, want 1 (%v)", p.ExitCode(), p.err)
 	}
-	e.says(t, e.state, "is full: make room there", "start again")
+	e.says(t, e.state, "is full: free some space", "restart")
 
 	// Without more room it says so again, whatever it gets done before, and sets
 	// nothing aside.

@@ -22,7 +22,7 @@ func TestDamagedOrForeignState(t *testing.T) {
 	f := newFlow(t, facts(r, 80, 60, inOrder, 20*time.Minute))
 	e := f.instance(t, "formats", "testdata/hours.yaml")
 	e.replace(t, "log: warn", "log: info")
-	const aside, unused = "set aside, every task restores", `"reason":"position record is not readable: its format`
+	const aside, unused = "set aside, and every task restores", `"reason":"position record is not readable: its format`
 	steps := []struct {
 		what    string
 		harm    func(*testing.T)

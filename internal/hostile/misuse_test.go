@@ -108,19 +108,19 @@ const (
 )
 
 var misuses = []misuse{
-	{"state: /", state("/"), run, 78, "name a directory of its own, such as `state: /var/lib/segmill/state`"},
-	{"state: a link to a directory", both(file("real/x", ""), link("state", "real")), run, 78, "is a symbolic link: write `state: DIR/real`"},
-	{"state: a link to nowhere", link("state", "nowhere"), run, 78, "is a symbolic link: write `state: "},
-	{"state: a file", file("state", ""), run, 78, "is a file: write `state: DIR/state.d`"},
-	{"state: somebody's files", file("state/thesis.txt", "years of work"), run, 78, "write `state: DIR/state/segmill`"},
-	{"state: a link among files of ours", both(file("state/LOCK", ""), link("state/000001.log", "/etc/passwd")), run, 78, "write `state: DIR/state/segmill`"},
+	{"state: /", state("/"), run, 78, "set a directory of its own, such as `state: /var/lib/segmill/state`"},
+	{"state: a link to a directory", both(file("real/x", ""), link("state", "real")), run, 78, "is a symbolic link: set `state: DIR/real`"},
+	{"state: a link to nowhere", link("state", "nowhere"), run, 78, "is a symbolic link: set `state: "},
+	{"state: a file", file("state", ""), run, 78, "is a file: set `state: DIR/state.d`"},
+	{"state: somebody's files", file("state/thesis.txt", "years of work"), run, 78, "set `state: DIR/state/segmill`"},
+	{"state: a link among files of ours", both(file("state/LOCK", ""), link("state/000001.log", "/etc/passwd")), run, 78, "set `state: DIR/state/segmill`"},
 	{"state: a damaged copy of somebody", both(file("state/MANIFEST-000001", "x"), file("state.damaged/theirs", "x")), run, 78, "mv DIR/state DIR/state.old"},
 	{"state: another application's", func(t *testing.T, s *site) {
 		other := newSite(t, "other", "")
 		other.start(t)
 		other.end(t)
 		s.edit(t, "state: state", "state: "+filepath.Join(other.dir, "state"))
-	}, run, 78, "does not run here any more: mv "},
+	}, run, 78, "no longer runs here: mv "},
 	{"state: another cluster's", func(t *testing.T, s *site) {
 		s.start(t)
 		s.end(t)
@@ -133,30 +133,30 @@ var misuses = []misuse{
 	}, run, 78, "to restore the state from this cluster: mv DIR/state DIR/state.old"},
 	{"state: a newer version's", func(t *testing.T, s *site) {
 		file("state/SEGMILL", checked("segmill state 9\n"))(t, s)
-	}, run, 78, "run that one, or restore the state with this one: mv DIR/state DIR/state.old"},
+	}, run, 78, "run that version, or restore the state with this one: mv DIR/state DIR/state.old"},
 	{"instance: no name", file("state.instance", "somebody else's file\n"), run, 1, "mv DIR/state.instance DIR/state.instance.old"},
 	{"instance: a pipe", pipe("state.instance"), run, 1, "mv DIR/state.instance DIR/state.instance.old"},
 	{"changelog: delete", changelog("delete"), run, 1, "--add-config cleanup.policy=compact"},
 	{"changelog: compact,delete", changelog("compact,delete"), run, 1, "--add-config cleanup.policy=compact"},
 
-	{"configuration: a pipe", pipe("p"), "run -c p", 78, "is a pipe and not a file"},
-	{"configuration: /dev/zero", nil, "run -c /dev/zero", 78, "is a device and not a file"},
+	{"configuration: a pipe", pipe("p"), "run -c p", 78, "is a pipe, not a file"},
+	{"configuration: /dev/zero", nil, "run -c /dev/zero", 78, "is a device, not a file"},
 	{"configuration: a tebibyte", huge("large"), "run -c large", 78, "is more than 1048576 bytes long"},
-	{"configuration: a directory", nil, "run -c .", 78, "is a directory and not a file"},
-	{"rules: a pipe", both(pipe("p.yaml"), func(t *testing.T, s *site) { s.edit(t, "rules.yaml", "p.yaml") }), run, 78, "is a pipe and not a file"},
-	{"rules: a directory with a pipe", both(file("r/a.yaml", ""), pipe("r/b.yaml")), "check r", 78, "is a pipe and not a file"},
-	{"rules: /dev/zero", nil, "check /dev/zero", 78, "is a device and not a file"},
-	{"rules: a link to /dev/zero", link("z.yaml", "/dev/zero"), "check z.yaml", 78, "is a device and not a file"},
+	{"configuration: a directory", nil, "run -c .", 78, "is a directory, not a file"},
+	{"rules: a pipe", both(pipe("p.yaml"), func(t *testing.T, s *site) { s.edit(t, "rules.yaml", "p.yaml") }), run, 78, "is a pipe, not a file"},
+	{"rules: a directory with a pipe", both(file("r/a.yaml", ""), pipe("r/b.yaml")), "check r", 78, "is a pipe, not a file"},
+	{"rules: /dev/zero", nil, "check /dev/zero", 78, "is a device, not a file"},
+	{"rules: a link to /dev/zero", link("z.yaml", "/dev/zero"), "check z.yaml", 78, "is a device, not a file"},
 	{"rules: a tebibyte", huge("large.yaml"), "check large.yaml", 78, "is more than 1048576 bytes long: split it"},
 	{"key file: a pipe", both(pipe("key"), func(t *testing.T, s *site) {
 		s.edit(t, "max_merge_wait", "dead_letter: {payload: hash, key_file: key}\nmax_merge_wait")
-	}), run, 1, "is a pipe and not a file"},
+	}), run, 1, "is a pipe, not a file"},
 	{"key file: empty", both(file("key", ""), func(t *testing.T, s *site) {
 		s.edit(t, "max_merge_wait", "dead_letter: {payload: hash, key_file: key}\nmax_merge_wait")
 	}), run, 1, "head -c 32 /dev/urandom > "},
 	{"replay: events are a directory", nil, "replay --rules rules.yaml --events .", 1, "is a directory"},
 
-	{"erase: quotes", file("ids", "\"c1\"\n"), erase, 1, "write the bare id, or give --literal if that is the id"},
+	{"erase: quotes", file("ids", "\"c1\"\n"), erase, 1, "write the bare id, or use --literal if this is the id"},
 	{"erase: single quotes", file("ids", "'c1'\n"), erase, 1, "write the bare id"},
 	{"erase: blanks", file("ids", "c1 \n"), erase, 1, "there is white space around it"},
 	{"erase: a tab", file("ids", "c1\tanna\n"), erase, 1, "write the bare id"},
@@ -164,15 +164,15 @@ var misuses = []misuse{
 	{"erase: JSON", file("ids", `{"id":"c1"}`+"\n"), erase, 1, "it is a JSON or Connect structure"},
 	{"erase: UTF-16", file("ids", "\xff\xfec\x001\x00\n\x00"), erase, 1, "is not text in UTF-8"},
 	{"erase: 0x00", file("ids", "c\x001\n"), erase, 1, "is not text in UTF-8"},
-	{"erase: one of a thousand", file("ids", strings.Repeat("c1\n", 999)+" c2\n"), erase, 1, "1 line of 1000 are no ids; nobody is erased"},
+	{"erase: one of a thousand", file("ids", strings.Repeat("c1\n", 999)+" c2\n"), erase, 1, "1 line of 1000 rejected; nothing was erased"},
 	{"erase: two byte order marks", file("ids", "\ufeff\ufeffc1\n"), erase, 1, "it begins with a byte order mark"},
 	{"erase: 2,000 bytes", file("ids", strings.Repeat("x", 2_000)+"\n"), erase, 1, "more than 1024"},
 	{"erase: an empty file", file("ids", "\n\n"), erase, 2, "name a customer"},
-	{"erase: a pipe", pipe("ids"), erase, 1, "is a pipe and not a file (standard input is --file -)"},
-	{"erase: /dev/zero", nil, "erase -c segmill.yaml --file /dev/zero", 1, "is a device and not a file"},
+	{"erase: a pipe", pipe("ids"), erase, 1, "is a pipe, not a file (standard input is --file -)"},
+	{"erase: /dev/zero", nil, "erase -c segmill.yaml --file /dev/zero", 1, "is a device, not a file"},
 	{"erase: a tebibyte", huge("ids"), erase, 1, "is more than"},
-	{"erase: an argument with blanks", nil, "erase -c segmill.yaml \u00a0c1", 2, "write the bare id, or give --literal"},
-	{"erase: a byte order mark is passed over", file("ids", "\ufeffc1\r\nc2\r\n"), erase + " --dry-run", 0, "2 ids in good form; nothing was written"},
+	{"erase: an argument with blanks", nil, "erase -c segmill.yaml \u00a0c1", 2, "write the bare id, or use --literal"},
+	{"erase: a byte order mark is passed over", file("ids", "\ufeffc1\r\nc2\r\n"), erase + " --dry-run", 0, "2 ids valid; nothing was written"},
 	{"check: editors' lock files", both(file("r/a.yaml", rules()), link("r/.#a.yaml", "somebody@host.1234:567")), "check r", 0, ""},
 }
 

@@ -95,13 +95,13 @@ func (f *File) read(line []byte, length int, ev *engine.Event) error {
 	case length > maxLine+len("\r\n"):
 		return fmt.Errorf("%d bytes long, more than %d", length, maxLine)
 	case string(line) == "null":
-		return errors.New("a replay has no erasures: a tombstone needs Kafka's time and key")
+		return errors.New("a replay has no erasures: a tombstone needs a Kafka timestamp and key")
 	}
 	if _, err := f.Reader.ReadJSONLine(line, ev); err != nil {
 		return err
 	}
 	if ev.At > f.Latest {
-		return fmt.Errorf("occurred_at %s is after %s, the latest that is believed: give --now if the file is of the future", ev.At, f.Latest)
+		return fmt.Errorf("occurred_at %s is after %s, the latest accepted: use --now if the file is from the future", ev.At, f.Latest)
 	}
 	return nil
 }

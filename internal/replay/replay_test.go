@@ -154,7 +154,7 @@ func TestLines(t *testing.T) {
 	}
 	for _, want := range []string{
 		"5: a replay has no erasures: ", "6: 1048606 bytes long, more than 1048576\n",
-		"8: occurred_at 2026-01-01T12:00:00.001Z is after 2026-01-01T12:00:00.000Z, the latest that is believed: give --now",
+		"8: occurred_at 2026-01-01T12:00:00.001Z is after 2026-01-01T12:00:00.000Z, the latest accepted: use --now",
 		" a entered", " b entered", " d entered",
 	} {
 		if !strings.Contains(out.String(), want) {
