@@ -189,7 +189,7 @@ func TestKillerSchemas(t *testing.T) {
 		{"doubling in unions", `{"type":"record","name":"R","fields":[{"name":"a","type":["null",` + doubling(9) + `]},{"name":"b","type":["null","R9"]},
 			{"name":"c","type":["null","R9"]},{"name":"d","type":["null","R9"]},{"name":"e","type":["null","R9"]}]}`, "values"},
 		{"long", field(`{"type":"enum","name":"E","symbols":["a"],"doc":"` + strings.Repeat("x", maxSchemaBytes) + `"}`), "bytes long"},
-		{"key twice", `{"type":"int","type":"string"}`, "twice"},
+		{"key twice", `{"type":"int","type":"string"}`, "duplicate key"},
 		{"not JSON", `{"type":`, "byte"},
 		{"no type", `{}`, "type"},
 		{"unknown type", field(`"Nosuch"`), "not defined"},

@@ -26,9 +26,9 @@ func (fd *field) wants() string {
 		return "a list of records"
 	}
 	if fd.elem == nil && fd.dst < 0 {
-		return "a map of texts"
+		return "a map of strings"
 	}
-	return "a text"
+	return "a string"
 }
 
 func wrongType(fd *field, got string) *BadInput {
@@ -72,7 +72,7 @@ func (f *frame) text(fd *field, dst *cell, b []byte) *BadInput {
 			return nil
 		}
 	}
-	return wrongType(fd, "the text "+clip(b))
+	return wrongType(fd, "the string "+clip(b))
 }
 
 // symbol returns the symbol that b is, whatever its case, else "unknown".
@@ -203,5 +203,5 @@ func (f *frame) bool(fd *field, dst *cell, x bool) *BadInput {
 	case fd.kind == expr.String && fd.loose:
 		return f.capture(fd, dst, strconv.AppendBool(nil, x))
 	}
-	return wrongType(fd, "a truth value")
+	return wrongType(fd, "a boolean")
 }

@@ -272,11 +272,11 @@ func (s *scanner) twin(o *open, hash uint64) error {
 	for obj, _ := again.object(); ; {
 		k, ok, _ := again.key(&obj)
 		if !ok {
-			return s.errAt("a key stands twice in the object that ends here")
+			return s.errAt("duplicate key in the object that ends here")
 		}
 		if xxh3.Hash(k) == hash {
 			if met++; met == 2 {
-				return again.errAt("the key %s stands twice in its object", clip(k))
+				return again.errAt("duplicate key %s", clip(k))
 			}
 		}
 		_ = again.skip()

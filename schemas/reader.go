@@ -242,16 +242,16 @@ func (d *decoder) finish(ev *engine.Event) *BadInput {
 // tombstone reads a record without a value.
 func (d *decoder) tombstone(stream plan.Stream, rec *Record, ev *engine.Event) (Result, error) {
 	if stream != plan.Profile {
-		return 0, bad(CauseFormat, "", "the value is empty; only on the topic of profiles that means something: erase the customer")
+		return 0, bad(CauseFormat, "", "the value is empty, which means something only on the profile topic: erase the customer")
 	}
 	if len(d.key) == 0 {
-		return 0, bad(CauseIdentity, "key", "neither key nor value, so nobody knows whom to erase")
+		return 0, bad(CauseIdentity, "key", "neither key nor value: there is no customer to erase")
 	}
 	if e := d.frame.checkKey(d.key); e != nil {
 		return 0, e
 	}
 	if why := NotPlain(string(d.key)); why != "" && !literal(rec.Headers) {
-		return 0, bad(CauseIdentity, "key", "%s, so it is no customer id as it stands, and nobody is erased; write the bare id, or the header %s: %s if it is one", why, HeaderErase, EraseLiteral)
+		return 0, bad(CauseIdentity, "key", "%s, so this is not a bare customer id and nobody is erased; write the bare id, or set the header %s: %s if this is the id", why, HeaderErase, EraseLiteral)
 	}
 	*ev = engine.Event{Stream: stream, Customer: string(d.key), At: rec.Time, Fields: ev.Fields[:0]}
 	return IsTombstone, nil
@@ -291,7 +291,7 @@ func (d *decoder) value(t *target, rec *Record) error {
 		fp := binary.LittleEndian.Uint64(b[2:])
 		w := d.own[fp]
 		if w == nil {
-			return bad(CauseSchema, "", "fingerprint %016x is of no schema of ours", fp)
+			return bad(CauseSchema, "", "fingerprint %016x matches no schema of segmill", fp)
 		}
 		o, e := w.program(t)
 		if e != nil {

@@ -61,7 +61,7 @@ func (r *remote) subjects(ctx context.Context, id int) ([]string, error) {
 		return nil, err
 	}
 	r.blind.Do(func() {
-		r.log.Warn("the schema registry can't tell which subjects a schema has, so schemas of other subjects than the inputs' are taken too: "+
+		r.log.Warn("the schema registry cannot list the subjects of a schema, so schemas of subjects other than the inputs' are accepted too: "+
 			"it answers neither /schemas/ids/{id}/subjects nor /schemas/ids/{id}/versions", "id", id, "error", err)
 	})
 	return nil, nil
@@ -96,9 +96,9 @@ func answerOf(err error) error {
 	case errors.As(err, &refused):
 		return &RegistryError{refused.StatusCode, fmt.Errorf("%q", clipText(refused.Error()))}
 	case errors.As(err, &typ):
-		return fmt.Errorf("its JSON is no schema: %w", errNotAvro)
+		return fmt.Errorf("its JSON is not a schema: %w", errNotAvro)
 	case errors.As(err, &syntax), errors.Is(err, io.ErrUnexpectedEOF):
-		return &RegistryError{http.StatusOK, fmt.Errorf("what it says is not JSON: %w", err)}
+		return &RegistryError{http.StatusOK, fmt.Errorf("its answer is not JSON: %w", err)}
 	}
 	return err
 }

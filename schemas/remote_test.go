@@ -59,7 +59,7 @@ func TestSubjectsOfRegistries(t *testing.T) {
 					t.Fatalf("%.20s %q %v", text, subjects, err)
 				}
 			}
-			if got, want := strings.Count(log.String(), "can't tell which subjects"), 1; (got == want) != (c.want == nil) || got > 1 {
+			if got, want := strings.Count(log.String(), "cannot list the subjects"), 1; (got == want) != (c.want == nil) || got > 1 {
 				t.Errorf("it logged %q", log)
 			}
 		})

@@ -115,7 +115,7 @@ func (d *jsonDecoder) segmentEvent(typ segmentType, l []member) (segmentEvent, *
 	}
 	m := find(l, "event")
 	if m.from < 0 || d.json.byteAt(m.from) != '"' {
-		return segmentEvent{}, bad(CauseMissing, "event", "a track message names its event, as a text")
+		return segmentEvent{}, bad(CauseMissing, "event", "a track message needs its event, a string")
 	}
 	name := d.string(m)
 	if e, ok := segmentEvents[string(name)]; ok {
