@@ -27,7 +27,7 @@ import (
 // that tests use.
 func rights(t *testing.T) []kfake.ACL {
 	t.Helper()
-	doc, err := os.ReadFile("../docs/operations.md")
+	doc, err := os.ReadFile("../docs/configure.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -203,7 +203,7 @@ var linkForm = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 
 // TestLinks: links inside the project lead somewhere.
 func TestLinks(t *testing.T) {
-	for _, path := range []string{"rules.md", "semantics.md", "formats.md", "operations.md", "../CONTRIBUTING.md", "../CHANGELOG.md"} {
+	for _, path := range append(documents(t), "../README.md", "../CONTRIBUTING.md", "../CHANGELOG.md", "../bench/README.md") {
 		for _, m := range linkForm.FindAllStringSubmatch(read(t, path), -1) {
 			if strings.Contains(m[1], "://") {
 				continue
@@ -224,6 +224,31 @@ func TestLinks(t *testing.T) {
 	}
 }
 
+// documents returns the documents of this folder.
+func documents(t *testing.T) []string {
+	t.Helper()
+	found, err := filepath.Glob("*.md")
+	if err != nil || len(found) < 8 {
+		t.Fatalf("documents: %v, %v", found, err)
+	}
+	return found
+}
+
+// namedForm is a document that code, a manifest or a script names.
+var namedForm = regexp.MustCompile(`\bdocs/([a-z]+\.md)\b`)
+
+// TestDocumentsExist: documents that are named outside of them exist.
+func TestDocumentsExist(t *testing.T) {
+	known := documents(t)
+	for path, text := range files(t, ".go", ".txtar", ".md", ".yaml", ".yml", ".sh", ".py") {
+		for _, m := range namedForm.FindAllStringSubmatch(text, -1) {
+			if !slices.Contains(known, m[1]) {
+				t.Errorf("%s names %s, which does not exist", path, m[0])
+			}
+		}
+	}
+}
+
 // anchors returns the names by which the headings of a document are linked.
 func anchors(text string) []string {
 	var found []string
@@ -238,11 +263,11 @@ func anchors(text string) []string {
 }
 
 // TestConfiguration: the configuration in the reference is valid, and every key
-// that there is stands in the table.
+// has a row in the table.
 func TestConfiguration(t *testing.T) {
-	text := read(t, "operations.md")
+	text := read(t, "configure.md")
 	n := 0
-	for _, b := range blocks(t, "operations.md") {
+	for _, b := range blocks(t, "configure.md") {
 		if b.info != "yaml" || !strings.HasPrefix(b.text, "app:") {
 			continue
 		}
@@ -252,11 +277,11 @@ func TestConfiguration(t *testing.T) {
 		}
 	}
 	if n == 0 {
-		t.Error("no configuration in operations.md")
+		t.Error("no configuration in configure.md")
 	}
 	for _, key := range configKeys() {
 		if !strings.Contains(text, "| `"+key+"` |") {
-			t.Errorf("operations.md has no row for the key %s", key)
+			t.Errorf("configure.md has no row for the key %s", key)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -37,7 +38,10 @@ func TestCitations(t *testing.T) {
 		known[m[1]], last = true, m[1]
 	}
 	n := 0
-	for path, text := range citing(t) {
+	for path, text := range files(t, ".go", ".txtar", ".md") {
+		if path == "../docs/semantics.md" || path == "../docs/semantics_test.go" {
+			continue
+		}
 		for _, m := range citation.FindAllStringSubmatch(text, -1) {
 			n++
 			for _, number := range byNumber.FindAllString(m[1], -1) {
@@ -65,31 +69,25 @@ func follows(a, b string) bool {
 	return len(an) < len(bn) || len(an) == len(bn) && an < bn
 }
 
-// citing returns every Go file, scenario and document of the repository by path.
-func citing(t *testing.T) map[string]string {
+// files returns the files of the repository with one of the extensions, by path.
+func files(t *testing.T, extensions ...string) map[string]string {
 	t.Helper()
-	files := map[string]string{}
+	found := map[string]string{}
 	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if d.IsDir() && strings.HasPrefix(d.Name(), ".") && path != ".." {
+		case d.IsDir() && strings.HasPrefix(d.Name(), ".") && path != "..":
 			return filepath.SkipDir
-		}
-		switch filepath.Ext(path) {
-		case ".go", ".txtar", ".md":
-		default:
-			return nil
-		}
-		if filepath.Base(path) == "semantics.md" || filepath.Base(path) == "semantics_test.go" {
+		case d.IsDir() || !slices.Contains(extensions, filepath.Ext(path)):
 			return nil
 		}
 		b, err := os.ReadFile(path)
-		files[path] = string(b)
+		found[path] = string(b)
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return files
+	return found
 }

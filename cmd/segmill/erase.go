@@ -34,7 +34,7 @@ surrounding white space or several columns, erase names the line and erases nobo
 --literal takes every id literally.
 
 Records in the input topics and in <app>.dlq are not deleted. See
-docs/operations.md.`,
+docs/state.md.`,
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			conf, err := app.ReadConfig(config)
 			if err != nil {

@@ -42,7 +42,7 @@ continues where the old one stopped.
 
 Once this has begun, the old application no longer starts. If the command fails, fix
 what it reports and run it again, or return the state with --undo. See
-docs/operations.md.`,
+docs/state.md.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {

@@ -18,7 +18,7 @@ import (
 // user is who the engine is on a secure cluster.
 const user, userPassword = "segmill", "engine-secret"
 
-// A managed offer: TLS and a login, no rights but those that operations.md lists,
+// A managed offer: TLS and a login, no rights but those that docs/configure.md lists,
 // none on Kafka's own topics, no topics that appear by themselves, and quotas.
 func TestManagedOffer(t *testing.T) {
 	parallel(t)
@@ -58,7 +58,7 @@ func TestManagedOffer(t *testing.T) {
 	}
 }
 
-// rights are those that operations.md gives.
+// rights are those that docs/configure.md gives.
 func rights(j *promise.Job) []*kadm.ACLBuilder {
 	return []*kadm.ACLBuilder{
 		kadm.NewACLs().Topics(j.Topic("web"), j.Topic("purchase"), j.Topic("email"), j.Topic("profile")).
