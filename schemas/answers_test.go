@@ -246,7 +246,7 @@ func TestAnswersAreBounded(t *testing.T) {
 				if _, err := a.read(a.record(7), time.Millisecond); !errors.Is(err, ErrRegistry) {
 					t.Fatal(err)
 				}
-				a.pass(2*time.Second)
+				a.pass(2 * time.Second)
 			}
 			runtime.ReadMemStats(&after)
 			if n := (after.TotalAlloc - before.TotalAlloc) / records; n > 16*1<<20 {

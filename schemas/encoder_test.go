@@ -17,7 +17,6 @@ import (
 
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
-	"github.com/segmill/segmill/engine/plan"
 )
 
 // outputText returns the text of an output schema.
