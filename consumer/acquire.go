@@ -10,6 +10,7 @@ import (
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/fault"
+	"github.com/segmill/segmill/consumer/ledger"
 	"github.com/segmill/segmill/schemas"
 )
 
@@ -31,8 +32,9 @@ func (t *Task) acquire(ctx context.Context) (*session, error) {
 		t: t, cfg: &t.o.cfg, route: broker.NewRouter(t.o.partitions), batch: newBatch(), told: newEffectCounters(),
 		headers: schemas.HeadersOf[kgo.RecordHeader](t.o.cfg.Encoder, t.o.cfg.Headers), committedAt: t.o.cfg.Now(),
 	}
-	if err := s.fence(ctx); err != nil {
-		return s, fmt.Errorf("fence: %w", err)
+	var err error
+	if s.ledger, err = t.fence(ctx); err != nil {
+		return nil, fmt.Errorf("fence: %w", err)
 	}
 	if err := s.at("fenced"); err != nil {
 		return s, err
@@ -44,12 +46,6 @@ func (t *Task) acquire(ctx context.Context) (*session, error) {
 	since(s.cfg.Metrics.restore, start, s.cfg.Now())
 	if err := s.at("restored"); err != nil {
 		return s, err
-	}
-	var err error
-	if s.cfg.Delivery == AtLeastOnce {
-		if s.follower, err = s.newFollower(); err != nil {
-			return s, err
-		}
 	}
 	s.customers = newCustomers(s.cfg.Engine, t.store)
 	if err := s.checkPosition(); err != nil {
@@ -74,47 +70,51 @@ func (t *Task) acquire(ctx context.Context) (*session, error) {
 	return s, s.at("acquired")
 }
 
-// fence makes the producer, and keeps older owners from writing what counts: with
-// transactions by initialising it, and that right away and not with the first
-// record; without them by a claim.
-func (s *session) fence(ctx context.Context) error {
-	compressor, err := broker.NewCompressor(s.cfg.Compression, s.cfg.isOutput())
+// fence returns the ledger of a task, which keeps older owners from writing what
+// counts.
+func (t *Task) fence(ctx context.Context) (ledger.Ledger, error) {
+	opts, err := t.ledgerOptions()
 	if err != nil {
-		return err
-	}
-	opts := append(s.t.o.cluster.Options(),
-		kgo.WithCompressor(compressor),
-		kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		// Every batch ends with a flush; until then records only gather.
-		kgo.ProducerLinger(transactionTimeout),
-		kgo.MaxBufferedRecords(1<<20),
-		kgo.ProducerBatchMaxBytesFn(s.batchBytes),
-		kgo.RecordDeliveryTimeout(transactionTimeout),
-		kgo.ProduceRequestTimeout(transactionTimeout))
-	transactions := s.cfg.Delivery == ExactlyOnce
-	if transactions {
-		opts = append(opts, kgo.TransactionalID(s.cfg.transactionalID(s.t.n)), kgo.TransactionTimeout(s.cfg.brokerTimeout))
-	}
-	if s.producer, err = kgo.NewClient(opts...); err != nil {
-		return err
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, broker.RequestTimeout)
 	defer cancel()
-	if transactions {
-		if _, _, err = s.producer.ProducerID(ctx); err != nil {
-			err = fmt.Errorf("transactional id %s: %w", s.cfg.transactionalID(s.t.n), err)
+	if t.o.cfg.Delivery == AtLeastOnce {
+		l, err := ledger.NewClaims(ctx, t.o.cfg.Group.SessionTimeout, opts)
+		if err != nil {
+			return nil, err
 		}
-		return err
+		return l, nil
 	}
-	return s.writeClaim(ctx)
+	l, err := ledger.NewTransactions(ctx, t.o.cfg.transactionalID(t.n), t.o.cfg.brokerTimeout, opts)
+	if err != nil {
+		return nil, err // not l, which is a nil of a type
+	}
+	return l, nil
+}
+
+func (t *Task) ledgerOptions() (ledger.Options, error) {
+	c := &t.o.cfg
+	compressor, err := broker.NewCompressor(c.Compression, c.isOutput())
+	return ledger.Options{
+		Cluster: t.o.cluster, Topic: c.changelog(), Partition: t.n,
+		Compressor: compressor, BatchBytes: t.batchBytes, Point: t.at,
+	}, err
+}
+
+// at passes a point of the protocol.
+func (t *Task) at(point string) error {
+	if t.o.cfg.failAt == nil {
+		return nil
+	}
+	return t.o.cfg.failAt(t.n, point)
 }
 
 // batchBytes returns how large a batch of a topic is at most: what brokers take by
 // default, but for copies of records, which can be as large as inputs have them.
-func (s *session) batchBytes(topic string) int32 {
-	if topic == s.cfg.repartition() || topic == s.cfg.deadLetters() {
-		return int32(s.t.o.batchBytes(topic))
+func (t *Task) batchBytes(topic string) int32 {
+	if topic == t.o.cfg.repartition() || topic == t.o.cfg.deadLetters() {
+		return int32(t.o.batchBytes(topic))
 	}
 	return 1_000_012 // the client's own default
 }

@@ -3,31 +3,19 @@ package consumer
 import (
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/fault"
+	"github.com/segmill/segmill/consumer/ledger"
 	"github.com/segmill/segmill/state"
 )
-
-// compactionLag is min.compaction.lag.ms of the changelog without transactions: how
-// long the next owner may take to write again what void records have overwritten.
-const compactionLag = 24 * time.Hour
-
-// errClaimed is returned when another owner has claimed the task.
-var errClaimed = errors.New("another instance has claimed the partition")
 
 // checkDelivery refuses a cluster that has no transactions if they are needed.
 func (o *Owner) checkDelivery(ctx context.Context) error {
@@ -57,21 +45,11 @@ func (o *Owner) warnOfCompaction(ctx context.Context) {
 		return
 	}
 	for _, kv := range configs[0].Configs {
-		if lag, err := strconv.ParseInt(kv.MaybeValue(), 10, 64); kv.Key == key && err == nil && lag < compactionLag.Milliseconds() {
+		if lag, err := strconv.ParseInt(kv.MaybeValue(), 10, 64); kv.Key == key && err == nil && lag < ledger.CompactionLag.Milliseconds() {
 			o.cfg.Logger.Warn("without transactions the changelog must not be compacted at once: state that the next owner needs can be lost; raise "+key,
-				"topic", o.cfg.changelog(), key, lag, "needed", compactionLag.Milliseconds())
+				"topic", o.cfg.changelog(), key, lag, "needed", ledger.CompactionLag.Milliseconds())
 		}
 	}
-}
-
-// errPaused is returned when the session stood still for so long that the group
-// may have given the partition to somebody else.
-var errPaused = errors.New("the process stood still for longer than the session timeout")
-
-// isFenced reports whether another owner has initialised the transactional id, or
-// written a claim, or must be expected to.
-func isFenced(err error) bool {
-	return errors.Is(err, errClaimed) || errors.Is(err, errPaused) || errors.Is(err, kerr.InvalidProducerEpoch) || errors.Is(err, kerr.ProducerFenced)
 }
 
 // noTopicID is in the meta of a copy the id of a changelog that has none, as before
@@ -130,39 +108,6 @@ func (r *replay) undo(ctx context.Context) error {
 	return r.store.Load(changes)
 }
 
-// writeClaim writes the claim of a session without transactions.
-// The producer is idempotent, so that a late copy of a request can't bring back an
-// old value behind a new one.
-func (s *session) writeClaim(ctx context.Context) error {
-	s.claim = changelog.NewClaim()
-	r := &kgo.Record{Topic: s.cfg.changelog(), Partition: s.t.n, Key: changelog.ClaimKey(), Value: s.claim[:]}
-	if err := s.produce(ctx, []*kgo.Record{r}); err != nil {
-		return err // the client may still hold the record
-	}
-	s.claimed = r.Offset + 1
-	return nil
-}
-
-// writePosition writes the record that makes a batch good, when all others of the
-// batch stand in the log, and reads on up to it: it is void if there is another
-// claim below it. The local copy must never hold what is void:
-//
-//  1. A, which has stood still, is about to write the position of a batch;
-//  2. B claims the task and restores;
-//  3. A's position is written, acknowledged, and void;
-//  4. if A now took its copy for that position, it would later go on from there, and
-//     would not see B's claim, which stands below.
-func (s *session) writePosition(ctx context.Context, r *kgo.Record) (int64, error) {
-	if err := s.produce(ctx, []*kgo.Record{r}); err != nil {
-		return 0, err
-	}
-	if err := s.follower.await(ctx, r.Offset); err != nil {
-		return 0, err
-	}
-	s.looped = s.cfg.Now() // the task is still ours
-	return r.Offset, nil
-}
-
 // again writes the customers of void records as they are.
 func (s *session) again(add func(key, value []byte)) error {
 	for _, key := range slices.Sorted(maps.Keys(s.rewrite)) {
@@ -191,139 +136,14 @@ func (s *session) again(add func(key, value []byte)) error {
 }
 
 // follow takes in what others have written to the changelog, and ends the session
-// if one of them has claimed the task, or may have. Nothing else keeps an owner
-// that stood still from writing outputs that are not due to it.
+// if one of them has claimed the task, or may have.
 func (s *session) follow() error {
-	if s.follower == nil { // with transactions, or of the past
+	if s.ledger == nil { // of the past
 		return nil
 	}
-	if err := s.ours(); err != nil {
+	if err := s.ledger.Alive(); err != nil {
 		return err
 	}
-	s.looped = s.cfg.Now()
-	s.follower.take(s.rewrite)
+	s.ledger.TakeVoid(s.rewrite)
 	return nil
-}
-
-// ours returns an error if the task is known not to be ours any longer, or if the
-// loop stood still.
-func (s *session) ours() error {
-	if !s.looped.IsZero() && s.cfg.Now().Sub(s.looped) > s.cfg.Group.SessionTimeout {
-		return errPaused
-	}
-	return s.follower.failed()
-}
-
-// follower reads the changelog behind a session without transactions for what
-// others write there.
-type follower struct {
-	cl     *kgo.Client
-	cancel context.CancelFunc
-	done   chan struct{}
-
-	mu    sync.Mutex
-	moved *sync.Cond          // next or err
-	next  int64               // the next offset to read
-	keys  map[string]struct{} // of void records
-	err   error
-}
-
-// newFollower reads from behind the claim on.
-func (s *session) newFollower() (*follower, error) {
-	opts := append(s.t.o.cluster.ConsumerOptions(), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{
-		s.cfg.changelog(): {s.t.n: kgo.NewOffset().At(s.claimed)},
-	}))
-	cl, err := kgo.NewClient(opts...)
-	if err != nil {
-		return nil, err
-	}
-	f := &follower{cl: cl, done: make(chan struct{}), keys: map[string]struct{}{}}
-	f.moved = sync.NewCond(&f.mu)
-	var ctx context.Context
-	ctx, f.cancel = context.WithCancel(context.Background())
-	go func() {
-		defer close(f.done)
-		f.run(ctx, s.claim)
-	}()
-	return f, nil
-}
-
-func (f *follower) run(ctx context.Context, own changelog.Claim) {
-	for {
-		fetches := f.cl.PollFetches(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		f.mu.Lock()
-		for _, e := range fetches.Errors() {
-			f.err = fmt.Errorf("changelog: %w", e.Err)
-		}
-		for it := fetches.RecordIter(); !it.Done(); {
-			f.record(it.Next(), own)
-		}
-		stop := f.err != nil
-		f.moved.Broadcast()
-		f.mu.Unlock()
-		if stop {
-			return
-		}
-	}
-}
-
-func (f *follower) record(r *kgo.Record, own changelog.Claim) {
-	f.next = r.Offset + 1
-	if r.Attrs.IsControl() {
-		return
-	}
-	if key := string(r.Key); changelog.IsClaim(key) {
-		if c, err := changelog.DecodeClaim(r); f.err == nil && (err != nil || c != own) {
-			f.err = errClaimed
-		}
-	} else if from, err := changelog.StampOf(r); err != nil || from.Claim != own {
-		f.keys[key] = struct{}{}
-	}
-}
-
-// await returns when the record at an offset has been read, or with the error that
-// ends the session.
-func (f *follower) await(ctx context.Context, offset int64) error {
-	defer context.AfterFunc(ctx, func() {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		f.moved.Broadcast()
-	})()
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for f.next <= offset && f.err == nil && ctx.Err() == nil {
-		f.moved.Wait()
-	}
-	if f.err == nil && f.next <= offset {
-		return fmt.Errorf("changelog: %w", ctx.Err())
-	}
-	return f.err
-}
-
-// take moves the keys that were found to keys. With transactions there is no
-// follower, and nothing to be found.
-func (f *follower) take(keys map[string]struct{}) {
-	if f == nil {
-		return
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	maps.Copy(keys, f.keys)
-	clear(f.keys)
-}
-
-// failed returns why the session has to end, or nil.
-func (f *follower) failed() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.err
-}
-
-func (f *follower) close() {
-	f.cancel()
-	<-f.done
-	f.cl.Close()
 }

@@ -2,10 +2,7 @@ package consumer
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"sync"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -15,10 +12,6 @@ import (
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
 )
-
-// transactionTimeout is after how long the broker aborts a transaction, and how
-// long a commit may take before it is given up.
-const transactionTimeout = 10 * time.Second
 
 // commit writes the batch in one Kafka transaction, and the store if it is due. A
 // batch that changed nothing and moved no offset writes nothing. After an error it
@@ -79,9 +72,9 @@ func (s *session) write(ctx context.Context, pos *changelog.Position, changes []
 	if versions != nil {
 		s.unstoredVersions = versions
 	}
-	s.logged = s.claim
+	s.logged = s.ledger.Claim()
 	clear(s.rewrite)
-	s.follower.take(s.rewrite)
+	s.ledger.TakeVoid(s.rewrite)
 	s.t.committed(pos)
 	return nil
 }
@@ -91,7 +84,7 @@ func (s *session) nextPosition() *changelog.Position {
 	pos := s.pos.Clone()
 	pos.Seq++
 	pos.Clock, pos.Latest, pos.Turn = s.clock.now, s.clock.latest, s.merge.turn
-	pos.Rules, pos.Rebuilding, pos.Claim = s.rules, s.rebuilding, s.claim
+	pos.Rules, pos.Rebuilding, pos.Claim = s.rules, s.rebuilding, s.ledger.Claim()
 	pos.Folded += s.batch.folded
 	pos.DeadLetters += s.batch.dead
 	pos.Forwarded += s.batch.forwarded
@@ -148,8 +141,9 @@ func (s *session) transaction(pos *changelog.Position, changes []change, version
 	b := &s.batch
 	records := slices.Grow(b.transaction[:0], len(changes)+len(b.records)+1)
 	var stamped []kgo.RecordHeader
-	if s.claim != (changelog.Claim{}) {
-		stamped = []kgo.RecordHeader{changelog.Stamp{Claim: s.claim, Seq: pos.Seq}.Header()}
+	claim := s.ledger.Claim()
+	if claim != (changelog.Claim{}) {
+		stamped = []kgo.RecordHeader{changelog.Stamp{Claim: claim, Seq: pos.Seq}.Header()}
 	}
 	topic := s.cfg.changelog()
 	add := func(key, value []byte) {
@@ -157,8 +151,8 @@ func (s *session) transaction(pos *changelog.Position, changes []change, version
 		r.Topic, r.Partition, r.Key, r.Value, r.Headers = topic, s.t.n, key, value, stamped
 		records = append(records, r)
 	}
-	if s.claim != s.logged {
-		add(changelog.ClaimKey(), s.claim[:]) // transactions come after a time without
+	if claim != s.logged {
+		add(changelog.ClaimKey(), claim[:]) // transactions come after a time without
 	}
 	if err := s.again(add); err != nil {
 		return nil, err
@@ -175,103 +169,16 @@ func (s *session) transaction(pos *changelog.Position, changes []change, version
 	return records, nil
 }
 
-// deliver writes records, and returns the offset of the last of them, which is the
-// position: when it is written, all are.
+// deliver commits records, and returns the offset of the position. It makes the next
+// batch smaller if this one would fail again.
 func (s *session) deliver(ctx context.Context, records []*kgo.Record) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.commitTimeout)
 	defer cancel()
-	last := len(records) - 1
-	if s.cfg.Delivery == AtLeastOnce {
-		if err := s.ours(); err != nil {
-			return 0, err
-		}
-		if err := s.at("begun"); err != nil {
-			return 0, err
-		}
-		if err := s.produce(ctx, records[:last]); err != nil {
-			return 0, err
-		}
-		if err := s.at("produced"); err != nil {
-			return 0, err
-		}
-		return s.writePosition(ctx, records[last])
+	offset, err := s.ledger.Commit(ctx, records)
+	if err != nil && broker.IsDeterministic(err) {
+		err = s.t.shrink(s.batch.steps, s.batch.only, err)
 	}
-	if err := s.transact(ctx, records); err != nil {
-		return 0, err
-	}
-	return records[last].Offset, nil
-}
-
-// transact writes records in one transaction.
-func (s *session) transact(ctx context.Context, records []*kgo.Record) error {
-	if err := s.producer.BeginTransaction(); err != nil {
-		return fmt.Errorf("begin transaction: %w", err)
-	}
-	if err := s.at("begun"); err != nil {
-		return err
-	}
-	if err := s.produce(ctx, records); err != nil {
-		return err
-	}
-	if err := s.at("produced"); err != nil {
-		return err
-	}
-	if err := s.producer.EndTransaction(ctx, kgo.TryCommit); err != nil {
-		return fmt.Errorf("end transaction: %w", err)
-	}
-	return nil
-}
-
-// produce writes records. Every one is waited for: the client would commit a
-// transaction of which one record could not be produced.
-func (s *session) produce(ctx context.Context, records []*kgo.Record) error {
-	var d delivery
-	done := d.done
-	for _, r := range records {
-		s.producer.Produce(ctx, r, done)
-	}
-	if err := s.producer.Flush(ctx); err != nil {
-		return fmt.Errorf("produce: %w", err)
-	}
-	if n, err := d.result(); err != nil {
-		return s.produceError(err)
-	} else if n != len(records) {
-		return fmt.Errorf("produce: %d of %d records were answered", n, len(records))
-	}
-	return nil
-}
-
-// produceError makes the next batch smaller if this one would fail again.
-func (s *session) produceError(err error) error {
-	err = fmt.Errorf("produce: %w", err)
-	if broker.IsDeterministic(err) {
-		return s.t.shrink(s.batch.steps, s.batch.only, err)
-	}
-	return err
-}
-
-// delivery collects the answers to the records of a transaction.
-type delivery struct {
-	mu  sync.Mutex
-	n   int
-	err error
-}
-
-// done is called once for each record. Of several errors, one that would come
-// again is the one that counts: the others may be its consequence.
-func (d *delivery) done(r *kgo.Record, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.n++
-	if err != nil && (d.err == nil || broker.IsDeterministic(err) && !broker.IsDeterministic(d.err)) {
-		d.err = fmt.Errorf("%s/%d: %w", r.Topic, r.Partition, err)
-	}
-}
-
-func (d *delivery) result() (answered int, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.n, d.err
+	return offset, err
 }
 
 // count takes the committed batch into the metrics.

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/broker"
+	"github.com/segmill/segmill/consumer/ledger"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
 	"github.com/segmill/segmill/state"
@@ -121,8 +122,8 @@ type Config struct {
 	watch         time.Duration // watchInterval
 	standbyEach   time.Duration // standbyInterval
 	storeEach     int           // storeRecords
-	brokerTimeout time.Duration // transactionTimeout, to the broker
-	commitTimeout time.Duration // transactionTimeout, to the engine
+	brokerTimeout time.Duration // ledger.Timeout, to the broker
+	commitTimeout time.Duration // ledger.Timeout, to the engine
 	// SkipDeleted lets a task go on at the earliest record that is left when
 	// retention has deleted records that it had not read. Without it the partition
 	// stops.
@@ -234,8 +235,8 @@ func (c *Config) fill() {
 	c.watch = cmp.Or(c.watch, watchInterval)
 	c.standbyEach = cmp.Or(c.standbyEach, standbyInterval)
 	c.storeEach = cmp.Or(c.storeEach, storeRecords)
-	c.brokerTimeout = cmp.Or(c.brokerTimeout, transactionTimeout)
-	c.commitTimeout = cmp.Or(c.commitTimeout, transactionTimeout)
+	c.brokerTimeout = cmp.Or(c.brokerTimeout, ledger.Timeout)
+	c.commitTimeout = cmp.Or(c.commitTimeout, ledger.Timeout)
 	c.Inputs = slices.Clone(c.Inputs)
 	slices.Sort(c.Inputs)
 }

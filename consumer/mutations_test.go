@@ -32,13 +32,13 @@ var mutations = []struct {
 	// The protocol.
 	{
 		"every session has a transactional id of its own, so nobody is fenced", "consumer/acquire.go",
-		`kgo.TransactionalID(s.cfg.transactionalID(s.t.n))`,
-		`kgo.TransactionalID(fmt.Sprintf("%s-%p", s.cfg.transactionalID(s.t.n), s))`,
+		`ledger.NewTransactions(ctx, t.o.cfg.transactionalID(t.n), t`,
+		`ledger.NewTransactions(ctx, fmt.Sprintf("%s-%p", t.o.cfg.transactionalID(t.n), opts.Compressor), t`,
 		[]find{{"consumer", "Zombie"}, protocol},
 	},
 	{
-		"a record that was not produced does not matter", "consumer/commit.go",
-		`		return s.produceError(err)`, `		s.t.log.Warn("ignored", "error", err)`,
+		"a record that was not produced does not matter", "consumer/ledger/ledger.go",
+		`	if n, err := d.result(); err != nil {`, `	if n, err := d.result(); err != nil && n < 0 {`,
 		[]find{{"consumer", "Unproducible"}, protocol},
 	},
 	{
@@ -58,14 +58,14 @@ var mutations = []struct {
 		[]find{protocol},
 	},
 	{
-		"an error at the end of a transaction does not matter", "consumer/commit.go",
-		`return fmt.Errorf("end transaction: %w", err)`, `s.t.log.Warn("ignored", "error", err)`,
+		"an error at the end of a transaction does not matter", "consumer/ledger/transactions.go",
+		`		return 0, fmt.Errorf("end transaction: %w", err)`, `		_ = err`,
 		[]find{{"consumer", "EndRefused"}},
 	},
 	{
 		"a restore ends at the last stable offset", "consumer/restore.go",
-		`s.t.o.replay(ctx, s.t.n, s.t.store, s.t.log, broker.HighWatermark, s.claimed)`,
-		`s.t.o.replay(ctx, s.t.n, s.t.store, s.t.log, broker.LastStable, s.claimed)`,
+		`s.t.o.replay(ctx, s.t.n, s.t.store, s.t.log, broker.HighWatermark, s.ledger.Begin())`,
+		`s.t.o.replay(ctx, s.t.n, s.t.store, s.t.log, broker.LastStable, s.ledger.Begin())`,
 		[]find{{"consumer", "ChangelogEnd"}},
 	},
 	{
@@ -84,8 +84,8 @@ var mutations = []struct {
 		[]find{{"consumer", "Claims"}},
 	},
 	{
-		"an owner without transactions believes in a position that it has not read", "consumer/claim.go",
-		`	if err := s.follower.await(ctx, r.Offset); err != nil {
+		"an owner without transactions believes in a position that it has not read", "consumer/ledger/claims.go",
+		`	if err := c.others.await(ctx, position); err != nil {
 		return 0, err
 	}
 `, ``,
@@ -278,7 +278,7 @@ var mutations = []struct {
 	},
 	{
 		"an id that is not there is judged at once", "schemas/lookups.go",
-		`if l.now == nil || !l.patience.has(e, now) {`, `if true {`,
+		`if l.cfg.Now == nil || !l.patience.has(e, now) {`, `if true {`,
 		[]find{registries},
 	},
 	{

@@ -170,7 +170,7 @@ func (o *Reshard) begin(ctx context.Context) (r *resharding, err error) {
 		t := newTask(r.old, p)
 		s := &session{t: t, cfg: &r.old.cfg, route: broker.NewRouter(r.old.partitions), batch: newBatch(), mover: true}
 		r.sessions = append(r.sessions, s)
-		if err := s.fence(ctx); err != nil {
+		if s.ledger, err = t.fence(ctx); err != nil {
 			return r, fmt.Errorf("partition %d: fence: %w", p, err)
 		}
 		if err := s.restore(ctx); err != nil {

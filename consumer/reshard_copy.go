@@ -9,6 +9,7 @@ import (
 
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/ledger"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
 )
@@ -39,8 +40,6 @@ func (r *resharding) openNew(ctx context.Context) error {
 		return err
 	}
 	topic := r.new.cfg.changelog()
-	cfg := r.new.cfg
-	cfg.Delivery = ExactlyOnce // to fence; how the new application delivers is its own affair
 	var records []*kgo.Record
 	for p := range r.done.To {
 		records = append(records, r.move.Record(topic, p))
@@ -49,10 +48,7 @@ func (r *resharding) openNew(ctx context.Context) error {
 		return fmt.Errorf("begin %s: %w", r.To.App, err)
 	}
 	for p := range r.done.To {
-		s := &session{t: newTask(r.new, p), cfg: &cfg, batch: newBatch()}
-		err := s.fence(ctx)
-		s.close()
-		if err != nil {
+		if err := r.fenceNew(ctx, p); err != nil {
 			return fmt.Errorf("begin partition %d of %s: %w", p, r.To.App, err)
 		}
 		first, end, err := r.bounds(ctx, topic, p)
@@ -70,32 +66,45 @@ func (r *resharding) openNew(ctx context.Context) error {
 	return r.writer.at("opened")
 }
 
-// makeWriter makes what writes to all partitions of the new application.
-func (r *resharding) makeWriter(ctx context.Context) error {
-	cl, err := kgo.NewClient(append(r.new.cluster.Options(),
-		kgo.TransactionalID(r.To.App+"-reshard"),
-		kgo.TransactionTimeout(transactionTimeout),
-		kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerLinger(transactionTimeout),
-		kgo.MaxBufferedRecords(1<<20),
-		kgo.RecordDeliveryTimeout(transactionTimeout),
-		kgo.ProduceRequestTimeout(transactionTimeout))...)
+// fenceNew keeps out an instance of the new application that was started too early,
+// however the application delivers.
+func (r *resharding) fenceNew(ctx context.Context, p int32) error {
+	opts, err := newTask(r.new, p).ledgerOptions()
 	if err != nil {
 		return err
 	}
-	r.writer = &session{t: newTask(r.new, 0), cfg: &r.new.cfg, producer: cl, batch: newBatch()}
+	ctx, cancel := context.WithTimeout(ctx, broker.RequestTimeout)
+	defer cancel()
+	l, err := ledger.NewTransactions(ctx, r.new.cfg.transactionalID(p), r.new.cfg.brokerTimeout, opts)
+	if err == nil {
+		l.Close()
+	}
+	return err
+}
+
+// makeWriter makes what writes to all partitions of the new application.
+func (r *resharding) makeWriter(ctx context.Context) error {
+	t := newTask(r.new, 0)
+	opts, err := t.ledgerOptions()
+	if err != nil {
+		return err
+	}
 	waiting, cancel := context.WithTimeout(ctx, reshardTimeout)
 	defer cancel()
-	_, _, err = cl.ProducerID(waiting)
-	return err
+	l, err := ledger.NewTransactions(waiting, r.To.App+"-reshard", ledger.Timeout, opts)
+	if err != nil {
+		return err
+	}
+	r.writer = &session{t: t, cfg: &r.new.cfg, ledger: l, batch: newBatch()}
+	return nil
 }
 
 // inOne writes records in one transaction.
 func (s *session) inOne(ctx context.Context, records []*kgo.Record) error {
-	ctx, cancel := context.WithTimeout(ctx, transactionTimeout)
+	ctx, cancel := context.WithTimeout(ctx, ledger.Timeout)
 	defer cancel()
-	return s.transact(ctx, records)
+	_, err := s.ledger.Commit(ctx, records)
+	return err
 }
 
 // bulk gathers records and writes them in transactions.

@@ -12,6 +12,7 @@ import (
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/fault"
+	"github.com/segmill/segmill/consumer/ledger"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
 )
@@ -30,7 +31,7 @@ const noteInterval = time.Minute
 // before the claim, and reads the position there. It is said how far it has come
 // meanwhile.
 func (s *session) restore(ctx context.Context) error {
-	r, err := s.t.o.replay(ctx, s.t.n, s.t.store, s.t.log, broker.HighWatermark, s.claimed)
+	r, err := s.t.o.replay(ctx, s.t.n, s.t.store, s.t.log, broker.HighWatermark, s.ledger.Begin())
 	if err != nil {
 		return err
 	}
@@ -42,8 +43,8 @@ func (s *session) restore(ctx context.Context) error {
 	if err := r.to(ctx, r.end); err != nil {
 		return err
 	}
-	if s.claim != (changelog.Claim{}) && r.filter.Claim() != s.claim {
-		return errClaimed
+	if own := s.ledger.Claim(); own != (changelog.Claim{}) && r.filter.Claim() != own {
+		return ledger.ErrClaimed
 	}
 	if err := r.flush(); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/ledger"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
 )
@@ -20,9 +21,9 @@ type session struct {
 	t   *Task
 	cfg *Config
 
-	producer *kgo.Client
-	fetch    *fetcher
-	route    broker.Router
+	ledger ledger.Ledger
+	fetch  *fetcher
+	route  broker.Router
 
 	pos       *changelog.Position
 	stored    *changelog.Versions // those of the position
@@ -31,13 +32,8 @@ type session struct {
 	topicID   [16]byte
 	customers *customers
 
-	// claim is that of this session, zero with transactions; logged is the one under
-	// which the changelog stands. follower reads the changelog for others' records.
-	claim, logged changelog.Claim
-	claimed       int64 // the offset after it
-	follower      *follower
-	rewrite       map[string]struct{} // keys whose newest record in the changelog is void
-	looped        time.Time           // when the loop last went round
+	logged  changelog.Claim     // under which the changelog's records count
+	rewrite map[string]struct{} // keys whose newest record in the changelog is void
 
 	inputs []*input
 	merge  merge
@@ -467,21 +463,15 @@ func (s *session) publish() {
 
 // at passes a point of the protocol.
 func (s *session) at(point string) error {
-	if s.cfg.failAt == nil {
-		return nil
-	}
-	return s.cfg.failAt(s.t.n, point)
+	return s.t.at(point)
 }
 
 func (s *session) close() {
 	if s.fetch != nil {
 		s.fetch.close()
 	}
-	if s.follower != nil {
-		s.follower.close()
-	}
-	if s.producer != nil {
-		s.producer.Close()
+	if s.ledger != nil {
+		s.ledger.Close()
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/fault"
+	"github.com/segmill/segmill/consumer/ledger"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
 )
@@ -98,7 +99,7 @@ func (t *Task) run(live, hard context.Context) error {
 			backoff = minBackoff
 		}
 		wait := backoff
-		if reason = "error"; isFenced(err) {
+		if reason = "error"; ledger.IsFenced(err) {
 			// The new owner has fenced us. If the group still says that we own the
 			// partition after a session timeout, it is for us to fence; sooner, and
 			// two owners would fence each other for ever.

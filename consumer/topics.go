@@ -14,6 +14,7 @@ import (
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/fault"
+	"github.com/segmill/segmill/consumer/ledger"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 )
@@ -107,7 +108,7 @@ func ownTopics(c *Config) map[string]map[string]*string {
 		"segment.ms":                ms(6 * time.Hour),
 	}
 	if c.Delivery == AtLeastOnce {
-		log["min.compaction.lag.ms"] = ms(compactionLag)
+		log["min.compaction.lag.ms"] = ms(ledger.CompactionLag)
 	}
 	copies := text(strconv.Itoa(copiedBytes))
 	return map[string]map[string]*string{
