@@ -17,6 +17,9 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/sr"
+
+	"github.com/segmill/segmill/schemas/bad"
+	"github.com/segmill/segmill/schemas/registry"
 )
 
 // scripted is a registry that has the schema of web events as 3, and answers 7 as a
@@ -44,7 +47,7 @@ func (s *scripted) start() (*asking, *httptest.Server) {
 	s.t.Helper()
 	srv := httptest.NewServer(s)
 	s.t.Cleanup(srv.Close)
-	hc := NewHTTPClient(time.Now, func(code string, took time.Duration) {
+	hc := registry.NewHTTPClient(time.Now, func(code string, took time.Duration) {
 		if took < 0 {
 			s.t.Errorf("an answer took %v", took)
 		}
@@ -63,7 +66,7 @@ func (s *scripted) start() (*asking, *httptest.Server) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	a := askingOf(s.t, SchemaRegistry(cl, slog.New(slog.DiscardHandler)))
+	a := askingOf(s.t, registry.Confluent(cl, slog.New(slog.DiscardHandler)))
 	a.giveUpAfter(time.Minute)
 	return a, srv
 }
@@ -167,12 +170,12 @@ func TestAnswers(t *testing.T) {
 					t.Errorf("error %v", err)
 				}
 				if dead {
-					if wantBad(t, err, CauseSchema, ""); took > 3*time.Second+time.Second {
+					if wantBad(t, err, bad.Schema, ""); took > 3*time.Second+time.Second {
 						t.Errorf("after %v", took)
 					}
 					return
 				}
-				var w *Waiting
+				var w *registry.Waiting
 				if !errors.As(err, &w) || w.ID != 7 || w.Status != c.status || took < 10*time.Second {
 					t.Fatalf("%#v after %v", err, took)
 				}
@@ -195,7 +198,7 @@ func TestRegistryIsGone(t *testing.T) {
 	}
 	srv.Close()
 	_, err := a.read(a.record(7), time.Second)
-	var w *Waiting
+	var w *registry.Waiting
 	if !errors.As(err, &w) || w.Status != 0 || !strings.Contains(err.Error(), "does not answer") {
 		t.Errorf("%v", err)
 	}
@@ -243,7 +246,7 @@ func TestAnswersAreBounded(t *testing.T) {
 			runtime.ReadMemStats(&before)
 			const records = 5
 			for range records {
-				if _, err := a.read(a.record(7), time.Millisecond); !errors.Is(err, ErrRegistry) {
+				if _, err := a.read(a.record(7), time.Millisecond); !errors.Is(err, registry.ErrWaiting) {
 					t.Fatal(err)
 				}
 				a.pass(2 * time.Second)
@@ -260,7 +263,7 @@ func TestAnswersAreBounded(t *testing.T) {
 func TestLargeAnswersTakeTurns(t *testing.T) {
 	srv := httptest.NewServer(says(200, strings.Repeat(" ", 1<<20/2)))
 	defer srv.Close()
-	client := NewHTTPClient(time.Now, nil)
+	client := registry.NewHTTPClient(time.Now, nil)
 	open := func(ctx context.Context) *http.Response {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, srv.URL, nil)
 		if err != nil {

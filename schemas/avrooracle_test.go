@@ -15,6 +15,8 @@ import (
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/schemas/avro"
+	"github.com/segmill/segmill/schemas/bad"
 )
 
 // The reader is tested against events that goavro wrote with schemas which differ
@@ -282,12 +284,12 @@ func (g *gen) event(t *testing.T, s plan.Stream) (schema string, b []byte, want 
 	fields := Catalog().Streams[s]
 	var must []string
 	want = map[string]expr.Value{}
-	for i, sf := range mustSchema(InputName(s)).fields {
-		if d := defaultOf(&sf); d.Present() {
+	for i, sf := range mustSchema(InputName(s)).Fields {
+		if d := avro.DefaultOf(&sf); d.Present() {
 			want[fields[i].Name] = d
 		}
-		if !sf.hasDef {
-			must = append(must, sf.name)
+		if !sf.HasDefault {
+			must = append(must, sf.Name)
 		}
 	}
 	typ, parts := g.record("W", fields, append(must, "customer_id"))
@@ -363,12 +365,12 @@ func TestAvroAgainstGoavro(t *testing.T) {
 			}
 			for i := range b { // a record that is cut off is never an event
 				_, err := r.Read(&Record{Topic: topicOf(s), Value: confluent(7, b[:i])}, &ev)
-				if CauseOf(err) != CauseDecode {
+				if CauseOf(err) != bad.Decode {
 					t.Fatalf("seed %d, %v: cut off at %d of %d: %v", seed, s, i, len(b), err)
 				}
 			}
 			_, err := r.Read(&Record{Topic: topicOf(s), Value: confluent(7, append(b, 0))}, &ev)
-			wantBad(t, err, CauseDecode, "")
+			wantBad(t, err, bad.Decode, "")
 		}
 	}
 }

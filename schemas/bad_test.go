@@ -16,6 +16,10 @@ import (
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/schemas/avro"
+	"github.com/segmill/segmill/schemas/bad"
+	"github.com/segmill/segmill/schemas/frame"
+	"github.com/segmill/segmill/schemas/jsonread"
 )
 
 // Every record of the corpus is refused for the reason that its name says.
@@ -43,7 +47,7 @@ func TestBadInput(t *testing.T) {
 			}
 			var ev engine.Event
 			_, err := r.Read(&Record{Topic: "events." + parts[0], Value: value}, &ev)
-			wantBad(t, err, Cause(parts[1]), strings.TrimPrefix(parts[2], "-"))
+			wantBad(t, err, bad.Cause(parts[1]), strings.TrimPrefix(parts[2], "-"))
 		})
 	}
 }
@@ -68,21 +72,21 @@ func TestLimits(t *testing.T) {
 	nested := func(n int) string { return `,"z":` + strings.Repeat("[", n) + strings.Repeat("]", n) }
 	for _, tt := range []struct {
 		name, value string
-		cause       Cause
+		cause       bad.Cause
 		field       string
 	}{
 		{"id", web(x(1024), "n", ""), "", ""},
-		{"id", web(x(1025), "n", ""), CauseIdentity, "customer_id"},
-		{"text", web("c", x(maxText), ""), "", ""},
-		{"text", web("c", x(maxText+1), ""), CauseSize, "name"},
-		{"items", web("c", "n", items(maxItems)), "", ""},
-		{"items", web("c", "n", items(maxItems+1)), CauseSize, "items"},
-		{"depth", web("c", "n", nested(maxJSONDepth-1)), "", ""},
-		{"depth", web("c", "n", nested(maxJSONDepth)), CauseFormat, ""},
+		{"id", web(x(1025), "n", ""), bad.Identity, "customer_id"},
+		{"text", web("c", x(frame.MaxText), ""), "", ""},
+		{"text", web("c", x(frame.MaxText+1), ""), bad.Size, "name"},
+		{"items", web("c", "n", items(frame.MaxItems)), "", ""},
+		{"items", web("c", "n", items(frame.MaxItems+1)), bad.Size, "items"},
+		{"depth", web("c", "n", nested(jsonread.MaxDepth-1)), "", ""},
+		{"depth", web("c", "n", nested(jsonread.MaxDepth)), bad.Format, ""},
 		{"members", web("c", "n", members(4096-4)), "", ""},
-		{"members", web("c", "n", members(4096-3)), CauseFormat, ""},
+		{"members", web("c", "n", members(4096-3)), bad.Format, ""},
 		{"record", web("c", "n", strings.Repeat(" ", 1<<20-len(web("c", "n", "")))), "", ""},
-		{"record", web("c", "n", strings.Repeat(" ", 1<<20+1-len(web("c", "n", "")))), CauseSize, ""},
+		{"record", web("c", "n", strings.Repeat(" ", 1<<20+1-len(web("c", "n", "")))), bad.Size, ""},
 	} {
 		var ev engine.Event
 		_, err := r.Read(&Record{Topic: "events.web", Value: []byte(tt.value)}, &ev)
@@ -95,10 +99,10 @@ func TestLimits(t *testing.T) {
 	var ev engine.Event
 	for _, key := range []string{"a\xff", "a\x00", x(1025)} {
 		_, err := r.Read(&Record{Topic: "events.profile", Key: []byte(key)}, &ev)
-		wantBad(t, err, CauseIdentity, "key")
+		wantBad(t, err, bad.Identity, "key")
 	}
 	_, err := r.Read(&Record{Topic: "nosuch", Value: []byte("{}")}, &ev)
-	wantBad(t, err, CauseFormat, "")
+	wantBad(t, err, bad.Format, "")
 }
 
 // The memory of an event's lists is used again, but not that of a giant, and it
@@ -129,7 +133,7 @@ func TestListsAreUsedAgain(t *testing.T) {
 			t.Fatalf("%v is left of the event before", v)
 		}
 	}
-	read(&ev, maxItems)
+	read(&ev, frame.MaxItems)
 	read(&ev, 1)
 	if cap(ev.Fields) > 512 {
 		t.Errorf("memory for %d values is kept", cap(ev.Fields))
@@ -188,7 +192,7 @@ func TestKillerSchemas(t *testing.T) {
 		{"doubling", doubling(20), "values"},
 		{"doubling in unions", `{"type":"record","name":"R","fields":[{"name":"a","type":["null",` + doubling(9) + `]},{"name":"b","type":["null","R9"]},
 			{"name":"c","type":["null","R9"]},{"name":"d","type":["null","R9"]},{"name":"e","type":["null","R9"]}]}`, "values"},
-		{"long", field(`{"type":"enum","name":"E","symbols":["a"],"doc":"` + strings.Repeat("x", maxSchemaBytes) + `"}`), "bytes long"},
+		{"long", field(`{"type":"enum","name":"E","symbols":["a"],"doc":"` + strings.Repeat("x", avro.MaxSchemaBytes) + `"}`), "bytes long"},
 		{"key twice", `{"type":"int","type":"string"}`, "duplicate key"},
 		{"not JSON", `{"type":`, "byte"},
 		{"no type", `{}`, "type"},
@@ -206,16 +210,16 @@ func TestKillerSchemas(t *testing.T) {
 		{"bad field name, which only goavro minds", `{"type":"record","name":"R","fields":[{"name":"1a","type":"int"}]}`, ""},
 	} {
 		bounded(t, tt.name, func() {
-			_, err := gate(tt.schema)
+			_, err := avro.Gate(tt.schema)
 			if err == nil || !strings.Contains(err.Error(), tt.part) {
 				t.Errorf("%s: error %v, want one with %q", tt.name, err, tt.part)
 			}
 		})
 	}
-	if _, err := gate(doubling(9)); err != nil {
+	if _, err := avro.Gate(doubling(9)); err != nil {
 		t.Errorf("a schema within the limits: %v", err)
 	}
-	if _, err := gate(linked(14)); err != nil {
+	if _, err := avro.Gate(linked(14)); err != nil {
 		t.Errorf("a schema within the limits: %v", err)
 	}
 }
@@ -237,27 +241,27 @@ func TestKillerBytes(t *testing.T) {
 	wide := `{"type":"array","items":{"type":"record","name":"N","fields":[{"name":"i","type":"int"},` + strings.Join(nulls[:1500], ",") + `]}}`
 	for _, tt := range []struct {
 		name, extra, tail string
-		cause             Cause
+		cause             bad.Cause
 	}{
-		{"2^31-2 strings", `{"name":"a","type":{"type":"array","items":"string"}}`, long(1<<31 - 2), CauseDecode},
-		{"2^62 strings", `{"name":"a","type":{"type":"array","items":"string"}}`, long(1 << 62), CauseDecode},
-		{"-2^63 strings", `{"name":"a","type":{"type":"array","items":"string"}}`, long(math.MinInt64) + long(8), CauseDecode},
-		{"2^31 map entries", `{"name":"a","type":{"type":"map","values":"int"}}`, long(1 << 31), CauseDecode},
-		{"-2^63 strings in no bytes", `{"name":"a","type":{"type":"array","items":"string"}}`, long(math.MinInt64) + long(0) + "\x00", CauseDecode},
-		{"an unread text that is not UTF-8", `{"name":"a","type":"string"}`, "\x04\xc3\x28", CauseDecode},
-		{"an unread key that is not UTF-8", `{"name":"a","type":{"type":"map","values":"int"}}`, "\x02\x04\xc3\x28\x00\x00", CauseDecode},
-		{"a block of negative size", `{"name":"a","type":{"type":"array","items":"int"}}`, long(-1) + long(-5) + "\x00\x00", CauseDecode},
-		{"a block of wrong size", `{"name":"a","type":{"type":"array","items":"int"}}`, long(-1) + long(2) + "\x00\x00", CauseDecode},
-		{"a block of huge size", `{"name":"a","type":{"type":"array","items":"int"}}`, long(-1) + long(math.MaxInt64) + "\x00", CauseDecode},
-		{"bytes of 2^40", `{"name":"a","type":"bytes"}`, long(1 << 40), CauseDecode},
-		{"many blocks", `{"name":"a","type":{"type":"array","items":"int"}}`, strings.Repeat("\x02\x00", 300_000) + "\x00", CauseSize},
+		{"2^31-2 strings", `{"name":"a","type":{"type":"array","items":"string"}}`, long(1<<31 - 2), bad.Decode},
+		{"2^62 strings", `{"name":"a","type":{"type":"array","items":"string"}}`, long(1 << 62), bad.Decode},
+		{"-2^63 strings", `{"name":"a","type":{"type":"array","items":"string"}}`, long(math.MinInt64) + long(8), bad.Decode},
+		{"2^31 map entries", `{"name":"a","type":{"type":"map","values":"int"}}`, long(1 << 31), bad.Decode},
+		{"-2^63 strings in no bytes", `{"name":"a","type":{"type":"array","items":"string"}}`, long(math.MinInt64) + long(0) + "\x00", bad.Decode},
+		{"an unread text that is not UTF-8", `{"name":"a","type":"string"}`, "\x04\xc3\x28", bad.Decode},
+		{"an unread key that is not UTF-8", `{"name":"a","type":{"type":"map","values":"int"}}`, "\x02\x04\xc3\x28\x00\x00", bad.Decode},
+		{"a block of negative size", `{"name":"a","type":{"type":"array","items":"int"}}`, long(-1) + long(-5) + "\x00\x00", bad.Decode},
+		{"a block of wrong size", `{"name":"a","type":{"type":"array","items":"int"}}`, long(-1) + long(2) + "\x00\x00", bad.Decode},
+		{"a block of huge size", `{"name":"a","type":{"type":"array","items":"int"}}`, long(-1) + long(math.MaxInt64) + "\x00", bad.Decode},
+		{"bytes of 2^40", `{"name":"a","type":"bytes"}`, long(1 << 40), bad.Decode},
+		{"many blocks", `{"name":"a","type":{"type":"array","items":"int"}}`, strings.Repeat("\x02\x00", 300_000) + "\x00", bad.Size},
 		{"many items", `{"name":"items","type":{"type":"array","items":{"type":"record","name":"I","fields":[{"name":"product_id","type":"string"}]}}}`,
-			long(500_000) + fill(0, 500_001), CauseSize},
-		{"arrays in arrays", `{"name":"a","type":` + strings.Repeat(deep, 25) + `"int"` + strings.Repeat("}", 25) + `}`, fill(2, 500_000), CauseSize},
-		{"items of a thousand nulls", `{"name":"a","type":` + wide + `}`, long(9000) + fill(0, 9001), CauseSize},
-		{"a truth value of 2", `{"name":"a","type":"boolean"}`, "\x02", CauseDecode},
-		{"an int of 33 bits", `{"name":"a","type":"int"}`, long(1 << 32), CauseDecode},
-		{"half a double", `{"name":"a","type":"double"}`, "\x00\x00", CauseDecode},
+			long(500_000) + fill(0, 500_001), bad.Size},
+		{"arrays in arrays", `{"name":"a","type":` + strings.Repeat(deep, 25) + `"int"` + strings.Repeat("}", 25) + `}`, fill(2, 500_000), bad.Size},
+		{"items of a thousand nulls", `{"name":"a","type":` + wide + `}`, long(9000) + fill(0, 9001), bad.Size},
+		{"a truth value of 2", `{"name":"a","type":"boolean"}`, "\x02", bad.Decode},
+		{"an int of 33 bits", `{"name":"a","type":"int"}`, long(1 << 32), bad.Decode},
+		{"half a double", `{"name":"a","type":"double"}`, "\x00\x00", bad.Decode},
 	} {
 		s := schema(tt.extra)
 		r := readerOf(t, &fakeRegistry{texts: map[int]string{1: s}}, map[plan.Stream][]string{plan.Web: {"items"}})
@@ -340,7 +344,7 @@ func TestBadMoneyInAvro(t *testing.T) {
 		r := readerOf(t, &fakeRegistry{texts: map[int]string{1: schema}}, nil)
 		var ev engine.Event
 		_, err = r.Read(&Record{Topic: "events.purchase", Value: confluent(1, b)}, &ev)
-		wantBad(t, err, CauseRange, "revenue")
+		wantBad(t, err, bad.Range, "revenue")
 	}
 }
 
@@ -357,7 +361,7 @@ func TestWrongWriterTypes(t *testing.T) {
 		r := readerOf(t, &fakeRegistry{texts: map[int]string{1: schema}}, nil)
 		var ev engine.Event
 		_, err := r.Read(&Record{Topic: "events.purchase", Value: confluent(1, []byte(tt.bytes))}, &ev)
-		wantBad(t, err, CauseType, tt.field)
+		wantBad(t, err, bad.Type, tt.field)
 	}
 }
 
@@ -368,7 +372,7 @@ func TestMissingInItems(t *testing.T) {
 	r := readerOf(t, &fakeRegistry{texts: map[int]string{1: schema}}, nil)
 	var ev engine.Event
 	_, err := r.Read(&Record{Topic: "events.web", Value: confluent(1, []byte("\x02\x02s\x00"))}, &ev)
-	wantBad(t, err, CauseMissing, "items.product_id")
+	wantBad(t, err, bad.Missing, "items.product_id")
 }
 
 // Types that are used in many unions make a program no larger than the schema.
@@ -383,6 +387,6 @@ func TestSharedTypesCompileOnce(t *testing.T) {
 		r := readerOf(t, &fakeRegistry{texts: map[int]string{1: schema}}, nil)
 		var ev engine.Event
 		_, err := r.Read(&Record{Topic: "events.web", Value: confluent(1, make([]byte, 30))}, &ev)
-		wantBad(t, err, CauseMissing, "event_id")
+		wantBad(t, err, bad.Missing, "event_id")
 	})
 }

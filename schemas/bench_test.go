@@ -10,6 +10,7 @@ import (
 
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/schemas/encode"
 )
 
 // purchase is an order of three items, as maps for the event encoder.
@@ -32,7 +33,7 @@ var order = map[string]any{"event_id": "e0000012345", "customer_id": "c0012345",
 
 // ownEvent is a random purchase in Avro with the schema id of ownRegistry.
 func ownEvent(t testing.TB, g *rand.Rand) []byte {
-	b, err := NewEventEncoder(Avro, ownIDs).Append(nil, plan.Purchase, purchase(g))
+	b, err := NewEventEncoder(encode.Avro, ownIDs).Append(nil, plan.Purchase, purchase(g))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +47,7 @@ var ruleLayouts = map[plan.Stream][]string{plan.Purchase: {"channel", "kind", "r
 func hotRecords(t testing.TB) map[string]*Record {
 	g := rand.New(rand.NewSource(1))
 	m := map[string]*Record{}
-	for _, f := range []Format{Avro, JSON} {
+	for _, f := range []encode.Format{encode.Avro, encode.JSON} {
 		name := [...]string{"avro", "json"}[f]
 		enc := NewEventEncoder(f, ownIDs)
 		b, err := enc.Append(nil, plan.Purchase, purchase(g))
@@ -93,11 +94,11 @@ func TestAppendAllocations(t *testing.T) {
 	if raceDetector {
 		t.Skip("allocations are not counted under the race detector")
 	}
-	for _, f := range []Format{Avro, JSON} {
+	for _, f := range []encode.Format{encode.Avro, encode.JSON} {
 		enc := encoderOf(t, f)
-		table := HeadersOf[Header](enc, CloudEventsHeaders)
+		table := encode.HeadersOf[Header](enc, encode.CloudEventsHeaders)
 		var b []byte
-		var o Output
+		var o encode.Output
 		var headers []Header
 		n := testing.AllocsPerRun(200, func() {
 			b = enc.Append(b[:0], &o, &change, 1_700_000_000_001)
@@ -148,13 +149,13 @@ var change = engine.Effect{Action: engine.Entered, Customer: "c0012345", Name: "
 
 // BenchmarkAppend is an effect with its headers.
 func BenchmarkAppend(b *testing.B) {
-	for _, f := range []Format{Avro, JSON} {
+	for _, f := range []encode.Format{encode.Avro, encode.JSON} {
 		b.Run([...]string{"avro", "json"}[f], func(b *testing.B) {
 			enc := encoderOf(b, f)
-			table := HeadersOf[Header](enc, CloudEventsHeaders)
+			table := encode.HeadersOf[Header](enc, encode.CloudEventsHeaders)
 			b.ReportAllocs()
 			buf := make([]byte, 0, 5000*1000)
-			var o Output
+			var o encode.Output
 			headers := make([]Header, 0, 5000*5) // as many as a batch has
 			for b.Loop() {
 				if len(headers) == cap(headers) {

@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/schemas/avro"
 )
 
 // Catalog returns the fields of every stream in the order of the schemas. Money
@@ -10,7 +11,7 @@ import (
 func Catalog() *plan.Catalog {
 	c := &plan.Catalog{}
 	for s, name := range inputNames {
-		c.Streams[s] = fieldsOf(mustSchema(name))
+		c.Streams[s] = avro.FieldsOf(mustSchema(name))
 	}
 	return c
 }

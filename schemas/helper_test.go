@@ -11,6 +11,9 @@ import (
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/schemas/bad"
+	"github.com/segmill/segmill/schemas/encode"
+	"github.com/segmill/segmill/schemas/registry"
 )
 
 // topics are the input topics of all tests.
@@ -60,7 +63,7 @@ func (r *fakeRegistry) Schema(_ context.Context, id int) (string, []string, erro
 	}
 	text, ok := r.texts[id]
 	if !ok {
-		return "", nil, ErrUnknownSchema
+		return "", nil, registry.ErrUnknown
 	}
 	return text, r.subjects[id], nil
 }
@@ -86,7 +89,7 @@ func mustText(t testing.TB, name string) string {
 }
 
 // readerOf returns a reader of the given paths; nil reads everything.
-func readerOf(t testing.TB, reg Registry, paths map[plan.Stream][]string) *Reader {
+func readerOf(t testing.TB, reg registry.Source, paths map[plan.Stream][]string) *Reader {
 	t.Helper()
 	all := allLayouts()
 	r, err := NewReader(Config{
@@ -129,9 +132,9 @@ func text(ev *engine.Event) string {
 }
 
 // wantBad checks that err is bad input with that cause and field.
-func wantBad(t *testing.T, err error, cause Cause, field string) {
+func wantBad(t *testing.T, err error, cause bad.Cause, field string) {
 	t.Helper()
-	var e *BadInput
+	var e *bad.Input
 	if !errors.As(err, &e) {
 		t.Errorf("error %v, want bad input (%s) in %q", err, cause, field)
 		return
@@ -144,9 +147,9 @@ func wantBad(t *testing.T, err error, cause Cause, field string) {
 	}
 }
 
-func encoderOf(t testing.TB, f Format) *Encoder {
+func encoderOf(t testing.TB, f encode.Format) *encode.Encoder {
 	t.Helper()
-	e, err := NewEncoder(f, "shop", IDs{Change: 6, Trigger: 7})
+	e, err := NewEncoder(f, "shop", encode.IDs{Change: 6, Trigger: 7})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/schemas/bad"
+	"github.com/segmill/segmill/schemas/encode"
 )
 
 // mutate changes b a little.
@@ -48,15 +50,15 @@ func TestHopsAreOnlyShorter(t *testing.T) {
 			paths := map[bool]map[plan.Stream][]string{true: few}[seed%2 == 0]
 			reg := &fakeRegistry{texts: map[int]string{7: schema}}
 			short, long := readerOf(t, reg, paths), readerOf(t, reg, paths)
-			w, err := long.lookups.get(7, time.Time{})
+			w, err := long.lookups.Get(7, time.Time{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			o, refused := w.program(long.targets[s])
+			o, refused := w.Program(long.targets[s])
 			if refused != nil {
 				t.Fatal(refused)
 			}
-			o.withoutHops()
+			o.WithoutHops()
 			for i := range 150 {
 				b := value
 				if i > 0 {
@@ -99,7 +101,7 @@ func ownEventOf(t *testing.T, g *rand.Rand, s plan.Stream) []byte {
 			fields[k] = v
 		}
 	}
-	b, err := NewEventEncoder(Avro, ownIDs).Append(nil, s, fields)
+	b, err := NewEventEncoder(encode.Avro, ownIDs).Append(nil, s, fields)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +117,7 @@ func TestBudgetOfSkippedLists(t *testing.T) {
 			{"name":"b","type":{"type":"array","items":{"type":"record","name":"B","fields":[{"name":"c","type":"long"}]}}}]}}}]}`
 	r := readerOf(t, &fakeRegistry{texts: map[int]string{1: schema}}, map[plan.Stream][]string{plan.Web: nil})
 	list := func(n int) []byte { return append([]byte{byte(2 * n)}, make([]byte, n+1)...) } // n records of B and the end
-	for last, want := range map[int]Cause{15: "", 16: CauseSize} {
+	for last, want := range map[int]bad.Cause{15: "", 16: bad.Size} {
 		b := []byte{2, 'e', 2, 'c', 2}
 		for _, n := range []int{63, 63, 30} {
 			b = append(append(b, byte(2*n)), bytes.Repeat(list(63), n)...)

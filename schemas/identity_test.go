@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/schemas/bad"
+	"github.com/segmill/segmill/schemas/encode"
 )
 
 // A tombstone whose key holds an id in something, as change data capture and
@@ -26,7 +28,7 @@ func TestTombstoneKeys(t *testing.T) {
 		"\ufeffc1", "c1 ", " c1", "c1\t", "c1\r", "c1\n", "\u00a0c1", "c\x1b1", "c\n1", " ",
 	} {
 		_, err := read(key)
-		wantBad(t, err, CauseIdentity, "key")
+		wantBad(t, err, bad.Identity, "key")
 		if err != nil && strings.Contains(err.Error(), "c1") {
 			t.Errorf("%q: the error has the key: %v", key, err)
 		}
@@ -41,7 +43,7 @@ func TestTombstoneKeys(t *testing.T) {
 	for _, key := range []string{"\x00\x00\x00\x00\x07\x04c1", "\xc3\x01abcdefgh\x04c1", "\x00\x00\x00\x00\x00\x00\x00\x2a", "\xff\xfec\x001\x00"} {
 		for _, h := range [][]Header{nil, always} {
 			_, err := read(key, h...)
-			wantBad(t, err, CauseIdentity, "key")
+			wantBad(t, err, bad.Identity, "key")
 		}
 	}
 	for _, key := range []string{
@@ -60,7 +62,7 @@ func TestReceipts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range []Format{Avro, JSON} {
+	for _, f := range []encode.Format{encode.Avro, encode.JSON} {
 		enc := encoderOf(t, f)
 		for _, known := range []bool{true, false} {
 			b := outputOf(enc, &engine.Effect{Action: engine.Erased, Customer: "c1", At: 5, Cause: engine.CauseErasure, Known: known})
@@ -68,7 +70,7 @@ func TestReceipts(t *testing.T) {
 				t.Errorf("format %d: %v, %v, want %v", f, got, said, known)
 			}
 			old := b[:len(b)-2] // without the last field
-			if f == JSON {
+			if f == encode.JSON {
 				old = []byte(`{"action":"erased"}`)
 			}
 			if _, said := r.Known(old); said {
@@ -82,8 +84,8 @@ func TestReceipts(t *testing.T) {
 }
 
 // outputOf returns the value of an effect's record.
-func outputOf(enc *Encoder, e *engine.Effect) []byte {
-	var o Output
+func outputOf(enc *encode.Encoder, e *engine.Effect) []byte {
+	var o encode.Output
 	enc.Append(nil, &o, e, 7)
 	return o.Value
 }

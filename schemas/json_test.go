@@ -10,6 +10,8 @@ import (
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/schemas/bad"
+	"github.com/segmill/segmill/schemas/frame"
 )
 
 // Every JSON value of a time, an amount and a date that is accepted, and what it
@@ -137,7 +139,7 @@ func TestLists(t *testing.T) {
 	value := []byte(`{"event_id":"e","customer_id":"c","occurred_at":1,"name":"n","items":[` +
 		strings.Repeat(`{"product_id":"p"},`, 300) + `{"product_id":"q"}]}`)
 	var ev engine.Event
-	for range maxItems/300 + 1 { // together more than one record may have
+	for range frame.MaxItems/300 + 1 { // together more than one record may have
 		if _, err := r.Read(&Record{Topic: "events.web", Value: value}, &ev); err != nil {
 			t.Fatal(err)
 		}
@@ -168,17 +170,17 @@ func TestLongValuesInErrors(t *testing.T) {
 	for _, name := range []string{strings.Repeat("1", 5000), `{"x":"` + strings.Repeat("é", 5000) + `"}`} {
 		var ev engine.Event
 		_, err := r.Read(&Record{Topic: "events.web", Value: []byte(`{"event_id":"e","customer_id":"c","occurred_at":1,"name":` + name + `}`)}, &ev)
-		wantBad(t, err, CauseType, "name")
+		wantBad(t, err, bad.Type, "name")
 		_, err = r.Read(&Record{Topic: "events.web", Value: []byte(`{"event_id":"e","customer_id":"c","occurred_at":"` + strings.Repeat("é", 5000) + `"}`)}, &ev)
-		if wantBad(t, err, CauseType, "occurred_at"); !utf8.ValidString(err.Error()) {
+		if wantBad(t, err, bad.Type, "occurred_at"); !utf8.ValidString(err.Error()) {
 			t.Errorf("error %q", err)
 		}
 	}
 }
 
 func TestCauseOf(t *testing.T) {
-	err := fmt.Errorf("partition 1: %w", bad(CauseType, "x", "y"))
-	if CauseOf(err) != CauseType || CauseOf(errors.New("x")) != "" || CauseOf(nil) != "" {
+	err := fmt.Errorf("partition 1: %w", bad.New(bad.Type, "x", "y"))
+	if CauseOf(err) != bad.Type || CauseOf(errors.New("x")) != "" || CauseOf(nil) != "" {
 		t.Error("CauseOf")
 	}
 }

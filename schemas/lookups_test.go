@@ -13,6 +13,9 @@ import (
 
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/schemas/bad"
+	"github.com/segmill/segmill/schemas/encode"
+	"github.com/segmill/segmill/schemas/registry"
 )
 
 // asking is a reader whose look-ups run beside it, by a clock that stands still while
@@ -25,7 +28,7 @@ type asking struct {
 	lookups sync.WaitGroup
 }
 
-func askingOf(t testing.TB, reg Registry) *asking {
+func askingOf(t testing.TB, reg registry.Source) *asking {
 	t.Helper()
 	a := &asking{t: t, at: time.UnixMilli(1_700_000_000_000)}
 	all := allLayouts()
@@ -56,7 +59,7 @@ func (a *asking) pass(d time.Duration) {
 
 // goodValue is a web event in Avro.
 var goodValue = sync.OnceValue(func() []byte {
-	b, err := NewEventEncoder(Avro, [plan.NumStreams]int{}).Append(nil, plan.Web, map[string]any{
+	b, err := NewEventEncoder(encode.Avro, [plan.NumStreams]int{}).Append(nil, plan.Web, map[string]any{
 		"event_id": "e", "customer_id": "c", "occurred_at": time.UnixMilli(1), "name": "page_viewed",
 	})
 	if err != nil {
@@ -82,7 +85,7 @@ func (a *asking) read(rec *Record, limit time.Duration) (took time.Duration, err
 		var ev engine.Event
 		_, err = a.Read(rec, &ev)
 		took = a.now().Sub(start)
-		if !errors.Is(err, ErrRegistry) || took >= limit {
+		if !errors.Is(err, registry.ErrWaiting) || took >= limit {
 			return took, err
 		}
 		a.pass(10 * time.Millisecond)
@@ -112,7 +115,7 @@ func (r *changing) Schema(ctx context.Context, id int) (string, []string, error)
 	hidden := r.now != nil && r.now().Before(r.lag[id])
 	r.mu.Unlock()
 	if hidden {
-		return "", nil, ErrUnknownSchema
+		return "", nil, registry.ErrUnknown
 	}
 	return r.fakeRegistry.Schema(ctx, id)
 }
@@ -137,7 +140,7 @@ func TestIDBeforeItExists(t *testing.T) {
 		a := askingOf(t, reg)
 		reg.now = a.now
 		took, err := a.read(a.record(3), time.Minute)
-		wantBad(t, err, CauseSchema, "")
+		wantBad(t, err, bad.Schema, "")
 		if took < time.Second || took > 3*time.Second+time.Second {
 			t.Errorf("an unknown id was judged after %v", took)
 		}
@@ -163,7 +166,7 @@ func TestSubjectAddedLater(t *testing.T) {
 	a := askingOf(t, reg)
 	reg.register(mustText(t, "web_event"), 3, others)
 	_, err := a.read(a.record(3), time.Minute)
-	wantBad(t, err, CauseSchema, "")
+	wantBad(t, err, bad.Schema, "")
 	a.pass(time.Millisecond)
 	reg.register(mustText(t, "web_event"), 3, others, ours)
 	a.fifty(3)
@@ -174,21 +177,21 @@ func TestSubjectAddedLater(t *testing.T) {
 func TestManySchemas(t *testing.T) {
 	reg := newChanging()
 	a := askingOf(t, reg)
-	for id := range maxSchemas + 10 {
+	for id := range registry.MaxSchemas + 10 {
 		reg.register(mustText(t, "web_event"), 10+id, others)
 		_, err := a.read(a.record(10+id), time.Minute)
-		wantBad(t, err, CauseSchema, "")
+		wantBad(t, err, bad.Schema, "")
 	}
 	reg.register(mustText(t, "web_event"), 3, ours)
 	a.fifty(3)
-	for id := range maxSchemas + 10 {
+	for id := range registry.MaxSchemas + 10 {
 		reg.register(mustText(t, "web_event"), 10_000+id, ours)
 		if _, err := a.read(a.record(10_000+id), time.Second); err != nil {
 			t.Fatalf("schema %d of ours: %v", id, err)
 		}
 	}
 	a.fifty(3)
-	if known, open := a.Reader.lookups.size(); known > maxSchemas || open > maxOpen {
+	if known, open := a.Reader.lookups.Size(); known > registry.MaxSchemas || open > registry.MaxOpen {
 		t.Errorf("%d and %d are kept", known, open)
 	}
 }
@@ -200,11 +203,11 @@ func TestOneAnswerForMany(t *testing.T) {
 	a := askingOf(t, reg)
 	rec := a.record(3)
 	_, err := a.read(rec, time.Minute)
-	wantBad(t, err, CauseSchema, "")
+	wantBad(t, err, bad.Schema, "")
 	calls := reg.calls
 	for range 1000 {
 		took, err := a.read(rec, time.Minute)
-		wantBad(t, err, CauseSchema, "")
+		wantBad(t, err, bad.Schema, "")
 		if took != 0 {
 			t.Fatalf("a record that was there before waited for %v", took)
 		}
@@ -244,15 +247,15 @@ func TestFloodOfIDs(t *testing.T) {
 		for {
 			var ev engine.Event
 			_, err := a.Read(rec, &ev)
-			if !errors.Is(err, ErrRegistry) {
-				wantBad(t, err, CauseSchema, "")
+			if !errors.Is(err, registry.ErrWaiting) {
+				wantBad(t, err, bad.Schema, "")
 				break
 			}
-			for _, next := range records[i+1 : min(n, i+maxAhead)] {
+			for _, next := range records[i+1 : min(n, i+registry.MaxAhead)] {
 				a.Ahead(next.Value, next.Came)
 			}
 			a.lookups.Wait()
-			var w *Waiting
+			var w *registry.Waiting
 			if _, err = a.Read(rec, &ev); errors.As(err, &w) && w.Reason != nil {
 				a.pass(10 * time.Millisecond) // answered, and not believed yet
 			}
@@ -276,19 +279,19 @@ func TestLookupsAhead(t *testing.T) {
 	for id := range 1000 {
 		a.Ahead(a.record(100+id).Value, a.now())
 	}
-	reg.wantRunning(t, maxAhead)
+	reg.wantRunning(t, registry.MaxAhead)
 	var ev engine.Event
-	if _, err := a.Read(a.record(3), &ev); !errors.Is(err, ErrRegistry) {
+	if _, err := a.Read(a.record(3), &ev); !errors.Is(err, registry.ErrWaiting) {
 		t.Fatal(err)
 	}
-	reg.wantRunning(t, maxAhead+1)
+	reg.wantRunning(t, registry.MaxAhead+1)
 	for id := range 1000 {
 		_, err := a.Read(a.record(4+id), &ev)
-		if !errors.Is(err, ErrRegistry) || err.Error() != fmt.Sprintf("schema %d: waiting for the schema registry", 4+id) {
+		if !errors.Is(err, registry.ErrWaiting) || err.Error() != fmt.Sprintf("schema %d: waiting for the schema registry", 4+id) {
 			t.Fatal(err)
 		}
 	}
-	reg.wantRunning(t, maxLookups)
+	reg.wantRunning(t, registry.MaxLookups)
 	close(reg.open)
 	a.lookups.Wait()
 	if _, err := a.Read(a.record(3), &ev); err != nil {

@@ -6,12 +6,13 @@ import (
 	"github.com/linkedin/goavro/v2"
 
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/schemas/avro"
 )
 
 // ownWriters returns every version of our schemas by its fingerprint. That they parse
 // is a property of the program, so the opposite is a panic.
-func ownWriters() map[uint64]*writer {
-	own := map[uint64]*writer{}
+func ownWriters() map[uint64]*avro.Writer {
+	own := map[uint64]*avro.Writer{}
 	for _, name := range inputNames {
 		for _, path := range historyFiles(name) {
 			text, err := files.ReadFile(path)
@@ -22,11 +23,11 @@ func ownWriters() map[uint64]*writer {
 			if err != nil {
 				panic(fmt.Sprintf("schema %s: %v", path, err))
 			}
-			s, err := parseSchema(text)
+			s, err := avro.Parse(text)
 			if err != nil {
 				panic(fmt.Sprintf("schema %s: %v", path, err))
 			}
-			own[codec.Rabin] = newWriter(s, int(plan.NumStreams))
+			own[codec.Rabin] = avro.NewWriter(s, int(plan.NumStreams))
 		}
 	}
 	return own

@@ -10,6 +10,11 @@ import (
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/schemas/avro"
+	"github.com/segmill/segmill/schemas/bad"
+	"github.com/segmill/segmill/schemas/frame"
+	"github.com/segmill/segmill/schemas/jsonread"
+	"github.com/segmill/segmill/schemas/registry"
 )
 
 // Header is a header of a Kafka record.
@@ -46,7 +51,7 @@ type Config struct {
 	Topics map[string]plan.Stream
 	// Registry resolves the schema ids in records; nil if there is none, then
 	// records that name one are bad input.
-	Registry Registry
+	Registry registry.Source
 	// Now is the clock by which refusals of a registry expire. Without one they stand.
 	Now func() time.Time
 	// Go runs a look-up in the registry, so that Read need not wait for it; it is
@@ -72,9 +77,9 @@ type Config struct {
 type Reader struct {
 	cfg     Config
 	topics  []topic // those of cfg; there are a few, and every record looks its own up
-	targets [plan.NumStreams]*target
-	own     map[uint64]*writer // our schemas by fingerprint
-	lookups *lookups[*writer]
+	targets [plan.NumStreams]*frame.Target
+	own     map[uint64]*avro.Writer // our schemas by fingerprint
+	lookups *registry.Lookups[*avro.Writer]
 	decoder sync.Pool // of *decoder
 }
 
@@ -116,15 +121,15 @@ func NewReader(cfg Config) (*Reader, error) {
 }
 
 // lookupsOf returns the look-ups of a Reader.
-func lookupsOf(cfg *Config) *lookups[*writer] {
-	return newLookups(lookupConfig[*writer]{
+func lookupsOf(cfg *Config) *registry.Lookups[*avro.Writer] {
+	return registry.NewLookups(registry.Config[*avro.Writer]{
 		Registry: cfg.Registry, Subjects: cfg.Subjects, Now: cfg.Now, Go: cfg.Go,
-		Accept: func(text string) (*writer, error) {
-			s, err := gate(text)
+		Accept: func(text string) (*avro.Writer, error) {
+			s, err := avro.Gate(text)
 			if err != nil {
 				return nil, err
 			}
-			return newWriter(s, int(plan.NumStreams)), nil
+			return avro.NewWriter(s, int(plan.NumStreams)), nil
 		},
 	})
 }
@@ -132,9 +137,9 @@ func lookupsOf(cfg *Config) *lookups[*writer] {
 // decoder is the memory that reading one record needs.
 type decoder struct {
 	*Reader
-	frame frame
-	avro  avroReader
-	json  jsonDecoder
+	frame frame.Frame
+	avro  avro.Reader
+	json  jsonread.Decoder
 	last  [plan.NumStreams]lastProgram
 	key   []byte // of the record
 }
@@ -143,7 +148,7 @@ type decoder struct {
 // have the schema of the one before.
 type lastProgram struct {
 	id uint32
-	op *op // nil: none yet
+	op *avro.Op // nil: none yet
 }
 
 // Read makes an event of a record. ev is overwritten, its Fields and the lists in
@@ -152,10 +157,10 @@ type lastProgram struct {
 func (r *Reader) Read(rec *Record, ev *engine.Event) (Result, error) {
 	stream := r.stream(rec.Topic)
 	if stream >= plan.NumStreams {
-		return 0, bad(CauseFormat, "", "topic %q is not an input", rec.Topic)
+		return 0, bad.New(bad.Format, "", "topic %q is not an input", rec.Topic)
 	}
 	if len(rec.Value) > r.cfg.MaxBytes {
-		return 0, bad(CauseSize, "", "%d bytes long, more than %d", len(rec.Value), r.cfg.MaxBytes)
+		return 0, bad.New(bad.Size, "", "%d bytes long, more than %d", len(rec.Value), r.cfg.MaxBytes)
 	}
 	d := r.take(rec.Key)
 	defer r.give(d)
@@ -164,7 +169,7 @@ func (r *Reader) Read(rec *Record, ev *engine.Event) (Result, error) {
 	}
 	for i := range rec.Headers {
 		if name, ok := strings.CutPrefix(rec.Headers[i].Key, "ce_"); ok {
-			d.json.attribute(name, rec.Headers[i].Value)
+			d.json.Attribute(name, rec.Headers[i].Value)
 		}
 	}
 	if err := d.value(r.targets[stream], rec); err != nil {
@@ -182,7 +187,7 @@ func (r *Reader) Read(rec *Record, ev *engine.Event) (Result, error) {
 // has to wait: without it each of them would have to wait by itself.
 func (r *Reader) Ahead(value []byte, came time.Time) {
 	if r.cfg.Registry != nil && r.cfg.Go != nil && len(value) >= 5 && value[0] == 0x00 {
-		r.lookups.ahead(binary.BigEndian.Uint32(value[1:]), came)
+		r.lookups.Ahead(binary.BigEndian.Uint32(value[1:]), came)
 	}
 }
 
@@ -201,9 +206,9 @@ func (r *Reader) take(key []byte) *decoder {
 	d, _ := r.decoder.Get().(*decoder)
 	if d == nil {
 		d = &decoder{Reader: r}
-		d.frame = newFrame(r.cfg.MaxID)
-		d.avro = newReader(&d.frame)
-		d.json = newJSONDecoder(&r.targets, &d.frame)
+		d.frame = frame.New(r.cfg.MaxID)
+		d.avro = avro.NewReader(&d.frame)
+		d.json = jsonread.NewDecoder(&r.targets, &d.frame)
 	}
 	d.key = key
 	return d
@@ -216,9 +221,9 @@ const maxKept = 64 << 10
 // give takes the memory back.
 func (r *Reader) give(d *decoder) {
 	d.key = nil
-	d.avro.forget()
-	bytes, entries := d.json.forget()
-	fbytes, cells := d.frame.kept()
+	d.avro.Forget()
+	bytes, entries := d.json.Forget()
+	fbytes, cells := d.frame.Kept()
 	if bytes+fbytes > maxKept || entries+cells > maxKept/8 {
 		return
 	}
@@ -226,32 +231,32 @@ func (r *Reader) give(d *decoder) {
 }
 
 // finish completes the event in the frame from what stands around the value.
-func (d *decoder) finish(ev *engine.Event) *BadInput {
-	if e := d.json.fillIn(); e != nil {
+func (d *decoder) finish(ev *engine.Event) *bad.Input {
+	if e := d.json.FillIn(); e != nil {
 		return e
 	}
-	made := event{fields: ev.Fields}
-	if e := d.frame.finish(d.key, d.cfg.Zones, &made); e != nil {
+	made := frame.Event{Fields: ev.Fields}
+	if e := d.frame.Finish(d.key, d.cfg.Zones, &made); e != nil {
 		return e
 	}
-	*ev = engine.Event{Stream: plan.Stream(d.frame.t.number), Customer: made.customer, ID: made.id, Source: made.source,
-		At: made.at, Fields: made.fields}
+	ev.Stream, ev.Customer, ev.ID, ev.Source = plan.Stream(d.frame.Target.Number), made.Customer, made.ID, made.Source
+	ev.At, ev.Fields = made.At, made.Fields
 	return nil
 }
 
 // tombstone reads a record without a value.
 func (d *decoder) tombstone(stream plan.Stream, rec *Record, ev *engine.Event) (Result, error) {
 	if stream != plan.Profile {
-		return 0, bad(CauseFormat, "", "the value is empty, which means something only on the profile topic: erase the customer")
+		return 0, bad.New(bad.Format, "", "the value is empty, which means something only on the profile topic: erase the customer")
 	}
 	if len(d.key) == 0 {
-		return 0, bad(CauseIdentity, "key", "neither key nor value: there is no customer to erase")
+		return 0, bad.New(bad.Identity, "key", "neither key nor value: there is no customer to erase")
 	}
-	if e := d.frame.checkKey(d.key); e != nil {
+	if e := d.frame.CheckKey(d.key); e != nil {
 		return 0, e
 	}
 	if why := NotPlain(string(d.key)); why != "" && !literal(rec.Headers) {
-		return 0, bad(CauseIdentity, "key", "%s, so this is not a bare customer id and nobody is erased; write the bare id, or set the header %s: %s if this is the id", why, HeaderErase, EraseLiteral)
+		return 0, bad.New(bad.Identity, "key", "%s, so this is not a bare customer id and nobody is erased; write the bare id, or set the header %s: %s if this is the id", why, HeaderErase, EraseLiteral)
 	}
 	*ev = engine.Event{Stream: stream, Customer: string(d.key), At: rec.Time, Fields: ev.Fields[:0]}
 	return IsTombstone, nil
@@ -264,20 +269,20 @@ func (d *decoder) tombstone(stream plan.Stream, rec *Record, ev *engine.Event) (
 //	{ "specversion" …                  CloudEvents
 //	{ "messageId", "type" …            Segment
 //	{ …                                JSON with the names of our schema
-func (d *decoder) value(t *target, rec *Record) error {
+func (d *decoder) value(t *frame.Target, rec *Record) error {
 	b := rec.Value
 	switch {
 	case b[0] == 0x00:
 		if len(b) < 5 {
-			return bad(CauseFormat, "", "%d bytes are too few for a schema id", len(b))
+			return bad.New(bad.Format, "", "%d bytes are too few for a schema id", len(b))
 		}
-		last, id := &d.last[t.number], binary.BigEndian.Uint32(b[1:])
+		last, id := &d.last[t.Number], binary.BigEndian.Uint32(b[1:])
 		if last.op == nil || last.id != id {
-			w, err := d.lookups.get(id, rec.Came)
+			w, err := d.lookups.Get(id, rec.Came)
 			if err != nil {
 				return err
 			}
-			o, e := w.program(t)
+			o, e := w.Program(t)
 			if e != nil {
 				return e
 			}
@@ -286,29 +291,29 @@ func (d *decoder) value(t *target, rec *Record) error {
 		return d.readAvro(last.op, t, b, 5)
 	case len(b) >= 2 && b[0] == 0xC3 && b[1] == 0x01:
 		if len(b) < 10 {
-			return bad(CauseFormat, "", "%d bytes are too few for a schema's fingerprint", len(b))
+			return bad.New(bad.Format, "", "%d bytes are too few for a schema's fingerprint", len(b))
 		}
 		fp := binary.LittleEndian.Uint64(b[2:])
 		w := d.own[fp]
 		if w == nil {
-			return bad(CauseSchema, "", "fingerprint %016x matches no schema of segmill", fp)
+			return bad.New(bad.Schema, "", "fingerprint %016x matches no schema of segmill", fp)
 		}
-		o, e := w.program(t)
+		o, e := w.Program(t)
 		if e != nil {
 			return e
 		}
 		return d.readAvro(o, t, b, 10)
 	}
-	if e := d.json.read(t, b); e != nil {
+	if e := d.json.Read(t, b); e != nil {
 		return e
 	}
 	return nil
 }
 
 // readAvro reads Avro bytes that begin at from.
-func (d *decoder) readAvro(o *op, t *target, b []byte, from int) error {
-	d.frame.reset(t)
-	if e := d.avro.read(o, b, from); e != nil {
+func (d *decoder) readAvro(o *avro.Op, t *frame.Target, b []byte, from int) error {
+	d.frame.Reset(t)
+	if e := d.avro.Read(o, b, from); e != nil {
 		return e
 	}
 	return nil
@@ -319,11 +324,11 @@ func (d *decoder) readAvro(o *op, t *target, b []byte, from int) error {
 // "stream". Errors and ev are as in [Reader.Read].
 func (r *Reader) ReadJSONLine(line []byte, ev *engine.Event) (Result, error) {
 	if len(line) > r.cfg.MaxBytes {
-		return 0, bad(CauseSize, "", "%d bytes long, more than %d", len(line), r.cfg.MaxBytes)
+		return 0, bad.New(bad.Size, "", "%d bytes long, more than %d", len(line), r.cfg.MaxBytes)
 	}
 	d := r.take(nil)
 	defer r.give(d)
-	if e := d.json.read(nil, line); e != nil {
+	if e := d.json.Read(nil, line); e != nil {
 		return 0, e
 	}
 	if e := d.finish(ev); e != nil {
@@ -333,8 +338,8 @@ func (r *Reader) ReadJSONLine(line []byte, ev *engine.Event) (Result, error) {
 }
 
 // CauseOf returns the cause of bad input, "" if err is none.
-func CauseOf(err error) Cause {
-	var e *BadInput
+func CauseOf(err error) bad.Cause {
+	var e *bad.Input
 	if errors.As(err, &e) {
 		return e.Cause
 	}

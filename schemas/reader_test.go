@@ -11,6 +11,9 @@ import (
 
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/schemas/bad"
+	"github.com/segmill/segmill/schemas/encode"
+	"github.com/segmill/segmill/schemas/registry"
 )
 
 const purchaseJSON = `{"event_id":"e1","customer_id":"c1","occurred_at":"2026-03-01T12:00:00.250+01:00",
@@ -53,7 +56,7 @@ func TestFormatsAgree(t *testing.T) {
 		"attributes": map[string]string{"plan": "gold", "x": "y"},
 	}
 	var got [2]string
-	for _, f := range []Format{Avro, JSON} {
+	for _, f := range []encode.Format{encode.Avro, encode.JSON} {
 		b, err := NewEventEncoder(f, ownIDs).Append(nil, plan.Purchase, fields)
 		if err != nil {
 			t.Fatal(err)
@@ -64,8 +67,8 @@ func TestFormatsAgree(t *testing.T) {
 		}
 		got[f] = text(&ev)
 	}
-	if got[Avro] != got[JSON] {
-		t.Errorf("Avro: %s\nJSON: %s", got[Avro], got[JSON])
+	if got[encode.Avro] != got[encode.JSON] {
+		t.Errorf("Avro: %s\nJSON: %s", got[encode.Avro], got[encode.JSON])
 	}
 }
 
@@ -77,9 +80,9 @@ func TestTombstone(t *testing.T) {
 		t.Errorf("%v %v %+v", res, err, ev)
 	}
 	_, err = r.Read(&Record{Topic: "events.web", Key: []byte("c1")}, &ev)
-	wantBad(t, err, CauseFormat, "")
+	wantBad(t, err, bad.Format, "")
 	_, err = r.Read(&Record{Topic: "events.profile"}, &ev)
-	wantBad(t, err, CauseIdentity, "key")
+	wantBad(t, err, bad.Identity, "key")
 }
 
 // The customer is customer_id, else anon:<anonymous_id>, else the key.
@@ -97,7 +100,7 @@ func TestWhoTheCustomerIs(t *testing.T) {
 		_, err := r.Read(&Record{Topic: "events.web", Key: []byte(tt.key),
 			Value: []byte(`{` + tt.ids + `"event_id":"e","occurred_at":1700000000,"name":"x"}`)}, &ev)
 		if tt.want == "" {
-			wantBad(t, err, CauseIdentity, "customer_id")
+			wantBad(t, err, bad.Identity, "customer_id")
 		} else if err != nil || ev.Customer != tt.want {
 			t.Errorf("%s key %q: customer %q, error %v; want %q", tt.ids, tt.key, ev.Customer, err, tt.want)
 		}
@@ -114,7 +117,7 @@ func TestUnreadRequiredFields(t *testing.T) {
 	}
 	r = readerOf(t, nil, map[plan.Stream][]string{plan.Purchase: {"currency"}})
 	_, err := r.Read(&Record{Topic: "events.purchase", Value: value}, &ev)
-	wantBad(t, err, CauseMissing, "currency")
+	wantBad(t, err, bad.Missing, "currency")
 }
 
 func TestUnknownLayoutPath(t *testing.T) {
@@ -133,14 +136,14 @@ func TestRegistryErrors(t *testing.T) {
 	reg := ownRegistry(t)
 	reg.err = errors.New("connection refused")
 	r := readerOf(t, reg, nil)
-	b, err := NewEventEncoder(Avro, ownIDs).Append(nil, plan.Consent, map[string]any{"event_id": "e", "customer_id": "c",
+	b, err := NewEventEncoder(encode.Avro, ownIDs).Append(nil, plan.Consent, map[string]any{"event_id": "e", "customer_id": "c",
 		"occurred_at": time.UnixMilli(1), "channel": "email", "state": "granted"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	rec := &Record{Topic: "events.consent", Value: b}
 	var ev engine.Event
-	if _, err = r.Read(rec, &ev); !errors.Is(err, ErrRegistry) || CauseOf(err) != "" {
+	if _, err = r.Read(rec, &ev); !errors.Is(err, registry.ErrWaiting) || CauseOf(err) != "" {
 		t.Errorf("error %v", err)
 	}
 	reg.err = nil
@@ -154,7 +157,7 @@ func TestRegistryErrors(t *testing.T) {
 	b[4] = 99
 	for range 100 {
 		_, err = r.Read(rec, &ev)
-		wantBad(t, err, CauseSchema, "")
+		wantBad(t, err, bad.Schema, "")
 	}
 	if reg.calls != calls+1 {
 		t.Errorf("an unknown id was asked for %d times", reg.calls-calls)
@@ -168,11 +171,11 @@ func TestSubjects(t *testing.T) {
 	r := readerOf(t, reg, nil)
 	var ev engine.Event
 	_, err := r.Read(&Record{Topic: "events.web", Value: []byte{0, 0, 0, 0, 1, 0}}, &ev)
-	wantBad(t, err, CauseSchema, "")
+	wantBad(t, err, bad.Schema, "")
 	_, err = r.Read(&Record{Topic: "events.email", Value: []byte{0, 0, 0, 0, 2}}, &ev)
-	wantBad(t, err, CauseDecode, "event_id")
+	wantBad(t, err, bad.Decode, "event_id")
 	_, err = r.Read(&Record{Topic: "events.web", Value: []byte{0, 0, 0, 0, 2}}, &ev)
-	wantBad(t, err, CauseSchema, "") // an email event on the topic of web events
+	wantBad(t, err, bad.Schema, "") // an email event on the topic of web events
 }
 
 func TestReadJSONLine(t *testing.T) {
@@ -185,9 +188,9 @@ func TestReadJSONLine(t *testing.T) {
 		t.Errorf("%v: %s", err, text(&ev))
 	}
 	_, err = r.ReadJSONLine([]byte(`{"event_id":"e"}`), &ev)
-	wantBad(t, err, CauseMissing, "stream")
+	wantBad(t, err, bad.Missing, "stream")
 	_, err = r.ReadJSONLine([]byte(`{"stream":"sms"}`), &ev)
-	wantBad(t, err, CauseRange, "stream")
+	wantBad(t, err, bad.Range, "stream")
 }
 
 // One reader serves many goroutines.
@@ -222,7 +225,7 @@ func TestConcurrentReads(t *testing.T) {
 // may show the same field.
 func TestEventsAreUsedAgain(t *testing.T) {
 	few := map[plan.Stream][]string{plan.Web: {"name", "items", "url", "items", "event_id", "value", "attributes.plan"}}
-	enc := NewEventEncoder(Avro, ownIDs)
+	enc := NewEventEncoder(encode.Avro, ownIDs)
 	for _, paths := range []map[plan.Stream][]string{few, nil} {
 		r := readerOf(t, ownRegistry(t), paths)
 		g := rand.New(rand.NewSource(1))

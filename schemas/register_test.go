@@ -13,6 +13,9 @@ import (
 
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/schemas/bad"
+	"github.com/segmill/segmill/schemas/encode"
+	"github.com/segmill/segmill/schemas/registry"
 )
 
 // What is registered can be read back, by a reader that asks the same registry.
@@ -40,19 +43,19 @@ func TestRegister(t *testing.T) {
 	for s := range plan.NumStreams {
 		in[s] = ids[Subject(topicOf(s))]
 	}
-	b, err := NewEventEncoder(Avro, in).Append(nil, plan.Web, map[string]any{"event_id": "e", "customer_id": "c", "occurred_at": time.UnixMilli(5), "name": "n"})
+	b, err := NewEventEncoder(encode.Avro, in).Append(nil, plan.Web, map[string]any{"event_id": "e", "customer_id": "c", "occurred_at": time.UnixMilli(5), "name": "n"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := readerOf(t, SchemaRegistry(cl, slog.New(slog.DiscardHandler)), nil)
+	r := readerOf(t, registry.Confluent(cl, slog.New(slog.DiscardHandler)), nil)
 	var ev engine.Event
 	if _, err := r.Read(&Record{Topic: "events.web", Value: b}, &ev); err != nil || ev.Customer != "c" {
 		t.Errorf("%v, %+v", err, ev)
 	}
 	_, err = r.Read(&Record{Topic: "events.web", Value: confluent(ids["changes-value"], []byte{0})}, &ev)
-	wantBad(t, err, CauseSchema, "")
+	wantBad(t, err, bad.Schema, "")
 	_, err = r.Read(&Record{Topic: "events.web", Value: confluent(999, []byte{0})}, &ev)
-	wantBad(t, err, CauseSchema, "")
+	wantBad(t, err, bad.Schema, "")
 	reg.Close()
 	if _, err = r.Read(&Record{Topic: "events.web", Value: confluent(1000, []byte{0})}, &ev); CauseOf(err) != "" || err == nil {
 		t.Errorf("a registry that is gone: %v", err)
@@ -63,7 +66,7 @@ func TestRegister(t *testing.T) {
 }
 
 func TestEventEncoderErrors(t *testing.T) {
-	enc := NewEventEncoder(Avro, ownIDs)
+	enc := NewEventEncoder(encode.Avro, ownIDs)
 	good := func() map[string]any {
 		return map[string]any{"event_id": "e", "occurred_at": time.UnixMilli(5), "name": "n"}
 	}

@@ -7,6 +7,7 @@ import (
 	"sort"
 
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/schemas/avro"
 )
 
 //go:embed *.avsc history/*.avsc
@@ -47,12 +48,12 @@ func Text(name string) (string, error) {
 
 // mustSchema parses one of our own schemas. That they parse is a property of the
 // program, so the opposite is a panic.
-func mustSchema(name string) *schema {
+func mustSchema(name string) *avro.Schema {
 	text, err := Text(name)
 	if err != nil {
 		panic(err)
 	}
-	s, err := parseSchema([]byte(text))
+	s, err := avro.Parse([]byte(text))
 	if err != nil {
 		panic(fmt.Sprintf("schema %s: %v", name, err))
 	}

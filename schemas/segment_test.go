@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/schemas/bad"
 )
 
 // A message becomes the event that stands below it: only what is beyond its head.
@@ -155,7 +156,7 @@ func TestCloudEvents(t *testing.T) {
 	}
 	var ev engine.Event
 	_, err := r.Read(&Record{Topic: "events.web", Value: []byte(`{"name":"n"}`), Headers: []Header{{"ce_id", []byte{0xff}}}}, &ev)
-	wantBad(t, err, CauseFormat, "event_id")
+	wantBad(t, err, bad.Format, "event_id")
 	_, err = r.Read(&Record{Topic: "events.web", Value: []byte(`{"name":"n"}`), Headers: []Header{{"ce_id", []byte("a\x00")}}}, &ev)
-	wantBad(t, err, CauseIdentity, "event_id")
+	wantBad(t, err, bad.Identity, "event_id")
 }

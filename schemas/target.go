@@ -6,57 +6,59 @@ import (
 
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/schemas/avro"
+	"github.com/segmill/segmill/schemas/frame"
 )
 
 // newTarget returns the target of a stream. layout may be nil: nothing but the
 // head is read.
-func newTarget(stream plan.Stream, layout *plan.Layout) (*target, error) {
+func newTarget(stream plan.Stream, layout *plan.Layout) (*frame.Target, error) {
 	rec := mustSchema(inputNames[stream])
-	t := &target{number: int(stream), name: rec.name}
-	t.fieldSet = newFieldSet(t, rec, "")
+	t := &frame.Target{Number: int(stream), Name: rec.Name}
+	t.FieldSet = newFieldSet(t, rec, "")
 	if layout != nil {
-		t.slots = len(layout.Paths)
+		t.Slots = len(layout.Paths)
 	}
-	t.template = make([]cell, t.slots+numHead)
-	for h, name := range headNames {
-		if i, ok := t.byName[name]; ok {
-			t.head[h] = &t.fields[i]
-			place(t, rec, i, t.slots+h)
+	t.Template = make([]frame.Cell, t.Slots+frame.NumHead)
+	for h, name := range frame.HeadNames {
+		if i, ok := t.ByName[name]; ok {
+			t.Head[h] = &t.Fields[i]
+			place(t, rec, i, t.Slots+h)
 		}
 	}
-	for slot := range t.slots {
+	for slot := range t.Slots {
 		if err := readInto(t, rec, layout.Paths[slot], slot); err != nil {
 			return nil, fmt.Errorf("stream %v %w", stream, err)
 		}
 	}
 	for _, name := range []string{"attributes", "traits"} {
-		if f := t.find([]byte(name)); f != nil && len(f.keys) > 0 {
-			t.extra = f
+		if f := t.Find([]byte(name)); f != nil && len(f.Keys) > 0 {
+			t.Extra = f
 		}
 	}
-	t.needs()
-	for i := range t.fields {
-		if f := &t.fields[i]; f.kind == expr.List && f.dst >= 0 {
-			t.lists = append(t.lists, f)
+	t.Needs()
+	for i := range t.Fields {
+		if f := &t.Fields[i]; f.Kind == expr.List && f.Place >= 0 {
+			t.Lists = append(t.Lists, f)
 		}
 	}
 	return t, nil
 }
 
 // readInto gives the field at path the place slot of t.
-func readInto(t *target, rec *schema, path string, slot int) error {
+func readInto(t *frame.Target, rec *avro.Schema, path string, slot int) error {
 	name, key, isKey := strings.Cut(path, ".")
-	i, ok := t.byName[name]
-	isMap := ok && rec.fields[i].typ.wire == wireMap
+	i, ok := t.ByName[name]
+	isMap := ok && rec.Fields[i].Type.Wire == avro.Map
 	if !ok || isMap != isKey || key == "" && isKey {
 		return fmt.Errorf("has no field %q that a rule could read", path)
 	}
-	f := &t.fields[i]
+	f := &t.Fields[i]
 	switch {
 	case isMap:
-		f.keys = append(f.keys, field{name: key, path: path, kind: expr.String, loose: true, dst: slot})
-	case f.dst >= 0:
-		t.copies = append(t.copies, copyPair{slot, f.dst})
+		f.Keys = append(f.Keys, frame.Field{Name: key, Path: path, Kind: expr.String, Loose: true, Place: slot})
+	case f.Place >= 0:
+		t.Copies = append(t.Copies, frame.CopyPair{Slot: slot, Of: f.Place})
 	default:
 		place(t, rec, i, slot)
 	}
@@ -64,40 +66,40 @@ func readInto(t *target, rec *schema, path string, slot int) error {
 }
 
 // place gives field i the place dst, with its default in the template.
-func place(t *target, rec *schema, i, dst int) {
-	t.fields[i].dst = dst
-	t.template[dst] = t.constant(defaultOf(&rec.fields[i]))
+func place(t *frame.Target, rec *avro.Schema, i, dst int) {
+	t.Fields[i].Place = dst
+	t.Template[dst] = t.Constant(avro.DefaultOf(&rec.Fields[i]))
 }
 
 // newFieldSet returns the fields of a record, none of them read.
-func newFieldSet(t *target, rec *schema, prefix string) fieldSet {
-	s := fieldSet{byName: make(map[string]int, len(rec.fields))}
-	for i, sf := range rec.fields {
-		typ := sf.typ
-		if typ.wire == wireUnion {
-			typ = typ.union[1]
+func newFieldSet(t *frame.Target, rec *avro.Schema, prefix string) frame.FieldSet {
+	s := frame.FieldSet{ByName: make(map[string]int, len(rec.Fields))}
+	for i, sf := range rec.Fields {
+		typ := sf.Type
+		if typ.Wire == avro.Union {
+			typ = typ.Union[1]
 		}
-		f := field{name: sf.name, path: prefix + sf.name, dst: -1, id: idNames[sf.name], int32: typ.wire == wireInt}
-		f.required = sf.typ.wire != wireUnion && !sf.hasDef
-		if typ.wire == wireArray {
-			f.kind = expr.List
-			elem := newFieldSet(t, typ.items, f.path+".")
-			elem.template = make([]cell, len(elem.fields))
-			for j := range elem.fields {
-				elem.fields[j].dst = j
-				elem.template[j] = t.constant(defaultOf(&typ.items.fields[j]))
+		f := frame.Field{Name: sf.Name, Path: prefix + sf.Name, Place: -1, IsID: frame.IDNames[sf.Name], Int32: typ.Wire == avro.Int}
+		f.Required = sf.Type.Wire != avro.Union && !sf.HasDefault
+		if typ.Wire == avro.Array {
+			f.Kind = expr.List
+			elem := newFieldSet(t, typ.Items, f.Path+".")
+			elem.Template = make([]frame.Cell, len(elem.Fields))
+			for j := range elem.Fields {
+				elem.Fields[j].Place = j
+				elem.Template[j] = t.Constant(avro.DefaultOf(&typ.Items.Fields[j]))
 			}
-			elem.needs()
-			f.elem = &elem
+			elem.Needs()
+			f.Elem = &elem
 		} else {
-			f.kind, _ = kindOf(typ)
+			f.Kind, _ = avro.KindOf(typ)
 		}
-		for _, sym := range typ.symbols {
-			f.symbols = append(f.symbols, []byte(sym))
-			f.values = append(f.values, t.constant(expr.StringValue(sym)))
+		for _, sym := range typ.Symbols {
+			f.Symbols = append(f.Symbols, []byte(sym))
+			f.Values = append(f.Values, t.Constant(expr.StringValue(sym)))
 		}
-		s.fields = append(s.fields, f)
-		s.byName[sf.name] = i
+		s.Fields = append(s.Fields, f)
+		s.ByName[sf.Name] = i
 	}
 	return s
 }

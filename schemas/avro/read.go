@@ -1,0 +1,332 @@
+package avro
+
+import (
+	"encoding/binary"
+	"math"
+	"unicode/utf8"
+
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/schemas/bad"
+	"github.com/segmill/segmill/schemas/frame"
+	"github.com/segmill/segmill/schemas/scalar"
+)
+
+// maxSteps bounds the values that one record may hold, those of no bytes
+// included: a schema can make nothing but the bytes of an array count stand for
+// many of them.
+const maxSteps = 200_000
+
+// Reader runs a program over Avro bytes:
+//
+//	int, long     zigzag varint, at most 5 or 10 bytes
+//	bytes, string long length | bytes
+//	enum, union   long index | (union) the branch
+//	record        its fields
+//	array, map    blocks: long count | items; a count below 0 is followed by the
+//	              block's length in bytes; count 0 ends
+//
+// Nothing is allocated by a length in the bytes before the bytes are known to be
+// there. Depth needs no count of its own: it is the depth of the schema.
+type Reader struct {
+	f     *frame.Frame
+	b     []byte
+	i     int // the next byte
+	base  int // where b begins in the record, for errors
+	steps int
+}
+
+// NewReader returns a reader into f.
+func NewReader(f *frame.Frame) Reader { return Reader{f: f} }
+
+// Read reads the record b, whose Avro begins at from, with the program o into the
+// frame.
+func (r *Reader) Read(o *Op, b []byte, from int) *bad.Input {
+	r.b, r.i, r.base, r.steps = b[from:], 0, from, 0
+	if e := r.value(o, r.f.Vals); e != nil {
+		return e
+	}
+	if r.i != len(r.b) {
+		return r.bad(o, "%d bytes are left after the end of the record", len(r.b)-r.i)
+	}
+	return nil
+}
+
+// Forget lets go of the record.
+func (r *Reader) Forget() { r.b = nil }
+
+// bad returns a decode error at the next byte.
+func (r *Reader) bad(o *Op, format string, args ...any) *bad.Input {
+	return r.at(bad.New(bad.Decode, o.path, format, args...))
+}
+
+// at adds to an error where in the record it was met.
+func (r *Reader) at(e *bad.Input) *bad.Input { return e.AtByte(r.base + r.i) }
+
+// value reads one value; vals are the places of the record that it belongs to.
+func (r *Reader) value(o *Op, vals []frame.Cell) *bad.Input {
+	for {
+		if r.steps++; r.steps > maxSteps {
+			return r.at(bad.New(bad.Size, o.path, "the record holds more than %d values", maxSteps))
+		}
+		switch o.do {
+		case doNull:
+			return nil
+		case doUnion:
+			n, e := r.index(o, len(o.kids), "branch")
+			if e != nil {
+				return e
+			}
+			o = o.kids[n]
+		case doRecord:
+			return r.fields(o, vals)
+		case doSkipText:
+			_, e := r.text(o)
+			return e
+		case doSkipBytes:
+			_, e := r.bytes(o)
+			return e
+		case doSkipLong:
+			_, e := r.long(o)
+			return e
+		case doSkipInt:
+			_, e := r.integer(o)
+			return e
+		case doSkipEnum:
+			_, e := r.index(o, o.size, "symbol")
+			return e
+		case doSkipBool:
+			_, e := r.bool(o)
+			return e
+		case doSkipSized:
+			_, e := r.take(o, int64(o.size))
+			return e
+		case doSkipArray, doMap:
+			return r.blocks(o, vals)
+		case doList:
+			from := len(r.f.Cells)
+			if e := r.blocks(o, nil); e != nil {
+				return e
+			}
+			r.f.EndList(&vals[o.dst], o.f.Elem, from)
+			return nil
+		case doRefuse:
+			return r.at(bad.New(bad.Type, o.path, "%s", o.refuse))
+		default:
+			return r.field(o, &vals[o.dst])
+		}
+	}
+}
+
+// field reads a value that is for a field and neither a list nor a map.
+func (r *Reader) field(o *Op, dst *frame.Cell) (e *bad.Input) {
+	switch o.do {
+	case doText:
+		var b []byte
+		if b, e = r.text(o); e != nil {
+			return e
+		}
+		e = r.f.Text(o.f, dst, b)
+	case doDecimal:
+		var b []byte
+		if o.wire == Fixed {
+			b, e = r.take(o, int64(o.size))
+		} else {
+			b, e = r.bytes(o)
+		}
+		if e != nil {
+			return e
+		}
+		d, err := scalar.DecimalOfBytes(b, o.scale)
+		e = frame.Set(o.f, dst, expr.DecimalValue(d), err)
+	case doInt:
+		var n int64
+		if n, e = r.integer(o); e != nil {
+			return e
+		}
+		e = r.f.Int(o.f, dst, n, o.unit)
+	case doEnum:
+		var n int
+		if n, e = r.index(o, o.size, "symbol"); e != nil {
+			return e
+		}
+		if o.symbols != nil {
+			*dst = o.symbols[n]
+		} else {
+			e = r.f.Capture(o.f, dst, []byte(o.texts[n]))
+		}
+	case doBool:
+		var x bool
+		if x, e = r.bool(o); e != nil {
+			return e
+		}
+		e = r.f.Bool(o.f, dst, x)
+	default: // doFloat, doDouble
+		var b []byte
+		if b, e = r.take(o, int64(o.size)); e != nil {
+			return e
+		}
+		x := 0.0
+		if o.do == doFloat {
+			x = float64(math.Float32frombits(binary.LittleEndian.Uint32(b)))
+		} else {
+			x = math.Float64frombits(binary.LittleEndian.Uint64(b))
+		}
+		e = r.f.Float(o.f, dst, x)
+	}
+	if e != nil {
+		return r.at(e)
+	}
+	return nil
+}
+
+// long reads a zigzag varint.
+func (r *Reader) long(o *Op) (int64, *bad.Input) {
+	if i := r.i; i < len(r.b) && r.b[i] < 0x80 {
+		r.i++
+		n := int64(r.b[i])
+		return n>>1 ^ -(n & 1), nil
+	}
+	return r.longer(o)
+}
+
+// longer reads a varint of several bytes.
+func (r *Reader) longer(o *Op) (int64, *bad.Input) {
+	u, n := binary.Uvarint(r.b[r.i:])
+	if n <= 0 {
+		if n == 0 {
+			return 0, r.bad(o, "the record ends inside a number")
+		}
+		return 0, r.bad(o, "a number of more than 64 bits")
+	}
+	r.i += n
+	return int64(u>>1) ^ -int64(u&1), nil
+}
+
+// integer reads an int or a long.
+func (r *Reader) integer(o *Op) (int64, *bad.Input) {
+	n, e := r.long(o)
+	if e == nil && o.wire == Int && n != int64(int32(n)) {
+		return 0, r.bad(o, "an int of more than 32 bits")
+	}
+	return n, e
+}
+
+// index reads a number that must be below n.
+func (r *Reader) index(o *Op, n int, of string) (int, *bad.Input) {
+	i, e := r.long(o)
+	if e == nil && (i < 0 || i >= int64(n)) {
+		return 0, r.bad(o, "%s %d, and the schema has %d", of, i, n)
+	}
+	return int(i), e
+}
+
+// take returns the next n bytes.
+func (r *Reader) take(o *Op, n int64) ([]byte, *bad.Input) {
+	if n < 0 || n > int64(len(r.b)-r.i) {
+		return nil, r.bad(o, "%d bytes announced, and %d are left", n, len(r.b)-r.i)
+	}
+	b := r.b[r.i : r.i+int(n)]
+	r.i += int(n)
+	return b, nil
+}
+
+// bytes reads a length and as many bytes.
+func (r *Reader) bytes(o *Op) ([]byte, *bad.Input) {
+	n, e := r.long(o)
+	if e != nil {
+		return nil, e
+	}
+	return r.take(o, n)
+}
+
+// text reads bytes that must be UTF-8.
+func (r *Reader) text(o *Op) ([]byte, *bad.Input) {
+	b, e := r.bytes(o)
+	if e == nil && !utf8.Valid(b) {
+		return nil, r.bad(o, "the text that ends here is not UTF-8 at its byte %d", bad.InvalidUTF8(b))
+	}
+	return b, e
+}
+
+func (r *Reader) bool(o *Op) (bool, *bad.Input) {
+	b, e := r.take(o, 1)
+	if e != nil {
+		return false, e
+	}
+	if b[0] > 1 {
+		return false, r.bad(o, "a truth value is the byte %d", b[0])
+	}
+	return b[0] == 1, nil
+}
+
+// item reads a record of a list.
+func (r *Reader) item(o *Op) *bad.Input {
+	cells := r.f.AddRecord(o.f.Elem)
+	if e := r.value(o.kids[0], cells); e != nil {
+		return e
+	}
+	return r.at(o.f.Elem.Missing(cells))
+}
+
+// entry reads a key and a value of a map.
+func (r *Reader) entry(o *Op, vals []frame.Cell) *bad.Input {
+	key, e := r.bytes(o)
+	if e != nil {
+		return e
+	}
+	if !utf8.Valid(key) {
+		return r.bad(o, "the key that ends here is not UTF-8 at its byte %d", bad.InvalidUTF8(key))
+	}
+	if o.f != nil {
+		for i := range o.f.Keys {
+			if o.f.Keys[i].Name == string(key) {
+				return r.value(o.kids[i+1], vals)
+			}
+		}
+	}
+	return r.value(o.kids[0], vals)
+}
+
+// blocks reads the blocks of an array or map.
+func (r *Reader) blocks(o *Op, vals []frame.Cell) *bad.Input {
+	for {
+		n, e := r.long(o)
+		if e != nil || n == 0 {
+			return e
+		}
+		end := -1
+		if n < 0 {
+			size, e := r.long(o)
+			if e != nil {
+				return e
+			}
+			if n == math.MinInt64 || size < 0 || size > int64(len(r.b)-r.i) {
+				return r.bad(o, "a block of %d bytes, and %d are left", size, len(r.b)-r.i)
+			}
+			n, end = -n, r.i+int(size)
+		}
+		if n > int64(len(r.b)-r.i) { // the gate sees to it that no item is empty
+			return r.bad(o, "%d elements announced, and %d bytes are left", n, len(r.b)-r.i)
+		}
+		for range n {
+			e := r.f.Element(o.path)
+			if e != nil {
+				return r.at(e)
+			}
+			switch o.do {
+			case doList:
+				e = r.item(o)
+			case doMap:
+				e = r.entry(o, vals)
+			default:
+				e = r.value(o.kids[0], nil)
+			}
+			if e != nil {
+				return e
+			}
+		}
+		if end >= 0 && r.i != end {
+			return r.bad(o, "a block does not end where it says")
+		}
+	}
+}
