@@ -29,7 +29,7 @@ race: ## the tests of what runs concurrently, under the race detector (needs a C
 
 SIM_TIME ?= 60s
 sim: ## random histories against the naive oracle, SIM_TIME for each property; SEED=n repeats one
-	SIM_TIME=$(SIM_TIME) $(GO) test -count=1 -timeout 30m ./engine/sim
+	SIM_TIME=$(SIM_TIME) $(GO) test -count=1 -timeout 30m ./internal/sim
 
 SEEDS ?= 30
 chaos: ## SEEDS random seeds of load and faults, judged by internal/checker; SEED=n repeats one, RACE=1 adds the race detector

@@ -12,8 +12,8 @@ type find struct{ pkg, run string }
 
 // Tests that notice what is broken. The quicker ones come first.
 var (
-	scenarios  = find{"engine/sim", "Scenarios"}
-	laws       = find{"engine/sim", "WakeIsNeverLate|StepsOfTheClock|EngineEqualsOracle$"}
+	scenarios  = find{"internal/sim", "Scenarios"}
+	laws       = find{"internal/sim", "WakeIsNeverLate|StepsOfTheClock|EngineEqualsOracle$"}
 	clocks     = find{"consumer", "^Test(Wall|Events)Clock|Guard"}
 	protocol   = find{"consumer", "ChangelogEnd|Death|Wrong|Zombie|Unproducible|FaultsChange"}
 	virtual    = find{"consumer", "ThirtyDays/autumn"}

@@ -18,7 +18,7 @@ import (
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
-	"github.com/segmill/segmill/engine/sim"
+	"github.com/segmill/segmill/internal/sim"
 )
 
 // longRules are things that only time makes happen, within a day or after 30.

@@ -1,7 +1,7 @@
 // Package checker says whether what an engine left in Kafka is what it promises:
 // nothing lost, nothing twice, nothing early. It reads the committed topics and
 // judges them by themselves, by the inputs, and by two other computations of the
-// same: the naive oracle of engine/sim, and the engine run once over the inputs
+// same: the naive oracle of internal/sim, and the engine run once over the inputs
 // without Kafka, batches or faults.
 //
 // The invariants:

@@ -9,7 +9,7 @@ import (
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
-	"github.com/segmill/segmill/engine/sim"
+	"github.com/segmill/segmill/internal/sim"
 	"github.com/segmill/segmill/schemas"
 )
 

@@ -6,12 +6,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
-	"github.com/segmill/segmill/engine/sim"
 	"github.com/segmill/segmill/internal/app"
 	"github.com/segmill/segmill/internal/replay"
+	"github.com/segmill/segmill/internal/sim"
 	"github.com/segmill/segmill/schemas"
 )
 
