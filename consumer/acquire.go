@@ -29,7 +29,7 @@ import (
 // The session is returned also with an error, to be closed.
 func (t *Task) acquire(ctx context.Context) (*session, error) {
 	s := &session{
-		t: t, cfg: &t.o.cfg, route: broker.NewRouter(t.o.partitions), batch: newBatch(), told: newEffectCounters(),
+		t: t, cfg: &t.o.cfg, route: broker.NewRouter(t.o.partitions), batch: newBatch(t.o.cfg.Engine), told: newEffectCounters(),
 		headers: schemas.HeadersOf[kgo.RecordHeader](t.o.cfg.Encoder, t.o.cfg.Headers), committedAt: t.o.cfg.Now(),
 	}
 	var err error

@@ -23,6 +23,7 @@ type batch struct {
 	// transaction are all records of it.
 	transaction []*kgo.Record
 
+	eval    *engine.Evaluator // nil where no events are folded
 	out     engine.Output
 	encoded int       // effects that are in records
 	counted []counted // the effects that are in records
@@ -60,8 +61,14 @@ func (b *batch) became(r result, n int) {
 	b.runs += n
 }
 
-func newBatch() batch {
+// newBatch returns an empty batch. e is nil where no events are folded.
+func newBatch(e *engine.Engine) batch {
+	var eval *engine.Evaluator
+	if e != nil {
+		eval = e.Evaluator()
+	}
 	return batch{
+		eval:    eval,
 		results: map[result]int{}, causes: map[string]int{},
 		memory: arena[byte]{chunk: 64 << 10}, headers: arena[kgo.RecordHeader]{chunk: 1 << 10},
 	}
@@ -91,7 +98,7 @@ func (b *batch) reset() {
 	clear(b.causes)
 	*b = batch{
 		records: b.records[:0], slab: b.slab, changes: b.changes[:0], transaction: b.transaction[:0],
-		out: b.out, memory: b.memory, headers: b.headers, counted: b.counted[:0],
+		eval: b.eval, out: b.out, memory: b.memory, headers: b.headers, counted: b.counted[:0],
 		results: b.results, causes: b.causes, deferred: b.deferred,
 	}
 }
@@ -187,12 +194,12 @@ func (s *session) dispatch(in *input, h *head, at place) (what string, err error
 	s.batch.folded++
 	out := &s.batch.out
 	if h.result == schemas.IsTombstone {
-		s.cfg.Engine.Erase(e.c, s.askedAt(h), max(s.clock.now, 0), out)
+		s.batch.eval.Erase(e.c, s.askedAt(h), max(s.clock.now, 0), out)
 		what, s.batch.erased = "erasure", true
 	} else {
 		late := h.at < s.clock.order
 		s.clock.latest = max(s.clock.latest, h.ev.At)
-		if !s.cfg.Engine.Apply(e.c, &h.ev, s.clock.now, out) {
+		if !s.batch.eval.Apply(e.c, &h.ev, s.clock.now, out) {
 			return "duplicate", nil
 		}
 		if what = "folded"; late {
@@ -236,7 +243,7 @@ func (s *session) fire() error {
 		}
 		s.step(place{}, 0)
 		s.batch.timers = true
-		s.cfg.Engine.Advance(e.c, at, &s.batch.out)
+		s.batch.eval.Advance(e.c, at, &s.batch.out)
 		if e.c.Wake() <= at {
 			return fault.Stopped(s.t.n, "a customer's wake-up at %v did not go away when it fired; this is a defect", at)
 		}

@@ -32,7 +32,7 @@ func TestCacheCountsBusyCustomers(t *testing.T) {
 	}
 	const customers = 50
 	for _, events := range []int{1_500, engine.MaxSeen} {
-		s := &session{cfg: &Config{Engine: eng}, batch: newBatch(), customers: newCustomers(eng, store.Task(0))}
+		s := &session{cfg: &Config{Engine: eng}, batch: newBatch(eng), customers: newCustomers(eng, store.Task(0))}
 		var out engine.Output
 		before := heap()
 		for i := range customers {
@@ -41,7 +41,7 @@ func TestCacheCountsBusyCustomers(t *testing.T) {
 				t.Fatal(err)
 			}
 			for k := range events {
-				eng.Apply(e.c, webEvent(eng, e.c.ID, k, 1_767_225_600_000+engine.Millis(k)*1000), 0, &out)
+				eng.Evaluator().Apply(e.c, webEvent(eng, e.c.ID, k, 1_767_225_600_000+engine.Millis(k)*1000), 0, &out)
 				out.Reset()
 			}
 			s.touch(e)

@@ -61,7 +61,7 @@ func newClaims(t *testing.T, rng *rand.Rand) *claims {
 	for i := range 20 {
 		at := engine.Millis(1_767_225_600_000 + i*1000)
 		ev := engine.Event{Stream: plan.Web, Customer: "x", ID: fmt.Sprint(i), At: at, Fields: make([]expr.Value, len(c.eng.Layout(plan.Web).Paths))}
-		c.eng.Apply(customer, &ev, at, &out)
+		c.eng.Evaluator().Apply(customer, &ev, at, &out)
 		c.values = append(c.values, c.eng.Append(nil, customer))
 	}
 	return c

@@ -35,7 +35,7 @@ func TestCustomersAgainstModel(t *testing.T) {
 		defer store.Close() //nolint:errcheck // memory
 		s := &session{
 			t:   &Task{o: &Owner{cfg: Config{CacheBytes: overhead}}, store: store.Task(0)},
-			cfg: &Config{Engine: eng}, batch: newBatch(), customers: newCustomers(eng, store.Task(0)),
+			cfg: &Config{Engine: eng}, batch: newBatch(eng), customers: newCustomers(eng, store.Task(0)),
 		}
 		model := map[string]engine.Millis{} // wake-ups
 		pos := &changelog.Position{}
@@ -57,7 +57,7 @@ func TestCustomersAgainstModel(t *testing.T) {
 					Stream: plan.Web, Customer: id, ID: fmt.Sprint(n), At: now + engine.Millis(rapid.IntRange(0, 3).Draw(t, "at"))*1000,
 					Fields: make([]expr.Value, len(l.Paths)),
 				}
-				eng.Apply(e.c, &ev, now, &out)
+				eng.Evaluator().Apply(e.c, &ev, now, &out)
 				s.customers.touch(e)
 				model[id] = e.c.Wake()
 			},
@@ -78,7 +78,7 @@ func TestCustomersAgainstModel(t *testing.T) {
 						break
 					}
 					got = append(got, state.Due{At: at, Customer: e.c.ID})
-					eng.Advance(e.c, at, &out)
+					eng.Evaluator().Advance(e.c, at, &out)
 					s.customers.touch(e)
 					if model[e.c.ID] = e.c.Wake(); e.c.Wake() <= now {
 						want = append(want, state.Due{At: e.c.Wake(), Customer: e.c.ID})
@@ -130,12 +130,12 @@ func TestCustomersStayUntilStored(t *testing.T) {
 	}
 	defer store.Close() //nolint:errcheck // memory
 	task := store.Task(0)
-	s := &session{cfg: &Config{Engine: eng}, batch: newBatch(), customers: newCustomers(eng, task)}
+	s := &session{cfg: &Config{Engine: eng}, batch: newBatch(eng), customers: newCustomers(eng, task)}
 	e, err := s.customers.get("anna")
 	if err != nil {
 		t.Fatal(err)
 	}
-	eng.Apply(e.c, webEvent(eng, "anna", 1, 1_767_225_600_000), 0, &engine.Output{})
+	eng.Evaluator().Apply(e.c, webEvent(eng, "anna", 1, 1_767_225_600_000), 0, &engine.Output{})
 	s.customers.touch(e)
 	s.changes(&changelog.Position{})
 	if !s.customers.committed(0) {
@@ -163,7 +163,7 @@ func TestValueIsWhatWasCommitted(t *testing.T) {
 	}
 	defer store.Close() //nolint:errcheck // memory
 	c := before.NewCustomer("anna")
-	before.Apply(c, webEvent(before, "anna", 1, 1_767_225_600_000), 0, &engine.Output{})
+	before.Evaluator().Apply(c, webEvent(before, "anna", 1, 1_767_225_600_000), 0, &engine.Output{})
 	was := before.Append(nil, c)
 	if err := store.Task(0).Apply([]state.Change{{Customer: "anna", Value: was, Old: engine.Never, New: c.Wake()}}, nil); err != nil {
 		t.Fatal(err)
@@ -199,7 +199,7 @@ func TestLargeCustomersFillTheBatch(t *testing.T) {
 	}
 	defer store.Close() //nolint:errcheck // memory
 	const customers, records, limit = 40, 300, 1_000
-	s := &session{cfg: &Config{Engine: eng}, batch: newBatch(), customers: newCustomers(eng, store.Task(0))}
+	s := &session{cfg: &Config{Engine: eng}, batch: newBatch(eng), customers: newCustomers(eng, store.Task(0))}
 	var out engine.Output
 	round := func(n int) (changed, size int) {
 		for ; changed < customers && !s.batch.full(records*customers, limit); changed++ {
@@ -208,7 +208,7 @@ func TestLargeCustomersFillTheBatch(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i := range n {
-				eng.Apply(e.c, webEvent(eng, e.c.ID, i, 1_767_225_600_000+engine.Millis(i)), 0, &out)
+				eng.Evaluator().Apply(e.c, webEvent(eng, e.c.ID, i, 1_767_225_600_000+engine.Millis(i)), 0, &out)
 			}
 			s.touch(e)
 			s.touch(e) // counts once
@@ -255,7 +255,7 @@ func TestTimerFiresAtItsInstant(t *testing.T) {
 	cfg := &Config{Engine: eng, Encoder: enc, Metrics: NewMetrics(prometheus.NewRegistry()), Batch: BatchConfig{Bytes: 1 << 20}}
 	cfg.Time.Clock = EventsClock
 	s := &session{
-		t: &Task{limit: 100, store: task}, cfg: cfg, batch: newBatch(), customers: newCustomers(eng, task),
+		t: &Task{limit: 100, store: task}, cfg: cfg, batch: newBatch(eng), customers: newCustomers(eng, task),
 		headers: schemas.HeadersOf[kgo.RecordHeader](enc, schemas.CloudEventsHeaders), told: newEffectCounters(),
 	}
 	var out engine.Output
@@ -265,7 +265,7 @@ func TestTimerFiresAtItsInstant(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		eng.Apply(e.c, webEvent(eng, e.c.ID, i, start+engine.Millis(i)), 0, &out)
+		eng.Evaluator().Apply(e.c, webEvent(eng, e.c.ID, i, start+engine.Millis(i)), 0, &out)
 		s.touch(e)
 	}
 	for _, stored := range []bool{false, true} {

@@ -15,7 +15,6 @@ import (
 // would not fit is refused before it is folded. A record that Kafka refuses would cost
 // the whole transaction, again and again.
 type fat struct {
-	scratch engine.Output
 	logged  time.Time
 	refused int // since then
 }
@@ -34,7 +33,7 @@ func (s *session) fits(e *cached, h *head) (bool, error) {
 	if e.encoded+e.grown <= engine.MaxCustomerBytes {
 		return true, nil
 	}
-	before, after, err := s.cfg.Engine.SizeWith(e.c, &h.ev, s.clock.now, &s.fat.scratch)
+	before, after, err := s.batch.eval.SizeWith(e.c, &h.ev, s.clock.now)
 	if err != nil {
 		return false, fmt.Errorf("%w: a customer's bytes: %w", fault.ErrLocal, err)
 	}

@@ -253,7 +253,7 @@ var mutations = []struct {
 	},
 	{
 		"an erasure comes before what was due", "engine/engine.go",
-		`	e.Advance(c, at, out)
+		`	x.Advance(c, at, out)
 	now, known :=`, `	now, known :=`,
 		[]find{scenarios, laws, {"consumer", "ErasureOverHistory"}},
 	},

@@ -176,7 +176,7 @@ func (s *session) refold(ctx context.Context, scratch *state.Task) error {
 func (t *Task) past(route broker.Router, first, next map[string]int64) (*session, error) {
 	cfg := &t.o.cfg
 	live := cfg.Time.Clock == WallClock
-	r := &session{t: t, cfg: cfg, route: route, batch: newBatch(), arrival: live}
+	r := &session{t: t, cfg: cfg, route: route, batch: newBatch(cfg.Engine), arrival: live}
 	for _, topic := range slices.Sorted(maps.Keys(next)) {
 		in := newInput(topic, min(first[topic], next[topic]), topic == cfg.repartition())
 		in.limit, in.end, in.stable = next[topic], next[topic], next[topic]
@@ -232,7 +232,7 @@ func (s *session) foldFact(h *head) error {
 		e.c = s.cfg.Engine.NewCustomer(h.ev.Customer)
 	} else {
 		s.clock.latest = max(s.clock.latest, h.ev.At)
-		if !s.cfg.Engine.FoldFacts(e.c, &h.ev, &s.batch.out) {
+		if !s.batch.eval.FoldFacts(e.c, &h.ev, &s.batch.out) {
 			return nil
 		}
 	}
@@ -295,7 +295,7 @@ func (s *session) retellOne(ctx context.Context, id string, fresh *engine.Custom
 		return err
 	}
 	s.step(place{}, 0)
-	s.cfg.Engine.Rebuild(e.c, fresh, former, s.clock.now, &s.batch.out)
+	s.batch.eval.Rebuild(e.c, fresh, former, s.clock.now, &s.batch.out)
 	s.touch(e)
 	s.encode()
 	if !s.batch.full(s.limits()) {

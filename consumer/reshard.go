@@ -168,7 +168,7 @@ func (o *Reshard) begin(ctx context.Context) (r *resharding, err error) {
 	r.old.verifier = newVerifier(r.old)
 	for p := range r.old.partitions {
 		t := newTask(r.old, p)
-		s := &session{t: t, cfg: &r.old.cfg, route: broker.NewRouter(r.old.partitions), batch: newBatch(), mover: true}
+		s := &session{t: t, cfg: &r.old.cfg, route: broker.NewRouter(r.old.partitions), batch: newBatch(nil), mover: true}
 		r.sessions = append(r.sessions, s)
 		if s.ledger, err = t.fence(ctx); err != nil {
 			return r, fmt.Errorf("partition %d: fence: %w", p, err)

@@ -95,7 +95,7 @@ func (r *resharding) makeWriter(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.writer = &session{t: t, cfg: &r.new.cfg, ledger: l, batch: newBatch()}
+	r.writer = &session{t: t, cfg: &r.new.cfg, ledger: l, batch: newBatch(nil)}
 	return nil
 }
 

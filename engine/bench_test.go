@@ -64,14 +64,15 @@ func applyRules(b *testing.B, n int, when func(i int) string) {
 	e := testEngine(b, ruleSet(n, when))
 	j := newJob(e, people)
 	customers := make([]*engine.Customer, people)
+	x := e.Evaluator()
 	var out engine.Output
-	j.run(e, customers, &out, 10*people)
+	j.run(x, customers, &out, 10*people)
 	effects, evaluated := 0, 0
 	b.ReportAllocs()
 	for b.Loop() {
 		i := j.next()
 		out.Reset()
-		e.Apply(customers[i], &j.ev, j.ev.At-2000, &out)
+		x.Apply(customers[i], &j.ev, j.ev.At-2000, &out)
 		effects += len(out.Effects)
 		evaluated += out.Stats.Evaluated
 	}

@@ -79,6 +79,7 @@ func history(t testing.TB, e *engine.Engine, c *engine.Customer) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	x := e.Evaluator()
 	var out engine.Output
 	for _, line := range []string{
 		`{"stream":"profile","event_id":"p1","customer_id":"c","occurred_at":"2026-01-01T00:00:00Z","birth_date":"1980-02-29","country":"FR","time_zone":"Europe/Paris"}`,
@@ -93,7 +94,7 @@ func history(t testing.TB, e *engine.Engine, c *engine.Customer) {
 		if _, err := r.ReadJSONLine([]byte(line), &ev); err != nil {
 			t.Fatal(err)
 		}
-		e.Apply(c, &ev, ev.At-2000, &out)
+		x.Apply(c, &ev, ev.At-2000, &out)
 	}
 }
 
@@ -152,11 +153,12 @@ func coarseHistory(t testing.TB, e *engine.Engine, c *engine.Customer) {
 	fields := make([]expr.Value, len(e.Layout(plan.Purchase).Paths))
 	fields[e.Layout(plan.Purchase).Slot("kind")] = expr.StringValue("completed")
 	ev := engine.Event{Stream: plan.Purchase, Customer: "c", Source: "/unknown", At: 1_700_000_000_000, Fields: fields}
+	x := e.Evaluator()
 	var out engine.Output
 	for i := range aggregate.MaxEntries + 10 {
 		ev.ID, ev.At = fmt.Sprint(i), ev.At+86_400_000/20
 		fields[e.Layout(plan.Purchase).Slot("revenue")] = expr.DecimalValue(int64(1_2345 * (i%7 - 1)))
-		e.Apply(c, &ev, ev.At, &out)
+		x.Apply(c, &ev, ev.At, &out)
 	}
 }
 
@@ -168,6 +170,7 @@ segments:
   - {id: s, objective: t, owner: t, review_by: 2030-01-01, when: "count(purchase, days(365)) > 10"}
 `)
 	c := e.NewCustomer("c")
+	x := e.Evaluator()
 	var out engine.Output
 	ev := engine.Event{
 		Stream: plan.Purchase, Customer: "c", Source: "/unknown", At: 1_700_000_000_000,
@@ -175,7 +178,7 @@ segments:
 	}
 	for i := range 2*aggregate.MaxEntries + 1 {
 		ev.ID, ev.At = fmt.Sprint(i), ev.At+1000
-		e.Apply(c, &ev, ev.At, &out)
+		x.Apply(c, &ev, ev.At, &out)
 		if want := 0; i < aggregate.MaxEntries && out.Stats.Coarsened != want {
 			t.Fatalf("%d lists are coarse after %d events", out.Stats.Coarsened, i+1)
 		}
@@ -198,6 +201,7 @@ func TestGiantCustomerIsCoarsened(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := e.NewCustomer("c")
+	x := e.Evaluator()
 	var out engine.Output
 	var ev engine.Event
 	line := []byte(`{"stream":"purchase","event_id":"b1","customer_id":"c","occurred_at":"2026-01-04T00:00:00Z","revenue":"123456.78","total":"1.25"}`)
@@ -208,7 +212,7 @@ func TestGiantCustomerIsCoarsened(t *testing.T) {
 	for i := range n {
 		ev.ID = "e" + expr.IntValue(int64(i)).String()
 		ev.At += 60_123
-		e.Apply(c, &ev, ev.At, &out)
+		x.Apply(c, &ev, ev.At, &out)
 	}
 	b := e.Append(nil, c)
 	if len(b) > engine.MaxCustomerBytes {
@@ -243,7 +247,7 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		var out engine.Output
-		e.Advance(d, 2_000_000_000_000, &out)
+		e.Evaluator().Advance(d, 2_000_000_000_000, &out)
 		if _, err := e.Decode("c", e.Append(nil, d)); err != nil {
 			t.Fatalf("what was read cannot be read again: %v", err)
 		}

@@ -220,7 +220,7 @@ func (s *entries) cut(times []aggregate.Entry) []aggregate.Entry {
 
 // refresh computes what is derived from facts and told: the next crossing of
 // every cell, when triggers are due, and the wake-up.
-func (e *Engine) refresh(x *exec) {
+func (e *Engine) refresh(x *Evaluator) {
 	c := x.c
 	c.stale = false
 	e.newDues(c)

@@ -86,8 +86,9 @@ func (e *Engine) Versions() map[string]string { return e.p.Versions() }
 // that it made overdue are judged there.
 //
 // It returns false if the event was already folded: then nothing changed.
-func (e *Engine) Apply(c *Customer, ev *Event, clock Millis, out *Output) bool {
-	x := out.begin(e, c)
+func (x *Evaluator) Apply(c *Customer, ev *Event, clock Millis, out *Output) bool {
+	e := x.e
+	x.begin(c, out)
 	hash := identity(ev)
 	if e.remembers(c, hash) {
 		out.Stats.Duplicates++
@@ -116,13 +117,13 @@ func (e *Engine) Apply(c *Customer, ev *Event, clock Millis, out *Output) bool {
 // Advance fires everything that is due at or before to, in order, each as of its
 // own instant. The customer's instant becomes that of the last one that fired,
 // so that big and small steps leave the same customer.
-func (e *Engine) Advance(c *Customer, to Millis, out *Output) {
-	x := out.begin(e, c)
-	e.fire(x, to)
+func (x *Evaluator) Advance(c *Customer, to Millis, out *Output) {
+	x.begin(c, out)
+	x.e.fire(x, to)
 }
 
 // fire takes the steps that are due at or before to.
-func (e *Engine) fire(x *exec, to Millis) {
+func (e *Engine) fire(x *Evaluator, to Millis) {
 	c := x.c
 	for c.wake <= to {
 		at := c.wake
@@ -167,8 +168,9 @@ func (e *Engine) schedule(c *Customer) {
 // effect). The instant of the exits and of the receipt is the latest of the
 // customer's, at, and the task clock: like that of an event, so that a run over
 // the same records later has the same one.
-func (e *Engine) Erase(c *Customer, at, clock Millis, out *Output) {
-	e.Advance(c, at, out)
+func (x *Evaluator) Erase(c *Customer, at, clock Millis, out *Output) {
+	e := x.e
+	x.Advance(c, at, out)
 	now, known := max(c.instant, at, clock), c.Known()
 	for i := range e.p.Segments {
 		s := &e.p.Segments[i]

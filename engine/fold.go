@@ -34,7 +34,7 @@ type before struct {
 // reschedules what was computed from the summaries that changed. Thresholds are
 // compared at base, the later of the customer's last instant and the event's time;
 // triggers asked as of the instant, at now.
-func (e *Engine) fold(x *exec, ev *Event, base, now Millis) {
+func (e *Engine) fold(x *Evaluator, ev *Event, base, now Millis) {
 	e.match(x, ev)
 	e.place(x)
 	x.at(base)
@@ -76,7 +76,7 @@ func (e *Engine) fold(x *exec, ev *Event, base, now Millis) {
 
 // settle takes the value of an input after the fold, touches the units that its
 // move touches, and computes when it crosses the next threshold.
-func (e *Engine) settle(x *exec, b *before) {
+func (e *Engine) settle(x *Evaluator, b *before) {
 	in, k := b.in, &x.values[b.input]
 	if b.match < 0 || !windowed(in, b.cell) {
 		x.compute(k, x.epoch, in, b.cell)
@@ -101,7 +101,7 @@ func (e *Engine) settle(x *exec, b *before) {
 
 // crossing returns when an input that is computed from a window, whose value is n,
 // crosses the next threshold.
-func (x *exec) crossing(in *plan.InputPlan, cl *cell, w *aggregate.Window, kind expr.Kind, n int64) Millis {
+func (x *Evaluator) crossing(in *plan.InputPlan, cl *cell, w *aggregate.Window, kind expr.Kind, n int64) Millis {
 	var r aggregate.Range
 	in.Index.Around(kind, n, &r)
 	return cl.list.NextOf(w, in.Op, in.Stored, &r)
@@ -113,7 +113,7 @@ func windowed(in *plan.InputPlan, cl *cell) bool {
 }
 
 // compute notes the value of an input over cl at the instant of x.
-func (x *exec) compute(k *known, when uint64, in *plan.InputPlan, cl *cell) {
+func (x *Evaluator) compute(k *known, when uint64, in *plan.InputPlan, cl *cell) {
 	if cl != nil && in.Kind == plan.InAggregate {
 		if r, ok := cl.other.(*aggregate.Register); ok {
 			k.set(when, r.Value())
@@ -124,7 +124,7 @@ func (x *exec) compute(k *known, when uint64, in *plan.InputPlan, cl *cell) {
 }
 
 // moved touches the units that the move of an input from a to b touches.
-func (x *exec) moved(in *plan.InputPlan, a, b *known, to *plan.Set) {
+func (x *Evaluator) moved(in *plan.InputPlan, a, b *known, to *plan.Set) {
 	if a.kind == b.kind && a.n == b.n && (a.kind != expr.String || a.s == b.s) {
 		return
 	}
@@ -136,7 +136,7 @@ func (x *exec) moved(in *plan.InputPlan, a, b *known, to *plan.Set) {
 
 // place finds the cells that are folded into. New ones are added first: that
 // moves the others.
-func (e *Engine) place(x *exec) {
+func (e *Engine) place(x *Evaluator) {
 	missing := 0
 	for i := range x.matched {
 		m := &x.matched[i]
@@ -159,7 +159,7 @@ func (e *Engine) place(x *exec) {
 }
 
 // remember notes the values of the inputs over the summary of a match.
-func (x *exec) remember(match int) {
+func (x *Evaluator) remember(match int) {
 	m := &x.matched[match]
 	for _, i := range m.of.Read {
 		x.note(i, -1, match, m.cell)
@@ -171,7 +171,7 @@ func (x *exec) remember(match int) {
 	}
 }
 
-func (x *exec) note(input, trigger, match int, cl *cell) {
+func (x *Evaluator) note(input, trigger, match int, cl *cell) {
 	in, k := &x.e.p.Inputs[input], &x.former[input]
 	n := len(x.before)
 	x.before = slices.Grow(x.before, 1)[:n+1]
@@ -187,7 +187,7 @@ func (x *exec) note(input, trigger, match int, cl *cell) {
 }
 
 // match finds the folds whose condition the event meets and whose field it has.
-func (e *Engine) match(x *exec, ev *Event) {
+func (e *Engine) match(x *Evaluator, ev *Event) {
 	sp := &e.p.Streams[ev.Stream]
 	x.env.Fields = ev.Fields
 	x.matched = x.matched[:0]
@@ -208,13 +208,13 @@ func (e *Engine) match(x *exec, ev *Event) {
 	}
 }
 
-func (x *exec) test(sp *plan.StreamPlan, cond int) {
+func (x *Evaluator) test(sp *plan.StreamPlan, cond int) {
 	if v := sp.Conds[cond](&x.env); v.K == expr.Bool && v.N != 0 {
 		x.matchAll(sp, sp.ByCond[cond])
 	}
 }
 
-func (x *exec) matchAll(sp *plan.StreamPlan, folds []plan.Fold) {
+func (x *Evaluator) matchAll(sp *plan.StreamPlan, folds []plan.Fold) {
 	for i := range folds {
 		f := &folds[i]
 		if f.Slot >= 0 && (f.Slot >= len(x.env.Fields) || !x.env.Fields[f.Slot].Present()) {
@@ -235,7 +235,7 @@ func (x *exec) matchAll(sp *plan.StreamPlan, folds []plan.Fold) {
 // change of zone those that depend on it, when they are due: see plan.AsOf. As of
 // base, what is due between base and now fires as of its own instant, and a cart
 // that will have lapsed by now still counts then.
-func (e *Engine) rescheduleTriggers(x *exec, zoned bool, base, now Millis) {
+func (e *Engine) rescheduleTriggers(x *Evaluator, zoned bool, base, now Millis) {
 	dues := x.c.dues()
 	if len(dues) == 0 {
 		return

@@ -34,6 +34,7 @@ type job struct {
 	r       *rand.Rand
 	ids     []string
 	names   []string // of events
+	e       *engine.Engine
 	ev      engine.Event
 	n       int
 	kind    int // slots
@@ -45,7 +46,7 @@ func newJob(e *engine.Engine, customers int) *job {
 	l := e.Layout(plan.Purchase)
 	j := &job{
 		r: rand.New(rand.NewPCG(1, 2)), ids: make([]string, customers), names: make([]string, 1<<16),
-		kind: l.Slot("kind"), revenue: l.Slot("revenue"), channel: l.Slot("channel"),
+		e: e, kind: l.Slot("kind"), revenue: l.Slot("revenue"), channel: l.Slot("channel"),
 	}
 	for i := range j.ids {
 		j.ids[i] = fmt.Sprintf("customer-%06d", i)
@@ -79,13 +80,13 @@ func (j *job) next() int {
 }
 
 // run folds n events of the job into customers.
-func (j *job) run(e *engine.Engine, customers []*engine.Customer, out *engine.Output, n int) {
+func (j *job) run(x *engine.Evaluator, customers []*engine.Customer, out *engine.Output, n int) {
 	for range n {
 		i := j.next()
 		if customers[i] == nil {
-			customers[i] = e.NewCustomer(j.ids[i])
+			customers[i] = j.e.NewCustomer(j.ids[i])
 		}
-		e.Apply(customers[i], &j.ev, j.ev.At-2000, out)
+		x.Apply(customers[i], &j.ev, j.ev.At-2000, out)
 		out.Reset()
 	}
 }
@@ -105,15 +106,16 @@ func benchmarkJob(b *testing.B, people int) {
 	e := testEngine(b, jobRules())
 	j := newJob(e, people)
 	customers := make([]*engine.Customer, people)
+	x := e.Evaluator()
 	var out engine.Output
-	j.run(e, customers, &out, 12*people)
+	j.run(x, customers, &out, 12*people)
 	b.Run("apply", func(b *testing.B) {
 		effects := 0
 		b.ReportAllocs()
 		for b.Loop() {
 			i := j.next()
 			out.Reset()
-			e.Apply(customers[i], &j.ev, j.ev.At-2000, &out)
+			x.Apply(customers[i], &j.ev, j.ev.At-2000, &out)
 			effects += len(out.Effects)
 		}
 		b.ReportMetric(float64(effects)/float64(b.N), "effects/op")
@@ -152,14 +154,15 @@ func benchmarkJob(b *testing.B, people int) {
 }
 
 // jobState returns customers of the job who have what a month leaves of them.
-func jobState(t *testing.T, rules string) (*engine.Engine, *job, []*engine.Customer, *engine.Output) {
+func jobState(t *testing.T, rules string) (*engine.Evaluator, *job, []*engine.Customer, *engine.Output) {
 	t.Helper()
 	const people = 500
 	e := testEngine(t, rules)
 	j := newJob(e, people)
 	customers, out := make([]*engine.Customer, people), &engine.Output{}
-	j.run(e, customers, out, 40*people)
-	return e, j, customers, out
+	x := e.Evaluator()
+	j.run(x, customers, out, 40*people)
+	return x, j, customers, out
 }
 
 // Folding allocates nothing but room for customers that grow, and pieces of which
@@ -173,8 +176,8 @@ func TestApplyAllocatesNothing(t *testing.T) {
 		"job":        {jobRules(), events / 10},
 		"no effects": {ruleSet(1, func(int) string { return "count(purchase, days(30)) > 1000" }), events / 50},
 	} {
-		e, j, customers, out := jobState(t, c.rules)
-		if n := testing.AllocsPerRun(10, func() { j.run(e, customers, out, events) }); n > c.most {
+		x, j, customers, out := jobState(t, c.rules)
+		if n := testing.AllocsPerRun(10, func() { j.run(x, customers, out, events) }); n > c.most {
 			t.Errorf("%s: %v allocations for %d events, more than %v", name, n, events, c.most)
 		}
 	}
@@ -185,13 +188,13 @@ func TestApplyAllocatesNothing(t *testing.T) {
 func TestCostFollowsTheChanges(t *testing.T) {
 	const events = 1000
 	for name, when := range map[string]func(int) string{"distinct": distinct, "alike": alike} {
-		e, j, customers, out := jobState(t, ruleSet(10_000, when))
+		x, j, customers, out := jobState(t, ruleSet(10_000, when))
 		evaluated, effects := 0, 0
 		n := testing.AllocsPerRun(1, func() {
 			for range events {
 				i := j.next()
 				out.Reset()
-				e.Apply(customers[i], &j.ev, j.ev.At-2000, out)
+				x.Apply(customers[i], &j.ev, j.ev.At-2000, out)
 				evaluated += out.Stats.Evaluated
 				effects += len(out.Effects)
 			}
@@ -208,7 +211,8 @@ func TestCostFollowsTheChanges(t *testing.T) {
 // Writing a customer allocates nothing, reading it a few pieces; its bytes are
 // few.
 func TestCustomerIsSmall(t *testing.T) {
-	e, j, customers, _ := jobState(t, jobRules())
+	_, j, customers, _ := jobState(t, jobRules())
+	e := j.e
 	var buf []byte
 	sum := 0
 	for i, c := range customers {
@@ -237,12 +241,12 @@ func TestBytesOfACustomer(t *testing.T) {
 		return fmt.Sprintf("count(purchase, days(30)) > %d || sum(purchase.revenue, days(30)) > 10 || since_last(purchase) < days(%d)", i%4, 50+i)
 	}))
 	j := newJob(e, 1)
-	c := e.NewCustomer("c")
+	c, x := e.NewCustomer("c"), e.Evaluator()
 	var out engine.Output
 	for range 5 {
 		j.next()
 		j.ev.At += 86_400_000
-		e.Apply(c, &j.ev, j.ev.At, &out)
+		x.Apply(c, &j.ev, j.ev.At, &out)
 	}
 	if n, m := len(e.Append(nil, c)), len(e.Memberships(c)); n > 200 || m != 10 {
 		t.Errorf("%d bytes, %d memberships", n, m)

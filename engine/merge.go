@@ -15,8 +15,9 @@ import (
 // where entries allow it, and counted in Stats.Unmerged where not. What src was
 // told is not merged, and triggers that its facts make overdue do not fire: they
 // were src's.
-func (e *Engine) Merge(dst, src *Customer, clock Millis, out *Output) {
-	x := out.begin(e, dst)
+func (x *Evaluator) Merge(dst, src *Customer, clock Millis, out *Output) {
+	e := x.e
+	x.begin(dst, out)
 	now := max(dst.instant, src.instant, clock)
 	e.fire(x, now)
 	exact := e.mergeFacts(dst, src, now)
@@ -57,7 +58,7 @@ func (e *Engine) mergeFacts(dst, src *Customer, at Millis) bool {
 
 // retell evaluates every rule at now and tells the differences. With silent set,
 // rule triggers take their condition as it is without firing.
-func (e *Engine) retell(x *exec, now Millis, cause Cause, silent bool) {
+func (e *Engine) retell(x *Evaluator, now Millis, cause Cause, silent bool) {
 	c := x.c
 	x.at(now)
 	c.instant = now
@@ -84,8 +85,9 @@ func (e *Engine) retell(x *exec, now Millis, cause Cause, silent bool) {
 
 // FoldFacts folds one event into the facts and tells nothing. It returns false
 // if the event was already folded.
-func (e *Engine) FoldFacts(c *Customer, ev *Event, out *Output) bool {
-	x := out.begin(e, c)
+func (x *Evaluator) FoldFacts(c *Customer, ev *Event, out *Output) bool {
+	e := x.e
+	x.begin(c, out)
 	hash := identity(ev)
 	if e.remembers(c, hash) {
 		out.Stats.Duplicates++
@@ -109,7 +111,8 @@ func (e *Engine) FoldFacts(c *Customer, ev *Event, out *Output) bool {
 // differences with CauseRuleChange. known are the versions by id of the rule set
 // that old was told under, so that members of removed segments can be exited by
 // name. Triggers that are overdue by then do not fire.
-func (e *Engine) Rebuild(old, fresh *Customer, known map[string]string, clock Millis, out *Output) {
+func (x *Evaluator) Rebuild(old, fresh *Customer, known map[string]string, clock Millis, out *Output) {
+	e := x.e
 	now := max(old.instant, fresh.instant, clock)
 	n := len(out.Effects)
 	for id, v := range known {
@@ -132,7 +135,8 @@ func (e *Engine) Rebuild(old, fresh *Customer, known map[string]string, clock Mi
 		}
 	}
 	e.forget(old, now)
-	e.retell(out.begin(e, old), now, CauseRuleChange, true)
+	x.begin(old, out)
+	e.retell(x, now, CauseRuleChange, true)
 	sortEffects(out.Effects[n:])
 }
 

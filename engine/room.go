@@ -49,7 +49,7 @@ const firstEntries = 4
 
 // makeRoom makes room for the entries of lists that are folded into and have none,
 // side by side: what one event goes into mostly gets the next ones, too.
-func (x *exec) makeRoom() {
+func (x *Evaluator) makeRoom() {
 	lists := 0
 	for i := range x.matched {
 		if x.matched[i].roomless() {

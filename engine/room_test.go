@@ -28,14 +28,14 @@ func TestSmallCustomers(t *testing.T) {
 	for seed := range uint64(20) {
 		j := newJob(e, 1)
 		j.r = rand.New(rand.NewPCG(seed, 0))
-		c, other := e.NewCustomer("c"), e.NewCustomer("c")
+		c, other, x := e.NewCustomer("c"), e.NewCustomer("c"), e.Evaluator()
 		for range 60 {
 			j.next()
 			j.ev.At += engine.Millis(j.r.IntN(4) / 3 * j.r.IntN(100) * 3_600_000)
 			j.ev.Fields[j.channel] = expr.StringValue(fmt.Sprint("channel ", j.r.IntN(200)))
 			var a, b engine.Output
-			e.Apply(c, &j.ev, j.ev.At, &a)
-			e.Apply(other, &j.ev, j.ev.At, &b)
+			x.Apply(c, &j.ev, j.ev.At, &a)
+			x.Apply(other, &j.ev, j.ev.At, &b)
 			if !reflect.DeepEqual(a.Effects, b.Effects) {
 				t.Fatalf("effects of the one that was read again differ: %v, %v", a.Effects, b.Effects)
 			}
@@ -50,8 +50,8 @@ func TestSmallCustomers(t *testing.T) {
 				}
 			}
 			if j.r.IntN(30) == 0 {
-				e.Erase(c, j.ev.At, j.ev.At, &a)
-				e.Erase(other, j.ev.At, j.ev.At, &a)
+				x.Erase(c, j.ev.At, j.ev.At, &a)
+				x.Erase(other, j.ev.At, j.ev.At, &a)
 			}
 		}
 	}

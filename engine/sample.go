@@ -13,7 +13,7 @@ type sampleScratch struct {
 }
 
 // foldMatched gives the event to the summaries in x.matched.
-func (e *Engine) foldMatched(x *exec, ev *Event) {
+func (e *Engine) foldMatched(x *Evaluator, ev *Event) {
 	s := &x.sample
 	s.Stamp = aggregate.Stamp{At: ev.At, ID: ev.ID, Source: ev.Source, Stream: uint8(ev.Stream)}
 	for i := range x.matched {
@@ -50,7 +50,7 @@ func (e *Engine) foldMatched(x *exec, ev *Event) {
 }
 
 // insert gives the event to a list.
-func (x *exec) insert(m *match, ev *Event) {
+func (x *Evaluator) insert(m *match, ev *Event) {
 	n := int64(0)
 	if m.Slot >= 0 {
 		n, _ = aggregate.Scaled(ev.Fields[m.Slot])
@@ -70,7 +70,7 @@ func (x *exec) insert(m *match, ev *Event) {
 
 // register gives the event to a register. Source and value are mostly the same few
 // texts.
-func (x *exec) register(r *aggregate.Register, m *match, ev *Event) {
+func (x *Evaluator) register(r *aggregate.Register, m *match, ev *Event) {
 	var v expr.Value
 	if m.Slot >= 0 {
 		v = ev.Fields[m.Slot]
@@ -90,7 +90,7 @@ const maxQuantity = 1 << 31
 
 // lines reads the cart lines of an event. An event without items is about one
 // unit of a product without a name.
-func (x *exec) lines(ev *Event) {
+func (x *Evaluator) lines(ev *Event) {
 	at := x.e.p.Streams[ev.Stream].Layout.Cart
 	items, currency := ev.Fields[at.Items].L, ev.Fields[at.Currency].S
 	x.sample.lines = x.sample.lines[:0]

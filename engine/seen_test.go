@@ -28,7 +28,7 @@ func TestRepeatsOfBusyCustomers(t *testing.T) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	e := testEngine(t, jobless)
 	for range 4 {
-		c, out := e.NewCustomer("c"), engine.Output{}
+		c, x, out := e.NewCustomer("c"), e.Evaluator(), engine.Output{}
 		now, n, longest, repeats := -20*day, 0, 0, 0 // the zero instant is nothing special
 		var model []accepted
 		for range 30 {
@@ -52,7 +52,7 @@ func TestRepeatsOfBusyCustomers(t *testing.T) {
 				instant := max(c.Instant(), -1<<60)
 				want := !slices.ContainsFunc(model, func(a accepted) bool { return a.id == next.id && a.at > instant-day })
 				out.Reset()
-				if got := e.Apply(c, purchaseAt(e, next), -100*day, &out); got != want {
+				if got := x.Apply(c, purchaseAt(e, next), -100*day, &out); got != want {
 					t.Fatalf("event %d, %v, with %d ids known: taken %v, want %v", n, next, len(model), got, want)
 				}
 				if !want {

@@ -10,7 +10,7 @@ import (
 
 // step evaluates the touched units at now, in order, then judges the overdue
 // triggers, and appends what changed: exits, entries, triggers, each by id.
-func (e *Engine) step(x *exec, now Millis, cause Cause, event string) {
+func (e *Engine) step(x *Evaluator, now Millis, cause Cause, event string) {
 	if x.now != now {
 		x.at(now)
 	}
@@ -57,7 +57,7 @@ func rank(a Action) int {
 }
 
 // evaluate decides one unit at the current instant.
-func (e *Engine) evaluate(x *exec, u int) {
+func (e *Engine) evaluate(x *Evaluator, u int) {
 	x.out.Stats.Evaluated++
 	unit := &e.p.Units[u]
 	truth := -1 // the first condition that is true
@@ -93,7 +93,7 @@ func (e *Engine) evaluate(x *exec, u int) {
 // change flips the membership m of a unit's condition i, nil if there is none yet,
 // and tells it. The evidence is what the conditions up to last read: a stage is left or entered because of
 // those before it, too.
-func (e *Engine) change(x *exec, unit *plan.Unit, m *membership, i, last int) *Effect {
+func (e *Engine) change(x *Evaluator, unit *plan.Unit, m *membership, i, last int) *Effect {
 	s := &e.p.Segments[unit.Conds[i].Segment]
 	if m == nil {
 		m = x.c.memberOrNew(s.Key)
@@ -118,7 +118,7 @@ func (e *Engine) change(x *exec, unit *plan.Unit, m *membership, i, last int) *E
 
 // evidence returns what a condition and those before it read, as text, sorted by
 // name. An absent value is the empty text.
-func (x *exec) evidence(c *plan.Cond) []Pair {
+func (x *Evaluator) evidence(c *plan.Cond) []Pair {
 	from := x.room(len(c.Evidence))
 	for _, in := range c.Evidence {
 		x.pair(x.e.p.Inputs[in].Text, x.value(in))
@@ -131,10 +131,12 @@ func (x *exec) evidence(c *plan.Cond) []Pair {
 // it reads holds is known only after the first event, and then it is touched.
 func (e *Engine) trueOfNothing() []int {
 	var out Output
+	x := e.Evaluator()
 	var units []int
 	for u := range e.p.Units {
 		out.Reset()
-		e.evaluate(out.begin(e, e.NewCustomer("")), u)
+		x.begin(e.NewCustomer(""), &out)
+		e.evaluate(x, u)
 		if len(out.Effects) > 0 {
 			units = append(units, u)
 		}

@@ -26,7 +26,7 @@ type Trigger interface {
 
 // View is what a trigger may look at: the customer as of one instant.
 type View struct {
-	x *exec
+	x *Evaluator
 	t *plan.TriggerPlan
 }
 
@@ -73,7 +73,7 @@ func (v *View) Fields() []Pair {
 }
 
 // due asks trigger i when it is next due.
-func (e *Engine) due(x *exec, i int) Millis {
+func (e *Engine) due(x *Evaluator, i int) Millis {
 	t := &e.p.Triggers[i]
 	m := x.memoryOf(t)
 	if t.Reentry == plan.Once && m.Seq > 0 {
@@ -84,7 +84,7 @@ func (e *Engine) due(x *exec, i int) Millis {
 
 // judge lets trigger i, due at due, fire at the current instant, and schedules
 // it again.
-func (e *Engine) judge(x *exec, i int, due Millis) {
+func (e *Engine) judge(x *Evaluator, i int, due Millis) {
 	e.shoot(x, i, due)
 	dues := x.c.dues()
 	if dues[i] = e.due(x, i); dues[i] <= x.now {
@@ -93,7 +93,7 @@ func (e *Engine) judge(x *exec, i int, due Millis) {
 }
 
 // shoot fires trigger i if its kind says so.
-func (e *Engine) shoot(x *exec, i int, due Millis) {
+func (e *Engine) shoot(x *Evaluator, i int, due Millis) {
 	t := &e.p.Triggers[i]
 	m := x.c.memoryOf(t.Key)
 	if t.Reentry == plan.Once && m.Seq > 0 {

@@ -113,7 +113,7 @@ func (e *Engine) zoneOf(c *Customer) *time.Location {
 
 // next returns the first instant after that of x at which an input computed from
 // cl crosses a threshold by time alone.
-func (e *Engine) next(x *exec, cl *cell) Millis {
+func (e *Engine) next(x *Evaluator, cl *cell) Millis {
 	wake := Never
 	for _, i := range e.p.Summaries[cl.summary].Timed {
 		wake = min(wake, e.nextOf(x, cl, i))
@@ -121,7 +121,7 @@ func (e *Engine) next(x *exec, cl *cell) Millis {
 	return wake
 }
 
-func (e *Engine) nextOf(x *exec, cl *cell, i int) Millis {
+func (e *Engine) nextOf(x *Evaluator, cl *cell, i int) Millis {
 	in, cur := &e.p.Inputs[i], x.value(i)
 	switch in.Kind {
 	case plan.InSince:
@@ -190,7 +190,7 @@ const maxYears = 10_000
 // so that the values a millisecond earlier are those that the units were judged by;
 // but for units that an event touched and that are not judged yet: as long as there
 // are any, every comparison counts.
-func (e *Engine) expire(x *exec, cl *cell) {
+func (e *Engine) expire(x *Evaluator, cl *cell) {
 	exact, next := x.pending.Empty(), Never
 	for _, i := range e.p.Summaries[cl.summary].Timed {
 		in := &e.p.Inputs[i]
@@ -212,7 +212,7 @@ func (e *Engine) expire(x *exec, cl *cell) {
 
 // expireWindow does it for an input that is computed from a window, and returns
 // when it crosses the next threshold.
-func (x *exec) expireWindow(i int, in *plan.InputPlan, cl *cell) Millis {
+func (x *Evaluator) expireWindow(i int, in *plan.InputPlan, cl *cell) Millis {
 	a, b := &x.former[i], &x.values[i]
 	var w aggregate.Window
 	if a.when != x.move {

@@ -36,8 +36,9 @@ func keeps(p *plan.Plan, f *plan.Fold) bool {
 
 // SizeWith returns how many bytes a customer takes, and how many it would take with an
 // event folded at the task clock, both after lists have given way. Neither the customer
-// nor the event changes. scratch is reset.
-func (e *Engine) SizeWith(c *Customer, ev *Event, clock Millis, scratch *Output) (before, after int, err error) {
+// nor the event changes.
+func (x *Evaluator) SizeWith(c *Customer, ev *Event, clock Millis) (before, after int, err error) {
+	e := x.e
 	b := e.append(nil, c)
 	with, err := e.Decode(c.ID, b)
 	if err != nil {
@@ -47,8 +48,8 @@ func (e *Engine) SizeWith(c *Customer, ev *Event, clock Millis, scratch *Output)
 	if with, err = e.Decode(c.ID, b); err != nil {
 		return 0, 0, err
 	}
-	e.Apply(with, ev, clock, scratch)
-	scratch.Reset()
+	x.Apply(with, ev, clock, &x.trial)
+	x.trial.Reset()
 	return before, len(e.Append(nil, with)), nil
 }
 

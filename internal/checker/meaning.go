@@ -33,7 +33,7 @@ func (j *judgement) judgeMeaning(context.Context) error {
 	}
 	oracle := sim.NewOracle(j.cfg.Spec, engine.Options{Zones: j.cfg.Zones})
 	for _, p := range slices.Sorted(maps.Keys(j.parts)) {
-		run := &run{j: j, enc: enc, oracle: oracle, people: map[string]*person{}}
+		run := &run{j: j, enc: enc, oracle: oracle, eval: j.cfg.Engine.Evaluator(), people: map[string]*person{}}
 		if err := run.partition(p); err != nil {
 			return err
 		}
@@ -47,6 +47,7 @@ type run struct {
 	enc    *schemas.Encoder
 	oracle *sim.Oracle
 	people map[string]*person
+	eval   *engine.Evaluator
 	out    engine.Output
 }
 
@@ -128,7 +129,7 @@ func (r *run) take(t turn, forwards bool) error {
 	if err := r.advance(who, t.clock); err != nil {
 		return err
 	}
-	r.j.cfg.Engine.Apply(who.c, ev, t.clock, &r.out)
+	r.eval.Apply(who.c, ev, t.clock, &r.out)
 	who.latest = max(who.latest, ev.At)
 	r.oracle.Know(recordOf(ev, r.j.cfg.Engine.Layout(ev.Stream)))
 	return r.tell(who)
@@ -147,7 +148,7 @@ func (r *run) erase(who *person, t turn) error {
 		return err
 	}
 	who.erased, who.latest = true, never
-	r.j.cfg.Engine.Erase(who.c, at, max(t.clock, 0), &r.out)
+	r.eval.Erase(who.c, at, max(t.clock, 0), &r.out)
 	r.oracle.Forget(who.c.ID)
 	return r.tell(who)
 }
@@ -157,7 +158,7 @@ func (r *run) advance(who *person, to engine.Millis) error {
 	if who.c.Wake() > to {
 		return nil
 	}
-	r.j.cfg.Engine.Advance(who.c, to, &r.out)
+	r.eval.Advance(who.c, to, &r.out)
 	return r.tell(who)
 }
 

@@ -23,6 +23,7 @@ type Runner struct {
 	started   bool
 	latest    engine.Millis // the greatest event time
 	clock     engine.Millis
+	eval      *engine.Evaluator
 	out       engine.Output
 }
 
@@ -70,6 +71,7 @@ func (r *Runner) Feed(ev *engine.Event) bool {
 	if r.customers == nil {
 		r.customers = map[string]*engine.Customer{}
 		r.wakes = map[*engine.Customer]*wake{}
+		r.eval = r.Engine.Evaluator()
 	}
 	if !r.started {
 		r.started, r.latest, r.clock = true, ev.At, ev.At-r.Grace
@@ -79,7 +81,7 @@ func (r *Runner) Feed(ev *engine.Event) bool {
 		c = r.Engine.NewCustomer(ev.Customer)
 		r.customers[ev.Customer] = c
 	}
-	fresh := r.Engine.Apply(c, ev, r.clock, &r.out)
+	fresh := r.eval.Apply(c, ev, r.clock, &r.out)
 	r.told(c)
 	r.latest = max(r.latest, ev.At)
 	r.Turn(r.latest - r.Grace)
@@ -95,7 +97,7 @@ func (r *Runner) Turn(to engine.Millis) {
 	r.clock = max(r.clock, to)
 	for len(r.due) > 0 && r.due[0].at <= r.clock {
 		w := r.due[0]
-		r.Engine.Advance(w.c, w.at, &r.out)
+		r.eval.Advance(w.c, w.at, &r.out)
 		r.told(w.c)
 	}
 }

@@ -124,7 +124,7 @@ func TestFactsCommute(t *testing.T) {
 			}
 			cut := r.IntN(len(events) + 1)
 			a, b := u.folded(events[:cut]), u.folded(events[cut:])
-			u.e.Merge(a, b, at, &u.out)
+			u.x.Merge(a, b, at, &u.out)
 			if !bytes.Equal(want, u.e.AppendFacts(nil, a, at)) {
 				return "merged: other bytes"
 			}
@@ -152,7 +152,7 @@ func eventsOf(u *underTest, calls []Call) (l []*engine.Event, at Millis) {
 func (u *underTest) folded(events []*engine.Event) *engine.Customer {
 	c := u.e.NewCustomer("c1")
 	for _, ev := range events {
-		u.e.FoldFacts(c, ev, &u.out)
+		u.x.FoldFacts(c, ev, &u.out)
 	}
 	return c
 }

@@ -64,18 +64,18 @@ func (u *underTest) rebuild(next *underTest, o *Oracle, clock Millis) []engine.E
 	for _, id := range slices.Sorted(maps.Keys(u.customers)) {
 		fresh := next.e.NewCustomer(id)
 		for _, r := range o.people[id].events {
-			next.e.FoldFacts(fresh, r.Event(next.e.Layout(r.Stream)), &u.out)
+			next.x.FoldFacts(fresh, r.Event(next.e.Layout(r.Stream)), &u.out)
 		}
 		old, err := next.e.Decode(id, u.e.Append(nil, u.customers[id]))
 		if err != nil {
 			panic(err)
 		}
 		u.out.Reset()
-		next.e.Rebuild(old, fresh, u.e.Versions(), clock, &u.out)
+		next.x.Rebuild(old, fresh, u.e.Versions(), clock, &u.out)
 		all = append(all, u.out.Effects...)
 		u.customers[id] = old
 	}
-	u.e = next.e
+	u.e, u.x = next.e, next.x
 	return all
 }
 
@@ -134,7 +134,7 @@ func TestMerge(t *testing.T) {
 			}
 			want := o.Merge("c1", "c2", clock)
 			u.out.Reset()
-			u.e.Merge(u.customers["c1"], u.customers["c2"], clock, &u.out)
+			u.x.Merge(u.customers["c1"], u.customers["c2"], clock, &u.out)
 			if d := compareEffects(want, u.out.Effects); d != "" {
 				return fmt.Sprintf("merge at %s after %d calls\n%s", clock, cut, d)
 			}

@@ -24,6 +24,7 @@ type runner interface {
 // underTest runs calls on the engine.
 type underTest struct {
 	e         *engine.Engine
+	x         *engine.Evaluator
 	customers map[string]*engine.Customer
 	out       engine.Output
 	store     bool // encode and decode the customer after every call
@@ -42,7 +43,7 @@ func newSubject(t testing.TB, s *plan.Spec) *underTest {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &underTest{e: e, customers: map[string]*engine.Customer{}}
+	return &underTest{e: e, x: e.Evaluator(), customers: map[string]*engine.Customer{}}
 }
 
 // customer returns a customer, a new one if nothing is known.
@@ -60,11 +61,11 @@ func (u *underTest) Run(c *Call) ([]engine.Effect, bool) {
 	cust := u.customer(c.Customer)
 	switch c.Do {
 	case DoApply:
-		accepted = u.e.Apply(cust, c.Record.Event(u.e.Layout(c.Record.Stream)), c.Clock, &u.out)
+		accepted = u.x.Apply(cust, c.Record.Event(u.e.Layout(c.Record.Stream)), c.Clock, &u.out)
 	case DoAdvance:
-		u.e.Advance(cust, c.Clock, &u.out)
+		u.x.Advance(cust, c.Clock, &u.out)
 	case DoErase:
-		u.e.Erase(cust, c.Record.At, c.Clock, &u.out)
+		u.x.Erase(cust, c.Record.At, c.Clock, &u.out)
 	}
 	if !cust.Known() {
 		delete(u.customers, c.Customer)

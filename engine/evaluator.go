@@ -1,0 +1,216 @@
+package engine
+
+import (
+	"strings"
+
+	"github.com/segmill/segmill/engine/aggregate"
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/engine/plan"
+)
+
+// Evaluator runs an Engine over customers. It holds the scratch space of its calls, so
+// that a call allocates only what stays, and belongs to one goroutine. Nothing of a
+// call is left for the next one.
+type Evaluator struct {
+	e *Engine
+	// Of the call.
+	c   *Customer
+	out *Output
+	now Millis
+	env expr.Env
+	// silent: rule triggers take their condition as it is and do not fire.
+	silent bool
+	cause  Cause
+	event  string // the id of the event, if that is the cause
+
+	touched plan.Set // units to evaluate in this step
+	pending plan.Set // units that the event touched, evaluated at the customer's instant
+	// crossed: a comparison changed in this step of the timer.
+	crossed bool
+
+	overdue []overdue // triggers to judge in this step
+	late    []overdue // those that the event made overdue
+
+	values []known // of inputs, of the facts as they are, at now
+	epoch  uint64  // of values
+	former []known // of inputs, before the move that is being made
+	move   uint64  // its number
+	timed  bool    // the move is made by time alone, in the last millisecond
+	sides  plan.Sides
+
+	sample  sampleScratch
+	matched []match
+	before  []before
+	pairs   []Pair
+	text    strings.Builder
+	texts   texts
+	source  string // of the last event that a register took
+	view    View
+	blank   Memory
+	trial   Output // of SizeWith
+}
+
+// Evaluator returns an evaluator of the engine.
+func (e *Engine) Evaluator() *Evaluator {
+	x := &Evaluator{e: e}
+	x.env.Input = x.value
+	x.sides = plan.Sides{Before: x.formerly, After: x.value}
+	x.touched, x.pending = plan.NewSet(len(e.p.Units)), plan.NewSet(len(e.p.Units))
+	x.values, x.former = make([]known, len(e.p.Inputs)), make([]known, len(e.p.Inputs))
+	return x
+}
+
+// known is a value, no list, that was computed in some epoch or move.
+type known struct {
+	when uint64
+	kind expr.Kind
+	n    int64
+	s    string
+}
+
+func (k *known) value() expr.Value { return expr.Value{K: k.kind, N: k.n, S: k.s} }
+
+// set notes a value. The text is left alone among numbers: writing a pointer is
+// dear while garbage is collected.
+func (k *known) set(when uint64, v expr.Value) {
+	if v.K == expr.String || k.kind == expr.String {
+		k.s = v.S
+	}
+	k.when, k.kind, k.n = when, v.K, v.N
+}
+
+// number is set for what is no text.
+func (k *known) number(when uint64, kind expr.Kind, n int64) {
+	if k.kind == expr.String {
+		k.s = ""
+	}
+	k.when, k.kind, k.n = when, kind, n
+}
+
+func (k *known) isNumber() bool { return k.kind != expr.Absent && k.kind != expr.String }
+
+func (k *known) float() float64 { return expr.Value{K: k.kind, N: k.n}.Float() }
+
+type overdue struct {
+	trigger int
+	due     Millis
+}
+
+// begin prepares a call on customer c.
+func (x *Evaluator) begin(c *Customer, out *Output) {
+	x.c, x.out = c, out
+	x.at(c.instant)
+	if c.stale {
+		x.e.refresh(x)
+	}
+}
+
+// at makes t the instant that values are asked for. It is called again when facts
+// have changed.
+func (x *Evaluator) at(t Millis) {
+	x.now = t
+	x.epoch++
+}
+
+// value returns input i at now. Values are kept for the instant, but memberships
+// are not: they change while units are evaluated.
+func (x *Evaluator) value(i int) expr.Value {
+	k := &x.values[i]
+	if k.when != x.epoch {
+		in := &x.e.p.Inputs[i]
+		if in.Kind == plan.InSegment {
+			return x.e.value(x.c, i, x.now)
+		}
+		k.set(x.epoch, x.e.value(x.c, i, x.now))
+	}
+	return k.value()
+}
+
+// formerly returns input i before the move that is being made: a fold, which keeps
+// what it changes in former, or a millisecond that passes.
+func (x *Evaluator) formerly(i int) expr.Value {
+	k := &x.former[i]
+	switch {
+	case k.when == x.move:
+	case x.timed && x.e.p.Inputs[i].Timed():
+		k.set(x.move, x.e.value(x.c, i, x.now-1))
+	default:
+		return x.value(i)
+	}
+	return k.value()
+}
+
+// takeOverdue moves the triggers that are due at or before the customer's
+// instant out of the schedule: the event made them overdue, and they are judged
+// at its new instant.
+func (x *Evaluator) takeOverdue() {
+	x.late = x.late[:0]
+	c, dues := x.c, x.c.dues()
+	for i, due := range dues {
+		if due <= c.instant {
+			x.late = append(x.late, overdue{i, due})
+			dues[i] = Never
+		}
+	}
+	x.e.schedule(c)
+}
+
+// memoryOf returns what trigger t remembers of the customer; a blank one, not to
+// be changed, if it remembers nothing.
+func (x *Evaluator) memoryOf(t *plan.TriggerPlan) *Memory {
+	if m := x.c.remembered(t.Key); m != nil {
+		return m
+	}
+	x.blank = Memory{Key: t.Key, Mark: aggregate.None}
+	return &x.blank
+}
+
+// viewOf returns the customer as trigger t may see it now.
+func (x *Evaluator) viewOf(t *plan.TriggerPlan) *View {
+	x.view = View{x, t}
+	return &x.view
+}
+
+// pair appends to evidence that was begun at from in x.pairs. Texts and pairs are
+// cut from big pieces, which are never written to again: effects keep them.
+func (x *Evaluator) pair(name string, v expr.Value) {
+	x.pairs = append(x.pairs, Pair{name, x.textOf(v)})
+}
+
+// The sizes of the pieces.
+const (
+	pairsPiece = 64
+	textPiece  = 1024
+)
+
+// room returns where the next pairs begin, at most n of them.
+func (x *Evaluator) room(n int) int {
+	if cap(x.pairs)-len(x.pairs) < n {
+		x.pairs = make([]Pair, 0, max(n, pairsPiece))
+	}
+	return len(x.pairs)
+}
+
+// cut returns the pairs that were appended, nil if there are none.
+func (x *Evaluator) cut(from int) []Pair {
+	if from == len(x.pairs) {
+		return nil
+	}
+	return x.pairs[from:len(x.pairs):len(x.pairs)]
+}
+
+// textOf returns v as text.
+func (x *Evaluator) textOf(v expr.Value) string {
+	if v.K == expr.String {
+		return v.S
+	}
+	var buf [64]byte
+	b := v.AppendText(buf[:0])
+	if x.text.Cap()-x.text.Len() < len(b) {
+		x.text = strings.Builder{}
+		x.text.Grow(max(len(b), textPiece))
+	}
+	n := x.text.Len()
+	x.text.Write(b)
+	return x.text.String()[n:]
+}
