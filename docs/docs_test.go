@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/engine/rule"
 	"github.com/segmill/segmill/internal/app"
 	"github.com/segmill/segmill/schemas"
@@ -128,12 +129,37 @@ func TestFunctionExamples(t *testing.T) {
 	}
 	text := strings.Join(all, "\n")
 	for _, name := range []string{
-		"count", "did", "sum", "avg", "min", "max", "distinct", "first", "last", "since_first", "since_last",
+		"did", "since_first", "since_last",
 		"has", "since", "age", "years_since", "in_segment", "consented", "days", "weeks", "hours", "duration", "timestamp",
 		"getHours", "getDayOfWeek", "startsWith", "matches", "size", "exists", "all", "map", "double",
 	} {
 		if !regexp.MustCompile(`\b` + name + `\(`).MatchString(text) {
 			t.Errorf("%s has no example", name)
+		}
+	}
+}
+
+// Every aggregate has a row in the reference, which says whether it takes a field
+// (F) and a window (W), and has an example.
+func TestAggregatesAreDescribed(t *testing.T) {
+	text := read(t, "rules.md")
+	for _, a := range plan.Aggregates() {
+		first := "S or C"
+		if a.Takes != plan.TakesEvents {
+			first = "F"
+		}
+		_, row, ok := strings.Cut(text, "\n| `"+a.Name+"("+first)
+		if !ok {
+			t.Errorf("no row for %s(%s)", a.Name, first)
+			continue
+		}
+		row, _, _ = strings.Cut(row, "\n")
+		call, _, _ := strings.Cut(row, ")`")
+		if window := strings.Contains(call, "W"); window != (a.Window != nil) {
+			t.Errorf("%s(%s): a window in the reference is %v", a.Name, first, window)
+		}
+		if !strings.Contains(row, a.Name+"(") {
+			t.Errorf("%s(%s) has no example", a.Name, first)
 		}
 	}
 }

@@ -236,7 +236,7 @@ func (e *Engine) cell(c *Customer, summary int) *cell {
 		case f.IsRegister():
 			n.other = c.register(f)
 		default:
-			n.other = aggregate.New(f)
+			n.other = f.New()
 		}
 		c.cells = slices.Insert(c.cells, i, n)
 	}

@@ -149,7 +149,7 @@ func (e *Engine) decodeCells(r *aggregate.Reader, c *Customer, v1 bool) error {
 			reg := c.register(f)
 			cl.other, err = reg, reg.Read(&sub)
 		case f != aggregate.FamList:
-			cl.other, err = aggregate.Read(f, &sub)
+			cl.other, err = f.Read(&sub)
 		case v1:
 			err = cl.list.ReadV1(&sub)
 		default:

@@ -89,11 +89,11 @@ func (e *Engine) settle(x *Evaluator, b *before) {
 	// A window of an exact list follows the fold without being added up again.
 	switch m := &x.matched[b.match]; {
 	case !m.exact:
-		b.cell.list.Look(&b.window, in.Op, x.now, in.Window)
+		b.cell.list.Look(&b.window, in.Agg.Op, x.now, in.Window)
 	case m.in:
 		b.window.Inserted(aggregate.Entry{At: x.sample.At, Num: m.num})
 	}
-	kind, n := b.window.Number(in.Op, in.Stored)
+	kind, n := b.window.Number(in.Agg.Op, in.Stored)
 	k.number(x.epoch, kind, n)
 	x.moved(in, &x.former[b.input], k, &x.pending)
 	b.cell.next = min(b.cell.next, x.crossing(in, b.cell, &b.window, kind, n))
@@ -104,7 +104,7 @@ func (e *Engine) settle(x *Evaluator, b *before) {
 func (x *Evaluator) crossing(in *plan.InputPlan, cl *cell, w *aggregate.Window, kind expr.Kind, n int64) Millis {
 	var r aggregate.Range
 	in.Index.Around(kind, n, &r)
-	return cl.list.NextOf(w, in.Op, in.Stored, &r)
+	return cl.list.NextOf(w, in.Agg.Op, in.Stored, &r)
 }
 
 // windowed reports whether an input is computed from a window of the cell's list.
@@ -181,8 +181,8 @@ func (x *Evaluator) note(input, trigger, match int, cl *cell) {
 		x.compute(k, x.move, in, cl)
 		return
 	}
-	cl.list.Look(&b.window, in.Op, x.now, in.Window)
-	kind, v := b.window.Number(in.Op, in.Stored)
+	cl.list.Look(&b.window, in.Agg.Op, x.now, in.Window)
+	kind, v := b.window.Number(in.Agg.Op, in.Stored)
 	k.number(x.move, kind, v)
 }
 

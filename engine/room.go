@@ -32,7 +32,7 @@ func (e *Engine) customer(id string) *Customer {
 }
 
 // register returns an empty register of a family.
-func (c *Customer) register(f aggregate.Family) *aggregate.Register {
+func (c *Customer) register(f *aggregate.Family) *aggregate.Register {
 	var r *aggregate.Register
 	if c.room != nil && int(c.registers) < len(c.room.last) {
 		r = &c.room.last[c.registers]

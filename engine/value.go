@@ -56,47 +56,13 @@ func registerValue(c *cell) expr.Value {
 
 // aggregateValue returns an aggregate; c is nil over no event.
 func aggregateValue(in *plan.InputPlan, c *cell, now Millis) expr.Value {
-	if c == nil {
-		return emptyValue(in)
+	switch {
+	case c == nil:
+		return in.Agg.Nothing(in.Type)
+	case c.other == nil:
+		return c.list.Compute(in.Agg.Op, in.Stored, now, in.Window)
 	}
-	if c.other == nil {
-		return c.list.Value(in.Op, in.Stored, now, in.Window)
-	}
-	switch s := c.other.(type) {
-	case *aggregate.Distinct:
-		return s.Value(now, in.Window)
-	case *aggregate.Count:
-		return expr.IntValue(int64(s.N))
-	case *aggregate.Sum:
-		if in.Agg == plan.AggSum {
-			return aggregate.SumValue(s.S, in.Stored)
-		}
-		if s.N > 0 {
-			// One division, as in a window: see the average there.
-			return expr.DoubleValue(s.S.Float(aggregate.Scale(in.Stored) * float64(s.N)))
-		}
-	case *aggregate.Extreme:
-		if s.Set {
-			return aggregate.Number(in.Stored, s.V)
-		}
-	case *aggregate.Moment:
-		if s.Set {
-			return expr.TimeValue(s.At)
-		}
-	case *aggregate.Register:
-		return s.Value()
-	}
-	return expr.Value{}
-}
-
-func emptyValue(in *plan.InputPlan) expr.Value {
-	switch in.Agg {
-	case plan.AggCount, plan.AggDistinct:
-		return expr.IntValue(0)
-	case plan.AggSum:
-		return aggregate.SumValue(aggregate.Int128{}, in.Stored)
-	}
-	return expr.Value{}
+	return c.other.Compute(in.Agg.Op, in.Stored, now, in.Window)
 }
 
 // zoneOf returns the customer's time zone, or the default.
@@ -138,7 +104,7 @@ func (e *Engine) nextOf(x *Evaluator, cl *cell, i int) Millis {
 	var r aggregate.Range
 	in.Index.Around(cur.K, cur.N, &r)
 	if cl.other == nil {
-		return cl.list.Next(in.Op, in.Stored, x.now, in.Window, &r)
+		return cl.list.Next(in.Agg.Op, in.Stored, x.now, in.Window, &r)
 	}
 	if s, ok := cl.other.(*aggregate.Distinct); ok {
 		return s.Next(x.now, in.Window, &r)
@@ -216,12 +182,12 @@ func (x *Evaluator) expireWindow(i int, in *plan.InputPlan, cl *cell) Millis {
 	a, b := &x.former[i], &x.values[i]
 	var w aggregate.Window
 	if a.when != x.move {
-		cl.list.Look(&w, in.Op, x.now-1, in.Window)
-		kind, n := w.Number(in.Op, in.Stored)
+		cl.list.Look(&w, in.Agg.Op, x.now-1, in.Window)
+		kind, n := w.Number(in.Agg.Op, in.Stored)
 		a.number(x.move, kind, n)
 	}
-	cl.list.Look(&w, in.Op, x.now, in.Window)
-	kind, n := w.Number(in.Op, in.Stored)
+	cl.list.Look(&w, in.Agg.Op, x.now, in.Window)
+	kind, n := w.Number(in.Agg.Op, in.Stored)
 	b.number(x.epoch, kind, n)
 	x.crossed = x.crossed || in.Index.Crosses(a.value(), b.value())
 	x.moved(in, a, b, &x.touched)

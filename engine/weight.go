@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"github.com/segmill/segmill/engine/aggregate"
 	"github.com/segmill/segmill/engine/plan"
 )
 
@@ -30,8 +29,7 @@ func keepersOf(p *plan.Plan, s plan.Stream) (n int) {
 
 // keeps reports whether a fold can keep a text of its event.
 func keeps(p *plan.Plan, f *plan.Fold) bool {
-	family := p.Summaries[f.Summary].Family
-	return family.IsRegister() || family == aggregate.FamCart
+	return p.Summaries[f.Summary].Family.KeepsTexts()
 }
 
 // SizeWith returns how many bytes a customer takes, and how many it would take with an

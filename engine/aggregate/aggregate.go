@@ -25,27 +25,6 @@ const None Millis = math.MinInt64
 // ErrFormat is returned for bytes that are not a summary of the asked family.
 var ErrFormat = errors.New("aggregate: malformed summary")
 
-// Family is a kind of summary. The letters are part of the canonical text that
-// stored summaries are hashed by, and do not change.
-type Family string
-
-// The families.
-const (
-	FamCount     Family = "count"     // Count: how many events
-	FamSum       Family = "sum"       // Sum: sum and number of values
-	FamMin       Family = "min"       // Extreme
-	FamMax       Family = "max"       // Extreme
-	FamFirstTime Family = "firsttime" // Moment
-	FamLastTime  Family = "lasttime"  // Moment
-	FamFirst     Family = "first"     // Register
-	FamLast      Family = "last"      // Register
-	FamAnchor    Family = "anchor"    // Register without a value: the latest event itself
-	FamList      Family = "list"      // List: times and values newer than a reach
-	FamDistinct  Family = "distinct"  // Distinct, lifetime
-	FamRecent    Family = "recent"    // Distinct, newer than a reach
-	FamCart      Family = "cart"      // Cart
-)
-
 // Stamp places an event in the total order that first and last go by: event
 // time, then event id, source and stream.
 type Stamp struct {
@@ -107,57 +86,12 @@ type Cell interface {
 	Prune(now, reach Millis)
 	// Append appends the summary's bytes; times as their distance to at.
 	Append(b []byte, at Millis) []byte
-}
-
-// New returns an empty summary.
-func New(f Family) Cell {
-	switch f {
-	case FamCount:
-		return new(Count)
-	case FamSum:
-		return new(Sum)
-	case FamMin, FamMax:
-		return &Extreme{greatest: f == FamMax}
-	case FamFirstTime, FamLastTime:
-		return &Moment{latest: f == FamLastTime}
-	case FamFirst, FamLast, FamAnchor:
-		return &Register{latest: f != FamFirst}
-	case FamList:
-		return &List{From: None}
-	case FamDistinct, FamRecent:
-		return &Distinct{From: None, timed: f == FamRecent}
-	case FamCart:
-		return &Cart{Cleared: None, Last: Stamp{At: None}}
-	}
-	return nil
-}
-
-// Read reads a summary that takes all of r's bytes. The calls are not through the
-// interface, so that r need not be allocated.
-func Read(f Family, r *Reader) (Cell, error) {
-	c := New(f)
-	switch c := c.(type) {
-	case *Count:
-		c.decode(r)
-	case *Sum:
-		c.decode(r)
-	case *Extreme:
-		c.decode(r)
-	case *Moment:
-		c.decode(r)
-	case *Register:
-		c.decode(r)
-	case *List:
-		c.decode(r)
-	case *Distinct:
-		c.decode(r)
-	case *Cart:
-		c.decode(r)
-	}
-	if !r.Done() {
-		return nil, ErrFormat
-	}
-	return c, nil
+	// Compute returns what op makes of the events with now - w < t <= now, 0 for
+	// all time, whose field's values are of kind k. A summary that one op alone is
+	// computed from takes nil.
+	Compute(op *Op, k expr.Kind, now, w Millis) expr.Value
+	// decode reads what Append wrote; the reader remembers what was wrong.
+	decode(r *Reader)
 }
 
 // Scale returns what a field's values are multiplied by to be summed as

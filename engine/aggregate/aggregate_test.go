@@ -11,7 +11,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-var allFamilies = []Family{
+var allFamilies = []*Family{
 	FamCount, FamSum, FamMin, FamMax, FamFirstTime, FamLastTime, FamFirst, FamLast, FamAnchor,
 	FamList, FamDistinct, FamRecent, FamCart,
 }
@@ -20,7 +20,7 @@ const testReach Millis = 1000
 
 // sampleGen draws an event near the window's edges, with values and ids that
 // often tie.
-func sampleGen(f Family) *rapid.Generator[Sample] {
+func sampleGen(f *Family) *rapid.Generator[Sample] {
 	return rapid.Custom(func(t *rapid.T) Sample {
 		at := Millis(rapid.IntRange(0, 2000).Draw(t, "at"))
 		s := Sample{Stamp: Stamp{
@@ -46,8 +46,8 @@ func sampleGen(f Family) *rapid.Generator[Sample] {
 	})
 }
 
-func foldAll(f Family, l []Sample) Cell {
-	c := New(f)
+func foldAll(f *Family, l []Sample) Cell {
+	c := f.New()
 	for i := range l {
 		s := l[i]
 		s.Lines = slices.Clone(s.Lines)
@@ -60,7 +60,7 @@ func foldAll(f Family, l []Sample) Cell {
 // gives the same bytes after pruning to one instant.
 func TestFoldsCommuteAndMerge(t *testing.T) {
 	for _, f := range allFamilies {
-		t.Run(string(f), func(t *testing.T) {
+		t.Run(f.String(), func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
 				// Events are distinct: no two have one stamp.
 				l := rapid.SliceOfNDistinct(sampleGen(f), 0, 30, func(s Sample) Stamp { return s.Stamp }).Draw(t, "events")
@@ -108,14 +108,22 @@ func TestBytesRoundTrip(t *testing.T) {
 // testAt is what times are stored relative to.
 const testAt = 1500
 
-func decode(f Family, b []byte) (Cell, error) {
+func decode(f *Family, b []byte) (Cell, error) {
 	r := NewReader(b, 2)
 	r.Base(testAt)
-	return Read(f, &r)
+	return f.Read(&r)
 }
 
+// testOps are the ops, and one that is computed from totals.
+var testOps = []*Op{OpCount, OpSum, OpAvg, OpMin, OpMax, {of: func(t Total, k expr.Kind) expr.Value {
+	if t.N == 0 {
+		return expr.Value{}
+	}
+	return Number(k, t.Max-t.Min)
+}}}
+
 // naive computes op over now - w < t <= now.
-func naive(l []Sample, op Op, now, w Millis) expr.Value {
+func naive(l []Sample, op *Op, now, w Millis) expr.Value {
 	var t running
 	for _, s := range l {
 		if s.At > now-w && s.At <= now {
@@ -136,12 +144,13 @@ func TestWindowsAgainstNaive(t *testing.T) {
 			}
 		}
 		c := foldAll(FamList, l).(*List)
-		op := Op(rapid.IntRange(0, 4).Draw(t, "op"))
+		i := rapid.IntRange(0, len(testOps)-1).Draw(t, "op")
+		op := testOps[i]
 		w := Millis(rapid.IntRange(1, 1000).Draw(t, "w"))
 		now := Millis(rapid.IntRange(2000, 2600).Draw(t, "now"))
-		cur := c.Value(op, expr.Decimal, now, w)
+		cur := c.Compute(op, expr.Decimal, now, w)
 		if want := naive(l, op, now, w); !sameValue(cur, want) {
-			t.Fatalf("op %d over %d at %d: %v, naive %v", op, w, now, cur, want)
+			t.Fatalf("op %d over %d at %d: %v, naive %v", i, w, now, cur, want)
 		}
 		r := Range{Kind: cur.K, N: cur.N, Only: rapid.Bool().Draw(t, "only"), Lo: Lowest, Hi: Highest}
 		same := func(v expr.Value) bool { return sameValue(v, cur) }
@@ -162,7 +171,7 @@ func TestWindowsAgainstNaive(t *testing.T) {
 		for at := now + 1; at <= now+1001; at++ {
 			if changed := !same(naive(l, op, at, w)); changed != (at == next) {
 				if changed || at == next {
-					t.Fatalf("op %d over %d from %d in %v: next is %d, naive changes=%v at %d", op, w, now, r, next, changed, at)
+					t.Fatalf("op %d over %d from %d in %v: next is %d, naive changes=%v at %d", i, w, now, r, next, changed, at)
 				}
 			} else if changed {
 				return
@@ -191,7 +200,7 @@ func TestCoarseListErrsByOnePaneAtMost(t *testing.T) {
 	seed := rand.Uint64()
 	t.Log("seed", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	c := New(FamList).(*List)
+	c := FamList.New().(*List)
 	var all []Millis
 	now := Millis(0)
 	for range 3 * MaxEntries {
@@ -213,7 +222,7 @@ func TestCoarseListErrsByOnePaneAtMost(t *testing.T) {
 				slack++
 			}
 		}
-		if got := c.Value(OpCount, expr.Absent, now, w).N; got < exact || got > exact+slack {
+		if got := c.Compute(OpCount, expr.Absent, now, w).N; got < exact || got > exact+slack {
 			t.Errorf("window %d: %d, exact %d, one pane %d", w, got, exact, slack)
 		}
 	}
@@ -225,17 +234,17 @@ func TestCoarseListErrsByOnePaneAtMost(t *testing.T) {
 }
 
 func TestDistinctSamplesPastItsCap(t *testing.T) {
-	c := New(FamDistinct).(*Distinct)
+	c := FamDistinct.New().(*Distinct)
 	const n = 50_000
 	for i := range n {
 		for range 2 {
 			c.Fold(&Sample{Value: expr.IntValue(int64(i))})
 		}
-		if i < MaxDistinct && (c.Value(0, 0).N != int64(i+1) || c.Coarse()) {
-			t.Fatalf("%d values: %d, coarse %v", i+1, c.Value(0, 0).N, c.Coarse())
+		if i < MaxDistinct && (c.Compute(nil, expr.Absent, 0, 0).N != int64(i+1) || c.Coarse()) {
+			t.Fatalf("%d values: %d, coarse %v", i+1, c.Compute(nil, expr.Absent, 0, 0).N, c.Coarse())
 		}
 	}
-	if got := c.Value(0, 0).N; !c.Coarse() || got < n*9/10 || got > n*11/10 {
+	if got := c.Compute(nil, expr.Absent, 0, 0).N; !c.Coarse() || got < n*9/10 || got > n*11/10 {
 		t.Fatalf("%d values estimated as %d, coarse %v", n, got, c.Coarse())
 	}
 }
@@ -244,7 +253,7 @@ func TestDistinctSamplesPastItsCap(t *testing.T) {
 // entries allow it.
 func TestMergeCountsSharedEventsOnce(t *testing.T) {
 	ev := Sample{Stamp: Stamp{At: 10, ID: "e"}, Num: 5, Value: expr.DecimalValue(5)}
-	for _, f := range []Family{FamList, FamLast, FamMax, FamRecent} {
+	for _, f := range []*Family{FamList, FamLast, FamMax, FamRecent} {
 		a, b := foldAll(f, []Sample{ev}), foldAll(f, []Sample{ev})
 		if exact := a.Merge(b, []Shared{{At: 10, Hash: 1}}); !exact {
 			t.Errorf("%s: not exact", f)
@@ -289,7 +298,7 @@ func TestInt128(t *testing.T) {
 func TestMergeCoarseLists(t *testing.T) {
 	const reach = 90 * 86_400_000
 	make := func(from Millis, squeeze int) *List {
-		l := New(FamList).(*List)
+		l := FamList.New().(*List)
 		l.Prune(0, reach)
 		for i := range Millis(MaxEntries + 1) {
 			l.Fold(&Sample{Stamp: Stamp{At: from + i*60_000}, Num: 1})
@@ -304,9 +313,9 @@ func TestMergeCoarseLists(t *testing.T) {
 		{make(1, 0), make(2, 2)}, {make(1, 2), make(86_400_000, 0)}, {make(86_400_000, 1), make(1, 3)},
 		{make(1, 1), foldAll(FamList, []Sample{{Stamp: Stamp{At: 70_000}, Num: 1}}).(*List)},
 	} {
-		want := c.a.Value(OpSum, expr.Int, 1<<40, 1<<41).N + c.b.Value(OpSum, expr.Int, 1<<40, 1<<41).N
+		want := c.a.Compute(OpSum, expr.Int, 1<<40, 1<<41).N + c.b.Compute(OpSum, expr.Int, 1<<40, 1<<41).N
 		c.a.Merge(c.b, nil)
-		if got := c.a.Value(OpSum, expr.Int, 1<<40, 1<<41).N; got != want {
+		if got := c.a.Compute(OpSum, expr.Int, 1<<40, 1<<41).N; got != want {
 			t.Errorf("%d events became %d", want, got)
 		}
 		for i := 1; i < c.a.size(); i++ {
@@ -316,7 +325,7 @@ func TestMergeCoarseLists(t *testing.T) {
 		}
 		b := c.a.Append(nil, testAt)
 		d, err := decode(FamList, b)
-		if err != nil || !bytes.Equal(d.Append(nil, testAt), b) || d.(*List).Value(OpSum, expr.Int, 1<<40, 1<<41).N != want {
+		if err != nil || !bytes.Equal(d.Append(nil, testAt), b) || d.(*List).Compute(OpSum, expr.Int, 1<<40, 1<<41).N != want {
 			t.Errorf("the merged list does not survive its bytes: %v", err)
 		}
 	}

@@ -120,8 +120,8 @@ func (d *Distinct) prune(from Millis) {
 	}
 }
 
-// Value returns how many values were seen with now - w < t; w 0 means ever.
-func (d *Distinct) Value(now, w Millis) expr.Value {
+// Compute returns how many values were seen with now - w < t; w 0 means ever.
+func (d *Distinct) Compute(_ *Op, _ expr.Kind, now, w Millis) expr.Value {
 	return expr.IntValue(int64(len(d.Seen)-d.first(now, w)) << d.Level)
 }
 

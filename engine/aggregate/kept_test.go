@@ -52,7 +52,7 @@ func TestKeptWindows(t *testing.T) {
 				if got.i != i || got.j != j || got.total.n != want.n || got.total.sum != want.sum || (got.total.min < 0) != (want.n > 0 && want.min < 0) {
 					t.Fatalf("%+v, want %d to %d: %+v", got, i, j, want)
 				}
-				for _, op := range []Op{OpSum, OpCount} {
+				for _, op := range []*Op{OpSum, OpCount} {
 					cur := want.value(op, expr.Int)
 					lo := rapid.Int64Range(-3, 30).Draw(t, "below")
 					r := Range{Kind: cur.K, N: cur.N, Lo: Cut{At: float64(lo), Above: rapid.Bool().Draw(t, "above")}, Hi: Highest}
@@ -65,7 +65,7 @@ func TestKeptWindows(t *testing.T) {
 					}
 					total := want
 					if got, want := l.NextOf(&v, op, expr.Int, &r), l.nextTotal(&total, op, expr.Int, i, j, w, 1, &r); got != want {
-						t.Fatalf("op %d leaves %+v at %v, want %v; %+v", op, r, got, want, l)
+						t.Fatalf("sum %v leaves %+v at %v, want %v; %+v", op == OpSum, r, got, want, l)
 					}
 				}
 			},

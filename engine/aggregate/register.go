@@ -37,6 +37,14 @@ func (c *Moment) Append(b []byte, at Millis) []byte {
 	return appendTime(b, c.At, at)
 }
 
+// Compute returns the time, absent if there was no event.
+func (c *Moment) Compute(*Op, expr.Kind, Millis, Millis) expr.Value {
+	if !c.Set {
+		return expr.Value{}
+	}
+	return expr.TimeValue(c.At)
+}
+
 func (c *Moment) decode(r *Reader) {
 	if len(r.b) > 0 {
 		c.Set, c.At = true, r.Time()
@@ -103,11 +111,8 @@ func (c *Register) Append(b []byte, at Millis) []byte {
 	return AppendValue(b, c.Value())
 }
 
-// IsRegister reports whether the summaries of a family are Registers.
-func (f Family) IsRegister() bool { return f == FamFirst || f == FamLast || f == FamAnchor }
-
 // Init makes c an empty summary of a family.
-func (c *Register) Init(f Family) { *c = Register{latest: f != FamFirst} }
+func (c *Register) Init(f *Family) { *c = Register{latest: f != FamFirst} }
 
 // Read reads what Append wrote, all of r's bytes.
 func (c *Register) Read(r *Reader) error {
@@ -117,6 +122,9 @@ func (c *Register) Read(r *Reader) error {
 	}
 	return nil
 }
+
+// Compute returns the value.
+func (c *Register) Compute(*Op, expr.Kind, Millis, Millis) expr.Value { return c.Value() }
 
 func (c *Register) decode(r *Reader) {
 	if len(r.b) == 0 {

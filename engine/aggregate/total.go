@@ -26,6 +26,9 @@ func (c *Count) Prune(_, _ Millis) {}
 // Append appends the count as a uvarint.
 func (c *Count) Append(b []byte, _ Millis) []byte { return binary.AppendUvarint(b, c.N) }
 
+// Compute returns the count.
+func (c *Count) Compute(*Op, expr.Kind, Millis, Millis) expr.Value { return expr.IntValue(int64(c.N)) }
+
 func (c *Count) decode(r *Reader) { c.N = r.Uvarint() }
 
 // Sum is the sum of scaled integers and their number.
@@ -53,6 +56,12 @@ func (c *Sum) Prune(_, _ Millis) {}
 
 // Append appends number and sum.
 func (c *Sum) Append(b []byte, _ Millis) []byte { return c.S.append(binary.AppendUvarint(b, c.N)) }
+
+// Compute returns the sum or the average, which is absent over nothing.
+func (c *Sum) Compute(op *Op, k expr.Kind, _, _ Millis) expr.Value {
+	t := running{n: c.N, sum: c.S}
+	return t.value(op, k)
+}
 
 func (c *Sum) decode(r *Reader) { c.N, c.S = r.Uvarint(), r.int128() }
 
@@ -89,6 +98,14 @@ func (c *Extreme) Append(b []byte, _ Millis) []byte {
 		return b
 	}
 	return binary.AppendVarint(b, c.V)
+}
+
+// Compute returns the value, absent if there was none.
+func (c *Extreme) Compute(_ *Op, k expr.Kind, _, _ Millis) expr.Value {
+	if !c.Set {
+		return expr.Value{}
+	}
+	return Number(k, c.V)
 }
 
 func (c *Extreme) decode(r *Reader) {

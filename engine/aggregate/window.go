@@ -7,17 +7,30 @@ import (
 	"github.com/segmill/segmill/engine/expr"
 )
 
-// Op is what is computed over a window of a List.
-type Op uint8
+// Op is what is computed of events: over a window of a List, and of what several
+// ops are computed from over all time. Ops are compared by their pointers.
+type Op struct {
+	// of computes the value of totals. The ops below have none: what they compute,
+	// and when it changes, is written out, because events wait for it.
+	of func(t Total, k expr.Kind) expr.Value
+}
 
-// The operations.
-const (
-	OpCount Op = iota
-	OpSum
-	OpAvg
-	OpMin
-	OpMax
+// The ops.
+var (
+	OpCount = &Op{}
+	OpSum   = &Op{}
+	OpAvg   = &Op{}
+	OpMin   = &Op{}
+	OpMax   = &Op{}
 )
+
+// Total is what an Op can compute from: the number of values, 0 or more, their sum,
+// and, unless there are none, the least and greatest.
+type Total struct {
+	N        uint64
+	Sum      Int128
+	Min, Max int64
+}
 
 // running is a total over some elements of a list.
 type running struct {
@@ -35,8 +48,10 @@ func (t *running) add(p *Pane) {
 	t.sum = t.sum.Plus(p.Sum)
 }
 
-func (t *running) value(op Op, k expr.Kind) expr.Value {
+func (t *running) value(op *Op, k expr.Kind) expr.Value {
 	switch {
+	case op.of != nil:
+		return op.of(Total{t.n, t.sum, t.min, t.max}, k)
 	case op == OpCount:
 		return expr.IntValue(int64(t.n))
 	case op == OpSum:
@@ -75,19 +90,19 @@ type Window struct {
 }
 
 // Over returns the window of length w at now, as op needs it.
-func (l *List) Over(op Op, now, w Millis) (v Window) {
+func (l *List) Over(op *Op, now, w Millis) (v Window) {
 	l.Look(&v, op, now, w)
 	return v
 }
 
 // Look makes v the window of length w at now, as op needs it.
-func (l *List) Look(v *Window, op Op, now, w Millis) {
+func (l *List) Look(v *Window, op *Op, now, w Millis) {
 	v.now, v.w = now, w
 	if v.bare = op == OpCount && l.older == nil; v.bare {
 		v.i, v.j = spanOf(l.Entries, now, w)
 		return
 	}
-	switch extreme := op == OpMin || op == OpMax; {
+	switch extreme := op == OpMin || op == OpMax || op.of != nil; {
 	case !extreme && l.size() > longList:
 		l.keptWindow(v, now, w)
 	case !extreme && l.older == nil:
@@ -114,13 +129,13 @@ func (t *running) addUp(l []Entry) {
 }
 
 // Value returns op over the window; k is the kind of the field's values.
-func (v *Window) Value(op Op, k expr.Kind) expr.Value {
+func (v *Window) Value(op *Op, k expr.Kind) expr.Value {
 	kind, n := v.Number(op, k)
 	return expr.Value{K: kind, N: n}
 }
 
 // Number is Value, which is never a text, in two parts.
-func (v *Window) Number(op Op, k expr.Kind) (expr.Kind, int64) {
+func (v *Window) Number(op *Op, k expr.Kind) (expr.Kind, int64) {
 	switch {
 	case v.bare:
 		return expr.Int, int64(v.j - v.i)
@@ -148,9 +163,9 @@ func (v *Window) Inserted(e Entry) {
 	}
 }
 
-// Value returns op over the events with now - w < t <= now; k is the kind of
-// the field's values.
-func (l *List) Value(op Op, k expr.Kind, now, w Millis) expr.Value {
+// Compute returns op over the events with now - w < t <= now; k is the kind of the
+// field's values.
+func (l *List) Compute(op *Op, k expr.Kind, now, w Millis) expr.Value {
 	v := l.Over(op, now, w)
 	return v.Value(op, k)
 }
@@ -192,13 +207,13 @@ func (l *List) drop(t *running, i int) {
 // Next returns the first instant after now at which, with no further event, the
 // value over window w leaves r, which holds the value now; Never if that does not
 // come.
-func (l *List) Next(op Op, k expr.Kind, now, w Millis, r *Range) Millis {
+func (l *List) Next(op *Op, k expr.Kind, now, w Millis, r *Range) Millis {
 	v := l.Over(op, now, w)
 	return l.NextOf(&v, op, k, r)
 }
 
 // NextOf is Next for a window that is at hand.
-func (l *List) NextOf(v *Window, op Op, k expr.Kind, r *Range) Millis {
+func (l *List) NextOf(v *Window, op *Op, k expr.Kind, r *Range) Millis {
 	i, j, w := v.i, v.j, v.w
 	if i == j {
 		return expr.Never
@@ -208,6 +223,8 @@ func (l *List) NextOf(v *Window, op Op, k expr.Kind, r *Range) Millis {
 		return l.nextCount(i, j, w, r)
 	case op == OpMin || op == OpMax:
 		return l.nextExtreme(op, k, i, j, w, r)
+	case op.of != nil:
+		return l.nextOf(op, k, i, j, w, r)
 	}
 	t := v.total
 	stride := 1
@@ -266,7 +283,7 @@ const monotoneStride = 64
 // nextTotal takes the elements out in order. A total that only falls leaves a
 // range once: it is judged after every stride elements, and element by element in
 // the stride in which it left.
-func (l *List) nextTotal(t *running, op Op, k expr.Kind, i, j int, w Millis, stride int, r *Range) Millis {
+func (l *List) nextTotal(t *running, op *Op, k expr.Kind, i, j int, w Millis, stride int, r *Range) Millis {
 	for i < j {
 		start, before := i, *t
 		out := l.at(i)
@@ -299,7 +316,7 @@ func (l *List) nextCount(i, j int, w Millis, r *Range) Millis {
 
 // nextExtreme uses that a least value stays in a range as long as any value of
 // that range is in the window: smaller ones would be outside already.
-func (l *List) nextExtreme(op Op, k expr.Kind, i, j int, w Millis, r *Range) Millis {
+func (l *List) nextExtreme(op *Op, k expr.Kind, i, j int, w Millis, r *Range) Millis {
 	for x := j - 1; x >= i; x-- {
 		p := l.pane(x)
 		v := p.Min
@@ -311,4 +328,21 @@ func (l *List) nextExtreme(op Op, k expr.Kind, i, j int, w Millis, r *Range) Mil
 		}
 	}
 	return l.at(i) + w
+}
+
+// nextOf is NextOf for an op of which nothing more is known: it adds up from the
+// newest element on, and so meets what is left after each departure.
+func (l *List) nextOf(op *Op, k expr.Kind, i, j int, w Millis, r *Range) Millis {
+	next := expr.Never
+	var left running
+	for x := j - 1; x >= i; x-- {
+		if x == j-1 || l.at(x) != l.at(x+1) { // those of one instant leave together
+			if !r.Has(left.value(op, k)) {
+				next = l.at(x) + w
+			}
+		}
+		p := l.pane(x)
+		left.add(&p)
+	}
+	return next
 }

@@ -17,26 +17,13 @@ type InputPlan struct {
 	// Summary is what it is computed from, through Of if it is derived; -1 for
 	// memberships.
 	Summary int
-	Op      aggregate.Op // over a window
 	Index   Index
-	// Segment is the number of the segment of an InSegment.
+	// SegmentIndex is the number of the segment of an InSegment.
 	SegmentIndex int
 }
 
 // Timed reports whether the value can change by time alone.
 func (in *InputPlan) Timed() bool { return in.Window > 0 || in.Kind == InSince || in.Kind == InYears }
-
-var families = map[Agg]aggregate.Family{
-	AggCount: aggregate.FamCount, AggSum: aggregate.FamSum, AggAvg: aggregate.FamSum,
-	AggMin: aggregate.FamMin, AggMax: aggregate.FamMax, AggDistinct: aggregate.FamDistinct,
-	AggFirst: aggregate.FamFirst, AggLast: aggregate.FamLast,
-	AggFirstTime: aggregate.FamFirstTime, AggLastTime: aggregate.FamLastTime,
-}
-
-var ops = map[Agg]aggregate.Op{
-	AggCount: aggregate.OpCount, AggSum: aggregate.OpSum, AggAvg: aggregate.OpAvg,
-	AggMin: aggregate.OpMin, AggMax: aggregate.OpMax,
-}
 
 // inputs finds or makes the summary of every input.
 func (c *compiler) inputs() error {
@@ -44,15 +31,16 @@ func (c *compiler) inputs() error {
 	for i := range c.Spec.Inputs {
 		in := &c.Spec.Inputs[i]
 		p := &c.Inputs[i]
-		p.Input, p.Summary, p.SegmentIndex, p.Op = in, -1, -1, ops[in.Agg]
+		p.Input, p.Summary, p.SegmentIndex = in, -1, -1
 		var err error
 		switch in.Kind {
 		case InAggregate:
-			f := families[in.Agg]
+			f := in.Agg.Life
 			if in.Window > 0 {
-				if f = aggregate.FamList; in.Agg == AggDistinct {
-					f = aggregate.FamRecent
-				}
+				f = in.Agg.Window
+			}
+			if f == nil {
+				return fmt.Errorf("input %s: %s takes no window", in.Text, in.Agg.Name)
 			}
 			p.Summary, err = c.summary(f, in.Sources, in.Field, in.Stored, in.Window)
 		case InProfile:

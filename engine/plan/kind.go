@@ -48,7 +48,7 @@ const (
 
 // Fact describes a summary of events.
 type Fact struct {
-	Family  aggregate.Family
+	Family  *aggregate.Family
 	Sources []Source
 	Reach   expr.Millis // how far back it looks, 0 for all time
 }

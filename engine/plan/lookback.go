@@ -3,7 +3,6 @@ package plan
 import (
 	"math"
 
-	"github.com/segmill/segmill/engine/aggregate"
 	"github.com/segmill/segmill/engine/expr"
 )
 
@@ -21,12 +20,10 @@ func (p *Plan) LookBack(s Stream) expr.Millis {
 			if from.Stream != s {
 				continue
 			}
-			switch sum.Family {
-			case aggregate.FamList, aggregate.FamRecent, aggregate.FamCart:
-				most = max(most, sum.Reach)
-			default:
+			if !sum.Family.Bounded() {
 				return Forever
 			}
+			most = max(most, sum.Reach)
 		}
 	}
 	return most

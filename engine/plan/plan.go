@@ -36,7 +36,7 @@ type Summary struct {
 	// can be reordered and renamed freely.
 	Key    uint32
 	Text   string
-	Family aggregate.Family
+	Family *aggregate.Family
 	Reach  expr.Millis // the longest window over it, of a list or recent set
 	Stored expr.Kind   // kind of the field's values
 	// Inputs are what is computed from it, directly or through since and years.
@@ -224,10 +224,10 @@ func (c *compiler) key(text string) (uint32, error) {
 }
 
 // summary returns the number of the summary that is described, adding it.
-func (c *compiler) summary(f aggregate.Family, src []Source, field string, stored expr.Kind, reach expr.Millis) (int, error) {
+func (c *compiler) summary(f *aggregate.Family, src []Source, field string, stored expr.Kind, reach expr.Millis) (int, error) {
 	src = unite(src)
 	var b strings.Builder
-	b.WriteString(string(f))
+	b.WriteString(f.String())
 	for _, s := range src {
 		fmt.Fprintf(&b, "|%s[%s][%s]", s.Stream, text(s.Cond), text(s.Negate))
 	}

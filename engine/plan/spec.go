@@ -47,23 +47,6 @@ const (
 	InConsent                    // Channel, Purpose: the latest decision is "granted", never unknown
 )
 
-// Agg is what an aggregate computes.
-type Agg uint8
-
-// The aggregates. Over no event Count, Sum and Distinct are 0, the others absent.
-const (
-	AggCount     Agg = iota // how many events
-	AggSum                  // sum of Field
-	AggAvg                  // mean of Field
-	AggMin                  // least Field
-	AggMax                  // greatest Field
-	AggDistinct             // how many different values of Field
-	AggFirst                // Field in the earliest event that has it
-	AggLast                 // Field in the latest event that has it
-	AggFirstTime            // event time of the earliest event
-	AggLastTime             // event time of the latest event
-)
-
 // Input is one value that conditions read.
 type Input struct {
 	// Text is the canonical form in the rule language: unique in a Spec, the key
@@ -73,9 +56,9 @@ type Input struct {
 	Kind InputKind
 	// Type is the kind of the value as rules see it (money is Double).
 	Type    expr.Kind
-	Agg     Agg
-	Sources []Source // sorted by Stream
-	Field   string   // path of the field, "" where none is read
+	Agg     *Aggregate // of an InAggregate
+	Sources []Source   // sorted by Stream
+	Field   string     // path of the field, "" where none is read
 	// Stored is the kind of the field's values in events: Decimal for money.
 	Stored  expr.Kind
 	Window  expr.Millis // 0: lifetime

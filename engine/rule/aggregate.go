@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"cmp"
 	"slices"
 
 	"cel.dev/cel-go/common/ast"
@@ -14,7 +15,9 @@ type aggregation struct {
 	x    *expression
 	at   ast.Expr
 	name string
-	args []argument
+	// The rows of the table that the name stands for, nil where there is none.
+	ofEvents, ofField *plan.Aggregate
+	args              []argument
 	// What the arguments say: a field or none, the events that count, how far
 	// back.
 	stream   plan.Stream
@@ -31,15 +34,13 @@ type argument struct {
 	bare bool // the name of a stream, or activity
 }
 
-// aggs maps the aggregates that read a field, or may.
-var aggs = map[string]plan.Agg{
-	"sum": plan.AggSum, "avg": plan.AggAvg, "min": plan.AggMin, "max": plan.AggMax,
-	"distinct": plan.AggDistinct, "first": plan.AggFirst, "last": plan.AggLast,
-}
-
 // aggregate replaces a call of an aggregate by its value.
 func (x *expression) aggregate(e ast.Expr, name string) {
-	a := aggregation{x: x, at: e, name: name}
+	row := cmp.Or(sugar[name], name)
+	a := aggregation{x: x, at: e, name: name, ofEvents: plan.AggregateOf(row, false)}
+	if row == name {
+		a.ofField = plan.AggregateOf(name, true)
+	}
 	if !a.read() {
 		x.failed = true
 		x.wrong[e.ID()] = true
@@ -78,8 +79,8 @@ func (a *aggregation) example() string {
 	switch {
 	case a.numeric():
 		return a.name + "(purchase.revenue, days(90))"
-	case a.name == "distinct":
-		return "distinct(web.url, days(7))"
+	case a.ofEvents == nil:
+		return a.name + "(web.url, days(7))"
 	case a.windowed():
 		return a.name + "(purchase, days(90))"
 	}
@@ -87,12 +88,12 @@ func (a *aggregation) example() string {
 }
 
 func (a *aggregation) numeric() bool {
-	return slices.Contains([]string{"sum", "avg", "min", "max"}, a.name)
+	return a.ofField != nil && a.ofField.Takes == plan.TakesNumber
 }
 
 // windowed reports whether the aggregate can look at a window of time.
 func (a *aggregation) windowed() bool {
-	return !slices.Contains([]string{"first", "last", "since_first", "since_last"}, a.name)
+	return cmp.Or(a.ofEvents, a.ofField).Window != nil
 }
 
 // argument reads one argument in the world of a single event.
@@ -167,9 +168,8 @@ func (a *aggregation) readWindow() bool {
 // field.
 func (a *aggregation) readFirst() bool {
 	first := a.args[0]
-	_, takesField := aggs[a.name]
+	takesField, mustField := a.ofField != nil, a.ofEvents == nil
 	isField := !first.bare && first.node.Op == expr.OpField
-	mustField := takesField && a.name != "first" && a.name != "last"
 	switch {
 	case first.bare && mustField:
 		a.x.failAt(first.at, "such as "+a.example(), "%s needs a field, %s is a stream", a.name, first.at.AsIdent())

@@ -67,9 +67,22 @@ var customerFunctions = []signature{
 	{"consented", "string:bool string,string:bool"},
 }
 
+// sugar are functions that are written like an aggregate and mean something about
+// one: whether the count is above zero, the time since the first or last event.
+var sugar = map[string]string{"did": "count", "since_first": "first", "since_last": "last"}
+
 // aggregates are read by this package itself; the checker sees their results.
-var aggregates = []string{
-	"count", "did", "sum", "avg", "min", "max", "distinct", "first", "last", "since_first", "since_last",
+var aggregates = aggregateNames()
+
+func aggregateNames() (l []string) {
+	for _, a := range plan.Aggregates() {
+		l = append(l, a.Name)
+	}
+	for name := range sugar {
+		l = append(l, name)
+	}
+	slices.Sort(l)
+	return slices.Compact(l)
 }
 
 // laterFunctions are functions of later versions of the language.

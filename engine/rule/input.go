@@ -27,35 +27,17 @@ func (a *aggregation) node() *expr.Node {
 
 // input makes the plan's form of the aggregate.
 func (a *aggregation) input() plan.Input {
-	in := plan.Input{Kind: plan.InAggregate, Window: a.window, Agg: plan.AggCount, Type: expr.Int}
-	name := "count"
-	switch a.name {
-	case "first", "since_first":
-		name, in.Agg, in.Type = "first", plan.AggFirstTime, expr.Time
-	case "last", "since_last":
-		name, in.Agg, in.Type = "last", plan.AggLastTime, expr.Time
-	}
+	in := plan.Input{Kind: plan.InAggregate, Window: a.window, Agg: a.ofEvents}
 	if a.field != nil {
-		name, in.Agg = a.name, aggs[a.name]
-		in.Field, in.Stored = a.field.Path, a.x.fields[a.field].Kind
-		in.Type = resultKind(in.Agg, in.Stored)
+		in.Agg, in.Field, in.Stored = a.ofField, a.field.Path, a.x.fields[a.field].Kind
 	}
+	in.Type = in.Agg.Result(in.Stored)
 	in.Sources = a.x.spec.Activity
 	if !a.activity {
-		in.Sources = []plan.Source{a.source(in.Agg == plan.AggSum && in.Stored == expr.Decimal)}
+		in.Sources = []plan.Source{a.source(in.Agg.Signed && in.Stored == expr.Decimal)}
 	}
-	in.Text = name + "(" + strings.Join(a.texts(in), ", ") + ")"
+	in.Text = in.Agg.Name + "(" + strings.Join(a.texts(in), ", ") + ")"
 	return in
-}
-
-func resultKind(agg plan.Agg, stored expr.Kind) expr.Kind {
-	switch {
-	case agg == plan.AggDistinct:
-		return expr.Int
-	case agg == plan.AggAvg || stored == expr.Decimal:
-		return expr.Double
-	}
-	return stored
 }
 
 // source is the stream with the condition that counts: of purchases the
@@ -170,7 +152,7 @@ func ruleKind(k expr.Kind) expr.Kind {
 
 // sinceText names the time since an input as people write it.
 func sinceText(of *plan.Input) string {
-	if of.Kind == plan.InAggregate && (of.Agg == plan.AggFirstTime || of.Agg == plan.AggLastTime) {
+	if of.Kind == plan.InAggregate && of.Agg.Gives == expr.Time {
 		return "since_" + of.Text
 	}
 	return "since(" + of.Text + ")"

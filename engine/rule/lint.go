@@ -114,7 +114,7 @@ func (x *expression) inputCanBeAbsent(ref int) bool {
 	case plan.InSegment, plan.InConsent:
 		return false
 	case plan.InAggregate:
-		return !slices.Contains([]plan.Agg{plan.AggCount, plan.AggSum, plan.AggDistinct}, in.Agg)
+		return !in.Agg.Zero
 	default:
 		return true
 	}
@@ -127,10 +127,8 @@ func (c *compiler) lintSize(p *passage, n *expr.Node) {
 		switch in := c.spec.Inputs[ref]; {
 		case in.Kind == plan.InSegment || in.Kind == plan.InConsent:
 			return expr.BoolValue(false)
-		case in.Kind == plan.InAggregate && in.Agg <= plan.AggSum:
-			return expr.Value{K: in.Type}
-		case in.Kind == plan.InAggregate && in.Agg == plan.AggDistinct:
-			return expr.IntValue(0)
+		case in.Kind == plan.InAggregate:
+			return in.Agg.Nothing(in.Type)
 		}
 		return expr.Value{}
 	})

@@ -100,9 +100,17 @@ func (g *grammar) count() phrase {
 	w, text := g.window()
 	return g.read(plan.Input{
 		Text: "count(" + s.text + text + ")", Kind: plan.InAggregate, Type: expr.Int,
-		Agg: plan.AggCount, Sources: s.sources, Window: w,
+		Agg: count(), Sources: s.sources, Window: w,
 	})
 }
+
+// The rows of the table of aggregates, by what rules call them.
+
+func ofField(name string) *plan.Aggregate { return plan.AggregateOf(name, true) }
+
+func ofTime(name string) *plan.Aggregate { return plan.AggregateOf(name, false) }
+
+func count() *plan.Aggregate { return plan.AggregateOf("count", false) }
 
 // moneyFields are the numeric fields that events have.
 var moneyFields = []struct {
@@ -128,30 +136,27 @@ func (g *grammar) numeric() (phrase, expr.Kind) {
 		w, text := g.window()
 		return g.read(plan.Input{
 			Text: fmt.Sprintf("distinct(%s.%s, %s%s)", s.stream, field, s.text, text), Kind: plan.InAggregate, Type: expr.Int,
-			Agg: plan.AggDistinct, Sources: s.sources, Field: field, Stored: expr.String, Window: w,
+			Agg: ofField("distinct"), Sources: s.sources, Field: field, Stored: expr.String, Window: w,
 		}), expr.Int
 	}
-	return g.amount(pick(g.r, plan.AggSum, plan.AggAvg, plan.AggMin, plan.AggMax, plan.AggLast, plan.AggFirst)), expr.Double
+	return g.amount(ofField(pick(g.r, "sum", "avg", "min", "max", "last", "first"))), expr.Double
 }
 
 // amount returns an aggregate over a field of money.
-func (g *grammar) amount(agg plan.Agg) phrase {
+func (g *grammar) amount(agg *plan.Aggregate) phrase {
 	f := moneyFields[g.r.IntN(len(moneyFields))]
 	s := subjectOf(f.stream, phrase{}, false)
 	in := plan.Input{Kind: plan.InAggregate, Type: expr.Double, Agg: agg, Field: f.path, Stored: expr.Decimal}
-	names := map[plan.Agg]string{
-		plan.AggSum: "sum", plan.AggAvg: "avg", plan.AggMin: "min", plan.AggMax: "max", plan.AggLast: "last", plan.AggFirst: "first",
-	}
-	in.Text = names[agg] + "(" + f.stream.String() + "." + f.path
+	in.Text = agg.Name + "(" + f.stream.String() + "." + f.path
 	if chance(g.r, 40) {
 		s = g.conditional(f.stream)
 		in.Text += ", " + s.text
 	}
 	in.Sources = s.sources
-	if agg == plan.AggSum && f.stream == plan.Purchase {
+	if agg.Name == "sum" && f.stream == plan.Purchase {
 		in.Sources = signed(s)
 	}
-	if agg != plan.AggLast && agg != plan.AggFirst {
+	if agg.Window != nil {
 		w, text := g.window()
 		in.Window, in.Text = w, in.Text+text
 	}
@@ -167,18 +172,18 @@ func (g *grammar) figure() (phrase, expr.Kind) {
 	}
 	s := g.conditional(plan.Web)
 	in.Sources = s.sources
-	in.Agg = pick(g.r, plan.AggSum, plan.AggAvg, plan.AggMin, plan.AggMax, plan.AggDistinct, plan.AggFirst, plan.AggLast)
-	if in.Agg == plan.AggAvg {
+	in.Agg = ofField(pick(g.r, "sum", "avg", "min", "max", "distinct", "first", "last"))
+	switch in.Agg.Name {
+	case "avg":
 		in.Type = expr.Double
-	}
-	if in.Agg == plan.AggDistinct {
+	case "distinct":
 		in.Type = expr.Int
 	}
 	text := ""
-	if in.Agg != plan.AggFirst && in.Agg != plan.AggLast {
+	if in.Agg.Window != nil {
 		in.Window, text = g.window()
 	}
-	in.Text = fmt.Sprintf("agg%d(web.%s, %s%s)", in.Agg, in.Field, s.text, text)
+	in.Text = fmt.Sprintf("%s(web.%s, %s%s)", in.Agg.Name, in.Field, s.text, text)
 	return g.read(in), in.Type
 }
 
@@ -218,11 +223,11 @@ func (g *grammar) sum() phrase {
 
 // recency returns a comparison of the time since something with a constant.
 func (g *grammar) recency() phrase {
-	of := plan.Input{Kind: plan.InAggregate, Type: expr.Time, Agg: plan.AggLastTime}
+	of := plan.Input{Kind: plan.InAggregate, Type: expr.Time, Agg: ofTime("last")}
 	in := plan.Input{Kind: plan.InSince, Type: expr.Duration}
 	switch s := g.subject(); g.r.IntN(6) {
 	case 0:
-		of.Text, of.Agg, of.Sources = "first("+s.text+")", plan.AggFirstTime, s.sources
+		of.Text, of.Agg, of.Sources = "first("+s.text+")", ofTime("first"), s.sources
 		in.Of, in.Text = g.ref(of), "since_first("+s.text+")"
 	case 1:
 		in.Of, in.Text = g.date("profile.signed_up_at"), "since(profile.signed_up_at)"
@@ -242,7 +247,7 @@ func (g *grammar) date(text string) int {
 		return g.ref(plan.Input{Text: text, Kind: plan.InProfile, Type: expr.Time, Stored: expr.Time, Field: "signed_up_at"})
 	}
 	s := subjectOf(plan.Purchase, phrase{}, false)
-	return g.ref(plan.Input{Text: "first(purchase)", Kind: plan.InAggregate, Type: expr.Time, Agg: plan.AggFirstTime, Sources: s.sources})
+	return g.ref(plan.Input{Text: "first(purchase)", Kind: plan.InAggregate, Type: expr.Time, Agg: ofTime("first"), Sources: s.sources})
 }
 
 // years returns a comparison of whole calendar years with a constant.
@@ -286,19 +291,19 @@ func (g *grammar) consent() phrase {
 // latest returns a condition over the latest or earliest value of a field that is
 // not a number.
 func (g *grammar) latest() phrase {
-	agg, name := plan.AggLast, "last"
+	name := "last"
 	if chance(g.r, 40) {
-		agg, name = plan.AggFirst, "first"
+		name = "first"
 	}
 	if chance(g.r, 30) {
 		return g.read(plan.Input{
-			Text: name + "(email.machine_open)", Kind: plan.InAggregate, Type: expr.Bool, Agg: agg,
+			Text: name + "(email.machine_open)", Kind: plan.InAggregate, Type: expr.Bool, Agg: ofField(name),
 			Sources: subjectOf(plan.Email, phrase{}, false).sources, Field: "machine_open", Stored: expr.Bool,
 		})
 	}
 	s := g.conditional(plan.Web)
 	return versus(g.r, g.read(plan.Input{
-		Text: name + "(web.utm_source, " + s.text + ")", Kind: plan.InAggregate, Type: expr.String, Agg: agg,
+		Text: name + "(web.utm_source, " + s.text + ")", Kind: plan.InAggregate, Type: expr.String, Agg: ofField(name),
 		Sources: s.sources, Field: "utm_source", Stored: expr.String,
 	}), quoted(pick(g.r, utmSources...)))
 }

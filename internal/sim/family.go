@@ -64,14 +64,14 @@ func (g *grammar) comparison() func(anew bool) phrase {
 		if chance(g.r, 60) { // of purchases, so that one event moves both
 			w, text := g.window()
 			n = g.read(plan.Input{
-				Text: "count(purchase" + text + ")", Kind: plan.InAggregate, Type: expr.Int, Agg: plan.AggCount,
+				Text: "count(purchase" + text + ")", Kind: plan.InAggregate, Type: expr.Int, Agg: count(),
 				Sources: subjectOf(plan.Purchase, phrase{}, false).sources, Window: w,
 			})
 		}
 		draw = func() phrase { return versus(g.r, n, number(expr.IntValue(int64(g.r.IntN(6))))) }
 	case 3, 4:
 		sources := subjectOf(plan.Purchase, phrase{}, false).sources
-		of := plan.Input{Text: "last(purchase)", Kind: plan.InAggregate, Type: expr.Time, Agg: plan.AggLastTime, Sources: sources}
+		of := plan.Input{Text: "last(purchase)", Kind: plan.InAggregate, Type: expr.Time, Agg: ofTime("last"), Sources: sources}
 		n := g.read(plan.Input{Kind: plan.InSince, Type: expr.Duration, Of: g.ref(of), Text: "since_last(purchase)"})
 		draw = func() phrase { return g.growing(n, duration(pick(g.r, append(g.windows, 45*Day)...))) }
 	default:

@@ -141,51 +141,57 @@ func meets(r *Record, cond *expr.Node) bool {
 // aggregate computes an aggregate over the events in its window.
 func (m moment) aggregate(in *plan.Input) expr.Value {
 	l := m.matching(in.Sources, in.Window)
-	switch in.Agg {
-	case plan.AggCount:
-		return expr.IntValue(int64(len(l)))
-	case plan.AggFirstTime, plan.AggLastTime:
-		if len(l) == 0 {
-			return expr.Value{}
-		}
-		if in.Agg == plan.AggFirstTime {
-			return expr.TimeValue(l[0].At)
-		}
-		return expr.TimeValue(l[len(l)-1].At)
+	if in.Field == "" {
+		return ofEvents(in.Agg.Name, l)
 	}
 	l = slices.DeleteFunc(l, func(r *Record) bool { return !r.Fields[in.Field].Present() })
-	switch in.Agg {
-	case plan.AggDistinct:
+	switch in.Agg.Name {
+	case "distinct":
 		seen := map[string]bool{}
 		for _, r := range l {
 			seen[r.Fields[in.Field].String()] = true
 		}
 		return expr.IntValue(int64(len(seen)))
-	case plan.AggSum:
+	case "sum":
 		return asNumber(in.Type, total(in, l))
 	}
 	if len(l) == 0 {
 		return expr.Value{}
 	}
-	switch in.Agg {
-	case plan.AggAvg:
+	switch in.Agg.Name {
+	case "avg":
 		sum := total(in, l)
 		return asNumber(expr.Double, sum.Quo(sum, big.NewRat(int64(len(l)), 1)))
-	case plan.AggFirst:
+	case "first":
 		return seen(in, l[0].Fields[in.Field])
-	case plan.AggLast:
+	case "last":
 		return seen(in, l[len(l)-1].Fields[in.Field])
-	case plan.AggMin, plan.AggMax:
+	case "min", "max":
 		best := l[0].Fields[in.Field]
 		for _, r := range l {
 			v := r.Fields[in.Field]
-			if in.Agg == plan.AggMin && v.Float() < best.Float() || in.Agg == plan.AggMax && v.Float() > best.Float() {
+			if in.Agg.Name == "min" && v.Float() < best.Float() || in.Agg.Name == "max" && v.Float() > best.Float() {
 				best = v
 			}
 		}
 		return seen(in, best)
 	}
-	panic("sim: unknown aggregate")
+	panic("sim: unknown aggregate " + in.Agg.Name)
+}
+
+// ofEvents computes an aggregate that reads no field.
+func ofEvents(name string, l []*Record) expr.Value {
+	switch {
+	case name == "count":
+		return expr.IntValue(int64(len(l)))
+	case len(l) == 0:
+		return expr.Value{}
+	case name == "first":
+		return expr.TimeValue(l[0].At)
+	case name == "last":
+		return expr.TimeValue(l[len(l)-1].At)
+	}
+	panic("sim: unknown aggregate " + name)
 }
 
 // seen returns a field's value as rules see it: money as a double.
