@@ -74,7 +74,7 @@ func (x *chaos) plan() []string {
 // made now is tried again later.
 func (x *chaos) inject(plan []string, gap time.Duration) {
 	for again := 0; len(plan) > 0 && again < 3*len(plan); {
-		time.Sleep(gap/2 + time.Duration(x.rng.Int64N(int64(gap))))
+		lasts(gap/2 + time.Duration(x.rng.Int64N(int64(gap))))
 		kind := plan[0]
 		plan = plan[1:]
 		what, ok := faultKinds[kind](x)
@@ -89,6 +89,24 @@ func (x *chaos) inject(plan []string, gap time.Duration) {
 	for _, kind := range plan {
 		x.note("not made: %s", kind)
 	}
+}
+
+// lasts waits for as long as a fault takes, or the time between two.
+func lasts(d time.Duration) { <-time.After(d) }
+
+// within reports whether a condition comes true in a time.
+func within(d time.Duration, ok func() bool) bool {
+	deadline := time.After(d)
+	tick := time.NewTicker(min(d/10, 10*time.Millisecond))
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-deadline:
+			return false
+		case <-tick.C:
+		}
+	}
+	return true
 }
 
 // pick takes a running incarnation at random, such that at least others remain
@@ -137,7 +155,7 @@ func (x *chaos) crash(diskLost bool) (string, bool) {
 	down := time.Duration(x.rng.Int64N(int64(time.Second)))
 	x.later(l.n, func() error {
 		l.crash(disk)
-		time.Sleep(down)
+		lasts(down)
 		return l.n.start()
 	})
 	return fmt.Sprintf("%s, %s, down for %v", l.clientID, what, down), true
@@ -164,11 +182,11 @@ func (x *chaos) freeze() (string, bool) {
 		_, err := x.broker.WaitGroupInfo(ctx, chaosApp, func(g *kfake.GroupInfo) bool {
 			return g != nil && !slices.ContainsFunc(g.Members, func(m kfake.GroupMember) bool { return m.ClientID == l.clientID })
 		})
-		time.Sleep(more)
+		lasts(more)
 		x.note("thawed after %v %s %v", time.Since(start).Round(time.Millisecond), l.clientID, err)
 		l.wire.thaw()
 		l.stuck.Store(false)
-		time.Sleep(deaf)
+		lasts(deaf)
 		l.wire.hear()
 		return nil
 	})
@@ -289,14 +307,11 @@ func (x *chaos) stumble(l *life) {
 func (x *chaos) compact() (string, bool) {
 	open := x.hold.Close()
 	defer open()
-	for range 100 {
-		if x.openTransactions() == 0 && x.allCommitted() {
-			x.broker.Compact()
-			return "", true
-		}
-		time.Sleep(5 * time.Millisecond)
+	if !within(time.Second, func() bool { return x.openTransactions() == 0 && x.allCommitted() }) {
+		return "", false
 	}
-	return "", false
+	x.broker.Compact()
+	return "", true
 }
 
 // allCommitted reports whether each partition has had a committed position. A running

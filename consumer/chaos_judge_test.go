@@ -84,17 +84,14 @@ func (x *chaos) settled(at engine.Millis) bool {
 		return n
 	}
 	before := total()
-	time.Sleep(200 * time.Millisecond)
-	return before == total() && x.caughtUp()
+	return !within(200*time.Millisecond, func() bool { return total() != before }) && x.caughtUp()
 }
 
 // await waits for a condition, and writes down what everybody is doing if it does
 // not come.
 func (x *chaos) await(what string, ok func() bool) bool {
-	for deadline := time.Now().Add(chaosBound); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if ok() {
-			return true
-		}
+	if within(chaosBound, ok) {
+		return true
 	}
 	x.fail("not within %v: %s", chaosBound, what)
 	for _, n := range x.nodes {

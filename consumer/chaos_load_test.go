@@ -242,13 +242,15 @@ func (l *load) noted(_ *kgo.Record, err error) {
 // live produces n records over a time, while things go wrong.
 func (l *load) live(n int, over time.Duration) {
 	start := time.Now()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
 	for sent := 0; sent < n; {
 		for due := int(float64(n) * float64(time.Since(start)) / float64(over)); sent < min(n, due); sent++ {
 			if r, done := l.one(engine.Millis(l.x.now().UnixMilli())); r != nil {
 				l.cl.Produce(context.Background(), r, done)
 			}
 		}
-		time.Sleep(2 * time.Millisecond)
+		<-tick.C
 	}
 	l.finish()
 }

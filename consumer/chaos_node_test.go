@@ -93,7 +93,7 @@ func (l *life) config(log *slog.Logger) consumer.Config {
 	cfg.Now = func() time.Time { return x.now().Add(l.skew) }
 	cfg.Read = func(r *schemas.Record, ev *engine.Event) (schemas.Result, error) {
 		if d := x.slow.Load(); d > 0 {
-			time.Sleep(time.Duration(d))
+			lasts(time.Duration(d))
 		}
 		return x.reader.Read(r, ev)
 	}

@@ -65,10 +65,7 @@ func TestEndTxnLate(t *testing.T) {
 					cfg.brokerTimeout, cfg.commitTimeout = c.broker, c.patient
 				},
 				happened: func() bool {
-					for deadline := time.Now().Add(10 * time.Second); w.held.Load() < 3 && time.Now().Before(deadline); {
-						time.Sleep(10 * time.Millisecond)
-					}
-					return w.held.Load() == 3
+					return within(10*time.Second, func() bool { return w.held.Load() >= 3 }) && w.held.Load() == 3
 				},
 			}.changesNothing(t)
 		})

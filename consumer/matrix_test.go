@@ -170,11 +170,9 @@ func (g *rig) taskIs(o *Owner, p int32, state TaskState, text string) {
 // without a pause: from now on each wait is twice as long as the one before.
 func (g *rig) noSpin(h *kfake.FaultHandle, waits int) {
 	g.Helper()
-	from, begin := h.Hits(), time.Now()
-	time.Sleep(minBackoff << waits / 2)
-	took := time.Since(begin)
-	// Each attempt may be several requests.
-	if n, most := h.Hits()-from, 10*(1+int(took/(minBackoff<<(waits-1)))); n > most {
-		g.Errorf("%d requests in %v, want %d at most", n, took, most)
+	const most = 20 // in two attempts, of which each may be several requests
+	from, wait := h.Hits(), minBackoff<<waits/2
+	if within(wait, func() bool { return h.Hits()-from > most }) {
+		g.Errorf("%d requests within %v, want %d at most", h.Hits()-from, wait, most)
 	}
 }

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,10 +22,18 @@ func TestTwoOwners(t *testing.T) {
 	g.createTopics()
 	inits := g.broker.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.InitProducerID}, TxnID: app + "-0", Observe: true, Count: -1})
 	var owners [2]*Owner
+	var both sync.WaitGroup // have fenced, and go on together
+	both.Add(len(owners))
 	for i := range owners {
+		meet := sync.OnceFunc(func() { both.Done(); both.Wait() })
 		o, end := g.byHand(func(c *Config) {
 			c.Group.SessionTimeout = time.Hour // what the loser waits
-			c.failAt = func(int32, string) error { time.Sleep(2 * time.Millisecond); return nil }
+			c.failAt = func(_ int32, point string) error {
+				if point == "fenced" {
+					meet()
+				}
+				return nil
+			}
 		})
 		defer end()
 		owners[i] = o

@@ -225,18 +225,25 @@ func (in *instance) wait() error {
 // eventually waits for a condition.
 func (g *rig) eventually(what string, ok func() bool) {
 	g.Helper()
-	deadline := time.After(30 * time.Second)
-	for tick := time.NewTicker(10 * time.Millisecond); ; {
+	if !within(30*time.Second, ok) {
+		g.Fatalf("not within 30 s: %s", what)
+	}
+}
+
+// within reports whether a condition comes true in a time. It is for what nobody
+// signals: the status of an owner, what a broker has, what a process says.
+func within(d time.Duration, ok func() bool) bool {
+	deadline := time.After(d)
+	tick := time.NewTicker(min(d/10, 10*time.Millisecond))
+	defer tick.Stop()
+	for !ok() {
 		select {
 		case <-deadline:
-			g.Fatalf("not within 30 s: %s", what)
+			return false
 		case <-tick.C:
-			if ok() {
-				tick.Stop()
-				return
-			}
 		}
 	}
+	return true
 }
 
 // caughtUp waits until an instance has taken everything.

@@ -171,8 +171,7 @@ func TestTaskWaitsForItsStandby(t *testing.T) {
 	o.standbys.copies[0] = c
 	task := o.startByHand(0)
 	<-stopped
-	time.Sleep(50 * time.Millisecond) // it would have begun by now
-	if n := gather(t, reg)["segmill_task_acquisitions_total{assigned}"]; n > 0 {
+	if within(50*time.Millisecond, func() bool { return gather(t, reg)["segmill_task_acquisitions_total{assigned}"] > 0 }) {
 		t.Error("the task did not wait")
 	}
 	if o.standbys.follow(t.Context(), map[int32]bool{0: true}); o.standbys.copies[0] != c {

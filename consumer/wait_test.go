@@ -5,7 +5,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
@@ -57,15 +56,12 @@ func TestWaitsAreShown(t *testing.T) {
 func TestUnansweredIsShown(t *testing.T) {
 	t.Parallel()
 	var silent atomic.Bool
+	answer := make(chan struct{})
 	g := newRig(t, 1)
 	g.broker.ControlKey(int16(kmsg.EndTxn), func(kmsg.Request) (kmsg.Response, error, bool) {
 		g.broker.KeepControl()
 		if silent.Load() {
-			g.broker.SleepControl(func() {
-				for silent.Load() {
-					time.Sleep(10 * time.Millisecond)
-				}
-			})
+			g.broker.SleepControl(func() { <-answer })
 		}
 		return nil, nil, false
 	})
@@ -78,6 +74,7 @@ func TestUnansweredIsShown(t *testing.T) {
 		return !st.Ready && slices.ContainsFunc(st.Tasks[0].Waits, func(w Wait) bool { return w.Topic == "" && strings.Contains(w.Reason, "does not answer") })
 	})
 	silent.Store(false)
+	close(answer)
 	in.caughtUp()
 	in.stop()
 }

@@ -77,6 +77,10 @@ func (w *wire) freeze() (n int) {
 	return len(w.conns)
 }
 
+// lasts waits for as long as something takes that a test makes slow. Nothing says
+// when it is over: that it takes so long is what is tested.
+func lasts(d time.Duration) { <-time.After(d) }
+
 type wireConn struct {
 	net.Conn
 	w       *wire
@@ -103,7 +107,7 @@ func (c *wireConn) Close() error {
 func (c *wireConn) pass(n int) error {
 	to := c.w.bytes.Add(int64(n))
 	if c.w.rate > 0 {
-		time.Sleep(time.Duration(n) * time.Second / time.Duration(c.w.rate))
+		lasts(time.Duration(n) * time.Second / time.Duration(c.w.rate))
 	}
 	for _, at := range c.w.cutAt {
 		if at > to-int64(n) && at <= to {
@@ -125,10 +129,9 @@ func (c *wireConn) Write(p []byte) (int, error) {
 		c.late.Add(1)
 		c.keeping.Add(1)
 		time.AfterFunc(c.w.holdEnd, func() {
-			defer c.keeping.Done()
 			c.w.held.Add(1)
 			_, _ = c.Conn.Write(late)
-			time.Sleep(20 * time.Millisecond) // a connection that is closed is not read from
+			time.AfterFunc(20*time.Millisecond, c.keeping.Done) // a connection that is closed is not read from
 		})
 		return len(p), nil
 	}
@@ -160,7 +163,7 @@ func (c *wireConn) Read(p []byte) (int, error) {
 		n, err = c.Conn.Read(p) // to nowhere, until the deadline
 	}
 	if c.w.latency > 0 {
-		time.Sleep(c.w.latency + rand.N(c.w.latency))
+		lasts(c.w.latency + rand.N(c.w.latency))
 	}
 	if err == nil {
 		err = c.pass(n)
