@@ -265,24 +265,24 @@ var mutations = []struct {
 
 	// What is around it: registries, topics, directories.
 	{
-		"what a registry says in trouble is said of the schema", "schemas/registry.go",
+		"what a registry says in trouble is said of the schema", "schemas/registry/registry.go",
 		`	case 400, 410, 422:
 `, `	case 400, 410, 422, 401, 429, 500, 502, 503:
 `,
 		[]find{registries},
 	},
 	{
-		"a registry that forbids everything makes dead letters", "schemas/registry.go",
+		"a registry that forbids everything makes dead letters", "schemas/registry/registry.go",
 		`		if others {`, `		if true {`,
 		[]find{registries},
 	},
 	{
-		"an id that is not there is judged at once", "schemas/lookups.go",
+		"an id that is not there is judged at once", "schemas/registry/lookups.go",
 		`if l.cfg.Now == nil || !l.patience.has(e, now) {`, `if true {`,
 		[]find{registries},
 	},
 	{
-		"a refusal stands for ever", "schemas/lookups.go",
+		"a refusal stands for ever", "schemas/registry/lookups.go",
 		`	return !e.asked.Before(came)`, `	return true`,
 		[]find{registries},
 	},
