@@ -3,7 +3,6 @@ package consumer
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -11,6 +10,7 @@ import (
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/consumer/ledger"
+	"github.com/segmill/segmill/consumer/replica"
 	"github.com/segmill/segmill/schemas"
 )
 
@@ -170,7 +170,7 @@ func (s *session) checkOthers(ctx context.Context) error {
 			continue
 		}
 		var last *changelog.Position
-		_, err := o.cluster.ReadRange(ctx, topic, p, max(from, to-lookBack), to, func(r *kgo.Record) (err error) {
+		_, err := o.cluster.ReadRange(ctx, topic, p, max(from, to-replica.LookBack), to, func(r *kgo.Record) (err error) {
 			if string(r.Key) == changelog.PositionKey {
 				last, err = changelog.DecodePosition(r.Value)
 			}
@@ -238,10 +238,3 @@ func (s *session) placeInputs(ctx context.Context) error {
 	}
 	return nil
 }
-
-// tombstonesKept is delete.retention.ms of the changelog; a copy is not used
-// when it comes within staleMargin of it.
-const (
-	tombstonesKept = 7 * 24 * time.Hour
-	staleMargin    = 24 * time.Hour
-)

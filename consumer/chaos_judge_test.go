@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/replica"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/internal/app"
 	"github.com/segmill/segmill/internal/checker"
@@ -227,7 +228,7 @@ func (x *chaos) restoreFromNothing() {
 	l := n.live
 	if x.await("restored from nothing", func() bool { _, ok := x.tasks(); return ok }) {
 		for p := range int32(chaosPartitions) {
-			if _, err := consumer.Verify(context.Background(), l.store, p); err != nil {
+			if _, err := replica.Verify(context.Background(), l.store, p); err != nil {
 				x.fail("restored from nothing: %v", err)
 			}
 		}

@@ -1,7 +1,6 @@
 package consumer
 
 import (
-	"bytes"
 	"context"
 	"maps"
 	"slices"
@@ -50,62 +49,6 @@ func (o *Owner) warnOfCompaction(ctx context.Context) {
 				"topic", o.cfg.changelog(), key, lag, "needed", ledger.CompactionLag.Milliseconds())
 		}
 	}
-}
-
-// noTopicID is in the meta of a copy the id of a changelog that has none, as before
-// Kafka 2.8: none at all says something else, see knowing.
-var noTopicID = [16]byte(bytes.Repeat([]byte{0xff}, 16))
-
-// knowing returns the topic id for the meta of a copy, none if there are records that
-// are still to be written again: a copy does not say which, so it must not be
-// continued. Whoever reads the whole changelog finds them.
-func knowing(topicID [16]byte, void bool) [16]byte {
-	if void {
-		return [16]byte{}
-	}
-	return topicID
-}
-
-// undo takes back the batch that the log ends with if no position follows it: a
-// whole changelog is loaded blindly, and what the customers of that batch were
-// before it has to be looked for. Whoever reads on reads the batch again.
-func (r *replay) undo(ctx context.Context) error {
-	if len(r.filter.Opened()) == 0 {
-		return nil
-	}
-	before := map[string][]byte{}
-	for key := range r.filter.Opened() {
-		if id, ok := strings.CutPrefix(key, changelog.CustomerPrefix); ok {
-			before[id] = nil
-		}
-	}
-	again := &replay{o: r.o, n: r.n, filter: changelog.NewFilter(), next: r.first}
-	defer again.close()
-	for again.next < r.last {
-		if err := again.fetch(ctx, r.last); err != nil {
-			return err
-		}
-		for _, rec := range again.rest {
-			if again.next = rec.Offset + 1; rec.Attrs.IsControl() || rec.Offset >= r.last {
-				continue
-			}
-			by, err := again.filter.Judge(rec)
-			if err != nil {
-				return err
-			}
-			id, ok := strings.CutPrefix(string(rec.Key), changelog.CustomerPrefix)
-			if _, open := before[id]; by != nil && ok && open {
-				before[id] = rec.Value
-			}
-		}
-	}
-	changes := make([]state.Change, 0, len(before))
-	for id, value := range before {
-		changes = append(changes, state.Change{Customer: id, Value: value})
-	}
-	r.close()
-	r.cl, r.rest, r.coming, r.next = nil, nil, nil, max(r.first, r.last)
-	return r.store.Load(changes)
 }
 
 // again writes the customers of void records as they are.

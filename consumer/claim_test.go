@@ -21,6 +21,7 @@ import (
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/fault"
+	"github.com/segmill/segmill/consumer/replica"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
@@ -393,11 +394,11 @@ func TestNoTopicIDs(t *testing.T) {
 			if err != nil || id != [16]byte{} {
 				t.Fatalf("the changelog has the id %v: %v", id, err)
 			}
-			r, err := o.replay(t.Context(), 0, o.cfg.Store.Task(0), o.cfg.Logger, broker.HighWatermark, 0)
+			r, err := replica.Open(t.Context(), o.copyOptions(0, o.cfg.Store.Task(0), o.cfg.Logger), broker.HighWatermark, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !r.began {
+			if !r.State().Tail {
 				t.Error("the copy is not used")
 			}
 			if err := o.cfg.Store.Close(); err != nil {

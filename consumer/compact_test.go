@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/replica"
 	"github.com/segmill/segmill/engine/plan"
 )
 
@@ -118,7 +119,7 @@ func TestOldDisk(t *testing.T) {
 		return !slices.ContainsFunc(g.read(app + ".changelog")[0], func(r *kgo.Record) bool { return string(r.Key) == changelog.CustomerPrefix+"anna" })
 	})
 
-	g.shift.Store(int64(tombstonesKept - staleMargin + time.Minute))
+	g.shift.Store(int64(replica.TombstonesKept - replica.StaleMargin + time.Minute))
 	var log bytes.Buffer
 	in = g.start(rules, old, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 	in.caughtUp()

@@ -12,6 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/segmill/segmill/consumer/replica"
 )
 
 // One fault at a time: what all of these tests share. Each runs over the same
@@ -171,7 +173,7 @@ func (g *rig) taskIs(o *Owner, p int32, state TaskState, text string) {
 func (g *rig) noSpin(h *kfake.FaultHandle, waits int) {
 	g.Helper()
 	const most = 20 // in two attempts, of which each may be several requests
-	from, wait := h.Hits(), minBackoff<<waits/2
+	from, wait := h.Hits(), replica.MinBackoff<<waits/2
 	if within(wait, func() bool { return h.Hits()-from > most }) {
 		g.Errorf("%d requests within %v, want %d at most", h.Hits()-from, wait, most)
 	}

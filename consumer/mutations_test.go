@@ -44,7 +44,7 @@ var mutations = []struct {
 	{
 		"the store is written before the transaction", "consumer/commit.go",
 		`	offset, err := s.deliver(`,
-		`	early := state.Meta{Position: pos.Append(nil), Versions: versions, TopicID: knowing(s.topicID, len(s.rewrite) > 0), Next: s.next, AppliedAt: s.cfg.now()}
+		`	early := state.Meta{Position: pos.Append(nil), Versions: versions, TopicID: replica.TopicIDOf(s.topicID, len(s.rewrite) > 0), Next: s.next, AppliedAt: s.cfg.now()}
 	var written []state.Change
 	for _, c := range changes {
 		e := s.customers.byID[c.customer]
@@ -64,12 +64,12 @@ var mutations = []struct {
 	},
 	{
 		"a restore ends at the last stable offset", "consumer/restore.go",
-		`s.t.o.replay(ctx, s.t.n, s.t.store, s.t.log, broker.HighWatermark, s.ledger.Begin())`,
-		`s.t.o.replay(ctx, s.t.n, s.t.store, s.t.log, broker.LastStable, s.ledger.Begin())`,
+		`replica.Open(ctx, s.t.copyOptions(), broker.HighWatermark, s.ledger.Begin())`,
+		`replica.Open(ctx, s.t.copyOptions(), broker.LastStable, s.ledger.Begin())`,
 		[]find{{"consumer", "ChangelogEnd"}},
 	},
 	{
-		"a wrong digest does not matter", "consumer/restore.go",
+		"a wrong digest does not matter", "consumer/replica/replica.go",
 		`len(r.filter.Opened()) == 0 || r.digest != want {`, `len(r.filter.Opened()) == 0 {`,
 		[]find{{"consumer", "Wrong"}},
 	},
@@ -92,7 +92,7 @@ var mutations = []struct {
 		[]find{{"consumer", "Zombie"}},
 	},
 	{
-		"a batch without a position counts", "consumer/claim.go",
+		"a batch without a position counts", "consumer/replica/read.go",
 		`	if len(r.filter.Opened()) == 0 {
 		return nil
 	}
@@ -108,10 +108,10 @@ var mutations = []struct {
 		[]find{{"consumer", "VoidIs"}},
 	},
 	{
-		"a copy forgets what is void", "consumer/claim.go",
+		"a copy forgets what is void", "consumer/replica/replica.go",
 		`	if void {
-		return [16]byte{}`, `	if false {
-		return [16]byte{}`,
+		return changelog.TopicID{}`, `	if false {
+		return changelog.TopicID{}`,
 		[]find{{"consumer", "VoidIs"}},
 	},
 	{

@@ -17,6 +17,7 @@ import (
 
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/replica"
 	"github.com/segmill/segmill/engine"
 )
 
@@ -237,7 +238,7 @@ func (g *rig) verifyFromNothing(text string, change func(*Config)) {
 	in := g.start(text, vfs.NewMem(), change)
 	in.ready()
 	for p := range g.n {
-		v, err := Verify(context.Background(), in.store, p)
+		v, err := replica.Verify(context.Background(), in.store, p)
 		if err != nil && v.Seq > 0 {
 			g.Errorf("partition %d restored from nothing: %v", p, err)
 		}

@@ -13,6 +13,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/replica"
 	"github.com/segmill/segmill/engine/plan"
 )
 
@@ -204,7 +205,7 @@ func TestRebuildMovesWakeUps(t *testing.T) {
 	changed := strings.Replace(rules, "> 300", "> 80", 1)
 	in = g.start(changed, files, func(c *Config) { c.Rebuild = true })
 	in.ready()
-	if v, err := Verify(context.Background(), in.store, 0); err != nil || v.Customers != 10 {
+	if v, err := replica.Verify(context.Background(), in.store, 0); err != nil || v.Customers != 10 {
 		t.Errorf("%+v, %v", v, err)
 	}
 	in.stop()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/replica"
 )
 
 // nobody makes sure that no instance of either application is in its group.
@@ -66,7 +67,7 @@ func (r *resharding) checkOld(ctx context.Context) error {
 		case s.pos.Rebuilding || ran != nil && s.pos.Rules != ran.pos.Rules:
 			return fmt.Errorf("partition %d: a rebuild of %s was not completed: complete it first with segmill run --rebuild", s.t.n, r.From.App)
 		}
-		if _, err := Verify(ctx, s.t.o.cfg.Store, s.t.n); err != nil {
+		if _, err := replica.Verify(ctx, s.t.o.cfg.Store, s.t.n); err != nil {
 			return fmt.Errorf("partition %d: %w: delete the state directory of the old configuration and run this again", s.t.n, err)
 		}
 		ran = s

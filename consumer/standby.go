@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/broker"
+	"github.com/segmill/segmill/consumer/replica"
 )
 
 // standbys are the standby copies of this instance. Which ones is computed from
@@ -30,7 +32,7 @@ type standbys struct {
 	since time.Time // when something moved last, or the coordinator answered
 	steps int
 
-	copies map[int32]*standby // guarded by o.mu
+	copies map[int32]*replica.Standby // guarded by o.mu
 }
 
 // standbyInterval is how often the group is looked at and the copies are brought
@@ -47,7 +49,7 @@ const (
 
 func newStandbys(o *Owner) *standbys {
 	s := &standbys{
-		o: o, loads: make(chan struct{}, standbyLoads), warm: make(chan struct{}), copies: map[int32]*standby{}, since: o.cfg.Now(),
+		o: o, loads: make(chan struct{}, standbyLoads), warm: make(chan struct{}), copies: map[int32]*replica.Standby{}, since: o.cfg.Now(),
 	}
 	if o.cfg.Standby == 0 {
 		close(s.warm)
@@ -173,11 +175,11 @@ func (s *standbys) follow(ctx context.Context, mine map[int32]bool) {
 	defer s.o.mu.Unlock()
 	for p, c := range s.copies {
 		if !mine[p] {
-			c.stop()
+			c.Stop()
 		}
-		if over(c.done) {
+		if over(c.Done()) {
 			delete(s.copies, p)
-			s.o.cfg.Metrics.standbyLag.DeleteLabelValues(c.label())
+			s.o.cfg.Metrics.standbyLag.DeleteLabelValues(label(p))
 		}
 	}
 	for p, is := range mine {
@@ -197,16 +199,17 @@ func over(done <-chan struct{}) bool {
 	}
 }
 
-func (s *standbys) start(hard context.Context, p int32) *standby {
-	c := &standby{
-		o: s.o, n: p, log: s.o.cfg.Logger.With("partition", p, "standby", true), store: s.o.cfg.Store.Task(p),
-		done: make(chan struct{}), news: make(chan struct{}, 1), state: loading,
-	}
-	var live context.Context
-	live, c.stop = context.WithCancel(hard)
-	go c.run(live, hard)
-	return c
+func (s *standbys) start(hard context.Context, p int32) *replica.Standby {
+	o := s.o
+	log := o.cfg.Logger.With("partition", p, "standby", true)
+	return replica.Follow(hard, replica.StandbyOptions{
+		Options: o.copyOptions(p, o.cfg.Store.Task(p), log),
+		Loads:   s.loads, Lag: o.cfg.Metrics.standbyLag.WithLabelValues(label(p)), Read: o.cfg.Metrics.standbyRead, Fail: o.fail,
+	})
 }
+
+// label is the value of the label of a partition.
+func label(p int32) string { return strconv.Itoa(int(p)) }
 
 // end ends the copy of a partition that this instance is to own, under o.mu, and
 // returns what is closed when it is over.
@@ -217,28 +220,28 @@ func (s *standbys) end(p int32) <-chan struct{} {
 		close(none)
 		return none
 	}
-	c.stop()
-	return c.done
+	c.Stop()
+	return c.Done()
 }
 
 // endAll ends all copies and waits for them.
 func (s *standbys) endAll() {
 	s.o.mu.Lock()
-	copies := slices.Collect(maps.Values(s.copies))
+	copies := maps.Clone(s.copies)
 	clear(s.copies)
 	s.o.mu.Unlock()
 	for _, c := range copies {
-		c.stop()
+		c.Stop()
 	}
-	for _, c := range copies {
-		<-c.done
-		s.o.cfg.Metrics.standbyLag.DeleteLabelValues(c.label())
+	for p, c := range copies {
+		<-c.Done()
+		s.o.cfg.Metrics.standbyLag.DeleteLabelValues(label(p))
 	}
 	s.o.cfg.Metrics.standbys.Reset()
 }
 
 // all returns the copies that are kept now.
-func (s *standbys) all() map[int32]*standby {
+func (s *standbys) all() map[int32]*replica.Standby {
 	s.o.mu.Lock()
 	defer s.o.mu.Unlock()
 	return maps.Clone(s.copies)
@@ -254,22 +257,22 @@ func (s *standbys) tellEnds(ctx context.Context) {
 	asked := s.o.cfg.now()
 	got, _ := s.o.cluster.List(ctx, broker.LastStable, []string{topic}, slices.Collect(maps.Keys(copies)))
 	for p, end := range got[topic] {
-		copies[p].hear(end.Offset, asked)
+		copies[p].Hear(end.Offset, asked)
 	}
 }
 
 func (s *standbys) gauges() {
 	m := s.o.cfg.Metrics
-	count := map[standbyState]int{}
-	for _, c := range s.all() {
-		state, lag, _, _ := c.look()
-		if over(c.done) {
+	count := map[replica.StandbyState]int{}
+	for p, c := range s.all() {
+		state, lag, _, _ := c.Look()
+		if over(c.Done()) {
 			continue
 		}
 		count[state]++
-		m.standbyLag.WithLabelValues(c.label()).Set(float64(lag))
+		m.standbyLag.WithLabelValues(label(p)).Set(float64(lag))
 	}
-	for _, state := range []standbyState{loading, current, behind, failing} {
+	for _, state := range []replica.StandbyState{replica.Loading, replica.Current, replica.Behind, replica.Failing} {
 		m.standbys.WithLabelValues(string(state)).Set(float64(count[state]))
 	}
 }
@@ -278,7 +281,7 @@ func (s *standbys) gauges() {
 func (s *standbys) current() []int32 {
 	var parts []int32
 	for p, c := range s.all() {
-		if state, _, _, _ := c.look(); state == current && !over(c.done) {
+		if state, _, _, _ := c.Look(); state == replica.Current && !over(c.Done()) {
 			parts = append(parts, p)
 		}
 	}
@@ -295,8 +298,8 @@ func (s *standbys) mayJoin(group sharing, err error) bool {
 	}
 	waiting, steps := false, 0
 	for _, c := range s.all() {
-		state, _, _, n := c.look()
-		waiting = waiting || state != current
+		state, _, _, n := c.Look()
+		waiting = waiting || state != replica.Current
 		steps += n
 	}
 	if err == nil && !waiting {
@@ -320,7 +323,7 @@ func (s *standbys) joining() string {
 	}
 	lines := []string{"copying partitions before taking any"}
 	for _, p := range slices.Sorted(maps.Keys(s.copies)) {
-		state, _, restore, _ := s.copies[p].look()
+		state, _, restore, _ := s.copies[p].Look()
 		what := string(state)
 		if restore != nil {
 			what = restore.String()

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/replica"
 	"github.com/segmill/segmill/engine/plan"
 )
 
@@ -70,11 +71,9 @@ func (m *member) upToDate() []int32 {
 	ends := m.g.ends(app + ".changelog")[app+".changelog"]
 	var parts []int32
 	for p, c := range m.o.standbys.copies {
-		c.mu.Lock()
-		if c.state == current && c.next == ends[p] && !over(c.done) {
+		if state, _, _, _ := c.Look(); state == replica.Current && c.Next() == ends[p] && !over(c.Done()) {
 			parts = append(parts, p)
 		}
-		c.mu.Unlock()
 	}
 	slices.Sort(parts)
 	return parts
@@ -294,7 +293,7 @@ func TestStandbyFollowsErasureAndRebuild(t *testing.T) {
 	g.settled(a, b)
 	counted := func(m *member) (customers int) {
 		for p := range g.n {
-			v, err := Verify(context.Background(), m.store, p)
+			v, err := replica.Verify(context.Background(), m.store, p)
 			if err != nil {
 				t.Errorf("%s, partition %d: %v", m.name, p, err)
 			}

@@ -3,9 +3,9 @@ package consumer
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/segmill/segmill/consumer/replica"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/state"
@@ -93,7 +94,7 @@ func TestWrongStandby(t *testing.T) {
 	a.stop()
 	for p := range g.n {
 		g.eventually("b has everything", func() bool { return slices.Contains(b.owns(), p) })
-		if _, err := Verify(context.Background(), b.store, p); err != nil {
+		if _, err := replica.Verify(context.Background(), b.store, p); err != nil {
 			t.Error(err)
 		}
 	}
@@ -159,6 +160,20 @@ func TestJoiningWithoutCopies(t *testing.T) {
 	}
 }
 
+// stuckLog is a log that does not return before it is released.
+type stuckLog struct {
+	slog.Handler
+	reached, release chan struct{}
+}
+
+func (stuckLog) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l stuckLog) Handle(context.Context, slog.Record) error {
+	l.reached <- struct{}{}
+	<-l.release
+	return nil
+}
+
 // A task starts when the standby of its partition, which writes to the same copy,
 // is over.
 func TestTaskWaitsForItsStandby(t *testing.T) {
@@ -166,18 +181,20 @@ func TestTaskWaitsForItsStandby(t *testing.T) {
 	g := newRig(t, 1)
 	o, end := g.byHand(func(c *Config) { c.Metrics = NewMetrics(reg) })
 	defer end()
-	stopped := make(chan struct{})
-	c := &standby{o: o, n: 0, stop: sync.OnceFunc(func() { close(stopped) }), done: make(chan struct{})}
+	stuck := stuckLog{slog.DiscardHandler, make(chan struct{}, 10), make(chan struct{})}
+	options := o.copyOptions(0, o.cfg.Store.Task(0), slog.New(stuck))
+	options.Topic = "no such topic" // so that it says something, and is stuck in that
+	c := replica.Follow(t.Context(), replica.StandbyOptions{Options: options})
+	<-stuck.reached
 	o.standbys.copies[0] = c
 	task := o.startByHand(0)
-	<-stopped
 	if within(50*time.Millisecond, func() bool { return gather(t, reg)["segmill_task_acquisitions_total{assigned}"] > 0 }) {
 		t.Error("the task did not wait")
 	}
 	if o.standbys.follow(t.Context(), map[int32]bool{0: true}); o.standbys.copies[0] != c {
 		t.Error("another standby has been started")
 	}
-	close(c.done)
+	close(stuck.release)
 	g.eventually("running", func() bool { return task.Status().State == Running })
 	if o.standbys.follow(t.Context(), map[int32]bool{0: true}); o.standbys.copies[0] != nil {
 		t.Error("a standby has been started beside the task")

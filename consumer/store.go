@@ -3,6 +3,7 @@ package consumer
 import (
 	"time"
 
+	"github.com/segmill/segmill/consumer/replica"
 	"github.com/segmill/segmill/state"
 )
 
@@ -36,7 +37,7 @@ func (s *session) store() error {
 	meta := state.Meta{
 		Position: s.pos.Append(nil), Versions: s.unstoredVersions,
 		// asOf and not now: somebody else may have taken over since.
-		TopicID: knowing(s.topicID, len(s.rewrite) > 0), Next: s.next, AppliedAt: s.asOf,
+		TopicID: replica.TopicIDOf(s.topicID, len(s.rewrite) > 0), Next: s.next, AppliedAt: s.asOf,
 	}
 	if err := s.t.store.Write(s.customers.changes(), &meta); err != nil {
 		return err

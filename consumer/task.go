@@ -11,6 +11,7 @@ import (
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/consumer/ledger"
+	"github.com/segmill/segmill/consumer/replica"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
 )
@@ -70,7 +71,7 @@ const (
 func (t *Task) run(live, hard context.Context) error {
 	t.o.ends.watch(t.n)
 	defer t.o.ends.unwatch(t.n)
-	backoff := minBackoff
+	backoff := replica.MinBackoff
 	reason := "assigned"
 	for {
 		t.o.cfg.Metrics.acquisitions.WithLabelValues(reason).Inc()
@@ -96,7 +97,7 @@ func (t *Task) run(live, hard context.Context) error {
 			return nil
 		}
 		if t.commits > 0 {
-			backoff = minBackoff
+			backoff = replica.MinBackoff
 		}
 		wait := backoff
 		if reason = "error"; ledger.IsFenced(err) {
@@ -105,7 +106,7 @@ func (t *Task) run(live, hard context.Context) error {
 			// two owners would fence each other for ever.
 			reason, wait = "fenced", t.o.cfg.Group.SessionTimeout
 		}
-		backoff = min(2*backoff, maxBackoff)
+		backoff = min(2*backoff, replica.MaxBackoff)
 		t.report(Waiting, err)
 		t.log.Warn("batch dropped; the partition will be acquired again", "error", err, "wait", wait)
 		select {
@@ -219,7 +220,7 @@ type TaskStatus struct {
 	Folded, DeadLetters, Forwarded uint64
 	Customers                      int // in the cache
 	// Restore is how far a restore has come, nil if there is none.
-	Restore *RestoreStatus
+	Restore *replica.Status
 	// Waits is what a running task has waited for, for some seconds at least.
 	Waits []Wait
 

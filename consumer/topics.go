@@ -15,6 +15,7 @@ import (
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/consumer/ledger"
+	"github.com/segmill/segmill/consumer/replica"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 )
@@ -102,7 +103,7 @@ func ownTopics(c *Config) map[string]map[string]*string {
 	log := map[string]*string{
 		"cleanup.policy": text("compact"),
 		// How long after a deletion a copy on disk can still be brought up to date.
-		"delete.retention.ms": ms(tombstonesKept),
+		"delete.retention.ms": ms(replica.TombstonesKept),
 		// A restore reads everything that is not compacted yet.
 		"min.cleanable.dirty.ratio": text("0.1"),
 		"segment.ms":                ms(6 * time.Hour),

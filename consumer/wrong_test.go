@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/segmill/segmill/consumer/replica"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/state"
@@ -69,7 +70,7 @@ func TestWrongLocalState(t *testing.T) {
 			}
 			in = g.start(rules, files, nil)
 			g.eventually("the copy is right again", func() bool {
-				v, err := Verify(context.Background(), in.store, 0)
+				v, err := replica.Verify(context.Background(), in.store, 0)
 				return err == nil && v.Customers == 2 && in.o.Status().Ready
 			})
 			g.produce(g.event(plan.Purchase, "anna", g.now(), nil), g.event(plan.Purchase, "anna", g.now(), nil))

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/replica"
 )
 
 func TestHandler(t *testing.T) {
@@ -37,7 +38,7 @@ func TestHandler(t *testing.T) {
 			{Partition: 2, State: consumer.Stopped, Error: "the changelog is gone"},
 		}}, 503, "partition 1: acquiring\npartition 2: stopped the changelog is gone\n"},
 		{"restoring", consumer.Status{Tasks: []consumer.TaskStatus{
-			{Partition: 3, State: consumer.Acquiring, Restore: &consumer.RestoreStatus{
+			{Partition: 3, State: consumer.Acquiring, Restore: &replica.Status{
 				From: 500, Next: 1_200_500, End: 4_000_500, PerSecond: 210_000, Left: 13*time.Second + 300*time.Millisecond,
 			}},
 		}}, 503, "partition 3: restoring 1,200,000 of 4,000,000 records, 210,000/s, about 13 s left\n"},

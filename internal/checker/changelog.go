@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/segmill/segmill/consumer"
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/replica"
 	"github.com/segmill/segmill/state"
 )
 
@@ -104,7 +104,7 @@ func (j *judgement) judgeStores(ctx context.Context) error {
 				continue
 			}
 			part := j.parts[p]
-			v, err := consumer.Verify(ctx, store, p)
+			v, err := replica.Verify(ctx, store, p)
 			if err != nil {
 				j.violate("I5", "store %d, partition %d: %v", i, p, err)
 				continue

@@ -1,4 +1,4 @@
-package consumer
+package replica
 
 import (
 	"fmt"
@@ -9,8 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// RestoreStatus is how far a restore has come.
-type RestoreStatus struct {
+// Status is how far a restore has come.
+type Status struct {
 	// From, Next and End are changelog offsets: where reading began, has come to,
 	// and ends. Compaction has left holes, so there are fewer records than offsets.
 	From, Next, End int64
@@ -25,7 +25,7 @@ type RestoreStatus struct {
 }
 
 // String says it in a line.
-func (r RestoreStatus) String() string {
+func (r Status) String() string {
 	if r.Customers > 0 {
 		return fmt.Sprintf("restored %s records, indexing, %s customers so far", grouped(r.End-r.From), grouped(int64(r.Customers)))
 	}
@@ -62,58 +62,49 @@ const (
 	sayInterval = 5 * time.Second
 )
 
-// progress shows how far a restore has come: in a status, in the metrics and, if it
-// takes long, in the log. A nil progress shows nothing.
-type progress struct {
-	now     func() time.Time
-	log     *slog.Logger
-	show    func(*RestoreStatus)
-	left    prometheus.Gauge
-	counter prometheus.Counter
+// Progress shows how far a restore has come: in a status, in the metrics and, if it
+// takes long, in the log. A nil Progress shows nothing.
+type Progress struct {
+	Display
 	start   time.Time
 	say     time.Time // when to log next
-	st      RestoreStatus
+	st      Status
 	counted int64 // records that the counter has heard of
 }
 
-// begin begins to show a restore from one changelog offset to another.
-func (p progress) begin(from, end int64) *progress {
-	p.start = p.now()
+// Display is where progress is shown.
+type Display struct {
+	Now     func() time.Time
+	Log     *slog.Logger
+	Show    func(*Status)
+	Left    prometheus.Gauge   // changelog offsets yet to be read
+	Counter prometheus.Counter // records read
+}
+
+// Begin begins to show a restore from one changelog offset to another.
+func (d Display) Begin(from, end int64) *Progress {
+	p := &Progress{Display: d, start: d.Now()}
 	p.say = p.start.Add(quietFor)
-	p.st = RestoreStatus{From: from, Next: from, End: end}
+	p.st = Status{From: from, Next: from, End: end}
 	p.update()
-	return &p
+	return p
 }
 
-// showRestore begins to show a restore of the task until done is called.
-func (t *Task) showRestore(from, end int64) (p *progress, done func()) {
-	m := t.o.cfg.Metrics
-	n := strconv.Itoa(int(t.n))
-	p = progress{
-		now: t.o.cfg.Now, log: t.log, left: m.restoring.WithLabelValues(n), counter: m.restored,
-		show: func(r *RestoreStatus) { t.set(func(st *TaskStatus) { st.Restore = r }) },
-	}.begin(from, end)
-	return p, func() {
-		p.show(nil)
-		m.restoring.DeleteLabelValues(n)
-	}
-}
-
-// record takes in a record.
-func (p *progress) record(bytes int) {
+// Record takes in a record of so many bytes.
+func (p *Progress) Record(bytes int) {
 	if p != nil {
 		p.st.Records++
 		p.st.Bytes += int64(bytes)
 	}
 }
 
-// read says that everything below an offset has been read.
-func (p *progress) read(next int64) {
+// Read says that everything below an offset has been read.
+func (p *Progress) Read(next int64) {
 	if p == nil {
 		return
 	}
 	p.st.Next = next
-	if took := p.took(); took >= time.Second {
+	if took := p.Took(); took >= time.Second {
 		p.st.PerSecond = float64(next-p.st.From) / took.Seconds()
 		p.st.Left = 0
 		if p.st.PerSecond > 0 {
@@ -123,25 +114,25 @@ func (p *progress) read(next int64) {
 	p.update()
 }
 
-// indexed says that everything has been read and how many customers are indexed.
-func (p *progress) indexed(customers int) {
+// Indexed says that everything has been read and how many customers are indexed.
+func (p *Progress) Indexed(customers int) {
 	if p != nil {
 		p.st.Customers = customers
 		p.update()
 	}
 }
 
-func (p *progress) update() {
+func (p *Progress) update() {
 	st := p.st
-	p.show(&st)
-	p.left.Set(float64(st.End - st.Next))
-	p.counter.Add(float64(st.Records - p.counted))
+	p.Show(&st)
+	p.Left.Set(float64(st.End - st.Next))
+	p.Counter.Add(float64(st.Records - p.counted))
 	p.counted = st.Records
-	if now := p.now(); !now.Before(p.say) {
+	if now := p.Now(); !now.Before(p.say) {
 		p.say = now.Add(sayInterval)
-		p.log.Info(st.String(), "records", st.Records, "bytes", st.Bytes, "next", st.Next, "end", st.End)
+		p.Log.Info(st.String(), "records", st.Records, "bytes", st.Bytes, "next", st.Next, "end", st.End)
 	}
 }
 
-// took returns how long it has taken so far.
-func (p *progress) took() time.Duration { return p.now().Sub(p.start) }
+// Took returns how long it has taken so far.
+func (p *Progress) Took() time.Duration { return p.Now().Sub(p.start) }
