@@ -108,6 +108,16 @@ func (g *grammar) count() phrase {
 
 func ofField(name string) *plan.Aggregate { return plan.AggregateOf(name, true) }
 
+// ofNumbers are those that can read a number and give one.
+func ofNumbers() (l []*plan.Aggregate) {
+	for _, a := range plan.Aggregates() {
+		if a.Takes == plan.TakesNumber || a.Takes == plan.TakesField && a.Gives == expr.Absent {
+			l = append(l, a)
+		}
+	}
+	return l
+}
+
 func ofTime(name string) *plan.Aggregate { return plan.AggregateOf(name, false) }
 
 func count() *plan.Aggregate { return plan.AggregateOf("count", false) }
@@ -139,7 +149,7 @@ func (g *grammar) numeric() (phrase, expr.Kind) {
 			Agg: ofField("distinct"), Sources: s.sources, Field: field, Stored: expr.String, Window: w,
 		}), expr.Int
 	}
-	return g.amount(ofField(pick(g.r, "sum", "avg", "min", "max", "last", "first"))), expr.Double
+	return g.amount(pick(g.r, ofNumbers()...)), expr.Double
 }
 
 // amount returns an aggregate over a field of money.
@@ -172,7 +182,7 @@ func (g *grammar) figure() (phrase, expr.Kind) {
 	}
 	s := g.conditional(plan.Web)
 	in.Sources = s.sources
-	in.Agg = ofField(pick(g.r, "sum", "avg", "min", "max", "distinct", "first", "last"))
+	in.Agg = pick(g.r, append(ofNumbers(), ofField("distinct"))...)
 	switch in.Agg.Name {
 	case "avg":
 		in.Type = expr.Double
