@@ -10,8 +10,8 @@ import (
 // with Optional set.
 func Catalog() *plan.Catalog {
 	c := &plan.Catalog{}
-	for s, name := range inputNames {
-		c.Streams[s] = avro.FieldsOf(mustSchema(name))
+	for s := range plan.NumStreams {
+		c.Streams[s] = avro.FieldsOf(mustSchema(InputName(s)))
 	}
 	return c
 }

@@ -19,8 +19,8 @@ func NewEncoder(f encode.Format, app string, ids encode.IDs) (*encode.Encoder, e
 // ids are the schema ids of the streams; JSON has no use for them.
 func NewEventEncoder(f encode.Format, ids [plan.NumStreams]int) *encode.EventEncoder {
 	var in [plan.NumStreams]*avro.Schema
-	for s, name := range inputNames {
-		in[s] = mustSchema(name)
+	for s := range plan.NumStreams {
+		in[s] = mustSchema(InputName(s))
 	}
 	return encode.NewEventEncoder(f, in, ids)
 }

@@ -13,7 +13,8 @@ import (
 // is a property of the program, so the opposite is a panic.
 func ownWriters() map[uint64]*avro.Writer {
 	own := map[uint64]*avro.Writer{}
-	for _, name := range inputNames {
+	for stream := range plan.NumStreams {
+		name := InputName(stream)
 		for _, path := range historyFiles(name) {
 			text, err := files.ReadFile(path)
 			if err != nil {

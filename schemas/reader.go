@@ -246,7 +246,7 @@ func (d *decoder) finish(ev *engine.Event) *bad.Input {
 
 // tombstone reads a record without a value.
 func (d *decoder) tombstone(stream plan.Stream, rec *Record, ev *engine.Event) (Result, error) {
-	if stream != plan.Profile {
+	if !stream.Info().Attributes {
 		return 0, bad.New(bad.Format, "", "the value is empty, which means something only on the profile topic: erase the customer")
 	}
 	if len(d.key) == 0 {

@@ -19,22 +19,16 @@ const (
 	TriggerFired     = "trigger_fired"
 )
 
-// inputNames are the names of the input schemas, by stream.
-var inputNames = [plan.NumStreams]string{
-	plan.Web:      "web_event",
-	plan.Email:    "email_event",
-	plan.Purchase: "purchase_event",
-	plan.Profile:  "profile_update",
-	plan.Consent:  "consent_event",
-}
-
 // InputName returns the name of the schema of a stream, as [Text] takes it.
-func InputName(s plan.Stream) string { return inputNames[s] }
+func InputName(s plan.Stream) string { return s.Info().Schema }
 
 // Names returns the names of all schemas, inputs in the order of their streams,
 // then outputs.
-func Names() []string {
-	return append(inputNames[:len(inputNames):len(inputNames)], MembershipChange, TriggerFired)
+func Names() (l []string) {
+	for s := range plan.NumStreams {
+		l = append(l, InputName(s))
+	}
+	return append(l, MembershipChange, TriggerFired)
 }
 
 // Text returns the Avro schema of that name, such as "web_event", as JSON.

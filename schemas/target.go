@@ -13,7 +13,7 @@ import (
 // newTarget returns the target of a stream. layout may be nil: nothing but the
 // head is read.
 func newTarget(stream plan.Stream, layout *plan.Layout) (*frame.Target, error) {
-	rec := mustSchema(inputNames[stream])
+	rec := mustSchema(InputName(stream))
 	t := &frame.Target{Number: int(stream), Name: rec.Name}
 	t.FieldSet = newFieldSet(t, rec, "")
 	if layout != nil {

@@ -2,39 +2,6 @@ package plan
 
 import "github.com/segmill/segmill/engine/expr"
 
-// Stream is the number of a stream of events in a Catalog.
-type Stream uint8
-
-// The streams that every catalog has, in this order.
-const (
-	Web Stream = iota
-	Email
-	Purchase
-	Profile
-	Consent
-	NumStreams
-)
-
-// String returns the name of the stream as it stands in rules and events.
-func (s Stream) String() string {
-	if int(s) < len(streamNames) {
-		return streamNames[s]
-	}
-	return "unknown"
-}
-
-var streamNames = [...]string{"web", "email", "purchase", "profile", "consent"}
-
-// StreamByName returns the stream of that name.
-func StreamByName(name string) (Stream, bool) {
-	for i, n := range streamNames {
-		if n == name {
-			return Stream(i), true
-		}
-	}
-	return 0, false
-}
-
 // Catalog lists the fields of every stream, as the schemas define them. The
 // rule compiler checks rules against it.
 type Catalog struct {

@@ -10,19 +10,14 @@ import (
 )
 
 // defaultActivity is what counts as the customer being active unless the rules
-// say otherwise: anything on the site, an order that went through, and of
-// messages only what a person did with them.
-func defaultActivity() []plan.Source {
-	field := func(name string, k expr.Kind) *expr.Node {
-		return &expr.Node{Op: expr.OpField, Type: k, Name: plan.Email.String(), Path: name}
+// say otherwise.
+func defaultActivity() (l []plan.Source) {
+	for s := range plan.NumStreams {
+		if info := s.Info(); !info.Idle {
+			l = append(l, narrowed(s, info.Active, false))
+		}
 	}
-	action := func(is string) *expr.Node {
-		val := &expr.Node{Op: expr.OpConst, Type: expr.String, Const: expr.StringValue(is)}
-		return &expr.Node{Op: expr.OpEq, Type: expr.Bool, Args: []*expr.Node{field("action", expr.String), val}}
-	}
-	byHand := &expr.Node{Op: expr.OpNot, Type: expr.Bool, Args: []*expr.Node{field("machine_open", expr.Bool)}}
-	email := join(expr.OpOr, nil, action("clicked"), join(expr.OpAnd, nil, action("opened"), byHand))
-	return []plan.Source{{Stream: plan.Web}, {Stream: plan.Email, Cond: email}, narrowed(plan.Purchase, nil, false)}
+	return l
 }
 
 // setActivity reads what the files say of it. Several lines about one stream
@@ -46,13 +41,12 @@ func (c *compiler) setActivity(lines []*passage) {
 func (c *compiler) activitySource(p *passage) (plan.Source, bool) {
 	name := strings.TrimSpace(p.text)
 	if s, ok := plan.StreamByName(name); ok {
-		switch s {
-		case plan.Profile:
+		switch info := s.Info(); {
+		case info.Attributes:
 			c.fail(p, "a change of the profile is no activity of the customer")
 			return plan.Source{}, false
-		case plan.Email:
-			c.warn(p, `such as email.action == "clicked"`, "this counts messages that were only sent as activity")
-		default:
+		case info.Unattended != nil:
+			c.warn(p, info.Unattended.Remedy, "%s", info.Unattended.Message)
 		}
 		return narrowed(s, nil, false), true
 	}
@@ -104,8 +98,8 @@ func (c *compiler) silence(streams []*passage) []plan.Source {
 			continue
 		}
 		s, ok := plan.StreamByName(p.text)
-		if !ok || s == plan.Profile {
-			names := []string{"web", "email", "purchase", "consent", "activity"}
+		if !ok || s.Info().Attributes {
+			names := append(plan.CountedStreams(), "activity")
 			c.failHint(p, didYouMean(p.text, names), "no stream of events %q", p.text)
 			continue
 		}

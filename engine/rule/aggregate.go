@@ -101,7 +101,7 @@ func (a *aggregation) argument(e ast.Expr, first bool) (argument, bool) {
 	if e.Kind() == ast.IdentKind {
 		s, isStream := plan.StreamByName(e.AsIdent())
 		switch {
-		case isStream && s != plan.Profile:
+		case isStream && !s.Info().Attributes:
 			return argument{at: e, bare: true, result: result{streams: []plan.Stream{s}}}, true
 		case first && e.AsIdent() == "activity":
 			a.activity = true

@@ -131,12 +131,15 @@ func newLanguage(cat *catalog) *language {
 	)
 	must(err)
 	l := &language{parser: p, names: make(map[level][]string)}
-	streams := make([]*decls.VariableDecl, 0, plan.NumStreams)
+	var streams, attributes []*decls.VariableDecl
 	for s := range plan.NumStreams {
-		streams = append(streams, decls.NewVariable(s.String(), types.NewObjectType("@"+s.String())))
+		v := decls.NewVariable(s.String(), types.NewObjectType("@"+s.String()))
+		if streams = append(streams, v); s.Info().Attributes {
+			attributes = append(attributes, v)
+		}
 	}
 	l.envs[event] = l.newEnv(cat, event, functions, streams)
-	l.envs[customer] = l.newEnv(cat, customer, append(slices.Clone(functions), customerFunctions...), streams[plan.Profile:plan.Profile+1])
+	l.envs[customer] = l.newEnv(cat, customer, append(slices.Clone(functions), customerFunctions...), attributes)
 	l.names[customer] = append(append(l.names[customer], aggregates...), "has")
 	return l
 }

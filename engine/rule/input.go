@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/segmill/segmill/engine/expr"
@@ -44,22 +45,24 @@ func (a *aggregation) input() plan.Input {
 // completed ones, unless the rule speaks of their kind.
 func (a *aggregation) source(signed bool) plan.Source {
 	s := narrowed(a.stream, a.cond, signed)
-	if a.stream == plan.Purchase && signed {
-		s.Negate = kindIn("cancelled", "refunded")
+	if settled := a.stream.Info().Settled; settled != nil && signed {
+		s.Negate = settledIn(a.stream, settled.Back...)
 	}
 	return s
 }
 
-// narrowed adds to a condition on purchases which kinds are meant where it does
-// not say. Sums of money see refunds and cancellations too, to subtract them.
+// narrowed adds to a condition which events are meant where it does not say: of
+// purchases the completed ones. Sums of money see refunds and cancellations too, to
+// subtract them.
 func narrowed(s plan.Stream, cond *expr.Node, signed bool) plan.Source {
 	out := plan.Source{Stream: s, Cond: cond}
-	if s != plan.Purchase || namesKind(cond) {
+	settled := s.Info().Settled
+	if settled == nil || names(cond, settled.Field) {
 		return out
 	}
-	out.Cond = kindIn("completed")
+	out.Cond = settledIn(s, settled.Holds)
 	if signed {
-		out.Cond = kindIn("cancelled", "completed", "refunded")
+		out.Cond = settledIn(s, append(settled.Back[:len(settled.Back):len(settled.Back)], settled.Holds)...)
 	}
 	if cond != nil {
 		out.Cond = join(expr.OpAnd, nil, out.Cond, cond)
@@ -67,20 +70,22 @@ func narrowed(s plan.Stream, cond *expr.Node, signed bool) plan.Source {
 	return out
 }
 
-// namesKind reports whether the condition speaks of purchase.kind.
-func namesKind(cond *expr.Node) bool {
+// names reports whether the condition speaks of a field.
+func names(cond *expr.Node, field string) bool {
 	found := false
 	if cond != nil {
-		walk(cond, func(n *expr.Node) { found = found || n.Op == expr.OpField && n.Path == "kind" })
+		walk(cond, func(n *expr.Node) { found = found || n.Op == expr.OpField && n.Path == field })
 	}
 	return found
 }
 
-// kindIn is purchase.kind in [kinds], which must be sorted.
-func kindIn(kinds ...string) *expr.Node {
-	field := &expr.Node{Op: expr.OpField, Type: expr.String, Name: plan.Purchase.String(), Path: "kind"}
-	vals := make([]expr.Value, len(kinds))
-	for i, k := range kinds {
+// settledIn is the condition that the field that settles an event of s has one of the
+// values.
+func settledIn(s plan.Stream, values ...string) *expr.Node {
+	values = slices.Sorted(slices.Values(values))
+	field := &expr.Node{Op: expr.OpField, Type: expr.String, Name: s.String(), Path: s.Info().Settled.Field}
+	vals := make([]expr.Value, len(values))
+	for i, k := range values {
 		vals[i] = expr.StringValue(k)
 	}
 	op, list := expr.OpIn, &expr.Node{Op: expr.OpConst, Type: expr.List, Const: expr.ListValue(vals)}

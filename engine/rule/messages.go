@@ -167,7 +167,7 @@ func (x *expression) noName(e ast.Expr, name string) {
 	}
 	names := []string{"profile"}
 	if x.level == event {
-		names = []string{"web", "email", "purchase", "consent"}
+		names = plan.CountedStreams()
 	}
 	for n := range x.defines {
 		names = append(names, n)
@@ -197,8 +197,8 @@ func (x *expression) looksLikeText(e ast.Expr) bool {
 func (x *expression) noField(e ast.Expr, name string) {
 	object := x.typeOf(e.AsSelect().Operand()).TypeName()
 	in := "stream " + strings.TrimPrefix(object, "@")
-	if object == "@"+plan.Profile.String() {
-		in = "profile"
+	if s, ok := plan.StreamByName(strings.TrimPrefix(object, "@")); ok && s.Info().Attributes {
+		in = s.String()
 	} else if strings.Contains(object, ".") {
 		in = strings.TrimPrefix(object, "@")
 	}

@@ -95,14 +95,14 @@ func (x *expression) scopeName(e ast.Expr) {
 		x.failAt(e, "write "+name[1:], "a name does not start with a dot")
 		x.fill(e, nil)
 	case !isStream && name != "activity":
-	case x.level == customer && isStream && s == plan.Profile:
+	case x.level == customer && isStream && s.Info().Attributes:
 	case x.level == customer:
 		x.failAt(e, "such as count("+name+", days(90)) or last("+name+")", "%s stands for events, and only inside an aggregate", name)
 		x.fill(e, nil)
 	case name == "activity":
 		x.failAt(e, "", "activity stands alone in an aggregate: count(activity, days(7))")
 		x.fill(e, nil)
-	case s == plan.Profile:
+	case s.Info().Attributes:
 		x.failAt(e, "compare it outside: count(…) > 0 && profile.…", "an aggregate looks at events, it cannot read the profile")
 		x.fill(e, nil)
 	case !slices.Contains(x.streams, s):
@@ -181,7 +181,7 @@ func (x *expression) readsEvents(e ast.Expr) bool {
 			return d.result != nil && d.result.level == event
 		}
 		s, ok := plan.StreamByName(name)
-		return ok && s != plan.Profile
+		return ok && !s.Info().Attributes
 	case ast.CallKind:
 		if call := e.AsCall(); !call.IsMemberFunction() && slices.Contains(aggregates, call.FunctionName()) {
 			return false

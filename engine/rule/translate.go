@@ -124,7 +124,7 @@ func (t *translator) name(e ast.Expr) *expr.Node {
 			return n
 		}
 	}
-	if s, ok := plan.StreamByName(name); ok && s != plan.Profile {
+	if s, ok := plan.StreamByName(name); ok && !s.Info().Attributes {
 		t.failAt(e, "name a field, such as "+name+"."+t.firstField(name), "%s is a whole event here", name)
 	} else {
 		t.failAt(e, "name an attribute, such as profile.country", "%s is no value", name)

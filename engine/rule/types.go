@@ -167,7 +167,7 @@ func inWords(t *types.Type) string {
 		return "null"
 	case types.StructKind:
 		name := strings.TrimPrefix(t.TypeName(), "@")
-		if name == plan.Profile.String() {
+		if s, ok := plan.StreamByName(name); ok && s.Info().Attributes {
 			return "the profile"
 		}
 		if stream, field, ok := strings.Cut(name, "."); ok {

@@ -120,14 +120,17 @@ type TopicsConfig struct {
 // Inputs returns the input topics with their streams.
 func (t *TopicsConfig) Inputs() map[string]plan.Stream {
 	m := map[string]plan.Stream{}
-	for s, name := range map[plan.Stream]string{
-		plan.Web: t.Web, plan.Email: t.Email, plan.Purchase: t.Purchase, plan.Profile: t.Profile, plan.Consent: t.Consent,
-	} {
+	for s, name := range t.byStream() {
 		if name != "" {
-			m[name] = s
+			m[name] = plan.Stream(s)
 		}
 	}
 	return m
+}
+
+// byStream returns the input topics, "" for one that is not read.
+func (t *TopicsConfig) byStream() [plan.NumStreams]string {
+	return [...]string{t.Web, t.Email, t.Purchase, t.Profile, t.Consent}
 }
 
 // CreateConfig is how missing topics are created.

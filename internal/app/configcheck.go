@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/engine/plan"
 )
 
 var appName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,99}$`)
@@ -67,10 +68,12 @@ func (k *KafkaConfig) validate(need needFunc, oneOf oneOfFunc) {
 func (t *TopicsConfig) validate(need needFunc) {
 	need(len(t.Inputs()) > 0, "topics", "name at least one input: web, email, purchase, profile or consent")
 	seen := map[string]string{}
-	for _, x := range []struct{ key, name string }{
-		{"web", t.Web}, {"email", t.Email}, {"purchase", t.Purchase}, {"profile", t.Profile}, {"consent", t.Consent},
-		{"changes", t.Changes}, {"triggers", t.Triggers},
-	} {
+	type topic struct{ key, name string }
+	var all []topic
+	for s, name := range t.byStream() {
+		all = append(all, topic{plan.Stream(s).String(), name})
+	}
+	for _, x := range append(all, topic{"changes", t.Changes}, topic{"triggers", t.Triggers}) {
 		path := "topics." + x.key
 		if x.name == "" {
 			need(x.key != "changes" && x.key != "triggers", path, "an output needs a topic")

@@ -143,3 +143,19 @@ func TestNoClock(t *testing.T) {
 		}
 	}
 }
+
+// Which streams there are is the table of engine/plan. Of the packages that every
+// stream goes through, none asks which one it is.
+func TestStreamsAreData(t *testing.T) {
+	through := []string{"engine", "engine/rule", "triggers", "schemas", "internal/app", "state"}
+	for file, pkg := range sources(t) {
+		if !slices.Contains(through, pkg) && !strings.HasPrefix(pkg, "consumer") && !strings.HasPrefix(pkg, "cmd/") {
+			continue
+		}
+		for _, stream := range []string{"Web", "Email", "Purchase"} {
+			if uses(t, file, "plan", stream) {
+				t.Errorf("%s names plan.%s: put what is particular about the stream into its row", file, stream)
+			}
+		}
+	}
+}

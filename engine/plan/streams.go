@@ -1,0 +1,102 @@
+package plan
+
+import "github.com/segmill/segmill/engine/expr"
+
+// Stream is the number of a stream of events: its row in the table of streams.
+type Stream uint8
+
+// The streams, in the order of the table.
+const (
+	Web Stream = iota
+	Email
+	Purchase
+	Profile
+	Consent
+	NumStreams
+)
+
+// StreamInfo is a row of the table of streams: what the rule compiler, the schemas
+// and the configuration have to know of one.
+type StreamInfo struct {
+	// Name is the stream's name in rules, in events and in the configuration.
+	Name string
+	// Schema is the name of its schema.
+	Schema string
+	// Attributes: its events are not counted but set attributes of the customer, and
+	// a record without a value erases the customer.
+	Attributes bool
+	// Settled says which of its events a rule means that does not say, nil: all.
+	Settled *Settled
+	// Active is the condition under which an event shows that the customer is active,
+	// unless the rule files say otherwise. Nil: every event does, or none if Idle.
+	Active *expr.Node
+	Idle   bool
+	// Unattended is what a rule file is warned of that counts every event as
+	// activity; nil if there is nothing wrong with that.
+	Unattended *Flaw
+}
+
+// Settled tells events that hold from those that take something back, by a field.
+type Settled struct {
+	Field string
+	Holds string   // its value in events that a rule means
+	Back  []string // its values in those that take money back, sorted
+}
+
+var streams = [NumStreams]StreamInfo{
+	Web: {Name: "web", Schema: "web_event"},
+	Email: {Name: "email", Schema: "email_event", Active: readOrClicked(), Unattended: &Flaw{
+		Message: "this counts messages that were only sent as activity", Remedy: `such as email.action == "clicked"`,
+	}},
+	Purchase: {Name: "purchase", Schema: "purchase_event", Settled: &Settled{
+		Field: "kind", Holds: "completed", Back: []string{"cancelled", "refunded"},
+	}},
+	Profile: {Name: "profile", Schema: "profile_update", Attributes: true, Idle: true},
+	Consent: {Name: "consent", Schema: "consent_event", Idle: true},
+}
+
+// readOrClicked holds for what a person did with a message. The operands are in the
+// order of their texts, as the rule compiler has them.
+func readOrClicked() *expr.Node {
+	field := func(path string, k expr.Kind) *expr.Node {
+		return &expr.Node{Op: expr.OpField, Type: k, Name: "email", Path: path}
+	}
+	action := func(is string) *expr.Node {
+		val := &expr.Node{Op: expr.OpConst, Type: expr.String, Const: expr.StringValue(is)}
+		return &expr.Node{Op: expr.OpEq, Type: expr.Bool, Args: []*expr.Node{field("action", expr.String), val}}
+	}
+	byHand := &expr.Node{Op: expr.OpNot, Type: expr.Bool, Args: []*expr.Node{field("machine_open", expr.Bool)}}
+	read := &expr.Node{Op: expr.OpAnd, Type: expr.Bool, Args: []*expr.Node{byHand, action("opened")}}
+	return &expr.Node{Op: expr.OpOr, Type: expr.Bool, Args: []*expr.Node{read, action("clicked")}}
+}
+
+// Info returns the stream's row, an empty one for a number without.
+func (s Stream) Info() *StreamInfo {
+	if s < NumStreams {
+		return &streams[s]
+	}
+	return &StreamInfo{Name: "unknown"}
+}
+
+// String returns the name of the stream as it stands in rules and events.
+func (s Stream) String() string { return s.Info().Name }
+
+// StreamByName returns the stream of that name.
+func StreamByName(name string) (Stream, bool) {
+	for s := range NumStreams {
+		if streams[s].Name == name {
+			return s, true
+		}
+	}
+	return 0, false
+}
+
+// CountedStreams returns the names of the streams whose events rules count.
+func CountedStreams() (l []string) {
+	for s := range NumStreams {
+		if !streams[s].Attributes {
+			l = append(l, streams[s].Name)
+		}
+	}
+	return l
+}
