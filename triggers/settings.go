@@ -31,11 +31,11 @@ func readDelay(text string, most engine.Millis) (expr.Value, *plan.Flaw) {
 	after := engine.Millis(time.Duration(d).Milliseconds())
 	switch {
 	case err != nil:
-		return expr.Value{}, flaw("write a number with a unit: 30m, 1h30m, 45d", "%s is not a length of time", strconv.Quote(text))
+		return expr.Value{}, flaw("write a number with a unit: 30m, 1h30m, 45d", "%s is not a duration", strconv.Quote(text))
 	case after <= 0:
-		return expr.Value{}, flaw("", "the length of time must be above zero")
+		return expr.Value{}, flaw("", "the duration must be greater than zero")
 	case after > most:
-		return expr.Value{}, flaw("", "the length of time is at most %s", expr.FormatDuration(most))
+		return expr.Value{}, flaw("", "the duration can be at most %s", expr.FormatDuration(most))
 	}
 	return expr.DurationValue(after), nil
 }
@@ -49,9 +49,9 @@ func readDays(text string) (expr.Value, *plan.Flaw) {
 	case err != nil:
 		return expr.Value{}, flaw("write a number of days: -7d, 0d, 3d", "%s is not a number of days", strconv.Quote(text))
 	case time.Duration(d)%(24*time.Hour) != 0:
-		return expr.Value{}, flaw(`set the time of day with at: "09:00"`, "an offset has whole days, %s has not", text)
+		return expr.Value{}, flaw(`set the time of day with at: "09:00"`, "an offset must be a whole number of days, not %s", text)
 	case n > 365:
-		return expr.Value{}, flaw("", "an offset is at most 365 days")
+		return expr.Value{}, flaw("", "an offset can be at most 365 days")
 	case negative:
 		n = -n
 	}
@@ -72,7 +72,7 @@ func readClock(text string) (expr.Value, *plan.Flaw) {
 func readFeb29(text string) (expr.Value, *plan.Flaw) {
 	names := []string{"feb_28", "mar_1"}
 	if !slices.Contains(names, text) {
-		return expr.Value{}, &plan.Flaw{Message: fmt.Sprintf("feb_29 is feb_28 or mar_1, not %s", strconv.Quote(text)), Choices: names}
+		return expr.Value{}, &plan.Flaw{Message: fmt.Sprintf("feb_29 must be feb_28 or mar_1, not %s", strconv.Quote(text)), Choices: names}
 	}
 	return expr.BoolValue(text == "mar_1"), nil
 }

@@ -46,7 +46,7 @@ type Settled struct {
 var streams = [NumStreams]StreamInfo{
 	Web: {Name: "web", Schema: "web_event"},
 	Email: {Name: "email", Schema: "email_event", Active: readOrClicked(), Unattended: &Flaw{
-		Message: "this counts messages that were only sent as activity", Remedy: `such as email.action == "clicked"`,
+		Message: "this also counts messages that were merely sent", Remedy: `for example email.action == "clicked"`,
 	}},
 	Purchase: {Name: "purchase", Schema: "purchase_event", Settled: &Settled{
 		Field: "kind", Holds: "completed", Back: []string{"cancelled", "refunded"},

@@ -43,7 +43,7 @@ func (c *compiler) activitySource(p *passage) (plan.Source, bool) {
 	if s, ok := plan.StreamByName(name); ok {
 		switch info := s.Info(); {
 		case info.Attributes:
-			c.fail(p, "a change of the profile is no activity of the customer")
+			c.fail(p, "a profile update is not activity")
 			return plan.Source{}, false
 		case info.Unattended != nil:
 			c.warn(p, info.Unattended.Remedy, "%s", info.Unattended.Message)
@@ -54,9 +54,9 @@ func (c *compiler) activitySource(p *passage) (plan.Source, bool) {
 	switch {
 	case r == nil:
 	case len(r.streams) != 1:
-		c.failHint(p, `such as web, or email.action == "clicked"`, "activity is a list of streams and of conditions on one stream each")
+		c.failHint(p, `for example web, or email.action == "clicked"`, "activity must list streams, or conditions on one stream each")
 	case r.typ.Kind() != types.BoolKind:
-		c.fail(p, "a condition must be true or false, this one is %s", inWords(r.typ))
+		c.fail(p, "a condition must be true or false, but this is %s", inWords(r.typ))
 	case r.node.Op == expr.OpConst:
 		c.fail(p, "this condition is always %s", r.node.Text(nil))
 	default:
@@ -100,7 +100,7 @@ func (c *compiler) silence(streams []*passage) []plan.Source {
 		s, ok := plan.StreamByName(p.text)
 		if !ok || s.Info().Attributes {
 			names := append(plan.CountedStreams(), "activity")
-			c.failHint(p, didYouMean(p.text, names), "no stream of events %q", p.text)
+			c.failHint(p, didYouMean(p.text, names), "unknown stream %q", p.text)
 			continue
 		}
 		if i := slices.IndexFunc(c.spec.Activity, func(a plan.Source) bool { return a.Stream == s }); i >= 0 {

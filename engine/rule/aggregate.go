@@ -62,7 +62,7 @@ func typeOf(k expr.Kind) *types.Type {
 
 func (a *aggregation) read() bool {
 	if a.at.AsCall().IsMemberFunction() || len(a.at.AsCall().Args()) == 0 {
-		a.x.failAt(a.at, "such as "+a.example(), "%s needs to know of which events", a.name)
+		a.x.failAt(a.at, "for example "+a.example(), "%s needs an argument", a.name)
 		return false
 	}
 	good := true
@@ -137,7 +137,7 @@ func (a *aggregation) readWindow() bool {
 	}
 	switch last.typ.Kind() {
 	case types.IntKind, types.DoubleKind:
-		hint := "such as days(90)"
+		hint := "for example days(90)"
 		if last.node.Op == expr.OpConst && a.windowed() {
 			hint = "days(" + a.x.text(last.node) + ")"
 		}
@@ -149,13 +149,13 @@ func (a *aggregation) readWindow() bool {
 	}
 	switch n := last.node; {
 	case !a.windowed():
-		a.x.failAt(last.at, "such as since_last(purchase) < days(30)", "%s looks at all time and takes no window; compare it", a.name)
+		a.x.failAt(last.at, "for example since_last(purchase) < days(30)", "%s covers all time and takes no window; compare its result instead", a.name)
 	case n.Op != expr.OpConst:
 		a.x.failAt(last.at, "", "a window must be a constant such as days(90)")
 	case n.Const.N <= 0:
 		a.x.failAt(last.at, "", "a window must be longer than zero")
 	case expr.Millis(n.Const.N) > maxWindow:
-		a.x.failAt(last.at, "leave it out for all time", "a window is at most 20 years long")
+		a.x.failAt(last.at, "leave it out for all time", "a window can be at most 20 years")
 	default:
 		a.window = expr.Millis(n.Const.N)
 		a.args = a.args[:len(a.args)-1]
@@ -172,17 +172,17 @@ func (a *aggregation) readFirst() bool {
 	isField := !first.bare && first.node.Op == expr.OpField
 	switch {
 	case first.bare && mustField:
-		a.x.failAt(first.at, "such as "+a.example(), "%s needs a field, %s is a stream", a.name, first.at.AsIdent())
+		a.x.failAt(first.at, "for example "+a.example(), "%s needs a field, but %s is a stream", a.name, first.at.AsIdent())
 	case first.bare:
 		return true
 	case takesField && isField:
 		return a.setField(first)
 	case mustField:
-		a.x.failAt(first.at, "such as "+a.example(), "%s reads one field of a stream, this is %s", a.name, a.describe(first))
+		a.x.failAt(first.at, "for example "+a.example(), "%s needs a field of a stream, but this is %s", a.name, a.describe(first))
 	case first.typ.Kind() == types.BoolKind:
 		return a.setCondition(first)
 	default:
-		a.x.failAt(first.at, "such as "+a.example(), "%s takes a stream or a condition, this is %s", a.name, inWords(first.typ))
+		a.x.failAt(first.at, "for example "+a.example(), "%s takes a stream or a condition, but this is %s", a.name, inWords(first.typ))
 	}
 	return false
 }
@@ -191,17 +191,17 @@ func (a *aggregation) describe(arg argument) string {
 	if arg.node.Op == expr.OpConst || arg.typ.Kind() == types.BoolKind {
 		return inWords(arg.typ)
 	}
-	return "worked out of it"
+	return "a computed value"
 }
 
 func (a *aggregation) setField(arg argument) bool {
 	stored := a.x.fields[arg.node].Kind
 	switch {
 	case stored == expr.List || stored == expr.Record:
-		a.x.failAt(arg.at, "", "%s reads single values, %s is %s", a.name, a.x.text(arg.node), inWords(arg.typ))
+		a.x.failAt(arg.at, "", "%s needs a field with single values, but %s is %s", a.name, a.x.text(arg.node), inWords(arg.typ))
 		return false
 	case a.numeric() && stored != expr.Int && stored != expr.Double && stored != expr.Decimal:
-		a.x.failAt(arg.at, "", "%s needs a field with numbers, %s is %s", a.name, a.x.text(arg.node), inWords(arg.typ))
+		a.x.failAt(arg.at, "", "%s needs a numeric field, but %s is %s", a.name, a.x.text(arg.node), inWords(arg.typ))
 		return false
 	}
 	a.field = arg.node
@@ -224,11 +224,11 @@ func (a *aggregation) readCondition() bool {
 	case len(rest) == 0:
 		return true
 	case len(rest) > 1:
-		a.x.failAt(rest[1].at, "such as "+a.example(), "%s has too many arguments", a.name)
+		a.x.failAt(rest[1].at, "for example "+a.example(), "%s has too many arguments", a.name)
 	case rest[0].bare:
-		a.x.failAt(rest[0].at, "use two aggregates and combine them", "an aggregate reads one stream, %s is given another one", a.name)
+		a.x.failAt(rest[0].at, "use two aggregates and combine them", "an aggregate reads one stream, but %s is given a second one", a.name)
 	case rest[0].typ.Kind() != types.BoolKind:
-		a.x.failAt(rest[0].at, "such as "+a.example(), "this must be a condition or a window")
+		a.x.failAt(rest[0].at, "for example "+a.example(), "this must be a condition or a window")
 	case a.field == nil:
 		a.x.failAt(rest[0].at, "join conditions with &&: "+a.name+"(purchase.revenue > 100.0 && …)", "%s takes a stream or a condition, not both", a.name)
 	default:
@@ -251,11 +251,11 @@ func (a *aggregation) oneStream() bool {
 	case a.activity:
 		return true
 	case len(streams) == 0:
-		a.x.failAt(a.at, "such as "+a.example(), "%s names no stream", a.name)
+		a.x.failAt(a.at, "for example "+a.example(), "%s names no stream", a.name)
 		return false
 	case len(streams) > 1:
 		slices.Sort(streams)
-		a.x.failAt(a.at, "use two aggregates and combine them", "an aggregate reads one stream, %s reads %s", a.name, streamNames(streams))
+		a.x.failAt(a.at, "use two aggregates and combine them", "an aggregate reads one stream, but %s reads %s", a.name, streamNames(streams))
 		return false
 	}
 	a.stream = streams[0]

@@ -246,7 +246,7 @@ func TestCEL(t *testing.T) {
 		set, err := Parse([]File{{"r.yaml", []byte("version: 1\nactivity:\n  - |\n    " + text + "\n")}}, cat, testKinds())
 		if err != nil {
 			if m := err.Error(); strings.Contains(m, "has no value") || strings.Contains(m, "is always") ||
-				strings.Contains(m, "activity is a list of streams") || strings.Contains(m, "nested 3 deep") {
+				strings.Contains(m, "activity must list streams") || strings.Contains(m, "nested at most 3 deep") {
 				return // constants that are worked out beforehand
 			}
 			t.Fatalf("%s\n%v", text, err)

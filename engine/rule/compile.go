@@ -89,9 +89,9 @@ func (c *compiler) declare(doc *document) {
 	for _, d := range doc.defines {
 		switch prev := c.defines[d.name.text]; {
 		case c.isTaken(d.name.text):
-			c.failHint(d.name, "choose another name", "%q already means something in rules", d.name.text)
+			c.failHint(d.name, "choose another name", "%q is a reserved name", d.name.text)
 		case prev != nil:
-			c.fail(d.name, "%q is also defined in %s", d.name.text, where(prev.name))
+			c.fail(d.name, "%q is already defined in %s", d.name.text, where(prev.name))
 		default:
 			c.defines[d.name.text] = &define{declaration: d}
 		}
@@ -108,7 +108,7 @@ func (c *compiler) declare(doc *document) {
 	triggers := make(map[string]place)
 	for _, t := range doc.triggers {
 		if prev := triggers[t.id.text]; prev != nil {
-			c.fail(t.id, "the id %q is also in %s", t.id.text, where(prev))
+			c.fail(t.id, "the id %q is already used in %s", t.id.text, where(prev))
 			continue
 		}
 		triggers[t.id.text] = t.id
@@ -123,7 +123,7 @@ func (c *compiler) isTaken(name string) bool {
 
 func (c *compiler) name(id string, at place, isSegment bool) {
 	if prev := c.places[id]; prev != nil {
-		c.fail(at, "the id %q is also in %s", id, where(prev))
+		c.fail(at, "the id %q is already used in %s", id, where(prev))
 		return
 	}
 	c.places[id] = at
@@ -190,7 +190,7 @@ func (c *compiler) condition(p *passage, owner string) *expr.Node {
 			hint = `compare it, for example … == "FR"`
 		default:
 		}
-		c.failHint(p, hint, "a condition must be true or false, this one is %s", inWords(r.typ))
+		c.failHint(p, hint, "a condition must be true or false, but this is %s", inWords(r.typ))
 		return nil
 	}
 	c.uses[owner] = append(c.uses[owner], r.member...)
@@ -251,7 +251,7 @@ func (c *compiler) triggerInput(p *passage, word string) (int, bool) {
 	if n := r.node; n.Op == expr.OpInput && (n.Type == expr.Date || n.Type == expr.Time) {
 		return n.Ref, true
 	}
-	c.failHint(p, "write an attribute such as profile.birth_date, or first(purchase)", "%s must be a date or a time of the customer, this is %s", word, inWords(r.typ))
+	c.failHint(p, "write an attribute such as profile.birth_date, or first(purchase)", "%s must be a date or a time of the customer, but this is %s", word, inWords(r.typ))
 	return 0, false
 }
 
@@ -263,7 +263,7 @@ func (c *compiler) messageFields(fields []declaration) []plan.NamedNode {
 			continue
 		}
 		if k := kindOfType(r.typ); k == expr.List || k == expr.Record || k == expr.Absent {
-			c.fail(f.text, "a field of a message is a single value, this is %s", inWords(r.typ))
+			c.fail(f.text, "a message field must be a single value, but this is %s", inWords(r.typ))
 			continue
 		}
 		out = append(out, plan.NamedNode{Name: f.name.text, Node: r.node})

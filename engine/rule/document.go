@@ -63,7 +63,7 @@ func (r *reader) top(root *yaml.Node) {
 		return
 	}
 	if v := r.required(s, "version", "start the file with version: 1"); v != nil && v.text != "1" {
-		r.failHint(v, "write version: 1", "this version of segmill does not have version %s of the rule language", strconv.Quote(v.text))
+		r.failHint(v, "write version: 1", "this version of segmill does not support version %s of the rule language", strconv.Quote(v.text))
 	}
 	if n := s.vals["defaults"]; n != nil {
 		r.defaults(n)
@@ -96,7 +96,7 @@ func (r *reader) defaults(n *yaml.Node) {
 	case prev != nil && prev.text != zone.text:
 		r.fail(zone, "the default time zone is %s here and %s in %s", zone.text, prev.text, where(prev))
 	case !isZone(zone.text):
-		r.failHint(zone, "write an IANA name such as Europe/Paris", "no time zone %s", strconv.Quote(zone.text))
+		r.failHint(zone, "write an IANA name such as Europe/Paris", "unknown time zone %s", strconv.Quote(zone.text))
 	default:
 		r.doc.zone = zone
 	}
@@ -114,7 +114,7 @@ func (r *reader) defaults(n *yaml.Node) {
 func (r *reader) feb29(p *passage) (marFirst bool) {
 	names := []string{"feb_28", "mar_1"}
 	if !slices.Contains(names, p.text) {
-		r.failHint(p, didYouMean(p.text, names), "feb_29 is feb_28 or mar_1, not %s", strconv.Quote(p.text))
+		r.failHint(p, didYouMean(p.text, names), "feb_29 must be feb_28 or mar_1, not %s", strconv.Quote(p.text))
 	}
 	return p.text == names[1]
 }
@@ -137,14 +137,14 @@ func (r *reader) activity(n *yaml.Node) {
 	list := r.texts(n, "activity")
 	if len(list) == 0 {
 		if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
-			r.failHint(offset{r.file, r.file.offset(n.Line, n.Column)}, "take the key out to get the default", "activity names no stream")
+			r.failHint(offset{r.file, r.file.offset(n.Line, n.Column)}, "remove the key to get the default", "activity is empty")
 		}
 		return
 	}
 	at := newPassage(r.file, n)
 	if r.doc.activityAt != nil {
 		if !sameTexts(r.doc.activity, list) {
-			r.fail(offset{r.file, r.file.offset(n.Line, n.Column)}, "activity is also given in %s, with another value", where(r.doc.activityAt.start()))
+			r.fail(offset{r.file, r.file.offset(n.Line, n.Column)}, "activity is also set in %s, to another value", where(r.doc.activityAt.start()))
 		}
 		return
 	}
@@ -178,7 +178,7 @@ func (r *reader) defines(n *yaml.Node) {
 	}
 	for _, name := range s.order {
 		if !nameForm.MatchString(name.text) {
-			r.failHint(name, "use letters, digits and _", "%s cannot be a name", strconv.Quote(name.text))
+			r.failHint(name, "use letters, digits and _", "%s is not a valid name", strconv.Quote(name.text))
 			continue
 		}
 		text := r.scalar(s, name.text)
@@ -251,7 +251,7 @@ func (r *reader) optional(s *section, key string, to *string) *passage {
 
 func (r *reader) date(p *passage) {
 	if _, err := time.Parse(time.DateOnly, p.text); err != nil {
-		r.failHint(p, "write a date as 2027-06-01", "%s is not a date", strconv.Quote(p.text))
+		r.failHint(p, "write a date such as 2027-06-01", "%s is not a date", strconv.Quote(p.text))
 	}
 }
 
@@ -264,7 +264,7 @@ func (r *reader) size(p *passage) {
 	low, _ := strconv.ParseFloat(m[1], 64)
 	high, _ := strconv.ParseFloat(m[2], 64)
 	if low > high || high > 100 {
-		r.fail(p, "a range of percentages goes from the smaller to the larger, at most 100%%")
+		r.fail(p, "a range of percentages must run from the smaller to the larger, up to 100%%")
 	}
 }
 

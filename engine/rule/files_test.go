@@ -39,19 +39,19 @@ func TestSeveralFiles(t *testing.T) {
 		"b.yaml", "version: 1\ndefaults: {timezone: UTC}\nactivity: [web]\ndefine: {x: count(email)}\nsegments:\n  - {id: s"+meta+"x > 3}\n",
 		"a.yaml", "version: 1\ndefaults: {timezone: Asia/Tokyo}\nactivity: [purchase]\ndefine: {x: count(web)}\nsegments:\n  - {id: s"+meta+"x > 5}\nlifecycles:\n  - {id: s, objective: o, owner: w, review_by: 2027-06-01, stages: [{id: x, when: true}]}\n",
 	)
-	want := `a.yaml:8:10: the id "s" is also in a.yaml:6
+	want := `a.yaml:8:10: the id "s" is already used in a.yaml:6
     - {id: s, objective: o, owner: w, review_by: 2027-06-01, stages: [{id: x, when: true}]}
            ^
 b.yaml:2:22: the default time zone is UTC here and Asia/Tokyo in a.yaml:2
     defaults: {timezone: UTC}
                          ^
-b.yaml:3:11: activity is also given in a.yaml:3, with another value
+b.yaml:3:11: activity is also set in a.yaml:3, to another value
     activity: [web]
               ^
-b.yaml:4:10: "x" is also defined in a.yaml:4
+b.yaml:4:10: "x" is already defined in a.yaml:4
     define: {x: count(email)}
              ^
-b.yaml:6:10: the id "s" is also in a.yaml:6
+b.yaml:6:10: the id "s" is already used in a.yaml:6
     - {id: s, objective: o, owner: w, review_by: 2027-06-01, when: x > 3}
            ^`
 	if diff := cmp.Diff(want, err.Error()); diff != "" {
@@ -98,7 +98,7 @@ func TestPlaces(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			text := "version: 1\nsegments:\n  - id: a\n    objective: o\n    owner: w\n    review_by: 2027-06-01\n    when:" + tc.value + "\n"
 			ps := parseError(t, text)
-			if len(ps) != 1 || ps[0].Message != `no name "foo"` {
+			if len(ps) != 1 || ps[0].Message != `unknown name "foo"` {
 				t.Fatalf("problems are\n%v", ps)
 			}
 			if got := ps[0].Pos; got.Line != tc.line || got.Column != tc.col {
@@ -114,34 +114,34 @@ func TestPlaces(t *testing.T) {
 // TestNotYAML: files that are no rule files at all.
 func TestNotYAML(t *testing.T) {
 	for _, tc := range []struct{ text, want string }{
-		{"", "r.yaml:1:1: the file holds nothing\n    start with version: 1"},
-		{"# nothing\n", "r.yaml:1:1: the file holds nothing\n    # nothing\n    ^ start with version: 1"},
-		{"version: 1\n---\nversion: 1\n", "r.yaml:1:1: not YAML: a rule file holds one document\n    version: 1\n    ^ take out the --- between the documents"},
+		{"", "r.yaml:1:1: the file is empty\n    start with version: 1"},
+		{"# nothing\n", "r.yaml:1:1: the file is empty\n    # nothing\n    ^ start with version: 1"},
+		{"version: 1\n---\nversion: 1\n", "r.yaml:1:1: not YAML: a rule file holds one document\n    version: 1\n    ^ remove the --- between the documents"},
 		{"version: 1\ndefine:\n  x: profile.country == \"a: b\"\n", "r.yaml:3:27: not YAML: mapping values are not allowed in this context\n    x: profile.country == \"a: b\"\n                            ^ put a value that contains \": \" in quotes or in a | block"},
 		{"version: 1\ndefine:\n  x: \"FR\" == profile.country\n", "r.yaml:3:11: not YAML: did not find expected key\n    x: \"FR\" == profile.country\n            ^ put a condition that starts with a quote, a bracket or a sign in a | block"},
 		{"version: 1\ndefine:\n  x: !did(web)\n", "r.yaml:3:6: YAML reads !did(web) as a tag\n    x: !did(web)\n       ^ put a condition that starts with ! in quotes or in a | block"},
 		{"version: 1\ndefine:\n  x: &a count(web)\n  y: *a\n", "r.yaml:3:6: rule files have no YAML anchors and aliases\n    x: &a count(web)\n       ^ name a shared condition under define instead\nr.yaml:4:6: rule files have no YAML anchors and aliases\n    y: *a\n       ^ name a shared condition under define instead"},
 		{"version: 1\ndefine:\n  <<: {x: count(web)}\n", "r.yaml:3:3: rule files have no YAML merge keys\n    <<: {x: count(web)}\n    ^"},
 		{"version: 1\n\xff", "r.yaml:2:1: the file is not UTF-8 text: byte 0xff\n    \ufffd\n    ^"},
-		{"- version: 1\n", "r.yaml:1:1: a rule file must be a mapping, this is a list\n    - version: 1\n    ^ write it as key: value lines"},
-		{"version: 1\nversion: 1\n", "r.yaml:2:1: the key \"version\" stands twice; it is also in line 1\n    version: 1\n    ^"},
+		{"- version: 1\n", "r.yaml:1:1: a rule file must be a mapping, but this is a list\n    - version: 1\n    ^ write it as key: value lines"},
+		{"version: 1\nversion: 1\n", "r.yaml:2:1: duplicate key \"version\", already set in line 1\n    version: 1\n    ^"},
 		{"segments: []\n", "r.yaml:1:1: a rule file has no version\n    segments: []\n    ^ start the file with version: 1"},
-		{"version: 1\nactivity: []\n", "r.yaml:2:11: activity names no stream\n    activity: []\n              ^ take the key out to get the default"},
-		{"version: 1\nactivity: [profile, count(web), web.name, web.url == email.link_url, true]\n", `r.yaml:2:12: a change of the profile is no activity of the customer
+		{"version: 1\nactivity: []\n", "r.yaml:2:11: activity is empty\n    activity: []\n              ^ remove the key to get the default"},
+		{"version: 1\nactivity: [profile, count(web), web.name, web.url == email.link_url, true]\n", `r.yaml:2:12: a profile update is not activity
     activity: [profile, count(web), web.name, web.url == email.link_url, true]
                ^
-r.yaml:2:21: count cannot stand inside another aggregate or beside the fields of an event
+r.yaml:2:21: count cannot be used inside another aggregate or together with the fields of an event
     activity: [profile, count(web), web.name, web.url == email.link_url, true]
-                        ^ give it a name outside, or combine two aggregates: sum(…) / count(…)
-r.yaml:2:33: a condition must be true or false, this one is a text
+                        ^ move it out, or combine two aggregates: sum(…) / count(…)
+r.yaml:2:33: a condition must be true or false, but this is a string
     activity: [profile, count(web), web.name, web.url == email.link_url, true]
                                     ^
-r.yaml:2:43: activity is a list of streams and of conditions on one stream each
+r.yaml:2:43: activity must list streams, or conditions on one stream each
     activity: [profile, count(web), web.name, web.url == email.link_url, true]
-                                              ^ such as web, or email.action == "clicked"
-r.yaml:2:70: activity is a list of streams and of conditions on one stream each
+                                              ^ for example web, or email.action == "clicked"
+r.yaml:2:70: activity must list streams, or conditions on one stream each
     activity: [profile, count(web), web.name, web.url == email.link_url, true]
-                                                                         ^ such as web, or email.action == "clicked"`},
+                                                                         ^ for example web, or email.action == "clicked"`},
 	} {
 		if diff := cmp.Diff(tc.want, parseError(t, tc.text).Error()); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", tc.text, diff)
@@ -165,12 +165,12 @@ func TestBounds(t *testing.T) {
 		}
 	}
 	for name, text := range map[string]string{
-		"at most 1048576 bytes":       "version: 1\n" + strings.Repeat("# padding\n", MaxFileSize/10),
-		"a line has at most":          "version: 1\n#" + strings.Repeat("x", maxLine),
-		"nested too deep":             "version: 1\ndefine: " + strings.Repeat("[", 50) + strings.Repeat("]", 50),
-		"too long or nested too deep": one(deep),
-		"has more than 4000 parts":    strings.Join(lines, "\n"),
-		"can be nested 3 deep":        one(`did(purchase.items.all(a, purchase.items.all(b, purchase.items.all(c, purchase.items.all(d, d.quantity > a.quantity)))))`),
+		"at most 1048576 bytes":         "version: 1\n" + strings.Repeat("# padding\n", MaxFileSize/10),
+		"a line can have at most":       "version: 1\n#" + strings.Repeat("x", maxLine),
+		"nested too deeply":             "version: 1\ndefine: " + strings.Repeat("[", 50) + strings.Repeat("]", 50),
+		"too long or nested too deeply": one(deep),
+		"has more than 4000 parts":      strings.Join(lines, "\n"),
+		"nested at most 3 deep":         one(`did(purchase.items.all(a, purchase.items.all(b, purchase.items.all(c, purchase.items.all(d, d.quantity > a.quantity)))))`),
 	} {
 		if got := parseError(t, text).Error(); !strings.Contains(got, name) {
 			t.Errorf("%s is not in the error\n%.2000s", name, got)

@@ -23,20 +23,20 @@ func (x *expression) syntaxErrors(errs []*common.Error) {
 	hint := ""
 	switch {
 	case strings.Contains(msg, "exceeds limit"), strings.Contains(msg, "recursion"), strings.Contains(msg, "nested"):
-		msg = "this expression is too long or nested too deep"
+		msg = "this expression is too long or nested too deeply"
 	case strings.Contains(msg, "has() macro"):
-		msg, hint = "has asks for one field", "such as has(profile.country)"
+		msg, hint = "has() takes one field", "for example has(profile.country)"
 	case strings.Contains(msg, "simple name"), strings.Contains(msg, "not an identifier"):
-		msg, hint = "the first argument names each element", `such as purchase.items.exists(i, i.category == "shoes")`
+		msg, hint = "the first argument must be a name for each element", `for example purchase.items.exists(i, i.category == "shoes")`
 	case strings.Contains(msg, "reserved identifier"):
 		msg = strconv.Quote(word) + " is a reserved word"
 	case strings.Contains(msg, "invalid int"):
 		msg = "this number is too large"
 	case at >= len(x.chars) || strings.Contains(msg, "<EOF>'") && word == "":
 		at = len(x.chars)
-		msg, hint = "the expression ends too soon", endHint(msg)
+		msg, hint = "the expression ends unexpectedly", endHint(msg)
 	default:
-		msg, hint = "this cannot be read here: "+strconv.Quote(word), signHint(x, at, word)
+		msg, hint = "unexpected "+strconv.Quote(word), signHint(x, at, word)
 	}
 	x.failHint(x.passage.char(at), hint, "%s", msg)
 }
@@ -67,13 +67,13 @@ func signHint(x *expression, at int, word string) string {
 	return ""
 }
 
-const badQuote = `the quote is not closed, or a \ in it stands before a wrong letter`
+const badQuote = `the string is not closed, or it contains an invalid \ escape`
 
 var signs = map[string]string{
 	"and": "write && for and", "or": "write || for or", "not": "write ! for not", "is": "write == to compare",
 	"=": "write == to compare", "&": "write && for and", "|": "write || for or", "between": "write x >= a && x <= b",
 	"“": `use straight quotes: "`, "”": `use straight quotes: "`, "‘": `use straight quotes: "`, "’": `use straight quotes: "`,
-	"#": "a comment is not possible here", "'": badQuote, `"`: badQuote, "like": "use contains, startsWith or matches",
+	"#": "comments are not allowed here", "'": badQuote, `"`: badQuote, "like": "use contains, startsWith or matches",
 }
 
 // charOf finds a location of CEL, whose lines count from 1 and columns from 0.
@@ -118,9 +118,9 @@ func (x *expression) checkError(e ast.Expr, msg string) {
 	case strings.HasPrefix(msg, "found no matching overload") && e.Kind() == ast.CallKind:
 		x.noOverload(e)
 	case strings.HasPrefix(msg, "expected type 'bool'"):
-		x.failAt(e, "compare it, for example … > 0", "&& and || join conditions, this is %s", x.typeWords(e))
+		x.failAt(e, "compare it, for example … > 0", "&& and || need conditions, but this is %s", x.typeWords(e))
 	case strings.Contains(msg, "range of a comprehension"):
-		x.failAt(e, "such as purchase.items", "exists, all, filter and map need a list")
+		x.failAt(e, "for example purchase.items", "exists, all, filter and map need a list")
 	case strings.Contains(msg, "does not support field selection"):
 		x.failAt(e, "", "%s has no fields", x.typeWords(e.AsSelect().Operand()))
 	default:
@@ -140,13 +140,13 @@ func (x *expression) typeWords(e ast.Expr) string { return inWords(x.typeOf(e)) 
 func (x *expression) noFunction(e ast.Expr, name string) {
 	switch {
 	case e.AsCall().IsMemberFunction() && slices.Contains(aggregates, name):
-		x.failAt(e, "write "+name+"(…)", "%s is a function, it stands before its arguments", name)
+		x.failAt(e, "write "+name+"(…)", "%s is a function, not a method", name)
 	case e.AsCall().IsMemberFunction():
-		x.failAt(e, meant(name, append(slices.Clone(macros), x.lang.names[customer]...)), "no method %s", name)
+		x.failAt(e, meant(name, append(slices.Clone(macros), x.lang.names[customer]...)), "unknown method %s", name)
 	case slices.Contains(macros, name):
-		x.failAt(e, "such as purchase.items."+name+"(i, …)", "%s is written after a list and a dot", name)
+		x.failAt(e, "for example purchase.items."+name+"(i, …)", "%s is a method of lists", name)
 	default:
-		x.failAt(e, meant(name, x.lang.names[customer]), "no function %s", name)
+		x.failAt(e, meant(name, x.lang.names[customer]), "unknown function %s", name)
 	}
 }
 
@@ -156,12 +156,12 @@ func (x *expression) noName(e ast.Expr, name string) {
 		return
 	}
 	if _, i := x.catalog.field("@profile", name); i >= 0 && x.level == customer {
-		x.failAt(e, "did you mean profile."+name+"?", "no name %q", name)
+		x.failAt(e, "did you mean profile."+name+"?", "unknown name %q", name)
 		return
 	}
 	if s := x.soleStream(); x.level == event && s != "" {
 		if _, i := x.catalog.field("@"+s, name); i >= 0 {
-			x.failAt(e, "did you mean "+s+"."+name+"?", "no name %q", name)
+			x.failAt(e, "did you mean "+s+"."+name+"?", "unknown name %q", name)
 			return
 		}
 	}
@@ -174,9 +174,9 @@ func (x *expression) noName(e ast.Expr, name string) {
 	}
 	hint := meant(name, sorted(names))
 	if hint == "" && e.Kind() == ast.IdentKind && x.looksLikeText(e) {
-		hint = "put a text in quotes: " + strconv.Quote(name)
+		hint = "put strings in quotes: " + strconv.Quote(name)
 	}
-	x.failAt(e, hint, "no name %q", name)
+	x.failAt(e, hint, "unknown name %q", name)
 }
 
 // soleStream is the stream that the expression reads, if it is one.
@@ -220,42 +220,42 @@ func (x *expression) noOverload(e ast.Expr) {
 	sign, _ := operators.FindReverse(call.FunctionName())
 	switch name := call.FunctionName(); {
 	case name == operators.Conditional && x.typeOf(args[0]).Kind() != types.BoolKind:
-		x.failAt(args[0], "compare it", "before ? stands a condition, this is %s", kinds[0])
+		x.failAt(args[0], "compare it", "the part before ? must be a condition, but this is %s", kinds[0])
 	case name == operators.Conditional:
-		x.failAt(e, hint, "both results of ? : must be of one kind, these are %s and %s", kinds[1], kinds[2])
+		x.failAt(e, hint, "both results of ? : must have the same type, but these are %s and %s", kinds[1], kinds[2])
 	case name == operators.Index:
-		x.failAt(e, hint, "%s cannot be read with %s in brackets", kinds[0], kinds[1])
+		x.failAt(e, hint, "%s cannot be indexed with %s", kinds[0], kinds[1])
 	case name == operators.In:
 		x.failAt(e, hint, "%s cannot be looked up in %s", kinds[0], x.listWords(args[1]))
 	case name == operators.LogicalNot:
-		x.failAt(e, "compare it, for example … == 0", "! turns a condition round, this is %s", kinds[0])
+		x.failAt(e, "compare it, for example … == 0", "! needs a condition, but this is %s", kinds[0])
 	case name == operators.Negate:
-		x.failAt(e, hint, "- needs a number, this is %s", kinds[0])
+		x.failAt(e, hint, "- needs a number, but this is %s", kinds[0])
 	case sign != "" && len(args) == 2:
-		verb := "be compared with"
 		if strings.Contains("+-*/%", sign) {
-			verb = "stand at the other side of " + sign + " from"
+			x.failAt(e, hint, "%s cannot combine %s and %s", sign, kinds[0], kinds[1])
+		} else {
+			x.failAt(e, hint, "%s cannot be compared with %s", kinds[0], kinds[1])
 		}
-		x.failAt(e, hint, "%s cannot %s %s", kinds[0], verb, kinds[1])
 	case len(kinds) == 0:
-		x.failAt(e, "", "%s needs something in its brackets", name)
+		x.failAt(e, "", "%s needs an argument", name)
 	default:
-		x.failAt(e, functionHints[name], "%s cannot take %s", name, strings.Join(kinds, " and "))
+		x.failAt(e, functionHints[name], "%s does not accept %s", name, strings.Join(kinds, " and "))
 	}
 }
 
 func (x *expression) listWords(e ast.Expr) string {
 	if t := x.typeOf(e); t.Kind() == types.ListKind {
-		return "a list of which each element is " + inWords(t.Parameters()[0])
+		return "a list in which each element is " + inWords(t.Parameters()[0])
 	}
 	return x.typeWords(e)
 }
 
 var functionHints = map[string]string{
-	"days": "such as days(90)", "hours": "such as hours(6)", "minutes": "such as minutes(30)", "weeks": "such as weeks(2)",
-	"since": "such as since(profile.signed_up_at)", "age": "such as age(profile.birth_date)", "years_since": "such as years_since(first(purchase))",
-	"in_segment": `such as in_segment("loyal")`, "consented": `such as consented("email")`, "timestamp": `such as timestamp("2026-01-31T00:00:00Z")`,
-	"duration": `such as duration("36h")`, "matches": `such as web.url.matches("/sale/")`, "size": "such as size(purchase.items)",
+	"days": "for example days(90)", "hours": "for example hours(6)", "minutes": "for example minutes(30)", "weeks": "for example weeks(2)",
+	"since": "for example since(profile.signed_up_at)", "age": "for example age(profile.birth_date)", "years_since": "for example years_since(first(purchase))",
+	"in_segment": `for example in_segment("loyal")`, "consented": `for example consented("email")`, "timestamp": `for example timestamp("2026-01-31T00:00:00Z")`,
+	"duration": `for example duration("36h")`, "matches": `for example web.url.matches("/sale/")`, "size": "for example size(purchase.items)",
 }
 
 // typeHint says how to write the constant that does not fit its neighbour.
@@ -277,9 +277,9 @@ func (x *expression) typeHint(args []ast.Expr) string {
 		case k == types.StringKind && other.Kind() == types.TimestampKind:
 			return `write timestamp("2026-01-31T00:00:00Z")`
 		case k == types.IntKind && other.Kind() == types.DurationKind:
-			return "a length of time needs a unit: days(" + text + ")"
+			return "a duration needs a unit: days(" + text + ")"
 		case (k == types.IntKind || k == types.BoolKind) && other.Kind() == types.StringKind:
-			return "write a text in quotes: " + strconv.Quote(text)
+			return "put strings in quotes: " + strconv.Quote(text)
 		}
 	}
 	return ""

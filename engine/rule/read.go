@@ -82,12 +82,12 @@ func (x *expression) finish(root ast.Expr) *result {
 	}
 	x.typ = x.types[root.ID()]
 	if !x.isDefine && x.grows(x.node) && x.level == customer {
-		x.failAt(root, compareTime, "a length of time that grows can only be compared")
+		x.failAt(root, compareTime, "an elapsed time keeps growing, so it can only be compared")
 		return nil
 	}
 	x.size, x.folds = countNodes(x.node), tr.deepest
 	if x.size > maxNodes {
-		x.failAt(root, "", "with its definitions this has %d parts, at most %d are read", x.size, maxNodes)
+		x.failAt(root, "", "with its definitions expanded, this has %d parts; the limit is %d", x.size, maxNodes)
 		return nil
 	}
 	x.result.level = constant

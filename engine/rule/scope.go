@@ -27,7 +27,7 @@ func (x *expression) scope(e ast.Expr) {
 	case ast.ComprehensionKind:
 		v := e.AsComprehension().IterVar()
 		if x.isTaken(v) || x.defines[v] != nil {
-			x.failAt(e, "choose another name for the variable", "%q already means something in rules", v)
+			x.failAt(e, "choose another name for the variable", "%q is a reserved name", v)
 		}
 	case ast.CallKind:
 		call := e.AsCall()
@@ -57,9 +57,9 @@ func (x *expression) scopeCall(e ast.Expr, name string) bool {
 		x.aggregate(e, name)
 		return true
 	case x.level == event && slices.Contains(aggregates, name):
-		x.failAt(e, "give it a name outside, or combine two aggregates: sum(…) / count(…)", "%s cannot stand inside another aggregate or beside the fields of an event", name)
+		x.failAt(e, "move it out, or combine two aggregates: sum(…) / count(…)", "%s cannot be used inside another aggregate or together with the fields of an event", name)
 	case x.level == event && isCustomerFunction(name):
-		x.failAt(e, "use it outside: count(…) > 0 && "+name+"(…)", "%s reads the customer, an aggregate looks at one event at a time", name)
+		x.failAt(e, "use it outside: count(…) > 0 && "+name+"(…)", "%s reads the customer, but an aggregate sees one event at a time", name)
 	default:
 		return false
 	}
@@ -92,18 +92,18 @@ func (x *expression) scopeName(e ast.Expr) {
 	s, isStream := plan.StreamByName(name)
 	switch {
 	case strings.HasPrefix(name, "."):
-		x.failAt(e, "write "+name[1:], "a name does not start with a dot")
+		x.failAt(e, "write "+name[1:], "a name cannot start with a dot")
 		x.fill(e, nil)
 	case !isStream && name != "activity":
 	case x.level == customer && isStream && s.Info().Attributes:
 	case x.level == customer:
-		x.failAt(e, "such as count("+name+", days(90)) or last("+name+")", "%s stands for events, and only inside an aggregate", name)
+		x.failAt(e, "for example count("+name+", days(90)) or last("+name+")", "%s is a stream of events and can only be used inside an aggregate", name)
 		x.fill(e, nil)
 	case name == "activity":
-		x.failAt(e, "", "activity stands alone in an aggregate: count(activity, days(7))")
+		x.failAt(e, "", "activity takes only a window beside it: count(activity, days(7))")
 		x.fill(e, nil)
 	case s.Info().Attributes:
-		x.failAt(e, "compare it outside: count(…) > 0 && profile.…", "an aggregate looks at events, it cannot read the profile")
+		x.failAt(e, "compare it outside: count(…) > 0 && profile.…", "an aggregate sees events and cannot read the profile")
 		x.fill(e, nil)
 	case !slices.Contains(x.streams, s):
 		x.streams = append(x.streams, s)
@@ -113,11 +113,11 @@ func (x *expression) scopeName(e ast.Expr) {
 func (x *expression) scopeLiteral(e ast.Expr) {
 	switch e.AsLiteral().Type() {
 	case types.UintType:
-		x.failAt(e, "take the u off", "rules have no unsigned numbers")
+		x.failAt(e, "remove the u", "rules have no unsigned numbers")
 	case types.BytesType:
-		x.failAt(e, "take the b off", "rules have no bytes")
+		x.failAt(e, "remove the b", "rules have no bytes")
 	case types.NullType:
-		x.failAt(e, "to ask whether there is a value write has(profile.country)", "rules have no null")
+		x.failAt(e, "to test whether there is a value, write has(profile.country)", "rules have no null")
 	default:
 		return
 	}
@@ -127,7 +127,7 @@ func (x *expression) scopeLiteral(e ast.Expr) {
 // useDefine puts the value of a definition in the place of its name.
 func (x *expression) useDefine(e ast.Expr, name string) {
 	if x.defines[name].state == reading {
-		x.failAt(e, "", "%q is defined by itself", name)
+		x.failAt(e, "", "%q is defined in terms of itself", name)
 		x.fill(e, nil)
 		return
 	}
@@ -138,14 +138,14 @@ func (x *expression) useDefine(e ast.Expr, name string) {
 		x.failed = true
 		x.wrong[e.ID()] = true
 	case x.level == customer && r.level == event:
-		x.failAt(e, "", "%s is about one event of %s; use it inside count, sum, did, last(…)", name, streamNames(r.streams))
+		x.failAt(e, "", "%s describes a single event of %s; use it inside count, sum, did or last", name, streamNames(r.streams))
 		r = nil
 	case x.level == event && r.level == customer:
-		x.failAt(e, "", "%s reads the customer, an aggregate looks at one event at a time", name)
+		x.failAt(e, "", "%s reads the customer, but an aggregate sees one event at a time", name)
 		r = nil
 	default:
 		if x.size += r.size; x.size > maxNodes {
-			x.failAt(e, "", "with its definitions this has more than %d parts", maxNodes)
+			x.failAt(e, "", "with its definitions expanded, this has more than %d parts", maxNodes)
 			r = nil
 			break
 		}

@@ -40,7 +40,7 @@ const compareTime = "compare it with a constant such as days(45), or compare the
 func (t *translator) value(e ast.Expr) *expr.Node {
 	n := t.node(e)
 	if n != nil && t.grows(n) {
-		t.failAt(e, compareTime, "the time since something grows, so it can only be compared with a constant")
+		t.failAt(e, compareTime, "an elapsed time keeps growing, so it can only be compared with a constant")
 		return nil
 	}
 	return n
@@ -89,7 +89,7 @@ func (t *translator) node(e ast.Expr) *expr.Node {
 	case ast.CallKind:
 		return t.call(e)
 	default:
-		t.failAt(e, "", "rules do not have this")
+		t.failAt(e, "", "rules do not support this")
 		return nil
 	}
 }
@@ -109,7 +109,7 @@ func (t *translator) literal(e ast.Expr) *expr.Node {
 	case types.String:
 		return constNode(expr.StringValue(string(v)))
 	}
-	t.failAt(e, "", "rules do not have such values")
+	t.failAt(e, "", "rules do not support values of this type")
 	return nil
 }
 
@@ -125,9 +125,9 @@ func (t *translator) name(e ast.Expr) *expr.Node {
 		}
 	}
 	if s, ok := plan.StreamByName(name); ok && !s.Info().Attributes {
-		t.failAt(e, "name a field, such as "+name+"."+t.firstField(name), "%s is a whole event here", name)
+		t.failAt(e, "name a field, such as "+name+"."+t.firstField(name), "%s is a whole event, not a value", name)
 	} else {
-		t.failAt(e, "name an attribute, such as profile.country", "%s is no value", name)
+		t.failAt(e, "name an attribute, such as profile.country", "%s is not a value", name)
 	}
 	return nil
 }
@@ -231,7 +231,7 @@ func (t *translator) list(e ast.Expr) *expr.Node {
 	}
 	for i, n := range nodes[1:] {
 		if n.Type != nodes[0].Type && !(isNumber(n.Type) && isNumber(nodes[0].Type)) {
-			t.failAt(elems[i+1], "", "the values of a list must be of one kind, this is %s after %s",
+			t.failAt(elems[i+1], "", "the values of a list must have the same type, but this is %s after %s",
 				inWords(t.types[elems[i+1].ID()]), inWords(t.types[elems[0].ID()]))
 			return nil
 		}
@@ -304,7 +304,7 @@ func (t *translator) comprehension(e ast.Expr) *expr.Node {
 func (t *translator) enter(e ast.Expr, depth int) bool {
 	t.deepest = max(t.deepest, depth)
 	if depth > maxFolds {
-		t.failAt(e, "", "exists, all, filter and map can be nested %d deep", maxFolds)
+		t.failAt(e, "", "exists, all, filter and map can be nested at most %d deep", maxFolds)
 		return false
 	}
 	return true

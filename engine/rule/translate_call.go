@@ -74,11 +74,11 @@ func (t *translator) comparison(e ast.Expr, op expr.Op, args []ast.Expr) *expr.N
 			continue
 		}
 		if other.Op != expr.OpConst {
-			t.failAt(args[i], compareTime, "the time since something grows, so it can only be compared with a constant")
+			t.failAt(args[i], compareTime, "an elapsed time keeps growing, so it can only be compared with a constant")
 			return nil
 		}
 		if op == expr.OpEq || op == expr.OpNe {
-			t.failAt(e, "use >= or <", "the time since something equals %s for a millisecond only", t.text(other))
+			t.failAt(e, "use >= or <", "an elapsed time equals %s for one millisecond only", t.text(other))
 			return nil
 		}
 	}
@@ -97,7 +97,7 @@ func (t *translator) membership(e ast.Expr, args []ast.Expr) *expr.Node {
 	}
 	if m, ok := t.mapOf(args[1]); ok {
 		if x.Op != expr.OpConst {
-			t.failAt(args[0], `such as "plan" in `+m.stream+"."+m.name, "the key must be a constant text")
+			t.failAt(args[0], `for example "plan" in `+m.stream+"."+m.name, "the key must be a string literal")
 			return nil
 		}
 		n := t.mapKey(args[0], m, x.Const.S)
@@ -132,7 +132,7 @@ func (t *translator) index(e ast.Expr, args []ast.Expr) *expr.Node {
 			return nil
 		}
 		if key.Op != expr.OpConst {
-			t.failAt(args[1], `such as `+m.stream+"."+m.name+`["plan"]`, "the key must be a constant text")
+			t.failAt(args[1], `for example `+m.stream+"."+m.name+`["plan"]`, "the key must be a string literal")
 			return nil
 		}
 		return t.mapKey(args[1], m, key.Const.S)
@@ -215,7 +215,7 @@ func (t *translator) function(e ast.Expr, name string, args []ast.Expr) *expr.No
 
 func (t *translator) length(e ast.Expr, n *expr.Node, name string, unit expr.Millis) *expr.Node {
 	if n.Op != expr.OpConst {
-		t.failAt(e, "such as "+name+"(30)", "%s needs a number that is written out", name)
+		t.failAt(e, "for example "+name+"(30)", "%s needs an integer literal", name)
 		return nil
 	}
 	const most = 100_000 // days; far from overflow
@@ -229,13 +229,13 @@ func (t *translator) length(e ast.Expr, n *expr.Node, name string, unit expr.Mil
 // instantOrLength reads timestamp("…") and duration("…").
 func (t *translator) instantOrLength(e ast.Expr, n *expr.Node, name string) *expr.Node {
 	if n.Op != expr.OpConst {
-		t.failAt(e, "", "%s needs a text that is written out", name)
+		t.failAt(e, "", "%s needs a string literal", name)
 		return nil
 	}
 	if name == "timestamp" {
 		v, ok := parseTime(n.Const.S)
 		if !ok {
-			t.failAt(e, "write it as 2026-01-31T00:00:00Z, at most to the millisecond", "%s is not an instant", strconv.Quote(n.Const.S))
+			t.failAt(e, "write it as 2026-01-31T00:00:00Z, at most to the millisecond", "%s is not a timestamp", strconv.Quote(n.Const.S))
 			return nil
 		}
 		return constNode(v)
@@ -243,10 +243,10 @@ func (t *translator) instantOrLength(e ast.Expr, n *expr.Node, name string) *exp
 	d, err := time.ParseDuration(n.Const.S)
 	switch {
 	case err != nil:
-		t.failAt(e, `write it as "36h" or "1h30m"; for longer ones there is days(90)`, "%s is not a length of time", strconv.Quote(n.Const.S))
+		t.failAt(e, `write it as "36h" or "1h30m"; for longer ones there is days(90)`, "%s is not a duration", strconv.Quote(n.Const.S))
 		return nil
 	case d%time.Millisecond != 0:
-		t.failAt(e, "", "a length of time has whole milliseconds, %s has not", n.Const.S)
+		t.failAt(e, "", "%s is not a whole number of milliseconds", n.Const.S)
 		return nil
 	}
 	return constNode(expr.DurationValue(expr.Millis(d.Milliseconds())))
@@ -268,9 +268,9 @@ func (t *translator) since(e ast.Expr, n *expr.Node) *expr.Node {
 	case ok:
 		return t.sinceNode(of)
 	case n.Type == expr.Date:
-		t.failAt(e, "use age(…) or years_since(…)", "since needs a time, %s is a date", t.text(n))
+		t.failAt(e, "use age(…) or years_since(…)", "since needs a time, but %s is a date", t.text(n))
 	default:
-		t.failAt(e, "such as since(profile.signed_up_at) or since(first(purchase))", "since needs a time of the profile, or first or last of something")
+		t.failAt(e, "for example since(profile.signed_up_at) or since(first(purchase))", "since needs a time: a profile attribute, or the first or last event of something")
 	}
 	return nil
 }
@@ -278,7 +278,7 @@ func (t *translator) since(e ast.Expr, n *expr.Node) *expr.Node {
 func (t *translator) years(e ast.Expr, n *expr.Node, name string) *expr.Node {
 	of, ok := t.timeInput(n, expr.Time, expr.Date)
 	if !ok {
-		t.failAt(e, "such as age(profile.birth_date)", "%s needs a date or a time of the profile, or first or last of something", name)
+		t.failAt(e, "for example age(profile.birth_date)", "%s needs a date or a time: a profile attribute, or the first or last event of something", name)
 		return nil
 	}
 	return t.inputNode(plan.Input{Text: "years_since(" + t.spec.Inputs[of].Text + ")", Kind: plan.InYears, Type: expr.Int, Of: of})
@@ -286,7 +286,7 @@ func (t *translator) years(e ast.Expr, n *expr.Node, name string) *expr.Node {
 
 func (t *translator) inSegment(e ast.Expr, n *expr.Node) *expr.Node {
 	if n.Op != expr.OpConst {
-		t.failAt(e, `such as in_segment("loyal")`, "in_segment needs an id that is written out")
+		t.failAt(e, `for example in_segment("loyal")`, "in_segment needs a string literal")
 		return nil
 	}
 	id := n.Const.S
@@ -320,7 +320,7 @@ func (t *translator) consented(args []ast.Expr, nodes []*expr.Node) *expr.Node {
 	purpose := "marketing"
 	for i, n := range nodes {
 		if n.Op != expr.OpConst {
-			t.failAt(args[i], `such as consented("email")`, "consented needs texts that are written out")
+			t.failAt(args[i], `for example consented("email")`, "consented needs string literals")
 			return nil
 		}
 		if i == 1 {
@@ -347,7 +347,7 @@ func (t *translator) checkConsent(e ast.Expr, value, field string) {
 // pattern checks the regular expression of matches.
 func (t *translator) pattern(e ast.Expr, n *expr.Node) bool {
 	if n.Op != expr.OpConst {
-		t.failAt(e, "", "the pattern of matches must be written out")
+		t.failAt(e, "", "the pattern must be a string literal")
 		return false
 	}
 	if _, err := regexp.Compile(n.Const.S); err != nil {
@@ -361,6 +361,6 @@ func (t *translator) zone(e ast.Expr, n *expr.Node) bool {
 	if n.Op == expr.OpConst && isZone(n.Const.S) {
 		return true
 	}
-	t.failAt(e, "", `a time zone must be written out, as an IANA name such as "Europe/Paris"`)
+	t.failAt(e, "", `a time zone must be a string literal with an IANA name such as "Europe/Paris"`)
 	return false
 }

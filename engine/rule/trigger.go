@@ -108,7 +108,7 @@ func (r *reader) noKind(s *section) {
 	case slices.Contains(later, p.text):
 		r.failHint(p, oneOf(names), "this version does not have triggers of kind %s", p.text)
 	default:
-		r.failHint(p, didYouMean(p.text, names), "no triggers of kind %s", strconv.Quote(p.text))
+		r.failHint(p, didYouMean(p.text, names), "unknown trigger kind %s", strconv.Quote(p.text))
 	}
 }
 
@@ -124,10 +124,10 @@ func (r *reader) reentry(s *section, t *trigger) {
 	default:
 		value := n.Value
 		if n.Kind != yaml.ScalarNode {
-			value = "that is " + kindOf(n)
+			value = kindOf(n)
 		}
 		names := []string{"every_time", "once"}
-		r.failHint(offset{r.file, r.file.offset(n.Line, n.Column)}, didYouMean(n.Value, names), "this version does not have a reentry %s", value)
+		r.failHint(offset{r.file, r.file.offset(n.Line, n.Column)}, didYouMean(n.Value, names), "reentry must be every_time or once, not %s", value)
 	}
 }
 
@@ -179,7 +179,7 @@ func (r *reader) streams(s *section, word string) []*passage {
 		return nil
 	}
 	if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
-		r.failHint(offset{r.file, r.file.offset(n.Line, n.Column)}, "take the key out to mean any activity", "%s names no stream", word)
+		r.failHint(offset{r.file, r.file.offset(n.Line, n.Column)}, "remove the key to count any activity", "%s is empty", word)
 	}
 	return r.texts(n, word)
 }
@@ -196,7 +196,7 @@ func (r *reader) fields(s *section, word string) (l []declaration) {
 	}
 	for _, name := range f.order {
 		if !nameForm.MatchString(name.text) {
-			r.failHint(name, "use letters, digits and _", "%s cannot be the name of a field", strconv.Quote(name.text))
+			r.failHint(name, "use letters, digits and _", "%s is not a valid field name", strconv.Quote(name.text))
 			continue
 		}
 		if text := r.scalar(f, name.text); text != nil {

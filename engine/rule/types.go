@@ -148,17 +148,17 @@ func (c *catalog) NewValue(object string, _ map[string]ref.Val) ref.Val {
 func inWords(t *types.Type) string {
 	switch t.Kind() {
 	case types.BoolKind:
-		return "true or false"
+		return "a boolean"
 	case types.IntKind:
-		return "a whole number"
+		return "an integer"
 	case types.DoubleKind:
 		return "a number"
 	case types.StringKind:
-		return "a text"
+		return "a string"
 	case types.TimestampKind:
 		return "a time"
 	case types.DurationKind:
-		return "a length of time"
+		return "a duration"
 	case types.ListKind:
 		return "a list"
 	case types.MapKind:
@@ -175,8 +175,8 @@ func inWords(t *types.Type) string {
 		}
 		return "an event of " + name
 	case types.UintKind, types.BytesKind:
-		return "a value that rules do not have"
+		return "a value that rules do not support"
 	default:
-		return "something else"
+		return "a value of another type"
 	}
 }

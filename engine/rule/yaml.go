@@ -38,7 +38,7 @@ func readFile(f File, doc *document, kinds []*plan.Kind, l *log) {
 func (r *reader) acceptable() bool {
 	data := r.file.data
 	if len(data) > MaxFileSize {
-		r.failHint(offset{r.file, 0}, "split it into several files", "a rule file has at most %d bytes, this one has %d", MaxFileSize, len(data))
+		r.failHint(offset{r.file, 0}, "split it into several files", "a rule file can have at most %d bytes, but this one has %d", MaxFileSize, len(data))
 		return false
 	}
 	for i, start := range r.file.lines {
@@ -47,7 +47,7 @@ func (r *reader) acceptable() bool {
 			end = r.file.lines[i+1]
 		}
 		if end-start > maxLine {
-			r.fail(offset{r.file, start}, "a line has at most %d bytes, this one has %d", maxLine, end-start)
+			r.fail(offset{r.file, start}, "a line can have at most %d bytes, but this one has %d", maxLine, end-start)
 			return false
 		}
 	}
@@ -73,10 +73,10 @@ func (r *reader) yamlError(err error) {
 	msg, hint := le.Message, ""
 	switch {
 	case strings.Contains(msg, "no documents"):
-		r.failHint(offset{r.file, 0}, "start with version: 1", "the file holds nothing")
+		r.failHint(offset{r.file, 0}, "start with version: 1", "the file is empty")
 		return
 	case strings.Contains(msg, "multiple"):
-		msg, hint = "a rule file holds one document", "take out the --- between the documents"
+		msg, hint = "a rule file holds one document", "remove the --- between the documents"
 	case strings.Contains(msg, "mapping values are not allowed"):
 		hint = `put a value that contains ": " in quotes or in a | block`
 	case strings.Contains(msg, "did not find expected"), strings.Contains(msg, "cannot start any token"):
@@ -93,7 +93,7 @@ func (r *reader) plain(n *yaml.Node, depth int) bool {
 	at := offset{r.file, r.file.offset(n.Line, n.Column)}
 	switch {
 	case depth > maxDepth:
-		r.fail(at, "nested too deep")
+		r.fail(at, "nested too deeply")
 		return false
 	case n.Kind == yaml.AliasNode || n.Anchor != "":
 		r.failHint(at, "name a shared condition under define instead", "rule files have no YAML anchors and aliases")
@@ -137,7 +137,7 @@ type words struct {
 func (r *reader) section(n *yaml.Node, what string, w words) (*section, bool) {
 	at := offset{r.file, r.file.offset(n.Line, n.Column)}
 	if n.Kind != yaml.MappingNode {
-		r.failHint(at, "write it as key: value lines", "%s must be a mapping, this is %s", what, kindOf(n))
+		r.failHint(at, "write it as key: value lines", "%s must be a mapping, but this is %s", what, kindOf(n))
 		return nil, false
 	}
 	s := &section{what: what, at: at, vals: make(map[string]*yaml.Node, len(n.Content)/2)}
@@ -149,7 +149,7 @@ func (r *reader) section(n *yaml.Node, what string, w words) (*section, bool) {
 			continue
 		}
 		if prev := seen[key.text]; prev != nil {
-			r.fail(key, "the key %q stands twice; it is also in line %d", key.text, prev.node.Line)
+			r.fail(key, "duplicate key %q, already set in line %d", key.text, prev.node.Line)
 			continue
 		}
 		seen[key.text] = key
@@ -188,9 +188,9 @@ func (r *reader) key(key *passage, what string, w words) bool {
 	case has(w.elsewhere):
 		r.failHint(key, oneOf(w.known), "%s does not take %q", what, key.text)
 	case has(w.later):
-		r.failHint(key, "take it out; to ignore it could change what the rule does", "this version does not have %q in %s", key.text, what)
+		r.failHint(key, "remove it; ignoring it could change what the rule does", "this version does not have %q in %s", key.text, what)
 	default:
-		r.failHint(key, didYouMean(key.text, w.known), "no key %q in %s", key.text, what)
+		r.failHint(key, didYouMean(key.text, w.known), "unknown key %q in %s", key.text, what)
 	}
 	return false
 }
@@ -219,7 +219,7 @@ func (r *reader) scalar(s *section, key string) *passage {
 	at := offset{r.file, r.file.offset(n.Line, n.Column)}
 	switch {
 	case n.Kind != yaml.ScalarNode:
-		r.fail(at, "%s must be a text, this is %s", key, kindOf(n))
+		r.fail(at, "%s must be a single value, but this is %s", key, kindOf(n))
 		return nil
 	case n.Tag == "!!null" || strings.TrimSpace(n.Value) == "":
 		r.fail(at, "%s is empty", key)
@@ -243,7 +243,7 @@ func (r *reader) list(n *yaml.Node, what string) []*yaml.Node {
 		return nil
 	}
 	if n.Kind != yaml.SequenceNode {
-		r.failHint(offset{r.file, r.file.offset(n.Line, n.Column)}, "start each element with -", "%s must be a list, this is %s", what, kindOf(n))
+		r.failHint(offset{r.file, r.file.offset(n.Line, n.Column)}, "start each element with -", "%s must be a list, but this is %s", what, kindOf(n))
 		return nil
 	}
 	return n.Content
@@ -254,7 +254,7 @@ func (r *reader) texts(n *yaml.Node, what string) []*passage {
 	var out []*passage
 	for _, e := range r.list(n, what) {
 		if e.Kind != yaml.ScalarNode || e.Tag == "!!null" {
-			r.fail(offset{r.file, r.file.offset(e.Line, e.Column)}, "an element of %s must be a text, this is %s", what, kindOf(e))
+			r.fail(offset{r.file, r.file.offset(e.Line, e.Column)}, "an element of %s must be a single value, but this is %s", what, kindOf(e))
 			continue
 		}
 		out = append(out, newPassage(r.file, e))
@@ -274,7 +274,7 @@ func (r *reader) id(p *passage, what string) bool {
 		}
 	}
 	if len(p.text) > 100 {
-		r.fail(p, "an id has at most 100 characters, this one has %d", len(p.text))
+		r.fail(p, "an id can have at most 100 characters, but this one has %d", len(p.text))
 		return false
 	}
 	return true

@@ -54,7 +54,7 @@ func TestLoadRulesErrors(t *testing.T) {
 	write(t, filepath.Join(dir, "empty/notes.md"), "")
 	write(t, filepath.Join(dir, "huge/a.yaml"), strings.Repeat("# \n", rule.MaxFileSize))
 	for path, want := range map[string]string{
-		"twice": `the id "a" is also in ` + filepath.Join(dir, "twice/a.yaml"),
+		"twice": `the id "a" is already used in ` + filepath.Join(dir, "twice/a.yaml"),
 		"empty": "rules: no *.yaml files in " + filepath.Join(dir, "empty"),
 		"huge":  "split it",
 		"no":    "rules: stat ",
