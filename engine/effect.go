@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 
 	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/internal/wire"
 )
 
 // Action is what an Effect says.
@@ -112,17 +113,17 @@ func (e *Effect) ID(app string) string { return string(e.AppendID(make([]byte, 0
 // AppendID appends the effect's ID to b.
 func (e *Effect) AppendID(b []byte, app string) []byte {
 	n := len(b)
-	b = appendText(b, app)
-	b = appendText(b, e.Customer)
-	b = appendText(b, e.Name)
+	b = wire.AppendText(b, app)
+	b = wire.AppendText(b, e.Customer)
+	b = wire.AppendText(b, e.Name)
 	b = append(b, byte(e.Action))
 	b = binary.AppendUvarint(b, e.Sequence)
 	if e.Action == Fired {
 		b = binary.AppendVarint(b, int64(e.Due))
-		b = appendText(b, e.AnchorID)
+		b = wire.AppendText(b, e.AnchorID)
 	} else {
 		b = binary.AppendVarint(b, int64(e.At))
-		b = appendText(b, e.CauseEvent)
+		b = wire.AppendText(b, e.CauseEvent)
 	}
 	if e.Action == Erased && !e.Known {
 		b = append(b, 1) // a second erasure at the same instant says something else
@@ -143,13 +144,4 @@ func hexOf(x uint32) uint64 {
 	n = (n | n<<4) & 0x0f0f0f0f0f0f0f0f                           // a digit in each byte
 	letters := (n + 0x0606060606060606) >> 4 & 0x0101010101010101 // 1 where it is 10 and up
 	return n + 0x3030303030303030 + letters*('a'-'0'-10)
-}
-
-func appendText(b []byte, s string) []byte {
-	if len(s) < 0x80 {
-		b = append(b, byte(len(s)))
-	} else {
-		b = binary.AppendUvarint(b, uint64(len(s)))
-	}
-	return append(b, s...)
 }

@@ -3,6 +3,8 @@ package state
 import (
 	"encoding/binary"
 	"errors"
+
+	"github.com/segmill/segmill/internal/wire"
 )
 
 // Meta says what a task's copy is a copy of.
@@ -39,20 +41,13 @@ func (m *Meta) append(b []byte) []byte {
 }
 
 func (m *Meta) decode(b []byte) error {
-	if len(b) < 17 || b[0] != metaFormat {
+	r := wire.NewReader(b)
+	format := r.Byte()
+	copy(m.TopicID[:], r.Take(len(m.TopicID)))
+	m.Next, m.AppliedAt = r.Varint(), Millis(r.Varint())
+	if r.Bad() || format != metaFormat {
 		return errMeta
 	}
-	copy(m.TopicID[:], b[1:])
-	b = b[17:]
-	next, n := binary.Varint(b)
-	if n <= 0 {
-		return errMeta
-	}
-	b = b[n:]
-	at, n := binary.Varint(b)
-	if n <= 0 {
-		return errMeta
-	}
-	m.Next, m.AppliedAt, m.Position = next, Millis(at), append([]byte(nil), b[n:]...)
+	m.Position = append([]byte(nil), r.Left()...)
 	return nil
 }

@@ -279,7 +279,7 @@ func TestInt128(t *testing.T) {
 		if got := x.Float(1); got != want {
 			t.Fatalf("%v, want %v", got, want)
 		}
-		r := Reader{b: x.append(nil)}
+		r := NewReader(x.append(nil), 2)
 		if y := r.int128(); y != x || !r.Done() {
 			t.Fatalf("%v became %v", x, y)
 		}

@@ -4,65 +4,18 @@ import (
 	"encoding/binary"
 
 	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/internal/wire"
 )
 
-// Reader reads varints and strings. The first error sticks: after it everything
-// reads as zero and bad is true. No length is believed beyond the bytes left.
+// Reader reads the bytes of summaries; see [wire.Reader].
 type Reader struct {
-	b    []byte
-	bad  bool
+	wire.Reader
 	v1   bool   // version 1 of the customer format
 	base Millis // what times are stored relative to
 }
 
-// Uvarint reads an unsigned varint.
-func (r *Reader) Uvarint() uint64 {
-	if len(r.b) > 0 && r.b[0] < 0x80 {
-		v := r.b[0]
-		r.b = r.b[1:]
-		return uint64(v)
-	}
-	v, n := binary.Uvarint(r.b)
-	if n <= 0 {
-		r.bad, r.b = true, nil
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
-// Varint reads a signed varint.
-func (r *Reader) Varint() int64 {
-	u := r.Uvarint()
-	return int64(u>>1) ^ -int64(u&1)
-}
-
 // Millis reads an instant or length of time.
 func (r *Reader) Millis() Millis { return Millis(r.Varint()) }
-
-// Count reads the number of items of at least size bytes each that follow.
-func (r *Reader) Count(size int) int {
-	n := r.Uvarint()
-	if n > uint64(len(r.b)/size) {
-		r.bad, r.b = true, nil
-		return 0
-	}
-	return int(n)
-}
-
-// String reads what appendString wrote.
-func (r *Reader) String() string { return string(r.Bytes()) }
-
-// Byte reads one byte.
-func (r *Reader) Byte() byte {
-	if len(r.b) == 0 {
-		r.bad = true
-		return 0
-	}
-	c := r.b[0]
-	r.b = r.b[1:]
-	return c
-}
 
 // AppendValue appends a scalar value: its kind, then a varint or a string with
 // its length. Lists and records are not stored.
@@ -72,7 +25,7 @@ func AppendValue(b []byte, v expr.Value) []byte {
 	case expr.Absent, expr.List, expr.Record:
 		return b
 	case expr.String:
-		return appendString(b, v.S)
+		return wire.AppendText(b, v.S)
 	}
 	return binary.AppendVarint(b, v.N)
 }
@@ -83,27 +36,27 @@ func (r *Reader) Value() expr.Value {
 	switch {
 	case v.K == expr.Absent:
 	case v.K == expr.String:
-		v.S = r.String()
+		v.S = r.Text()
 	case v.K < expr.List:
 		v.N = r.Varint()
 	default:
-		r.bad = true
+		r.Check(false)
 	}
 	return v
 }
 
-func appendString(b []byte, s string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
-}
-
 // NewReader returns a reader of a customer's bytes in a version of the format.
-func NewReader(b []byte, version byte) Reader { return Reader{b: b, v1: version == 1} }
+func NewReader(b []byte, version byte) Reader {
+	return Reader{Reader: wire.NewReader(b), v1: version == 1}
+}
 
 // Base sets the instant that times are stored relative to.
 func (r *Reader) Base(at Millis) { r.base = at }
 
 // Sub returns a reader of the next bytes, which begin with their length.
-func (r *Reader) Sub() Reader { return Reader{b: r.Bytes(), v1: r.v1, base: r.base} }
+func (r *Reader) Sub() Reader {
+	return Reader{Reader: wire.NewReader(r.Bytes()), v1: r.v1, base: r.base}
+}
 
 // appendTime appends an instant as its distance to at.
 func appendTime(b []byte, t, at Millis) []byte { return binary.AppendVarint(b, int64(at-t)) }
@@ -131,7 +84,7 @@ func (r *Reader) instant() Millis {
 	case 1:
 		return r.Time()
 	}
-	r.bad = true
+	r.Check(false)
 	return 0
 }
 
@@ -148,40 +101,9 @@ func appendReach(b []byte, t, at Millis) []byte {
 var reachUnits = [...]Millis{86_400_000, 60_000}
 
 func (r *Reader) reach() Millis {
-	if len(r.b) > 0 && r.b[0] >= 2 && int(r.b[0]) < 2+len(reachUnits) {
+	if b := r.Left(); len(b) > 0 && b[0] >= 2 && int(b[0]) < 2+len(reachUnits) {
 		unit := reachUnits[r.Byte()-2]
 		return r.base - Millis(r.Varint())*unit
 	}
 	return r.instant()
 }
-
-// Bytes reads a length and that many bytes, which it does not copy.
-func (r *Reader) Bytes() []byte {
-	n := r.Count(1)
-	p := r.b[:n]
-	r.b = r.b[n:]
-	return p
-}
-
-// Uint32 reads four bytes, little-endian.
-func (r *Reader) Uint32() uint32 {
-	if len(r.b) < 4 {
-		r.bad, r.b = true, nil
-		return 0
-	}
-	v := binary.LittleEndian.Uint32(r.b)
-	r.b = r.b[4:]
-	return v
-}
-
-// Uint64 reads eight bytes, little-endian.
-func (r *Reader) Uint64() uint64 {
-	lo := r.Uint32()
-	return uint64(lo) | uint64(r.Uint32())<<32
-}
-
-// Check marks the bytes as malformed unless ok.
-func (r *Reader) Check(ok bool) { r.bad = r.bad || !ok }
-
-// Done reports whether all was read and was well formed.
-func (r *Reader) Done() bool { return !r.bad && len(r.b) == 0 }

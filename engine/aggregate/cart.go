@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/internal/wire"
 )
 
 // CartReach is how long an entry stays in a cart.
@@ -156,16 +157,16 @@ func (c *Cart) Append(b []byte, at Millis) []byte {
 	b = appendInstant(b, c.Last.At, at)
 	if c.Last.At != None {
 		b = append(b, c.Last.Stream)
-		b = appendString(b, c.Last.Source)
-		b = appendString(b, c.Last.ID)
+		b = wire.AppendText(b, c.Last.Source)
+		b = wire.AppendText(b, c.Last.ID)
 	}
 	b = binary.AppendUvarint(b, uint64(len(c.Entries)))
 	for _, e := range c.Entries {
 		b = appendTime(b, e.At, at)
 		b = binary.AppendVarint(b, e.Quantity)
-		b = appendString(b, e.Product)
+		b = wire.AppendText(b, e.Product)
 		b = AppendValue(b, e.Price)
-		b = appendString(b, e.Currency)
+		b = wire.AppendText(b, e.Currency)
 	}
 	return b
 }
@@ -178,8 +179,8 @@ func (c *Cart) decode(r *Reader) {
 	c.Last.At = r.instant()
 	if c.Last.At != None {
 		c.Last.Stream = r.Byte()
-		c.Last.Source = r.String()
-		c.Last.ID = r.String()
+		c.Last.Source = r.Text()
+		c.Last.ID = r.Text()
 	}
 	n := r.Count(5)
 	if n > 0 {
@@ -188,7 +189,7 @@ func (c *Cart) decode(r *Reader) {
 	for i := range c.Entries {
 		e := &c.Entries[i]
 		e.At, e.Quantity = r.Time(), r.Varint()
-		e.Product, e.Price, e.Currency = r.String(), r.Value(), r.String()
-		r.bad = r.bad || i > 0 && compareCart(*e, c.Entries[i-1]) < 0
+		e.Product, e.Price, e.Currency = r.Text(), r.Value(), r.Text()
+		r.Check(i == 0 || compareCart(*e, c.Entries[i-1]) >= 0)
 	}
 }

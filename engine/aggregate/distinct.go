@@ -170,7 +170,7 @@ func (d *Distinct) decode(r *Reader) {
 	d.From = r.reach()
 	d.Level = r.Byte()
 	n := r.Count(8)
-	r.bad = r.bad || d.Level > 63
+	r.Check(d.Level <= 63)
 	if n > 0 {
 		d.Seen = make([]Seen, n)
 	}
@@ -183,15 +183,10 @@ func (d *Distinct) decode(r *Reader) {
 		default:
 			last += Millis(r.Uvarint())
 		}
-		if len(r.b) < 8 {
-			r.bad = true
-			return
-		}
-		d.Seen[i] = Seen{At: last, Hash: binary.LittleEndian.Uint64(r.b)}
-		r.b = r.b[8:]
+		d.Seen[i] = Seen{At: last, Hash: r.Uint64()}
 		if i > 0 {
 			p := d.Seen[i-1]
-			r.bad = r.bad || last < p.At || last == p.At && p.Hash >= d.Seen[i].Hash
+			r.Check(last > p.At || last == p.At && p.Hash < d.Seen[i].Hash)
 		}
 	}
 }

@@ -50,7 +50,7 @@ func (r *Reader) Times(to []Entry) {
 	for i := len(to) - 2; i >= 0; i-- {
 		last -= Millis(r.Uvarint())
 		to[i].At = last
-		r.bad = r.bad || last > to[i+1].At
+		r.Check(last <= to[i+1].At)
 	}
 }
 
@@ -103,7 +103,7 @@ func (l *List) ReadValues(r *Reader) error {
 func (l *List) values(r *Reader) {
 	l.From = r.reach()
 	flags := r.Byte()
-	r.bad = r.bad || flags > listFlags
+	r.Check(flags <= listFlags)
 	if flags&listCoarse != 0 {
 		l.older = r.older(r.Count(6))
 	}
@@ -118,7 +118,7 @@ func (l *List) values(r *Reader) {
 		e := &l.Entries[i]
 		v := r.Varint()
 		e.Num = v * unit
-		r.bad = r.bad || e.Num/unit != v || i > 0 && less(*e, l.Entries[i-1])
+		r.Check(e.Num/unit == v && (i == 0 || !less(*e, l.Entries[i-1])))
 	}
 }
 
@@ -142,7 +142,7 @@ const maxWidth = Millis(1) << 45
 func (r *Reader) older(n int) *older {
 	o := &older{panes: make([]Pane, n), width: Millis(r.Uvarint())}
 	if n == 0 || o.width <= 0 || o.width > maxWidth {
-		r.bad, r.b = true, nil
+		r.Check(false)
 		return nil
 	}
 	o.coarse = r.Time()
@@ -150,7 +150,7 @@ func (r *Reader) older(n int) *older {
 		o.panes[i] = Pane{
 			End: r.Millis() * o.width, N: r.Uvarint(), Sum: r.int128(), Min: r.Varint(), Max: r.Varint(),
 		}
-		r.bad = r.bad || i > 0 && o.panes[i].End <= o.panes[i-1].End
+		r.Check(i == 0 || o.panes[i].End > o.panes[i-1].End)
 	}
 	return o
 }
@@ -195,7 +195,7 @@ func (l *List) decodeV1(r *Reader) {
 	}
 	valued := r.Byte()
 	n := r.Count(1 + int(valued&1))
-	r.bad = r.bad || valued > 1
+	r.Check(valued <= 1)
 	if n > 0 {
 		l.Entries = make([]Entry, n)
 	}
@@ -210,6 +210,6 @@ func (l *List) decodeV1(r *Reader) {
 		if valued == 1 {
 			l.Entries[i].Num = r.Varint()
 		}
-		r.bad = r.bad || i > 0 && less(l.Entries[i], l.Entries[i-1])
+		r.Check(i == 0 || !less(l.Entries[i], l.Entries[i-1]))
 	}
 }

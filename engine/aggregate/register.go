@@ -1,6 +1,9 @@
 package aggregate
 
-import "github.com/segmill/segmill/engine/expr"
+import (
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/internal/wire"
+)
 
 // Moment is the time of the earliest or latest event.
 type Moment struct {
@@ -46,7 +49,7 @@ func (c *Moment) Compute(*Op, expr.Kind, Millis, Millis) expr.Value {
 }
 
 func (c *Moment) decode(r *Reader) {
-	if len(r.b) > 0 {
+	if len(r.Left()) > 0 {
 		c.Set, c.At = true, r.Time()
 	}
 }
@@ -106,8 +109,8 @@ func (c *Register) Append(b []byte, at Millis) []byte {
 	case "":
 		src = "\x00"
 	}
-	b = appendString(b, src)
-	b = appendString(b, c.ID)
+	b = wire.AppendText(b, src)
+	b = wire.AppendText(b, c.ID)
 	return AppendValue(b, c.Value())
 }
 
@@ -127,17 +130,17 @@ func (c *Register) Read(r *Reader) error {
 func (c *Register) Compute(*Op, expr.Kind, Millis, Millis) expr.Value { return c.Value() }
 
 func (c *Register) decode(r *Reader) {
-	if len(r.b) == 0 {
+	if len(r.Left()) == 0 {
 		return
 	}
 	c.Set = true
 	c.At = r.Time()
 	c.Stream = r.Byte()
 	// One string holds all texts.
-	all := string(r.b)
+	all := string(r.Left())
 	text := func() string {
 		n := len(r.Bytes())
-		end := len(all) - len(r.b)
+		end := len(all) - len(r.Left())
 		return all[end-n : end]
 	}
 	switch c.Source = text(); c.Source {
@@ -147,7 +150,7 @@ func (c *Register) decode(r *Reader) {
 		c.Source = ""
 	}
 	c.ID = text()
-	if len(r.b) > 0 && expr.Kind(r.b[0]) == expr.String {
+	if b := r.Left(); len(b) > 0 && expr.Kind(b[0]) == expr.String {
 		c.kind = expr.Kind(r.Byte())
 		c.s = text()
 		return

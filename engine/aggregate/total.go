@@ -109,7 +109,7 @@ func (c *Extreme) Compute(_ *Op, k expr.Kind, _, _ Millis) expr.Value {
 }
 
 func (c *Extreme) decode(r *Reader) {
-	if len(r.b) > 0 {
+	if len(r.Left()) > 0 {
 		c.Set, c.V = true, r.Varint()
 	}
 }
