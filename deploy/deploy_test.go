@@ -72,7 +72,7 @@ func metrics(t *testing.T) map[string][]string {
 }
 
 // expressions returns the queries of the dashboard and of the alerts, and the
-// series of the alerts' tests, by where they stand.
+// series of the alerts' tests, by their place.
 func expressions(t *testing.T) map[string]string {
 	t.Helper()
 	found := map[string]string{}

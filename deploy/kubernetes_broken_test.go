@@ -18,7 +18,7 @@ func TestKubernetesBroken(t *testing.T) {
 	const label = "app.kubernetes.io/name: segmill"
 	for _, x := range []struct {
 		file, old, new string
-		want           string // in what is told
+		want           string // in what is reported
 	}{
 		{set, "kind: StatefulSet", "kind: Deployment", "kind apps/v1 Deployment is unknown"},
 		{budget, "policy/v1", "policy/v1beta1", "unknown or there twice"},
@@ -137,7 +137,7 @@ func TestKubernetesBroken(t *testing.T) {
 		}
 		files[x.file].Data = []byte(broken)
 		if got := strings.Join(checkKubernetes(files), "\n"); !strings.Contains(got, x.want) {
-			t.Errorf("%s with %q: told is %q, and not %q", x.file, x.new, got, x.want)
+			t.Errorf("%s with %q: got %q, want %q", x.file, x.new, got, x.want)
 		}
 	}
 }

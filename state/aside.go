@@ -11,7 +11,7 @@ import (
 	"syscall"
 )
 
-// Damaged databases are kept for whoever looks for the cause: the newest
+// Damaged databases are kept for finding the cause: the newest
 // keptAside of those that stores have made.
 const (
 	asideSuffix = ".damaged-"

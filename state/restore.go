@@ -13,7 +13,7 @@ import (
 // indexBatch is how many entries of the due index are written at a time.
 const indexBatch = 10_000
 
-// Replay applies changes as they stand in the changelog, where the wake-up
+// Replay applies changes as the changelog has them, where the wake-up
 // instants before and after are not known, and carries the digest on: it
 // returns d without what the customers had and with what they have now. Of
 // several changes of one customer the last one counts.

@@ -173,7 +173,7 @@ func (s *Store) fail(kind error, format string, args ...any) error {
 }
 
 // guard runs a write. After a refused write Pebble's commit queue never moves
-// again, so whoever stands in it behind the failed batch would wait for ever:
+// again, so every batch in it behind the failed one would wait for ever:
 // the wait ends when the store fails, and the goroutine is given up with it.
 func (s *Store) guard(write func() error) error {
 	if err := s.Err(); err != nil {

@@ -168,7 +168,7 @@ func (t *Task) update(fill func(*pebble.Batch) error) error {
 	return t.commit(b)
 }
 
-// commit commits a batch and closes it, which whoever gave up waiting for the
+// commit commits a batch and closes it, which a caller that gave up waiting for the
 // commit must not do.
 func (t *Task) commit(b *pebble.Batch) error {
 	return t.s.guard(func() error { return errors.Join(b.Commit(pebble.NoSync), b.Close()) })

@@ -168,7 +168,7 @@ func (f *walFile) Preallocate(offset, length int64) error {
 // Close closes the file.
 func (f *walFile) Close() error { return f.do(f.File.Close) }
 
-// nowhere stands for a file that could not be created.
+// nowhere takes the place of a file that could not be created.
 type nowhere struct{}
 
 var errNowhere = errors.New("no such file")

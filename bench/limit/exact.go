@@ -17,7 +17,7 @@ const never = math.MaxInt64
 // exact is the engine's meaning for this job with nothing in between: events in
 // (now - 30 days, now], exits at the instant at which an event leaves, amounts as
 // integers, repeats recognised, the clock of each partition behind its events by the
-// grace. It tells the same changes as the engine.
+// grace. It emits the same changes as the engine.
 type exact struct {
 	l     *loop
 	until int64 // the clock is turned to it at the end
@@ -141,7 +141,7 @@ func (m *exact) expire(c *exactCustomer, at int64) {
 	m.l.touch(&c.customer)
 }
 
-// judge tells what has changed in some rules at an instant: exits, then entries.
+// judge emits what has changed in some rules at an instant: exits, then entries.
 func (m *exact) judge(c *exactCustomer, rules uint32, at int64, cause []byte) {
 	bits := evaluate(&c.facts)
 	flips := (bits ^ c.bits) & rules
@@ -149,15 +149,15 @@ func (m *exact) judge(c *exactCustomer, rules uint32, at int64, cause []byte) {
 		for i := 0; flips>>i != 0; i++ {
 			if flips&(1<<i) != 0 && (bits&(1<<i) != 0) == entered {
 				c.sequence[i]++
-				m.tell(c, i, entered, at, cause)
+				m.emit(c, i, entered, at, cause)
 			}
 		}
 	}
 	c.bits ^= flips
 }
 
-// tell sends a change record: an id, and a job.Change with the event that caused it.
-func (m *exact) tell(c *exactCustomer, rule int, entered bool, at int64, cause []byte) {
+// emit sends a change record: an id, and a job.Change with the event that caused it.
+func (m *exact) emit(c *exactCustomer, rule int, entered bool, at int64, cause []byte) {
 	b := m.l.arena
 	from := len(b)
 	b = append(b, make([]byte, 16)...)

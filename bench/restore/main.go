@@ -25,7 +25,7 @@ const about = `restore measures how long it takes to be back:
              million customers, from the start of the process to its end when all is
              restored and nothing is left to do. Beside it the same with the disk kept.
   kill -9    in the midst of events, disk kept: from the start of the next process to
-             the first change that it commits. Nothing may be lost or told twice.
+             the first change that it commits. Nothing may be lost or emitted twice.
   join       a second instance starts, and stops again: the longest gap between two
   leave      changes of a partition, of those that kept their owner and of those that
              changed it. Moved partitions are restored first.

@@ -19,7 +19,7 @@ of bench/limit and bench/floor, in turn, each in a process of its own with a fre
 broker in another. R is the engine's CPU per event divided by that of
 "limit buckets" in the same round.
 
-The engine and "limit exact" must tell the same changes; the run fails if they do
+The engine and "limit exact" must emit the same changes; the run fails if they do
 not. It is void if "limit buckets" takes more than 5.5 times what bench/floor takes:
 then the yardstick is badly made, or the machine too busy.
 

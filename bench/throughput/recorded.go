@@ -6,7 +6,7 @@ import (
 	"github.com/segmill/segmill/bench/internal/job"
 )
 
-// recorded are the changes of `limit exact` and `limit buckets`, as a run told them when
+// recorded are the changes of `limit exact` and `limit buckets`, as a run emitted them when
 // the workload was made. Figures of runs with other changes can't be compared. There
 // are none of Zipf's law: its logarithms differ between kinds of processors.
 var recorded = map[job.Workload]map[string]string{
@@ -24,10 +24,10 @@ var recorded = map[job.Workload]map[string]string{
 	},
 }
 
-// asRecorded returns an error if a side has told other changes than are recorded.
+// asRecorded returns an error if a side has emitted other changes than are recorded.
 func (r *report) asRecorded(s *sample) error {
 	if want := recorded[r.Workload][s.Side]; want != "" && s.Hash != want {
-		return fmt.Errorf("%s: %s told changes %s, recorded are %s: if the job was changed, record them anew",
+		return fmt.Errorf("%s: %s emitted changes %s, but %s are recorded: if the job was changed, record them again",
 			r.Workload.Name(), s.Side, s.Hash, want)
 	}
 	return nil

@@ -94,7 +94,7 @@ func (r *report) check() error {
 		errs = append(errs, r.asRecorded(&all[0]))
 		for _, s := range all[1:] {
 			if s.Hash != all[0].Hash {
-				errs = append(errs, fmt.Errorf("%s: %s told other changes in round %d (%s) than in the first (%s)",
+				errs = append(errs, fmt.Errorf("%s: %s emitted other changes in round %d (%s) than in the first (%s)",
 					r.Workload.Name(), name, s.Round, s.Hash, all[0].Hash))
 			}
 		}

@@ -40,7 +40,7 @@ func TestCheck(t *testing.T) {
 		}},
 		{"other changes in a round", "in round 2", func(r *report) { r.All[6].Hash = "x" }},
 		{"a yardstick that is too slow", "void", func(r *report) { r.All[2].CPU, r.All[6].CPU = 11.1, 11.1 }},
-		{"not as recorded", "recorded are", func(r *report) {
+		{"not as recorded", "are recorded", func(r *report) {
 			r.Workload = job.Workload{Events: 50_000, Customers: 5_000, Seed: 1}
 		}},
 	} {

@@ -25,7 +25,7 @@ type sample struct {
 	Allocs  float64 `json:"allocs_per_event"`
 	Bytes   float64 `json:"bytes_per_event"`
 	Changes float64 `json:"changes_per_event"`
-	// Changelog is how many records of customers were written; not told by the engine.
+	// Changelog is how many records of customers were written; not reported by the engine.
 	Changelog float64 `json:"changelog_per_event,omitempty"`
 	Hash      string  `json:"hash,omitempty"`
 	Load      float64 `json:"load_average"` // before the run
@@ -120,7 +120,7 @@ func (r *report) one(ctx context.Context, l *lab.Lab, name string, n int) (s sam
 	return s, err
 }
 
-// readChanges reads what a side has told. What bench/floor writes means nothing.
+// readChanges reads what a side has emitted. What bench/floor writes means nothing.
 func readChanges(ctx context.Context, b *lab.Broker, name string) (n int, hash string, err error) {
 	var h job.Hash
 	switch name {

@@ -23,7 +23,7 @@ import (
 const about = `timers lets very many timers be due within a short time: each customer has one event,
 dated so that the window of an hour over it ends in that time. It measures how long
 after its due instant (effective_at) each exit is with a read-committed reader. No
-timer may be told before the clock has passed it by grace, which is 2 s.
+timer may fire before the clock has passed it by grace, which is 2 s.
 
 The broker is kfake, one process, in memory, on the same cores.`
 
@@ -36,7 +36,7 @@ type report struct {
 	P99       float64 `json:"p99_ms"`
 	P999      float64 `json:"p999_ms"`
 	Max       float64 `json:"max_ms"`
-	Early     int     `json:"early"` // told before they were due
+	Early     int     `json:"early"` // emitted before they were due
 	Load      float64 `json:"load_average"`
 }
 
@@ -47,7 +47,7 @@ var rule = job.Rule{ID: "hour", When: "count(purchase, hours(1)) >= 1"}
 func main() {
 	var customers int
 	var spread, lead time.Duration
-	flag.IntVar(&customers, "customers", 1_000_000, "how many customers, of whom each has one timer")
+	flag.IntVar(&customers, "customers", 1_000_000, "how many customers, each with one timer")
 	flag.DurationVar(&spread, "within", time.Minute, "the time in which all are due")
 	flag.DurationVar(&lead, "lead", 90*time.Second, "from now to the first one: until then all events must have been read")
 	lab.Main("timers", about, func(ctx context.Context, l *lab.Lab) (any, error) {

@@ -34,7 +34,7 @@ type options struct {
 	data            string // directory, "" for memory only
 	topics          []topic
 	minSession      time.Duration // shortest session timeout of consumer groups
-	user            string        // name:password of whom may log in, "" if nobody has to
+	user            string        // name:password of the one user, "" if anyone may connect
 }
 
 type topic struct {

@@ -35,7 +35,7 @@ func coarseWindows(p *plan.Plan) rule.Problems {
 	return warnings
 }
 
-// position returns where the rule of a condition stands.
+// position returns the place of a condition's rule.
 func position(p *plan.Plan, u *plan.Unit, segment int) plan.Pos {
 	if u.Kind == plan.UnitTrigger {
 		return p.Triggers[u.Trigger].Pos

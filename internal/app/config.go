@@ -156,7 +156,7 @@ type OutputConfig struct {
 type DeadLetterConfig struct {
 	// Payload is original, or hash to keep personal data out of the topic.
 	Payload string `yaml:"payload"`
-	// KeyFile holds the key of the HMAC that then stands for the value.
+	// KeyFile holds the key of the HMAC that then replaces the value.
 	KeyFile string `yaml:"key_file"`
 }
 

@@ -19,8 +19,8 @@ var appName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,99}$`)
 // aborts it.
 const maxCommitInterval = 5 * time.Second
 
-// validate fills in what follows from other settings, and tells r of everything
-// that is missing or does not fit together.
+// validate fills in what follows from other settings, and reports to r everything
+// that is missing or inconsistent.
 func (c *Config) validate(r *configReader) {
 	need := func(ok bool, path, format string, args ...any) {
 		if !ok && !r.failed(path) {

@@ -106,12 +106,12 @@ func parseConfig(b []byte, lookup func(string) (string, bool)) (*Config, ConfigE
 }
 
 // configReader fills a Config from a YAML tree and notes everything that does not
-// fit. It is strict where a YAML library is kind: a key that stands twice or has
+// fit. It is strict where a YAML library is kind: a key that is there twice or has
 // no value is an error too.
 type configReader struct {
 	lookup func(string) (string, bool)
 	errs   ConfigErrors
-	lines  map[string]int // where each key stands that was read
+	lines  map[string]int // of each key that was read
 }
 
 func (r *configReader) fail(line int, path, format string, args ...any) {
@@ -122,7 +122,7 @@ func (r *configReader) fail(line int, path, format string, args ...any) {
 	r.errs = append(r.errs, ConfigError{Line: line, Message: text})
 }
 
-// failed reports whether an error is told of a key or of something below it.
+// failed reports whether there is an error about a key or something below it.
 func (r *configReader) failed(path string) bool {
 	return slices.ContainsFunc(r.errs, func(e ConfigError) bool {
 		rest, ok := strings.CutPrefix(e.Message, path)
@@ -130,7 +130,7 @@ func (r *configReader) failed(path string) bool {
 	})
 }
 
-// lineOf returns where a key stands, or, if it is missing, what it belongs in; 0
+// lineOf returns the line of a key or, if it is missing, of what it belongs in; 0
 // if that is missing too.
 func (r *configReader) lineOf(path string) int {
 	for path != "" {
@@ -142,7 +142,7 @@ func (r *configReader) lineOf(path string) int {
 	return 0
 }
 
-// read fills v from n, which stands at path.
+// read fills v from n, whose path is path.
 func (r *configReader) read(n *yaml.Node, v reflect.Value, path string) {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias

@@ -26,8 +26,8 @@ type EraseOptions struct {
 }
 
 // Erase asks the engine to erase customers: for each it writes a tombstone to the
-// profile topic, and to out where that stands. All ids are checked before the
-// first one is written. After an error, those that were told are asked for. Then it
+// profile topic, and its place to out. All ids are checked before the
+// first one is written. After an error, those printed have been written. Then it
 // waits for the receipts, and says which customers were known.
 func Erase(ctx context.Context, conf *Config, ids []string, opt EraseOptions, out io.Writer) (*Erased, error) {
 	topic := conf.Topics.Profile

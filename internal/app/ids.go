@@ -16,7 +16,7 @@ import (
 
 // IDs reads customer ids.
 type IDs struct {
-	// Literal takes every id as it stands, also one that does not look like one.
+	// Literal takes every id literally, even one that does not look like an id.
 	Literal bool
 }
 
@@ -41,7 +41,7 @@ const (
 	maxBadLines = 20
 )
 
-// ReadFile reads a file of ids, one a line; "-" stands for in, which ends with ctx.
+// ReadFile reads a file of ids, one per line; "-" means in, which ends with ctx.
 // A byte order mark, the ends of lines and empty lines are passed over. If a line
 // is no id the error names it and all others that are none, and there are no ids.
 func (l IDs) ReadFile(ctx context.Context, in io.Reader, file string) ([]string, error) {

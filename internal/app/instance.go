@@ -171,7 +171,7 @@ func (in *instance) settle(ctx context.Context, group string, opts []kgo.Opt, lo
 	return in.save()
 }
 
-// memberTimeout bounds the question who is in the group.
+// memberTimeout bounds the request for the group's members.
 const memberTimeout = 5 * time.Second
 
 func isMember(ctx context.Context, group, id string, opts []kgo.Opt) (bool, error) {

@@ -125,7 +125,7 @@ func TestMissingTLS(t *testing.T) {
 	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- RunRules(ctx, conf, buyersRules(t), RunOptions{Logger: NewLogger(&log, "info", true)}) }()
-	eventually(t, "the hint is told", func() bool { return strings.Contains(log.String(), "is TLS missing?") })
+	eventually(t, "the hint is logged", func() bool { return strings.Contains(log.String(), "is TLS missing?") })
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)

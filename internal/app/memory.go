@@ -16,7 +16,7 @@ import (
 	"github.com/segmill/segmill/state"
 )
 
-// What the runtime is told if its own variables GOMEMLIMIT and GOGC do not say
+// The runtime's settings if its own variables GOMEMLIMIT and GOGC do not say
 // otherwise. Most of the heap are caches that are there to stay, and marking them is
 // the cost of a collection: with four times the room there are a quarter as many.
 const (

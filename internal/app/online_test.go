@@ -15,7 +15,7 @@ import (
 	"github.com/segmill/segmill/schemas"
 )
 
-// What a registry lacks is told by subject.
+// What a registry lacks is reported by subject.
 func TestCheckOnlineRegistry(t *testing.T) {
 	registry := srfake.New()
 	t.Cleanup(registry.Close)

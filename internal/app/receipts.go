@@ -13,7 +13,7 @@ import (
 	"github.com/segmill/segmill/schemas"
 )
 
-// Erased is what became of erasures that were asked for.
+// Erased is what became of requested erasures.
 type Erased struct {
 	ids      []string
 	wait     time.Duration

@@ -9,7 +9,7 @@ import (
 	"github.com/segmill/segmill/consumer"
 )
 
-// ReshardOptions are what a move of state is told.
+// ReshardOptions are the options of a move of state.
 type ReshardOptions struct {
 	RunOptions
 	DryRun bool // only check

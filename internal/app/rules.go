@@ -1,5 +1,5 @@
 // Package app puts the parts together: it reads configuration and rule files,
-// builds the engine, and runs it with its HTTP endpoints until it is told to
+// builds the engine, and runs it with its HTTP endpoints until it is asked to
 // stop. It is the only package below cmd that reads the wall clock.
 package app
 

@@ -20,7 +20,7 @@ import (
 	"github.com/segmill/segmill/state"
 )
 
-// RunOptions are what a run is told beside its configuration.
+// RunOptions are the options of a run beside its configuration.
 type RunOptions struct {
 	// Until ends the run; 0 runs until ctx ends.
 	Until engine.Millis
@@ -284,7 +284,7 @@ func (c *Config) encoder(ctx context.Context, registry *sr.Client, log *slog.Log
 	return schemas.NewEncoder(schemas.Avro, c.App, schemas.IDs{Change: ids[changes], Trigger: ids[triggers]})
 }
 
-// address returns a URL without the password that may stand in it.
+// address returns a URL without the password that it may contain.
 func address(u string) string {
 	if parsed, err := url.Parse(u); err == nil {
 		return parsed.Redacted()

@@ -102,7 +102,7 @@ func TestErase(t *testing.T) {
 			t.Errorf("%s is still in %v", id, got)
 		}
 		if !j.Told(id, "erased") {
-			t.Errorf("nobody was told that %s was erased", id)
+			t.Errorf("no receipt of the erasure of %s", id)
 		}
 	}
 	if j.Live("c3") == 0 || len(j.Members()["c3"]) == 0 {

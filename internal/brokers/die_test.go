@@ -70,7 +70,7 @@ func (h *harm) restart(i int, loseDisk bool) {
 // the transactions first and together with an instance; one is frozen beyond its
 // session; one stops in good order; two are killed at once while all instances
 // are killed too. Afterwards a run over the same inputs, with brokers and the run
-// itself killed, tells record for record what one run without faults tells.
+// itself killed, emits record for record what one run without faults emits.
 func TestBrokersDie(t *testing.T) {
 	t.Parallel()
 	c, r := three.get(t), promise.SeedOf(t)
@@ -185,7 +185,7 @@ func (h *harm) replay() {
 	judgeIndependently(h.T, h.c, over, over.Until.Format(time.RFC3339Nano))
 }
 
-// notExact leaves out what a run over history tells: records that waited for a
+// notExact leaves out of what a run over history emits: records that waited for a
 // dead broker are later than the grace.
 func notExact(cfg *checker.Config) { cfg.Exact = func(string) bool { return false } }
 

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Who lacks Java or Maven is told what to install.
+// Without Java or Maven, the error says what to install.
 func TestMissingTools(t *testing.T) {
 	t.Setenv("PATH", "")
 	t.Setenv("JAVA_HOME", "")

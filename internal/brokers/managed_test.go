@@ -87,7 +87,7 @@ func limited(t *testing.T, j *promise.Job, bytes float64) {
 }
 
 // All brokers are down when the engine starts: it waits, says for what, and ends
-// well when it is told to. It begins when they come. Then they die under it.
+// well when it is stopped. It begins when they come. Then they die under it.
 func TestBrokersDown(t *testing.T) {
 	parallel(t)
 	r := promise.SeedOf(t)

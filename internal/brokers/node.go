@@ -102,7 +102,7 @@ func (c *Cluster) Stop(ctx context.Context, id int) error {
 	}
 }
 
-// Freeze lets a node stand still, connections open, until Thaw.
+// Freeze suspends a node, connections open, until Thaw.
 func (c *Cluster) Freeze(id int) error {
 	err := c.signal(id, syscall.SIGSTOP)
 	c.nodes[id-1].frozen = err == nil

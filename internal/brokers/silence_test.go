@@ -74,7 +74,7 @@ func TestSilenceWhileBrokersDie(t *testing.T) {
 	}
 }
 
-// fired returns what time alone has told: triggers, and exits and entries whose cause is
+// fired returns what time alone has caused: triggers, and exits and entries whose cause is
 // a timer.
 func fired(j *promise.Job) map[string]bool {
 	all := map[string]bool{}

@@ -13,7 +13,7 @@
 //	I4  positions follow each other without a gap; clocks and offsets never go back
 //	I5  the digest of the changelog is that of its last position, and local copies
 //	    agree with it
-//	I6  what each customer was told is what one run over the inputs tells
+//	I6  the effects of each customer are those of one run over the inputs
 //	I7  nothing fired before its time
 //	I9  the inputs were read to their end
 package checker
@@ -76,15 +76,15 @@ type Config struct {
 	// letters. 0 means that none was too late.
 	Horizon engine.Millis
 	// Settled is an instant by which everything that was due has certainly been
-	// told. The last position's clock is one; give a later one if you waited for it.
+	// emitted. The last position's clock is one; give a later one if you waited for it.
 	Settled engine.Millis
 
 	// Compacted: the changelog was compacted, so positions may be missing (I4).
 	Compacted bool
-	// AtLeastOnce allows an output, dead letter or forward that stands there again
-	// exactly as before, and nothing else. Customers that I6 leaves out are not
-	// judged by what they were told at all: a late record can be told as of one
-	// instant by a batch that came to nothing, and as of another by the next.
+	// AtLeastOnce allows exact duplicates of outputs, dead letters and forwards, and
+	// nothing else. Customers that I6 leaves out are not judged by what was emitted
+	// about them at all: the effects of a late record can be as of one instant by a
+	// batch that came to nothing, and as of another by the next.
 	AtLeastOnce bool
 	// Skew is how far wall clocks of instances were apart (I7).
 	Skew engine.Millis
@@ -196,20 +196,20 @@ type part struct {
 	last    *changelog.Position // nil if there is none
 	bySeq   map[uint64]state.Digest
 	sources map[string][]*input // by topic, up to the last position
-	told    map[string]*told    // by customer
+	emitted map[string]*emitted // by customer
 }
 
-// told is what a customer was told.
-type told struct {
+// emitted is what was emitted about a customer.
+type emitted struct {
 	changes, triggers []*output
 	// doubts are violations if the customer can be judged record for record.
 	doubts []Violation
 }
 
-// doubt notes a violation in what a customer was told. Delivered at least once,
-// records whose instant is decided by when they are taken may be told twice in two
-// ways, so only customers count of whom every telling is the same.
-func (j *judgement) doubt(t *told, invariant, format string, args ...any) {
+// doubt notes a violation in what was emitted about a customer. Delivered at least
+// once, effects whose instant depends on when a record was taken may be emitted twice
+// in two ways, so only customers count whose effects are the same each time.
+func (j *judgement) doubt(t *emitted, invariant, format string, args ...any) {
 	if j.cfg.AtLeastOnce {
 		t.doubts = append(t.doubts, Violation{invariant, fmt.Sprintf(format, args...)})
 	} else {
@@ -222,7 +222,7 @@ func (j *judgement) doubt(t *told, invariant, format string, args ...any) {
 func (c Config) Judge(ctx context.Context, h *History) (*Report, error) {
 	j := &judgement{cfg: &c, h: h, r: &Report{}, route: router(h.Partitions), parts: map[int32]*part{}}
 	for p := range h.Partitions {
-		j.parts[p] = &part{bySeq: map[uint64]state.Digest{}, sources: map[string][]*input{}, told: map[string]*told{}}
+		j.parts[p] = &part{bySeq: map[uint64]state.Digest{}, sources: map[string][]*input{}, emitted: map[string]*emitted{}}
 	}
 	for _, step := range []func(context.Context) error{
 		j.readOutputs, j.judgeSequences, j.judgeChangelog, j.judgeStores, j.readLetters, j.judgeInputs, j.judgeMeaning,

@@ -129,7 +129,7 @@ func TestBrokenHistoryIsFound(t *testing.T) {
 			p, i := h.find(t, "changes", "browsing")
 			h.double("changes", p, i)
 		}},
-		{"a change is told twice with two ids", events, []string{"I1", "I6"}, func(t *testing.T, h *History, _ *Config) {
+		{"a change is emitted twice with two ids", events, []string{"I1", "I6"}, func(t *testing.T, h *History, _ *Config) {
 			p, i := h.find(t, "changes", "buyer")
 			h.double("changes", p, i)
 			again := *h.Topics["changes"][p][i]
@@ -186,7 +186,7 @@ func TestBrokenHistoryIsFound(t *testing.T) {
 			p, i := h.find(t, "changes", `"cause":"timer"`)
 			h.replace(t, "changes", p, i, `"effective_at":"2`, `"effective_at":"1`)
 		}},
-		{"a trigger is told of a customer that nobody named", events, []string{"I6"}, func(t *testing.T, h *History, _ *Config) {
+		{"a trigger is emitted about a customer that nobody named", events, []string{"I6"}, func(t *testing.T, h *History, _ *Config) {
 			p, i := h.find(t, "changes", "buyer")
 			h.double("changes", p, i)
 			again := *h.Topics["changes"][p][i]
@@ -275,7 +275,7 @@ func TestBrokenHistoryIsFound(t *testing.T) {
 		{"a local copy is ahead of the changelog", events, []string{"I5"}, func(t *testing.T, h *History, c *Config) {
 			h.remove("shop.changelog", 0, h.last(t, "shop.changelog", 0, "position"))
 		}},
-		{"a timer is told early", wall, []string{"I7"}, func(t *testing.T, h *History, _ *Config) {
+		{"a timer fires early", wall, []string{"I7"}, func(t *testing.T, h *History, _ *Config) {
 			// The last exit from browsing: no event of the customer is later.
 			p, i := h.find(t, "changes", "browsing")
 			for k, r := range h.Topics["changes"][p] {

@@ -67,16 +67,16 @@ func (r *run) partition(p int32) error {
 		settled = max(settled, end, r.j.cfg.Until)
 	}
 	to := settled
-	for _, t := range part.told {
+	for _, t := range part.emitted {
 		for _, l := range [][]*output{t.changes, t.triggers} {
 			for _, o := range l {
 				to = max(to, o.at())
 			}
 		}
 	}
-	for id := range part.told {
+	for id := range part.emitted {
 		if r.people[id] == nil {
-			r.j.violate("I6", "customer %q of partition %d was told something, and no input names it", id, p)
+			r.j.violate("I6", "something was emitted about customer %q of partition %d, and no input names it", id, p)
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(r.people)) {
@@ -132,7 +132,7 @@ func (r *run) take(t turn, forwards bool) error {
 	r.eval.Apply(who.c, ev, t.clock, &r.out)
 	who.latest = max(who.latest, ev.At)
 	r.oracle.Know(recordOf(ev, r.j.cfg.Engine.Layout(ev.Stream)))
-	return r.tell(who)
+	return r.emit(who)
 }
 
 // erase erases a customer, as of when that was asked for.
@@ -150,7 +150,7 @@ func (r *run) erase(who *person, t turn) error {
 	who.erased, who.latest = true, never
 	r.eval.Erase(who.c, at, max(t.clock, 0), &r.out)
 	r.oracle.Forget(who.c.ID)
-	return r.tell(who)
+	return r.emit(who)
 }
 
 // advance fires what is due for a customer up to an instant.
@@ -159,11 +159,11 @@ func (r *run) advance(who *person, to engine.Millis) error {
 		return nil
 	}
 	r.eval.Advance(who.c, to, &r.out)
-	return r.tell(who)
+	return r.emit(who)
 }
 
-// tell makes outputs of effects.
-func (r *run) tell(who *person) error {
+// emit makes outputs of effects.
+func (r *run) emit(who *person) error {
 	for i := range r.out.Effects {
 		e := &r.out.Effects[i]
 		var rec schemas.Output
@@ -183,16 +183,16 @@ func (r *run) tell(who *person) error {
 	return nil
 }
 
-// compare is I6: what was told is what the run tells, to its end or, of what was
+// compare is I6: what was emitted is what the run emits, to its end or, of what was
 // due after must, as far as it goes.
 func (r *run) compare(got, want []*output, must engine.Millis) {
 	for i, g := range got {
 		if i >= len(want) {
-			r.j.violate("I6", "%v: one run over the inputs does not tell this", g)
+			r.j.violate("I6", "%v: one run over the inputs does not emit this", g)
 			return
 		}
 		if a, b := g.text(), want[i].text(); a != b {
-			r.j.violate("I6", "%v: one run over the inputs tells something else\n\tgot  %s\n\twant %s", g, a, b)
+			r.j.violate("I6", "%v: one run over the inputs emits something else\n\tgot  %s\n\twant %s", g, a, b)
 			return
 		}
 	}
@@ -202,7 +202,7 @@ func (r *run) compare(got, want []*output, must engine.Millis) {
 }
 
 // judgeMembers is I2.
-func (r *run) judgeMembers(id string, who *person, t *told, at engine.Millis) {
+func (r *run) judgeMembers(id string, who *person, t *emitted, at engine.Millis) {
 	if who.forwarded && who.erased {
 		return // nobody knows which came first
 	}
@@ -217,21 +217,21 @@ func (r *run) judgeMembers(id string, who *person, t *told, at engine.Millis) {
 	maps.DeleteFunc(last, func(_, action string) bool { return action != "entered" })
 	got, want := slices.Sorted(maps.Keys(last)), r.oracle.Members(id, at)
 	if !slices.Equal(got, want) {
-		r.j.violate("I2", "customer %q is in %v by what was told, in %v by its events at %v", id, got, want, at)
+		r.j.violate("I2", "customer %q is in %v by what was emitted, in %v by its events at %v", id, got, want, at)
 	}
 }
 
 // judgeEarly is the part of I7 about the wall clock: what comes of time alone is
-// told after its time, unless an event of the customer was of a later time.
-func (r *run) judgeEarly(who *person, t *told) {
+// emitted after its time, unless an event of the customer was of a later time.
+func (r *run) judgeEarly(who *person, t *emitted) {
 	if r.j.cfg.Clock != consumer.WallClock {
 		return
 	}
 	for _, l := range [][]*output{t.changes, t.triggers} {
 		for _, o := range l {
-			emitted := engine.Millis(o.Emitted.UnixMilli())
-			if (o.TriggerID != "" || o.Cause == "timer") && emitted+r.j.cfg.Skew < o.at() && who.ever < o.at() {
-				r.j.violate("I7", "%v: emitted at %v", o, emitted)
+			written := engine.Millis(o.Emitted.UnixMilli())
+			if (o.TriggerID != "" || o.Cause == "timer") && written+r.j.cfg.Skew < o.at() && who.ever < o.at() {
+				r.j.violate("I7", "%v: emitted at %v", o, written)
 			}
 		}
 	}

@@ -101,11 +101,11 @@ func (j *judgement) readOutputs(context.Context) error {
 	return nil
 }
 
-func (p *part) of(customer string) *told {
-	t := p.told[customer]
+func (p *part) of(customer string) *emitted {
+	t := p.emitted[customer]
 	if t == nil {
-		t = &told{}
-		p.told[customer] = t
+		t = &emitted{}
+		p.emitted[customer] = t
 	}
 	return t
 }
@@ -150,8 +150,8 @@ func place(r *kgo.Record) string { return fmt.Sprintf("%s/%d@%d", r.Topic, r.Par
 func (j *judgement) judgeSequences(context.Context) error {
 	for _, p := range slices.Sorted(maps.Keys(j.parts)) {
 		part := j.parts[p]
-		for _, customer := range slices.Sorted(maps.Keys(part.told)) {
-			t := part.told[customer]
+		for _, customer := range slices.Sorted(maps.Keys(part.emitted)) {
+			t := part.emitted[customer]
 			erasures := j.judgeChanges(t)
 			j.judgeTriggers(t, erasures)
 		}
@@ -161,7 +161,7 @@ func (j *judgement) judgeSequences(context.Context) error {
 
 // judgeChanges judges the changes of one customer and returns how often it was
 // erased.
-func (j *judgement) judgeChanges(t *told) (erasures int) {
+func (j *judgement) judgeChanges(t *emitted) (erasures int) {
 	last := map[string]*output{}
 	var before *output
 	for _, o := range t.changes {
@@ -197,7 +197,7 @@ func (j *judgement) judgeChanges(t *told) (erasures int) {
 
 // judgeTriggers judges the firings of one customer. Where an erasure stands among
 // them is not known, only how many there were.
-func (j *judgement) judgeTriggers(t *told, erasures int) {
+func (j *judgement) judgeTriggers(t *emitted, erasures int) {
 	last, resets := map[string]*output{}, map[string]int{}
 	var before *output
 	for _, o := range t.triggers {

@@ -94,7 +94,7 @@ func record(ev *engine.Event, l *plan.Layout) sim.Record {
 func bare(ef engine.Effect) engine.Effect {
 	ef.Version, ef.Evidence = "", nil
 	if ef.Action == engine.Fired {
-		ef.Cause, ef.CauseEvent = 0, "" // a trigger is told without a cause
+		ef.Cause, ef.CauseEvent = 0, "" // a trigger has no cause
 	}
 	return ef
 }

@@ -76,16 +76,16 @@ func (v *view) effects(_ int32, l []engine.Effect) {
 			v.fired[e.Name]++
 			v.triggers++
 		}
-		v.tell(e)
+		v.add(e)
 	}
 	if n := len(v.news) - kept; n > 0 {
 		v.news = slices.Delete(v.news, 0, n)
 	}
 }
 
-// tell adds an effect to the news. Leaving one stage of a lifecycle for another
+// add adds an effect to the news. Leaving one stage of a lifecycle for another
 // is one piece of news.
-func (v *view) tell(e *engine.Effect) {
+func (v *view) add(e *engine.Effect) {
 	if e.Action == engine.Entered && e.From != "" {
 		for i := len(v.news) - 1; i >= 0 && v.news[i].effect.Customer == e.Customer && v.news[i].effect.At == e.At; i-- {
 			if left := &v.news[i].effect; left.Action == engine.Exited && left.Name == e.From {
@@ -102,7 +102,7 @@ func (v *view) tell(e *engine.Effect) {
 	})
 }
 
-// newsLine tells an effect in one line.
+// newsLine prints an effect on one line.
 func newsLine(e *engine.Effect) string {
 	action, what := e.Action.String(), e.Name
 	switch {
@@ -199,7 +199,7 @@ func (v *view) status() string {
 	return line
 }
 
-// counts is how much was told.
+// counts is how much was emitted.
 func (v *view) counts() string {
 	return app.Plural(v.changes, "change") + ", " + app.Plural(v.triggers, "trigger")
 }

@@ -41,7 +41,7 @@ func silent(t *testing.T, what, text string) {
 	for line := range strings.Lines(text) {
 		for _, s := range songs {
 			if strings.Contains(strings.ToLower(line), s) {
-				t.Errorf("%s tells what is secret or personal:\n%s", what, line)
+				t.Errorf("%s contains something secret or personal:\n%s", what, line)
 				break
 			}
 		}

@@ -18,7 +18,7 @@ const smallMemory = "GOMEMLIMIT=256MiB"
 
 // The state directory is removed from under a running process. It goes on with the
 // files that it has open, and ends with the reason when it needs a new one; what it
-// tells is right all the while, and a start brings the copy back.
+// emits is right all the while, and a start brings the copy back.
 func TestStateRemovedWhileRunning(t *testing.T) {
 	r := rand.New(rand.NewPCG(seedOf(t), 0))
 	f := newFlow(t, facts(r, 400, 60, inOrder, 20*time.Minute))

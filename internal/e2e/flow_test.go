@@ -32,7 +32,7 @@ const (
 	chunkPause = 10 * time.Millisecond
 )
 
-// some publishes a chunk of what stands before bound, and waits a little.
+// some publishes a chunk of what comes before bound, and waits a little.
 func (f *flow) some(t *testing.T, bound int) {
 	t.Helper()
 	if to := min(f.next+chunk, bound, len(f.l)); to > f.next {

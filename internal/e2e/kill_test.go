@@ -14,8 +14,8 @@ import (
 const usualKills = 40
 
 // A process that is killed again and again while events flow, at any moment from
-// its start on, and now and then loses its disk or its name, tells what one that
-// was never killed tells.
+// its start on, and now and then loses its disk or its name, emits what one that
+// was never killed emits.
 func TestKilledUnderLoad(t *testing.T) {
 	r := rand.New(rand.NewPCG(seedOf(t), 0))
 	kills := share(t, "KILLS", 25, usualKills)

@@ -169,7 +169,7 @@ func TestStoppedForADay(t *testing.T) {
 }
 
 // With the wall clock, an engine that was down while carts were left and bought,
-// and windows ran out, tells what it would have told.
+// and windows ran out, emits what it would have emitted.
 func TestWallClockOutage(t *testing.T) {
 	r := rand.New(rand.NewPCG(seedOf(t), 0))
 	b := startBroker(t, allInputs...)
@@ -276,7 +276,7 @@ func TestTwoInstances(t *testing.T) {
 	sameByCustomer(t, "triggers", b.consume(t, "pair.triggers"), triggers)
 }
 
-// Changed rules are refused by name; with --rebuild the differences are told.
+// Changed rules are refused by name; with --rebuild the differences are emitted.
 func TestRebuild(t *testing.T) {
 	r := rand.New(rand.NewPCG(seedOf(t), 0))
 	start := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
@@ -316,14 +316,14 @@ func TestRebuild(t *testing.T) {
 	}
 	for _, c := range all {
 		if !before[c.text] && !bytes.Contains([]byte(c.text), []byte(`"cause":"rule_change"`)) {
-			t.Errorf("told by a rebuild: %s", c.text)
+			t.Errorf("emitted by a rebuild: %s", c.text)
 			break
 		}
 	}
 	if len(all) == len(first) {
-		t.Error("the rebuild told nothing")
+		t.Error("the rebuild emitted nothing")
 	}
-	// What stands now is what a run with the changed rules alone would have come to.
+	// The result is what a run with the changed rules alone would have come to.
 	fresh, _ := split(replayFacts(t, "testdata/hours-changed.yaml", "rebuilt", l, until))
 	end := until.Format("2006-01-02T15:04:05.000Z")
 	got, want := counts(all, end), counts(fresh, end)

@@ -30,7 +30,7 @@ func TestFrozen(t *testing.T) {
 		part := len(f.l) / (4 * freezes)
 		f.shared(t, "frozen", 2, bound-3*part)
 		// It freezes in the middle of what it does with these, at best before the end
-		// of a transaction; the others are for who is left.
+		// of a transaction; the others are for those that are left.
 		f.b.publishFacts(t, f.l[f.next:f.next+2*part])
 		f.next += 2 * part
 		time.Sleep(time.Duration(r.IntN(15_000)) * time.Microsecond)

@@ -31,13 +31,13 @@ func TestSIGTERMUnderLoad(t *testing.T) {
 	var took, over []time.Duration
 	for k := range stops {
 		bound := len(f.l) * (k + 1) / (stops + 1)
-		some := bound - len(f.l)/(2*stops) // the rest is for who is left
+		some := bound - len(f.l)/(2*stops) // the rest is for those that are left
 		f.commits(t, "term", some, ps[:]...)
 		f.during(t, time.Duration(r.IntN(300))*time.Millisecond, some)
 		i := k % 2
 		took = append(took, ps[i].stop(t))
 		start := time.Now()
-		// Only whoever has all partitions comes to the end of the inputs.
+		// Only an instance with all partitions comes to the end of the inputs.
 		f.b.publishFacts(t, f.l[f.next:bound])
 		f.next = bound
 		f.b.drained(t, "term")

@@ -95,7 +95,7 @@ func rawRecords(values ...[]byte) []byte {
 
 // tryBatch sends a batch to each partition, and an event behind it once its dead
 // letters are there: the client passes over records that are missing as soon as
-// something stands behind them.
+// something follows them.
 func (s *site) tryBatch(t *testing.T, b batch) {
 	topic := s.app + ".web"
 	var first [partitions]int64

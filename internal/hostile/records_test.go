@@ -75,7 +75,7 @@ func dead(name, cause, topic string, value []byte, more ...func(*kgo.Record)) ro
 	}}
 }
 
-// nobody takes the key away, which stands for a customer whom the value does not name.
+// nobody takes the key away, which names a customer that the value does not.
 func nobody(r *kgo.Record) { r.Key = nil }
 
 // fine is a row of an odd record that counts.

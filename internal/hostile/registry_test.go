@@ -260,7 +260,7 @@ func (s *site) answered(t *testing.T, group []answer, id int, among, restart boo
 			}
 		}
 		if took := s.entered(t, string(waiting[i].Key), "viewer", 30*time.Second).Sub(begin); took > soon {
-			t.Errorf("%s: what stands behind it took %v", a.name, took)
+			t.Errorf("%s: what comes after it took %v", a.name, took)
 		}
 	}
 	eventually(t, soon, "ready", func() bool { return s.p.ready() == "ok\n" })

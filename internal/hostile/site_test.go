@@ -93,7 +93,7 @@ func (s *site) launch(t *testing.T) {
 }
 
 // end stops the process, which must not have ended before, nor taken much memory, and
-// must have told everything.
+// must have emitted everything.
 func (s *site) end(t *testing.T) {
 	t.Helper()
 	most := s.p.highWater()
@@ -213,7 +213,7 @@ func (s *site) dead(t *testing.T, r *kgo.Record, cause string) {
 	}
 }
 
-// outputs is what an application has told, as a reader of committed records sees it.
+// outputs is what an application has emitted, as a reader of committed records sees it.
 type outputs struct {
 	cl      *kgo.Client
 	mu      sync.Mutex

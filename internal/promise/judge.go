@@ -23,7 +23,7 @@ import (
 
 // Judge lets the checker say whether the promise was kept; the test fails if it
 // was not, or if nothing was judged. All instances must have ended. mend changes
-// what the checker is told; nil if nothing.
+// what the checker needs to know; nil if nothing.
 func (j *Job) Judge(mend func(*checker.Config)) *checker.Report {
 	j.Helper()
 	cfg := j.judged()

@@ -11,7 +11,7 @@ import (
 var Deliveries = []string{"exactly_once", "at_least_once"}
 
 // Killed lets an engine read a history and kills it again and again, half of the
-// times with the loss of its disk. In the end everything was told, and with
+// times with the loss of its disk. In the end everything was emitted, and with
 // transactions nothing twice.
 func Killed(t *testing.T, k Kafka, delivery string) {
 	r := SeedOf(t)
@@ -91,7 +91,7 @@ func Live(t *testing.T, k Kafka, delivery string, rounds int) {
 }
 
 // Finish waits until everything is read and what is due by time alone within a
-// time is told, and stops the instances.
+// time is emitted, and stops the instances.
 func (j *Job) Finish(settle time.Duration, ps ...*Process) {
 	j.Helper()
 	j.AwaitRead()

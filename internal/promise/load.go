@@ -48,7 +48,7 @@ func newLoad(j *Job, more []kgo.Opt) *Load {
 }
 
 // exactWithin is the longest time in which a record of now has to be acknowledged,
-// so that a run over history must tell the same of its customer as was told live.
+// so that a run over history must emit the same about its customer as was emitted live.
 const exactWithin = time.Second
 
 // Publish writes a record; Flush waits for all.

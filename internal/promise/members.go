@@ -17,7 +17,7 @@ type change struct {
 	Sequence int    `json:"sequence"`
 }
 
-// changes returns what was told, by customer, in order; what Before told comes
+// changes returns what was emitted, by customer, in order; what Before emitted comes
 // first. Sequences of each customer and segment must be 1, 2, 3 …
 func (j *Job) changes() map[string][]change {
 	j.Helper()
@@ -47,7 +47,7 @@ func (j *Job) changes() map[string][]change {
 	return m
 }
 
-// Members returns the segments that each customer is in, by what was told.
+// Members returns the segments that each customer is in, by what was emitted.
 func (j *Job) Members() map[string]map[string]bool {
 	j.Helper()
 	m := map[string]map[string]bool{}
@@ -65,7 +65,7 @@ func (j *Job) Members() map[string]map[string]bool {
 	return m
 }
 
-// Told reports whether a customer was told an action.
+// Told reports whether an action was emitted about a customer.
 func (j *Job) Told(customer, action string) bool {
 	j.Helper()
 	return slices.ContainsFunc(j.changes()[customer], func(c change) bool { return c.Action == action })

@@ -19,7 +19,7 @@ type Runner struct {
 
 	customers map[string]*engine.Customer
 	due       wakes
-	wakes     map[*engine.Customer]*wake // what stands in due
+	wakes     map[*engine.Customer]*wake // the entries of due
 	started   bool
 	latest    engine.Millis // the greatest event time
 	clock     engine.Millis
@@ -82,7 +82,7 @@ func (r *Runner) Feed(ev *engine.Event) bool {
 		r.customers[ev.Customer] = c
 	}
 	fresh := r.eval.Apply(c, ev, r.clock, &r.out)
-	r.told(c)
+	r.emit(c)
 	r.latest = max(r.latest, ev.At)
 	r.Turn(r.latest - r.Grace)
 	return fresh
@@ -98,12 +98,12 @@ func (r *Runner) Turn(to engine.Millis) {
 	for len(r.due) > 0 && r.due[0].at <= r.clock {
 		w := r.due[0]
 		r.eval.Advance(w.c, w.at, &r.out)
-		r.told(w.c)
+		r.emit(w.c)
 	}
 }
 
-// told hands out the effects of a step and notes when c wakes next.
-func (r *Runner) told(c *engine.Customer) {
+// emit hands out the effects of a step and notes when c wakes next.
+func (r *Runner) emit(c *engine.Customer) {
 	if len(r.out.Effects) > 0 {
 		r.Emit(r.out.Effects)
 	}

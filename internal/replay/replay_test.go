@@ -25,7 +25,7 @@ triggers:
   - {id: silent, kind: inactivity, after: 1d}
 `
 
-// newFile returns a replay that writes what it tells to the buffer, and bad lines
+// newFile returns a replay that writes what it emits to the buffer, and bad lines
 // too.
 func newFile(t *testing.T, rules string) (*File, *bytes.Buffer) {
 	t.Helper()

@@ -182,7 +182,7 @@ func (f *Flow) Stop(ctx context.Context) error {
 		}
 	}
 	if missing+f.doubled > 0 {
-		return errors.Join(f.err, fmt.Errorf("of %d events %d were lost and %d told twice", f.sent, missing, f.doubled))
+		return errors.Join(f.err, fmt.Errorf("of %d events, %d were lost and %d emitted twice", f.sent, missing, f.doubled))
 	}
 	return errors.Join(f.err, ctx.Err())
 }

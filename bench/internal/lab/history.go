@@ -57,12 +57,12 @@ func (l *Lab) RunHistory(ctx context.Context, label string, env []string, c Engi
 	return u, err
 }
 
-// Changes reads what the engine has told.
+// Changes reads what the engine has emitted.
 func (b *Broker) Changes(ctx context.Context) (n int, h job.Hash, err error) {
 	return b.changes(ctx, job.ReadChange)
 }
 
-// ExactChanges reads what `limit exact` has told.
+// ExactChanges reads what `limit exact` has emitted.
 func (b *Broker) ExactChanges(ctx context.Context) (n int, h job.Hash, err error) {
 	return b.changes(ctx, job.ReadExact)
 }

@@ -37,7 +37,7 @@ type Result struct {
 	Events    int64   `json:"events"`
 	Changelog int64   `json:"changelog"`    // records written to the changelog
 	Changes   int64   `json:"changes"`      // records written to the changes
-	SetupCPU  float64 `json:"setup_cpu_us"` // us of CPU until the rules were ready, 0 if it is not told
+	SetupCPU  float64 `json:"setup_cpu_us"` // us of CPU until the rules were ready, 0 if it is not known
 	Mallocs   uint64  `json:"mallocs"`      // of the whole process
 	Bytes     uint64  `json:"bytes"`        // allocated by the whole process
 }
