@@ -82,8 +82,8 @@ func TestJSONValues(t *testing.T) {
 	}
 }
 
-// A key in attributes wins over a field of the same name outside of it, wherever
-// the two stand.
+// A key in attributes wins over a field of the same name outside of it, in
+// either order.
 func TestAttributesWin(t *testing.T) {
 	r := readerOf(t, nil, nil)
 	for _, more := range []string{`"plan":"out","attributes":{"plan":"in"}`, `"attributes":{"plan":"in"},"plan":"out"`,
@@ -121,7 +121,7 @@ func TestEventsDoNotShareMemory(t *testing.T) {
 	}
 }
 
-// Keys with escapes are the keys that they stand for, however many there are.
+// Keys with escapes are the keys that they spell, however many there are.
 func TestEscapedKeys(t *testing.T) {
 	r := readerOf(t, nil, nil)
 	var ev engine.Event

@@ -18,7 +18,7 @@ import (
 	"github.com/segmill/segmill/schemas/registry"
 )
 
-// asking is a reader whose look-ups run beside it, by a clock that stands still while
+// asking is a reader whose look-ups run beside it, by a clock that does not move while
 // they do.
 type asking struct {
 	*Reader
@@ -132,7 +132,7 @@ func newChanging() *changing {
 
 const ours, others = "events.web-value", "staging-value"
 
-// An id that was asked for before it existed is good from the moment that it exists,
+// An id that was looked up before it existed is good from the moment that it exists,
 // also where a replica of the registry hears of it late.
 func TestIDBeforeItExists(t *testing.T) {
 	for _, lag := range []time.Duration{0, 2 * time.Second} {
@@ -197,7 +197,7 @@ func TestManySchemas(t *testing.T) {
 }
 
 // Records that were there before the registry was asked are judged by one answer, and
-// what comes later is asked for seldom.
+// what comes later is seldom looked up.
 func TestOneAnswerForMany(t *testing.T) {
 	reg := newChanging()
 	a := askingOf(t, reg)

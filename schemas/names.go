@@ -12,7 +12,7 @@ import (
 	"github.com/segmill/segmill/schemas/registry"
 )
 
-// What a record that cannot be read is told with; see [bad.Input].
+// What is wrong with a record that cannot be read; see [bad.Input].
 type (
 	BadInput = bad.Input
 	Cause    = bad.Cause

@@ -29,7 +29,7 @@ type Record struct {
 	Key, Value []byte
 	Headers    []Header
 	Time       expr.Millis // the record's timestamp
-	// Came is when the record was in hand, by the clock of the Config; zero if that is
+	// Came is when the record was fetched, by the clock of the Config; zero if that is
 	// not known. What a registry said of a schema before says nothing of a later record.
 	Came time.Time
 }
@@ -40,7 +40,7 @@ type Result uint8
 // The results.
 const (
 	IsEvent     Result = iota + 1 // an event
-	IsTombstone                   // the erasure of Event.Customer, asked for at Event.At
+	IsTombstone                   // the erasure of Event.Customer, as of Event.At
 )
 
 // Config is what a Reader needs to know.
@@ -52,7 +52,7 @@ type Config struct {
 	// Registry resolves the schema ids in records; nil if there is none, then
 	// records that name one are bad input.
 	Registry registry.Source
-	// Now is the clock by which refusals of a registry expire. Without one they stand.
+	// Now is the clock by which refusals of a registry expire. Without one they do not.
 	Now func() time.Time
 	// Go runs a look-up in the registry, so that Read need not wait for it; it is
 	// required with Now, and the other way round. nil: Read waits.
@@ -181,8 +181,8 @@ func (r *Reader) Read(rec *Record, ev *engine.Event) (Result, error) {
 	return IsEvent, nil
 }
 
-// Ahead has the registry asked for the schema that a record names, so that it is known
-// when the record is read. It returns at once, and does nothing for other records, or
+// Ahead looks up the schema that a record names, so that it is known when the record
+// is read. It returns at once, and does nothing for other records, or
 // where Read itself waits for the registry. It is for records that are behind one that
 // has to wait: without it each of them would have to wait by itself.
 func (r *Reader) Ahead(value []byte, came time.Time) {
@@ -230,7 +230,7 @@ func (r *Reader) give(d *decoder) {
 	r.decoder.Put(d)
 }
 
-// finish completes the event in the frame from what stands around the value.
+// finish completes the event in the frame from what surrounds the value.
 func (d *decoder) finish(ev *engine.Event) *bad.Input {
 	if e := d.json.FillIn(); e != nil {
 		return e
@@ -262,7 +262,7 @@ func (d *decoder) tombstone(stream plan.Stream, rec *Record, ev *engine.Event) (
 	return IsTombstone, nil
 }
 
-// value reads a value into the frame. What it is, is told by its first bytes:
+// value reads a value into the frame. Its first bytes tell its format:
 //
 //	00 | id uint32 | Avro              Confluent
 //	C3 01 | fingerprint uint64 | Avro  Avro single object, of a schema of ours

@@ -160,7 +160,7 @@ func TestRegistryErrors(t *testing.T) {
 		wantBad(t, err, bad.Schema, "")
 	}
 	if reg.calls != calls+1 {
-		t.Errorf("an unknown id was asked for %d times", reg.calls-calls)
+		t.Errorf("an unknown id was looked up %d times", reg.calls-calls)
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/segmill/segmill/schemas/bad"
 )
 
-// A message becomes the event that stands below it: only what is beyond its head.
+// A message becomes the event below it: only what is beyond its head.
 func TestSegment(t *testing.T) {
 	r := readerOf(t, nil, nil)
 	for _, tt := range []struct{ name, message, want string }{

@@ -9,7 +9,7 @@ import (
 	"github.com/segmill/segmill/schemas/scalar"
 )
 
-// Op is one step of a program that reads Avro bytes: how the value stands in the
+// Op is one step of a program that reads Avro bytes: how the value is stored in the
 // bytes, and where it goes. A program is compiled once per writer's schema; fields
 // are matched by name, so the writer may have them in any order, more of them,
 // fewer of them, or of narrower types.
@@ -25,7 +25,7 @@ type Op struct {
 	kids    []*Op        // a record's fields, a union's branches, the items of an array or map
 	hops    []hop        // of a record: the short way over each field
 	f       *frame.Field // what it is for; nil: nothing
-	path    string       // where the value stands, for errors
+	path    string       // the place of the value, for errors
 	scale   int          // of a decimal
 	symbols []frame.Cell // of an enum for a field of symbols: what each becomes
 	texts   []string     // of an enum for any other field

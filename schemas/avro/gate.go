@@ -45,8 +45,8 @@ func accepted(text string) (err error) {
 }
 
 // sized sets minBytes and cost of a type whose parts are complete. It refuses an
-// array or a map whose items can take no bytes, since six bytes could then stand
-// for 2^62 items, and a type that takes too many steps.
+// array or a map whose items can take no bytes, since six bytes could then mean
+// 2^62 items, and a type that takes too many steps.
 func sized(s *Schema) (*Schema, error) {
 	s.cost = 1
 	switch s.Wire {

@@ -18,7 +18,7 @@ import (
 type hop struct {
 	way      way
 	optional bool   // a union of null and one more:
-	some     byte   // what stands for the other
+	some     byte   // the code of the other
 	steps    uint8  // how many a value takes that is there
 	empty    uint16 // a byte that is a whole value of which nothing is kept; 256: there is none
 	least    uint8  // how many steps that takes

@@ -12,8 +12,8 @@ import (
 )
 
 // maxSteps bounds the values that one record may hold, those of no bytes
-// included: a schema can make nothing but the bytes of an array count stand for
-// many of them.
+// included: a schema can make the few bytes of an array count mean very many of
+// them.
 const maxSteps = 200_000
 
 // Reader runs a program over Avro bytes:

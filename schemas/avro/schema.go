@@ -47,7 +47,7 @@ var wireNames = [...]string{"null", "boolean", "int", "long", "float", "double",
 func (w Wire) String() string { return wireNames[w] }
 
 // Schema is a parsed Avro schema: a tree in which a named type that is used
-// twice stands once. It never contains itself.
+// twice is one node. It never contains itself.
 type Schema struct {
 	Wire    Wire
 	Logical string // "decimal", "timestamp-millis" …; "" if none or not understood
@@ -148,7 +148,7 @@ func (p *schemaParser) parseUnion(l []any, ns string, depth int) (*Schema, error
 			return nil, err
 		}
 		if b.Wire == Union {
-			return nil, errors.New("a union stands directly in a union")
+			return nil, errors.New("a union directly inside a union")
 		}
 		s.Union = append(s.Union, b)
 	}
@@ -314,7 +314,7 @@ func intOf(v any) (int, bool) {
 	return int(f), true
 }
 
-// Code returns what stands for a symbol of an enum in the record s.
+// Code returns the code of a symbol of an enum in the record s.
 func (s *Schema) Code(field, symbol string) byte {
 	i := slices.IndexFunc(s.Fields, func(f Field) bool { return f.Name == field })
 	return byte(2 * s.Fields[i].Type.Symbol(symbol))

@@ -40,7 +40,7 @@ type Input struct {
 }
 
 // Place returns what the record as such says nothing of: the cause, the field, and
-// the byte at which it was met. Details often quote what stands there.
+// the byte at which it was met. Details often quote what is there.
 func (e *Input) Place() string {
 	b := "bad input (" + string(e.Cause) + ")"
 	if e.Field != "" {
@@ -80,7 +80,7 @@ func (e *Input) AtByte(n int) *Input {
 	return e
 }
 
-// Clip returns b as it stands in errors: quoted, and not longer than helps.
+// Clip returns b as errors show it: quoted, and not longer than helps.
 func Clip(b []byte) string {
 	if len(b) > 40 {
 		return fmt.Sprintf("%.40q…", b)

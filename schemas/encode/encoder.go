@@ -1,6 +1,6 @@
 // Package encode makes bytes of effects and of events, in Avro or JSON.
 //
-// The one rule it keeps: the schema decides. What stands where in the bytes is
+// The one rule it keeps: the schema decides. The layout of the bytes is
 // compiled from the schema that is handed in, and a field that nothing fills is an
 // error when the encoder is made, not when the first effect is written.
 package encode
@@ -37,15 +37,15 @@ type IDs struct {
 	Trigger int // trigger_fired
 }
 
-// Encoder makes bytes of effects. It is compiled from the output schemas: what
-// stands where in the bytes is looked up once. In JSON, instants are RFC 3339 with
+// Encoder makes bytes of effects. It is compiled from the output schemas, so
+// the layout of the bytes is looked up once. In JSON, instants are RFC 3339 with
 // milliseconds, dates YYYY-MM-DD, amounts strings such as "12.50", and what does
 // not apply is null. It is safe for use by several goroutines.
 type Encoder struct {
 	format          Format
 	app             string
 	change, trigger outRecord
-	actions         [engine.Fired + 1]byte        // what stands for each in the Avro of a change
+	actions         [engine.Fired + 1]byte        // the code of each in the Avro of a change
 	causes          [engine.CauseErasure + 1]byte // the same
 }
 

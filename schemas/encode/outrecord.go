@@ -11,7 +11,7 @@ import (
 // outRecord is an output schema with the source of each field's value.
 type outRecord struct {
 	fields []outField
-	prefix []byte // what stands before the Avro
+	prefix []byte // what precedes the Avro
 }
 
 // outField is a field of an output schema.
@@ -20,7 +20,7 @@ type outField struct {
 	typ      *avro.Schema
 	plain    *avro.Schema // typ without null
 	optional bool         // typ is a union of null and plain
-	key      []byte       // what stands before the value in JSON
+	key      []byte       // what precedes the value in JSON
 }
 
 // compileOutput finds the source of every field of an output schema: in a table, or

@@ -13,7 +13,7 @@ import (
 )
 
 // A value that is to be encoded is an expr.Value with one addition: a map is a
-// List of its keys and values in turn. An absent value stands as null where the
+// List of its keys and values in turn. An absent value is null where the
 // schema has null, else as the zero of its type.
 
 // appendAvro appends v in Avro as a value of schema s (the formats are drawn at
@@ -184,7 +184,7 @@ func appendScalar(b []byte, s *avro.Schema, v expr.Value) []byte {
 	return append(b, v.String()...)
 }
 
-// appendKey appends what stands before the value of member number i.
+// appendKey appends what precedes the value of member number i.
 func appendKey(b []byte, i int, first byte, key string) []byte {
 	if i > 0 {
 		first = ','

@@ -60,7 +60,7 @@ func span(from, count int) int64 { return int64(from)<<32 | int64(count) }
 func unspan(n int64) (from, count int) { return int(n >> 32), int(n & (1<<32 - 1)) }
 
 // maxKeptValues is how many values an event keeps memory for until the next one.
-// Larger lists are made anew for each event.
+// Larger lists are allocated for each event.
 const maxKeptValues = 512
 
 // New returns a frame for events whose ids have at most maxID bytes.

@@ -40,7 +40,7 @@ func TestIsPlain(t *testing.T) {
 	}
 }
 
-// A short text is taken in the same way wherever it stands in the record and
+// A short string is read in the same way wherever it is in the record and
 // whatever follows it.
 func TestTakePlain(t *testing.T) {
 	for n := range 12 {

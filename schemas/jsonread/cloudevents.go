@@ -11,7 +11,7 @@ import (
 // payload does not say itself: a payload is nearer to its source.
 type cloudEvent struct {
 	some  bool                  // there are any
-	attrs [frame.NumHead][]byte // by the head field that each can stand for
+	attrs [frame.NumHead][]byte // by the head field that each can fill
 }
 
 // set notes an attribute.

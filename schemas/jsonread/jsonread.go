@@ -267,8 +267,8 @@ func jsonKind(c byte) string {
 	return "a number"
 }
 
-// readMap reads the keys of a map that somebody wants. A key that stands in the
-// map wins over a field of the same name outside of it.
+// readMap reads the keys of a map that rules read. A key in the map
+// wins over a field of the same name outside of it.
 func (d *Decoder) readMap(fd *frame.Field, vals []frame.Cell) *bad.Input {
 	sc := &d.json
 	for o, _ := sc.Object(); ; {
@@ -329,7 +329,7 @@ func (d *Decoder) readRecord(s *frame.FieldSet, cells []frame.Cell) *bad.Input {
 	}
 }
 
-// malformed returns bad input for the error of a scanner, which stands at a byte
+// malformed returns bad input for the error of a scanner, which is at a byte
 // of the record.
 func malformed(field string, err error) *bad.Input {
 	var s *jsontext.SyntaxError

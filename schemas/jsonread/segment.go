@@ -35,7 +35,7 @@ const (
 var segmentTypes = map[string]segmentType{"track": segmentTrack, "page": segmentPage, "screen": segmentScreen,
 	"identify": segmentIdentify, "alias": segmentAlias, "group": segmentGroup}
 
-// segmentEvent is what the name of a track event, or a type, stands for: a stream,
+// segmentEvent is what the name of a track event, or a type, means: a stream,
 // and the value of the field that says what happened.
 type segmentEvent struct {
 	stream       plan.Stream
@@ -107,7 +107,7 @@ func (d *Decoder) readSegment(typ segmentType, l []member) *bad.Input {
 	return d.segmentBody(typ, what, l)
 }
 
-// segmentEvent returns what a message stands for.
+// segmentEvent returns what a message means.
 func (d *Decoder) segmentEvent(typ segmentType, l []member) (segmentEvent, *bad.Input) {
 	switch typ {
 	case segmentPage:

@@ -16,7 +16,7 @@ import (
 )
 
 // Scanner reads JSON text (RFC 8259) front to back without allocating. It is
-// stricter than encoding/json: a key that stands twice in an object, half of a
+// stricter than encoding/json: a duplicate key in an object, half of a
 // surrogate pair, and invalid UTF-8 are errors. encoding/json takes the last of
 // two equal keys and folds their case, which would let two readers of one record
 // see two different customers.
@@ -271,7 +271,7 @@ func (s *Scanner) distinct(o *Open) error {
 	return nil
 }
 
-// twin returns the error that a key of the given hash stands twice in the object
+// twin returns the error that a key of the given hash is a duplicate in the object
 // that was just read: it reads the object again to find the second one.
 func (s *Scanner) twin(o *Open, hash uint64) error {
 	again := Scanner{b: s.b, i: o.from, maxDepth: s.maxDepth, checked: true}

@@ -15,11 +15,11 @@ import (
 // Limits on what is remembered of schemas, and on how often a registry is asked.
 const (
 	MaxSchemas = 1_000  // schemas that records are read with; the oldest makes room
-	MaxOpen    = 10_000 // ids that are asked for, or were refused; the same
+	MaxOpen    = 10_000 // ids that are looked up, or were refused; the same
 
 	MaxLookups = 32  // at a time
 	MaxAhead   = 24  // at a time for records that are not read yet: others must not wait for them
-	maxQueued  = 512 // ids of such records that are still to be asked for
+	maxQueued  = 512 // ids of such records that are still to be looked up
 
 	lookupTimeout = 5 * time.Second // of one id
 	askAgain      = 100 * time.Millisecond
@@ -39,7 +39,7 @@ type Config[S any] struct {
 	// Subjects are those of which a schema must have one, if the registry can tell.
 	// Empty: any.
 	Subjects []string
-	// Now is the clock by which refusals expire; nil: there is none, and they stand.
+	// Now is the clock by which refusals expire; nil: they do not.
 	Now func() time.Time
 	// Go runs a look-up beside what asks for it; nil: within.
 	Go func(lookup func())
@@ -47,7 +47,7 @@ type Config[S any] struct {
 
 // Lookups asks a registry for schemas. What it refuses is never final: the same id may
 // be registered a moment later, or the answer come from a replica that lags. So a
-// refusal stands for records that were there before the registry was asked, and for a
+// refusal holds for records that were there before the registry was asked, and for a
 // later one it is asked again. Refused ids have a cache of their own, and so can't take
 // the place of schemas that are in use.
 type Lookups[S any] struct {
@@ -60,7 +60,7 @@ type Lookups[S any] struct {
 	known    *simplelru.LRU[uint32, S]
 	open     *simplelru.LRU[uint32, *lookup]
 	running  int
-	queued   []uint32 // to be asked for ahead
+	queued   []uint32 // to be looked up ahead
 	others   bool     // some id has been answered with a schema
 	patience patience
 }
@@ -70,12 +70,12 @@ type lookup struct {
 	asking  bool
 	queued  bool
 	asked   time.Time  // when the look-up began that the refusal comes from
-	next    time.Time  // it is not asked for again before
+	next    time.Time  // it is not looked up again before
 	fails   int        // since the last answer that says something
 	unsure  time.Time  // since when answers say that there is no such schema; zero: they do not
 	granted time.Time  // when it was last given time to appear
 	grants  int        // how often it was
-	counted bool       // among the ids that were unknown when they were first asked for
+	counted bool       // among the ids that were unknown when they were first looked up
 	refused *bad.Input // nil: it has not been
 	waiting *Waiting   // what the last answer says, nil before the first
 }
@@ -123,7 +123,7 @@ func (l *Lookups[S]) Get(id uint32, came time.Time) (s S, err error) {
 	now := l.clock()
 	e := l.entry(id)
 	switch {
-	case e.stands(came, now):
+	case e.holds(came, now):
 		return s, e.refused
 	case !l.due(e, now) || l.running >= MaxLookups:
 		return s, e.wait(id)
@@ -146,7 +146,7 @@ func (l *Lookups[S]) Get(id uint32, came time.Time) (s S, err error) {
 	return s, e.wait(id)
 }
 
-// Ahead has an id asked for that a record names which is not read yet.
+// Ahead looks up an id that is named by a record which is not read yet.
 func (l *Lookups[S]) Ahead(id uint32, came time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -156,7 +156,7 @@ func (l *Lookups[S]) Ahead(id uint32, came time.Time) {
 	now := l.clock()
 	e := l.entry(id)
 	switch {
-	case e.queued || e.stands(came, now) || !l.due(e, now):
+	case e.queued || e.holds(came, now) || !l.due(e, now):
 	case l.running < MaxAhead:
 		e.asking = true
 		l.running++
@@ -177,7 +177,7 @@ func (l *Lookups[S]) entry(id uint32) *lookup {
 	return e
 }
 
-// due reports whether an id may be asked for.
+// due reports whether an id may be looked up.
 func (l *Lookups[S]) due(e *lookup, now time.Time) bool {
 	return !e.asking && (l.cfg.Now == nil || !now.Before(e.next))
 }
@@ -191,7 +191,7 @@ func (l *Lookups[S]) work(id uint32, e *lookup, began time.Time) {
 	}
 }
 
-// next returns the next queued id, marked as asked for, if there is one.
+// next returns the next queued id, marked as being looked up, if there is one.
 func (l *Lookups[S]) next() (id uint32, e *lookup, now time.Time, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -212,8 +212,8 @@ func (l *Lookups[S]) next() (id uint32, e *lookup, now time.Time, ok bool) {
 	return 0, nil, now, false
 }
 
-// stands reports whether a refusal holds for a record.
-func (e *lookup) stands(came, now time.Time) bool {
+// holds reports whether a refusal holds for a record.
+func (e *lookup) holds(came, now time.Time) bool {
 	switch {
 	case e.refused == nil:
 		return false
@@ -280,7 +280,7 @@ func (l *Lookups[S]) judge(id uint32, e *lookup, err error, began time.Time) {
 	}
 }
 
-// refuse refuses an id until it is asked for again.
+// refuse refuses an id until it is looked up again.
 func (e *lookup) refuse(id uint32, err error, began, now time.Time) {
 	*e = lookup{
 		asked: began, next: now.Add(askAgain), refused: refusedID(id, err),

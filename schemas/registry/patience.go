@@ -26,7 +26,7 @@ type patience struct {
 	unknown  []time.Time // when new ids were found to be unknown, those within patienceFor
 }
 
-// has reports whether an id is to be asked for again before it is judged.
+// has reports whether an id is to be looked up again before it is judged.
 func (p *patience) has(e *lookup, now time.Time) bool {
 	p.unknown = slices.DeleteFunc(p.unknown, func(at time.Time) bool { return now.Sub(at) > patienceFor })
 	flooded := len(p.unknown) > flood

@@ -15,14 +15,14 @@ import (
 )
 
 // Confluent returns the registry behind a Confluent client, which should use
-// [NewHTTPClient]. log hears, once, of a registry that can't tell which subjects a
-// schema has.
+// [NewHTTPClient]. A registry that cannot list the subjects of a schema is logged,
+// once.
 func Confluent(cl *sr.Client, log *slog.Logger) Source { return &remote{cl: cl, log: log} }
 
 type remote struct {
 	cl    *sr.Client
 	log   *slog.Logger
-	blind sync.Once // has logged that subjects can't be told
+	blind sync.Once // has logged that subjects are not listed
 }
 
 // Schema asks the registry over HTTP.

@@ -19,7 +19,7 @@ const (
 )
 
 // NewHTTPClient returns a client for a schema registry that is safe from what a
-// registry, or what stands in its place, may answer: an answer is read up to 1 MiB,
+// registry, or what is in its place, may answer: an answer is read up to 1 MiB,
 // inflated, and redirects end. How long it may take, the context of a request says:
 // with a timeout of its own, the client would make texts of our errors. observe, unless it is nil, is called for each request with
 // the status, "error" if there was no answer, and how long the head of the answer took

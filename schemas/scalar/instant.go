@@ -15,7 +15,7 @@ const (
 	DayMillis              = 86_400_000
 )
 
-// Unit is what one step of a number that stands for an instant is.
+// Unit is what one step of a number that denotes an instant is.
 type Unit uint8
 
 const (
