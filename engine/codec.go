@@ -26,10 +26,10 @@ import (
 //	| n | n x ( key, length, bytes of the family )   summaries                |
 //	+------------------------------------------------------------------------+
 //
-// The part below the second line are the facts; what stands above is told.
+// The part below the second line is the facts; the part above is emitted state.
 // A since is the distance to the one before, the first to the instant. Of event
 // ids and of the times of a list the first is ago, the others distances to the
-// one before. Lists whose entries stand at the same instants (the number and the
+// one before. Lists whose entries have the same instants (the number and the
 // sum of purchases) have their times once: the bytes of a list begin with the
 // number of its times, 0 for no entry. entries is the number of entries of all
 // lists.
@@ -176,7 +176,7 @@ func (e *Engine) AppendFacts(b []byte, c *Customer, at Millis) []byte {
 	return b
 }
 
-// putLength writes the length of what stands behind a byte that was left for it.
+// putLength writes the length of what follows a byte that was left for it.
 func putLength(b []byte, start int) []byte {
 	n := len(b) - start - 1
 	if n < 0x80 {

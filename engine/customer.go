@@ -9,16 +9,16 @@ import (
 )
 
 // Customer is everything known about one customer: the facts (summaries of its
-// events) and what it was told (instant, memberships, trigger memory). It
+// events) and emitted state (instant, memberships, trigger memory). It
 // belongs to one goroutine at a time. It is small, because many are kept in
 // memory, and few pieces, because most are not in the processor's cache.
 type Customer struct {
 	ID string
 
 	wake    Millis
-	instant Millis // told: the latest instant at which rules were evaluated
+	instant Millis // emitted state: the latest instant at which rules were evaluated
 
-	members []membership // told, sorted by key
+	members []membership // emitted state, sorted by key
 	timed   *timed       // nil if the rules have no triggers and none is remembered
 
 	events uint64             // facts: how many were accepted
@@ -28,13 +28,13 @@ type Customer struct {
 
 	room      *small // what it is part of, nil of others
 	registers uint8  // how many of those there are taken
-	// stale: what is derived is not computed yet; wake alone stands.
+	// stale: what is derived is not computed yet; wake alone is valid.
 	stale bool
 }
 
 // timed is what triggers need of a customer.
 type timed struct {
-	memory []Memory // told, sorted by Key
+	memory []Memory // emitted state, sorted by Key
 	dues   []Millis // when each trigger is due, by number; derived
 }
 
@@ -71,7 +71,7 @@ func (c *cell) sum() aggregate.Cell {
 	return c.other
 }
 
-// membership is what a customer was told of one segment.
+// membership is what was emitted about a customer and one segment.
 type membership struct {
 	key   uint32
 	seq   uint32 // odd: a member
@@ -100,7 +100,7 @@ type Occurrence struct {
 	Years int64
 }
 
-// NewCustomer returns a customer of whom nothing is known yet.
+// NewCustomer returns a customer without facts and emitted state.
 func (e *Engine) NewCustomer(id string) *Customer {
 	c := e.customer(id)
 	c.wake, c.instant = Never, aggregate.None

@@ -9,7 +9,7 @@ import (
 )
 
 // Decode reads a customer from its bytes. Summaries, memberships and memories
-// that no rule of this engine knows are kept if they were told, dropped if they
+// that no rule of this engine knows are kept if they are emitted state, dropped if they
 // are facts.
 func (e *Engine) Decode(id string, b []byte) (*Customer, error) {
 	wake, err := WakeOf(b)
@@ -218,7 +218,7 @@ func (s *entries) cut(times []aggregate.Entry) []aggregate.Entry {
 	return l
 }
 
-// refresh computes what is derived from facts and told: the next crossing of
+// refresh computes what is derived from facts and emitted state: the next crossing of
 // every cell, when triggers are due, and the wake-up.
 func (e *Engine) refresh(x *Evaluator) {
 	c := x.c

@@ -19,7 +19,7 @@ const (
 	Fired  // a trigger
 )
 
-// String returns the action as it stands in outputs.
+// String returns the action as outputs have it.
 func (a Action) String() string {
 	return [...]string{"unknown", "entered", "exited", "erased", "fired"}[a]
 }
@@ -37,7 +37,7 @@ const (
 	CauseErasure
 )
 
-// String returns the cause as it stands in outputs.
+// String returns the cause as outputs have it.
 func (c Cause) String() string {
 	return [...]string{"unknown", "event", "timer", "rule_change", "backfill", "merge", "erasure"}[c]
 }

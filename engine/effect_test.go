@@ -39,7 +39,7 @@ func TestID(t *testing.T) {
 	}
 }
 
-// An id never changes: changes that are computed again would be told twice.
+// An id never changes: changes that are computed again would be emitted twice.
 func TestIDStays(t *testing.T) {
 	e := &Effect{Action: Entered, Customer: "c1", Name: "loyal", At: 1_700_000_000_000, Sequence: 1, CauseEvent: "e1"}
 	if got, want := e.ID("shop"), "dadd5e53cea996b446be4f477b48c616"; got != want {

@@ -32,8 +32,8 @@ type Engine struct {
 	zone     *time.Location
 	triggers []Trigger
 	keys     []uint32 // of the plan's summaries, sorted
-	// initial are the units that are true of a customer of whom nothing but one
-	// event without consequence is known.
+	// initial are the units that are true of a customer with nothing but one event
+	// without consequence.
 	initial []int
 	keepers [plan.NumStreams]int
 }
@@ -141,9 +141,9 @@ func (e *Engine) fire(x *Evaluator, to Millis) {
 				x.overdue = append(x.overdue, overdue{i, due})
 			}
 		}
-		last, told := c.instant, len(x.out.Effects)
+		last, emitted := c.instant, len(x.out.Effects)
 		e.step(x, at, CauseTimer, "")
-		if !x.crossed && len(x.out.Effects) == told {
+		if !x.crossed && len(x.out.Effects) == emitted {
 			// Nothing was due: the wake-up was early, and leaves no trace.
 			c.instant = last
 			x.out.Stats.EarlyWakes++
@@ -163,7 +163,7 @@ func (e *Engine) schedule(c *Customer) {
 	}
 }
 
-// Erase fires what was due at or before at, when the erasure was asked for, exits
+// Erase fires what was due at or before at, the time of the erasure, exits
 // every membership, deletes everything known, and appends the receipt (an Erased
 // effect). The instant of the exits and of the receipt is the latest of the
 // customer's, at, and the task clock: like that of an event, so that a run over

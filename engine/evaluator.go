@@ -105,7 +105,7 @@ func (x *Evaluator) begin(c *Customer, out *Output) {
 	}
 }
 
-// at makes t the instant that values are asked for. It is called again when facts
+// at makes t the instant of which values are read. It is called again when facts
 // have changed.
 func (x *Evaluator) at(t Millis) {
 	x.now = t

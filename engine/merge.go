@@ -10,10 +10,10 @@ import (
 )
 
 // Merge folds src's facts into dst, which is then advanced to the latest of both
-// instants and the clock, and tells the differences with CauseMerge. The sets of
+// instants and the clock, and emits the differences with CauseMerge. The sets of
 // events are taken to be disjoint; those that both remember are counted once
-// where entries allow it, and counted in Stats.Unmerged where not. What src was
-// told is not merged, and triggers that its facts make overdue do not fire: they
+// where entries allow it, and counted in Stats.Unmerged where not. The emitted state
+// of src is not merged, and triggers that its facts make overdue do not fire: they
 // were src's.
 func (x *Evaluator) Merge(dst, src *Customer, clock Millis, out *Output) {
 	e := x.e
@@ -24,7 +24,7 @@ func (x *Evaluator) Merge(dst, src *Customer, clock Millis, out *Output) {
 	if !exact {
 		out.Stats.Unmerged++
 	}
-	e.retell(x, now, CauseMerge, false)
+	e.emitAgain(x, now, CauseMerge, false)
 }
 
 // mergeFacts adds src's facts to dst's, cut to instant at. It reports whether
@@ -56,9 +56,9 @@ func (e *Engine) mergeFacts(dst, src *Customer, at Millis) bool {
 	return exact
 }
 
-// retell evaluates every rule at now and tells the differences. With silent set,
+// emitAgain evaluates every rule at now and emits the differences. With silent set,
 // rule triggers take their condition as it is without firing.
-func (e *Engine) retell(x *Evaluator, now Millis, cause Cause, silent bool) {
+func (e *Engine) emitAgain(x *Evaluator, now Millis, cause Cause, silent bool) {
 	c := x.c
 	x.at(now)
 	c.instant = now
@@ -83,7 +83,7 @@ func (e *Engine) retell(x *Evaluator, now Millis, cause Cause, silent bool) {
 	e.schedule(c)
 }
 
-// FoldFacts folds one event into the facts and tells nothing. It returns false
+// FoldFacts folds one event into the facts and emits nothing. It returns false
 // if the event was already folded.
 func (x *Evaluator) FoldFacts(c *Customer, ev *Event, out *Output) bool {
 	e := x.e
@@ -106,11 +106,10 @@ func (x *Evaluator) FoldFacts(c *Customer, ev *Event, out *Output) bool {
 	return true
 }
 
-// Rebuild gives old the facts of fresh (folded by FoldFacts), keeps what old was
-// told (instant, memberships, sequences, trigger memory), and tells the
-// differences with CauseRuleChange. known are the versions by id of the rule set
-// that old was told under, so that members of removed segments can be exited by
-// name. Triggers that are overdue by then do not fire.
+// Rebuild gives old the facts of fresh (folded by FoldFacts), keeps old's emitted
+// state (instant, memberships, sequences, trigger memory), and emits the differences
+// with CauseRuleChange. known are the versions by id of the rule set under which that
+// state was emitted, so that members of removed segments can be exited by name. Triggers that are overdue by then do not fire.
 func (x *Evaluator) Rebuild(old, fresh *Customer, known map[string]string, clock Millis, out *Output) {
 	e := x.e
 	now := max(old.instant, fresh.instant, clock)
@@ -136,7 +135,7 @@ func (x *Evaluator) Rebuild(old, fresh *Customer, known map[string]string, clock
 	}
 	e.forget(old, now)
 	x.begin(old, out)
-	e.retell(x, now, CauseRuleChange, true)
+	e.emitAgain(x, now, CauseRuleChange, true)
 	sortEffects(out.Effects[n:])
 }
 

@@ -14,7 +14,7 @@ import (
 // A customer of few summaries is one piece of memory. It means the same where it
 // does not fit into it: more registers, memberships and event ids than there is room
 // for. It also means the same after it was written and read at any time, which lays
-// it out anew.
+// it out again.
 func TestSmallCustomers(t *testing.T) {
 	e := testEngine(t, ruleSet(24, func(i int) string {
 		return []string{

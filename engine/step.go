@@ -91,7 +91,7 @@ func (e *Engine) evaluate(x *Evaluator, u int) {
 }
 
 // change flips the membership m of a unit's condition i, nil if there is none yet,
-// and tells it. The evidence is what the conditions up to last read: a stage is left or entered because of
+// and emits it. The evidence is what the conditions up to last read: a stage is left or entered because of
 // those before it, too.
 func (e *Engine) change(x *Evaluator, unit *plan.Unit, m *membership, i, last int) *Effect {
 	s := &e.p.Segments[unit.Conds[i].Segment]

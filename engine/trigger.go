@@ -19,7 +19,7 @@ type Trigger interface {
 	// payload of f and returns true if it fires. Either way it leaves m so that
 	// Due no longer returns this due instant.
 	Fire(v *View, m *Memory, due Millis, f *Effect) bool
-	// Settle marks what is due at or before the view's instant as told, without
+	// Settle marks what is due at or before the view's instant as emitted, without
 	// firing: the rule is new, and its past is not news.
 	Settle(v *View, m *Memory)
 }

@@ -7,7 +7,7 @@ import (
 // Lists give way where a customer becomes too large; texts that rules keep do not.
 // Whoever folds events can ask before how large they would make the customer.
 
-// Keepers returns how many summaries can each keep a copy of what stands in an event
+// Keepers returns how many summaries can each keep a copy of what is in an event
 // of a stream.
 func (e *Engine) Keepers(s plan.Stream) int { return e.keepers[s] }
 

@@ -89,7 +89,7 @@ func lines(items []aggregate.Held) expr.Value {
 	return expr.ListValue(l)
 }
 
-// Settle takes the last change as told if the trigger is due for it. A cart that
+// Settle treats the last change as emitted if the trigger is due for it. A cart that
 // is empty now is not: a late addition may still make it due.
 func (t cart) Settle(v *engine.View, m *engine.Memory) {
 	if t.Due(v, m) <= v.Now() {

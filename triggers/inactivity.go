@@ -63,7 +63,7 @@ func (t inactivity) Fire(v *engine.View, m *engine.Memory, _ engine.Millis, f *e
 	return true
 }
 
-// Settle takes the silence as told.
+// Settle treats the silence as emitted.
 func (t inactivity) Settle(v *engine.View, m *engine.Memory) {
 	if a := v.Anchor(); a != nil && a.Set && a.At+t.after <= v.Now() {
 		m.Mark = max(m.Mark, a.At)

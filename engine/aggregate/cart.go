@@ -108,7 +108,7 @@ func (c *Cart) Merge(o Cell, shared []Shared) bool {
 	return true
 }
 
-// Prune drops what is older than CartReach, whatever the reach asked for.
+// Prune drops what is older than CartReach, whatever the given reach.
 func (c *Cart) Prune(now, _ Millis) {
 	old := now - CartReach
 	c.Entries = slices.DeleteFunc(c.Entries, func(e CartEntry) bool { return e.At <= old })

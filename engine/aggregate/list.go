@@ -21,7 +21,7 @@ type Entry struct {
 	Num int64
 }
 
-// Pane stands for all events of a list with End-width < t <= End: it counts as
+// Pane summarises all events of a list with End-width < t <= End: it counts as
 // one event at End, or at the list's coarse boundary if that is earlier.
 type Pane struct {
 	End      Millis

@@ -10,7 +10,7 @@ const (
 	listFlags    = 1<<iota - 1
 )
 
-// SameTimes reports whether the entries of both lists stand at the same instants.
+// SameTimes reports whether the entries of both lists have the same instants.
 func (l *List) SameTimes(o *List) bool {
 	a, b := l.Entries, o.Entries
 	if len(a) != len(b) {

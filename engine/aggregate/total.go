@@ -14,7 +14,7 @@ type Count struct{ N uint64 }
 // Fold counts one event.
 func (c *Count) Fold(*Sample) { c.N++ }
 
-// Merge adds the counts. Shared events cannot be told apart in a count.
+// Merge adds the counts. Shared events cannot be distinguished in a count.
 func (c *Count) Merge(o Cell, shared []Shared) bool {
 	c.N += o.(*Count).N
 	return len(shared) == 0
@@ -43,7 +43,7 @@ func (c *Sum) Fold(s *Sample) {
 	c.S = c.S.Add(s.Num)
 }
 
-// Merge adds the sums. Shared events cannot be told apart in a sum.
+// Merge adds the sums. Shared events cannot be distinguished in a sum.
 func (c *Sum) Merge(o Cell, shared []Shared) bool {
 	x := o.(*Sum)
 	c.N += x.N

@@ -212,7 +212,7 @@ func (l *List) Next(op *Op, k expr.Kind, now, w Millis, r *Range) Millis {
 	return l.NextOf(&v, op, k, r)
 }
 
-// NextOf is Next for a window that is at hand.
+// NextOf is Next for a window that has been computed.
 func (l *List) NextOf(v *Window, op *Op, k expr.Kind, r *Range) Millis {
 	i, j, w := v.i, v.j, v.w
 	if i == j {

@@ -7,7 +7,7 @@ import (
 
 // hundredths returns f as a number of hundredths if it is the double nearest to
 // one, as sums of money are. With at most 15 digits no other decimal of as few
-// digits has the same nearest double, so that it is the shortest that stands for f.
+// digits has the same nearest double, so that it is the shortest that reads as f.
 func hundredths(f float64) (n int64, ok bool) {
 	if !(math.Abs(f) < 1e12) || f == 0 {
 		return 0, false

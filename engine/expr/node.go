@@ -9,7 +9,7 @@ type Op uint8
 // out of range) is unknown too.
 const (
 	OpConst  Op = iota // Const
-	OpField            // Path: a field of the event at hand, such as "revenue" or "attributes.plan"
+	OpField            // Path: a field of the current event, such as "revenue" or "attributes.plan"
 	OpInput            // Ref: an input of the customer, an index into the inputs of the rule set
 	OpVar              // Ref: a variable of an enclosing OpFold: slot number
 	OpList             // Args: a list of values
@@ -41,7 +41,7 @@ const (
 // compiler and never changed afterwards.
 type Node struct {
 	Op    Op
-	Type  Kind // static kind of the result; Decimal never stands here, it is Double
+	Type  Kind // static kind of the result; never Decimal, which is Double here
 	Const Value
 	Path  string
 	Name  string

@@ -21,7 +21,7 @@ const (
 // Text prints the tree in the rule language, in one canonical form: single
 // spaces, no parenthesis that is not needed, durations in their largest unit.
 // Trees that mean different things have different texts, so versions of rules
-// and stored summaries are told apart by it. inputs gives the text of an
+// and stored summaries are distinguished by it. inputs gives the text of an
 // OpInput; it may be nil where there is none.
 func (n *Node) Text(inputs func(ref int) string) string {
 	p := printer{inputs: inputs}
@@ -132,7 +132,7 @@ func (p *printer) list(open string, args []*Node, end string) {
 	p.b.WriteString(end)
 }
 
-// operator prints what stands between or before its operands. All of CEL's
+// operator prints what is between or before its operands. All of CEL's
 // two-sided operators group from the left, so the right side of an equally
 // strong one needs parentheses.
 func (p *printer) operator(n *Node) {
@@ -177,7 +177,7 @@ func (p *printer) call(n *Node) {
 }
 
 // FieldText prints the path of a stream's field as a rule names it: a key of a
-// map stands in quotes unless it is a name.
+// map is in quotes unless it is a name.
 func FieldText(stream, path string) string {
 	field, key, isKey := strings.Cut(path, ".")
 	var b strings.Builder

@@ -10,7 +10,7 @@ func call(name string, args ...*Node) *Node {
 	return &Node{Op: OpCall, Name: name, Args: args}
 }
 
-// TestText: parentheses stand where the tree would otherwise be another one, and
+// TestText: there are parentheses where the tree would otherwise be another one, and
 // nowhere else.
 func TestText(t *testing.T) {
 	a, b, c := in(0), in(1), in(2)

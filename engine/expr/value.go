@@ -101,7 +101,7 @@ func DateValue(days int64) Value { return Value{K: Date, N: days} }
 // ListValue returns a list.
 func ListValue(l []Value) Value { return Value{K: List, L: l} }
 
-// RecordValue returns a record; its fields stand in the order of the schema.
+// RecordValue returns a record; its fields are in the order of the schema.
 func RecordValue(l []Value) Value { return Value{K: Record, L: l} }
 
 // True reports whether v is the boolean true: not false, not unknown.
@@ -125,7 +125,7 @@ func (v Value) Float() float64 {
 	}
 }
 
-// String returns the value as text, as it stands in evidence and in payloads.
+// String returns the value as text, as evidence and payloads have it.
 // Absent is the empty string.
 func (v Value) String() string {
 	switch v.K {
