@@ -22,7 +22,7 @@ triggers:
   - {id: left_long, kind: abandoned_cart, after: 6h}
 `
 
-// A line item that gains an optional field, wherever it stands, leaves every
+// A line item that gains an optional field, in any place, leaves every
 // abandoned cart as it is.
 func TestCartOfAnotherSchema(t *testing.T) {
 	base := cartsUnder(t, schemas.Catalog())
@@ -113,8 +113,8 @@ func widened(fields map[string]expr.Value, at int) map[string]expr.Value {
 func allTold(r runner, calls []Call) []engine.Effect {
 	var l []engine.Effect
 	for i := range calls {
-		told, _ := r.Run(&calls[i])
-		l = append(l, told...)
+		emitted, _ := r.Run(&calls[i])
+		l = append(l, emitted...)
 	}
 	return l
 }

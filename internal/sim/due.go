@@ -9,7 +9,7 @@ import (
 )
 
 // fire makes the steps that are due after the customer's instant and not after
-// to, in order, each as of its own instant, and appends what they tell.
+// to, in order, each as of its own instant, and appends what they emit.
 func (o *Oracle) fire(p *person, to Millis, out []engine.Effect) []engine.Effect {
 	if len(p.events) == 0 {
 		return out

@@ -12,7 +12,7 @@ import (
 	"github.com/segmill/segmill/engine/plan"
 )
 
-// The engine tells what the oracle tells, call for call.
+// The engine emits what the oracle emits, call for call.
 func TestEngineEqualsOracle(t *testing.T) {
 	eachSeed(t, func(t *testing.T, r *rand.Rand) {
 		rules := anyRules(r)
@@ -73,7 +73,7 @@ func againstOracle(t testing.TB, s *plan.Spec, calls []Call) string {
 }
 
 // lockstep makes every call on both sides and returns the first difference in
-// what they tell, "" if there is none.
+// what they emit, "" if there is none.
 func lockstep(want, got runner, calls []Call) string {
 	for i := range calls {
 		w, accepted := want.Run(&calls[i])

@@ -48,7 +48,7 @@ func both(a, b phrase) phrase {
 
 // comparison returns what makes comparisons of one input, with one constant and
 // operator or with a new one each time.
-func (g *grammar) comparison() func(anew bool) phrase {
+func (g *grammar) comparison() func(fresh bool) phrase {
 	var draw func() phrase
 	switch g.r.IntN(7) {
 	case 0:
@@ -79,8 +79,8 @@ func (g *grammar) comparison() func(anew bool) phrase {
 		draw = func() phrase { return versus(g.r, n, g.threshold(k)) }
 	}
 	first := draw()
-	return func(anew bool) phrase {
-		if anew {
+	return func(fresh bool) phrase {
+		if fresh {
 			return draw()
 		}
 		return first

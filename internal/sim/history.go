@@ -19,7 +19,7 @@ type Do uint8
 const (
 	DoApply   Do = iota // fold Record
 	DoAdvance           // fire what is due up to Clock
-	DoErase             // forget the customer, as asked for at Record.At
+	DoErase             // forget the customer, as of Record.At
 )
 
 // Call is one call on an engine or an oracle.
@@ -75,7 +75,7 @@ type history struct {
 	people []string
 	line   lineItem
 	oracle *Oracle // knows the events, to be asked when something can change
-	// streams is what happens, as often as it stands there.
+	// streams is what happens, as often as it is listed.
 	streams []plan.Stream
 }
 
@@ -303,7 +303,7 @@ func (h *history) web(f map[string]expr.Value, at Millis) {
 }
 
 // item returns a line of a cart. Its price depends on product and time alone,
-// because two prices at one instant have no order that rules could tell.
+// because two prices at one instant have no order that rules could see.
 func (at lineItem) item(product string, quantity int64, when Millis) expr.Value {
 	l := make([]expr.Value, at.size)
 	l[at.product], l[at.quantity] = expr.StringValue(product), expr.IntValue(quantity)

@@ -99,7 +99,7 @@ func TestWakeIsNeverLate(t *testing.T) {
 }
 
 // nextChange returns the first instant after the customer's own at which time
-// alone makes the oracle tell something, Never if there is none up to an instant.
+// alone makes the oracle emit something, Never if there is none up to an instant.
 func (o *Oracle) nextChange(customer string, to Millis) Millis {
 	if l := o.fire(o.person(customer).clone(), to, nil); len(l) > 0 {
 		return l[0].At
@@ -239,7 +239,7 @@ func laterCalls(l []Record, grace, end Millis) []Call {
 	return append(calls, Call{Do: DoAdvance, Customer: "c1", Clock: end})
 }
 
-// runAll makes all calls and returns what is told, without what a comparison
+// runAll makes all calls and returns what is emitted, without what a comparison
 // must leave out.
 func runAll(side runner, calls []Call) []engine.Effect {
 	var all []engine.Effect

@@ -31,8 +31,8 @@ type person struct {
 	instant Millis
 	events  []Record // accepted, in order of arrival; none: not known
 
-	// What was told.
-	since    map[string]Millis // of memberships that stand
+	// What was emitted.
+	since    map[string]Millis // of current memberships
 	sequence map[string]uint64 // of segments and triggers; "trigger:" before the latter's id
 	on       map[string]bool   // rule triggers whose condition was true
 	done     map[string]bool   // occasions of triggers that are over, see occasion
@@ -65,7 +65,7 @@ func (o *Oracle) person(id string) *person {
 	return p
 }
 
-// Run makes a call on the oracle and returns what is told, and whether an event
+// Run makes a call on the oracle and returns what is emitted, and whether an event
 // was accepted.
 func (o *Oracle) Run(c *Call) ([]engine.Effect, bool) {
 	switch c.Do {
@@ -96,7 +96,7 @@ func (o *Oracle) Apply(r Record, clock Millis) ([]engine.Effect, bool) {
 	return o.step(p, reason{cause: engine.CauseEvent, event: r.ID}, out), true
 }
 
-// Know takes note of an event and tells nothing: for Members alone. A repeat
+// Know takes note of an event and emits nothing: for Members alone. A duplicate
 // counts once, however old it is. It returns false for one.
 func (o *Oracle) Know(r Record) bool {
 	p := o.person(r.Customer)
@@ -109,7 +109,7 @@ func (o *Oracle) Know(r Record) bool {
 	return true
 }
 
-// Forget drops a customer and tells nothing: the counterpart of Know.
+// Forget drops a customer and emits nothing: the counterpart of Know.
 func (o *Oracle) Forget(customer string) { delete(o.people, customer) }
 
 // Advance fires what is due at or before an instant.
@@ -117,7 +117,7 @@ func (o *Oracle) Advance(customer string, to Millis) []engine.Effect {
 	return o.fire(o.person(customer), to, nil)
 }
 
-// Erase forgets a customer, as was asked for at an instant.
+// Erase forgets a customer, as of an instant.
 func (o *Oracle) Erase(customer string, at, clock Millis) []engine.Effect {
 	p := o.person(customer)
 	out := o.fire(p, at, nil)
@@ -132,8 +132,8 @@ func (o *Oracle) Erase(customer string, at, clock Millis) []engine.Effect {
 	return append(append(out, exits...), engine.Effect{Action: engine.Erased, Customer: customer, At: at, Cause: engine.CauseErasure, Known: known})
 }
 
-// Rebuild changes the rules. What time has made due before stays as it was told;
-// nobody is told of a trigger because of the change.
+// Rebuild changes the rules. What time has made due before stays as it was emitted;
+// no trigger fires because of the change.
 func (o *Oracle) Rebuild(s *plan.Spec, clock Millis) []engine.Effect {
 	n := NewOracle(s, engine.Options{Zones: o.zones, DedupHorizon: o.horizon})
 	n.people = o.people
@@ -141,7 +141,7 @@ func (o *Oracle) Rebuild(s *plan.Spec, clock Millis) []engine.Effect {
 	var out []engine.Effect
 	for _, id := range slices.Sorted(maps.Keys(o.people)) {
 		if p := o.people[id]; len(p.events) > 0 {
-			out = append(out, o.retell(p, max(p.instant, clock), engine.CauseRuleChange)...)
+			out = append(out, o.emitAgain(p, max(p.instant, clock), engine.CauseRuleChange)...)
 		}
 	}
 	return out
@@ -155,12 +155,12 @@ func (o *Oracle) Merge(dst, src string, clock Millis) []engine.Effect {
 	now := max(d.instant, s.instant, clock)
 	out := o.fire(d, now, nil)
 	d.events = append(d.events, s.events...)
-	return append(out, o.retell(d, now, engine.CauseMerge)...)
+	return append(out, o.emitAgain(d, now, engine.CauseMerge)...)
 }
 
-// retell evaluates every rule at an instant and tells what differs from what was
-// told. Triggers that wait for a time take what is past as old news.
-func (o *Oracle) retell(p *person, now Millis, cause engine.Cause) []engine.Effect {
+// emitAgain evaluates every rule at an instant and emits what differs from what was
+// emitted before. Triggers that wait for a time take what is past as old news.
+func (o *Oracle) emitAgain(p *person, now Millis, cause engine.Cause) []engine.Effect {
 	p.instant = now
 	m := moment{o, p, now}
 	var l []engine.Effect
@@ -209,7 +209,7 @@ func (o *Oracle) Members(customer string, at Millis) []string {
 }
 
 // Told returns the names of the segments that a customer is a member of
-// according to what was told, sorted.
+// according to what was emitted, sorted.
 func (o *Oracle) Told(customer string) []string { return o.person(customer).members() }
 
 // Instant returns the customer's instant; very small for one not known.
@@ -224,7 +224,7 @@ func (p *person) members() []string {
 	return l
 }
 
-// exit ends a membership and returns what is told of it.
+// exit ends a membership and returns what is emitted about it.
 func (o *Oracle) exit(p *person, name string, at Millis, cause engine.Cause, event string) engine.Effect {
 	p.sequence[name]++
 	e := engine.Effect{
@@ -235,7 +235,7 @@ func (o *Oracle) exit(p *person, name string, at Millis, cause engine.Cause, eve
 	return e
 }
 
-// enter begins a membership and returns what is told of it. from is the stage of
+// enter begins a membership and returns what is emitted about it. from is the stage of
 // the same lifecycle left in the same step.
 func (o *Oracle) enter(p *person, name, from string, at Millis, cause engine.Cause, event string) engine.Effect {
 	p.sequence[name]++

@@ -14,10 +14,10 @@ func TestOracleKeepsItsLaws(t *testing.T) {
 		rules := RandomRules(r, world())
 		calls := RandomHistory(r, rules.Spec, 60)
 		o := NewOracle(rules.Spec, engine.Options{Zones: Zones})
-		told := ledger{}
+		emitted := ledger{}
 		for i := range calls {
 			l, _ := o.Run(&calls[i])
-			if err := told.add(l); err != nil {
+			if err := emitted.add(l); err != nil {
 				t.Fatalf("call %d %s: %v", i, &calls[i], err)
 			}
 			c := calls[i].Customer

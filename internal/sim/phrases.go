@@ -98,7 +98,7 @@ func related(r *rand.Rand, op expr.Op, a, b phrase) phrase {
 }
 
 // subject is what an aggregate counts: a stream's name or a condition over one
-// stream's fields, and what the engine is told to look at.
+// stream's fields, and what the engine has to look at.
 type subject struct {
 	text    string
 	stream  plan.Stream

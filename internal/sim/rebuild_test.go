@@ -11,7 +11,7 @@ import (
 	"github.com/segmill/segmill/engine/plan"
 )
 
-// Changed rules: exactly the differences are told, triggers that are due by then
+// Changed rules: exactly the differences are emitted, triggers that are due by then
 // do not fire, and from then on all is as if the rules had never been others.
 func TestRebuild(t *testing.T) {
 	eachSeed(t, func(t *testing.T, r *rand.Rand) {
@@ -57,7 +57,7 @@ func turnAll(u *underTest, clock Millis) []Call {
 	return l
 }
 
-// rebuild makes u run the rules of another, with facts folded anew from the
+// rebuild makes u run the rules of another, with facts folded again from the
 // events that the oracle has kept.
 func (u *underTest) rebuild(next *underTest, o *Oracle, clock Millis) []engine.Effect {
 	var all []engine.Effect
@@ -112,7 +112,7 @@ func someOf(r *rand.Rand, s *plan.Spec) *plan.Spec {
 	return s
 }
 
-// Two customers that turn out to be one: the differences are told, and from then
+// Two customers that turn out to be one: the differences are emitted, and from then
 // on all is as if there had always been one.
 func TestMerge(t *testing.T) {
 	eachSeed(t, func(t *testing.T, r *rand.Rand) {

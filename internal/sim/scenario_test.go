@@ -121,7 +121,7 @@ func scenarioRules(short string) string {
 	return text
 }
 
-// scenarioCall is a call and the line that it stands in.
+// scenarioCall is a call and its line.
 type scenarioCall struct {
 	Call
 	line string

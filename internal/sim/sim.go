@@ -71,7 +71,7 @@ func (r *Record) String() string {
 	return b.String()
 }
 
-// Before reports whether r stands before o in the order that decides what is
+// Before reports whether r is before o in the order that decides what is
 // first and what is last: event time, then id, source and stream.
 func (r *Record) Before(o *Record) bool {
 	switch {

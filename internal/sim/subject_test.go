@@ -54,7 +54,7 @@ func (u *underTest) customer(id string) *engine.Customer {
 	return u.customers[id]
 }
 
-// Run makes a call and returns what is told, and whether an event was accepted.
+// Run makes a call and returns what is emitted, and whether an event was accepted.
 func (u *underTest) Run(c *Call) ([]engine.Effect, bool) {
 	u.out.Reset()
 	accepted := true
@@ -85,7 +85,7 @@ func (u *underTest) reload(c *engine.Customer) *engine.Customer {
 }
 
 // compareEffects returns the difference between what the oracle and the engine
-// tell in one call, "" if there is none. Of the evidence it asks that every
+// emit in one call, "" if there is none. Of the evidence it asks that every
 // value is that of an input of the rule.
 func compareEffects(want, got []engine.Effect) string {
 	want, got = slices.Clone(want), slices.Clone(got)

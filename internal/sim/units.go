@@ -57,7 +57,7 @@ func unitsOf(s *plan.Spec) []*unit {
 	return append(inOrder(rules), triggers...)
 }
 
-// inOrder sorts rules so that each stands after those that it reads.
+// inOrder sorts rules so that each comes after those that it reads.
 func inOrder(rules []*unit) []*unit {
 	var done []*unit
 	placed := map[string]bool{}
@@ -79,7 +79,7 @@ func inOrder(rules []*unit) []*unit {
 	return done
 }
 
-// dissect finds the atoms of a condition, and the inputs that stand elsewhere.
+// dissect finds the atoms of a condition, and the inputs outside of them.
 func (u *unit) dissect(n *expr.Node) {
 	if n == nil {
 		return
@@ -176,11 +176,11 @@ type reason struct {
 	event string
 }
 
-// step evaluates rules at the customer's instant and appends what is told: exits,
+// step evaluates rules at the customer's instant and appends what is emitted: exits,
 // entries, triggers, each by name.
 func (o *Oracle) step(p *person, why reason, out []engine.Effect) []engine.Effect {
 	m := moment{o, p, p.instant}
-	var told []engine.Effect
+	var emitted []engine.Effect
 	changed := map[string]bool{}
 	for _, u := range o.units {
 		read := slices.ContainsFunc(u.reads, func(name string) bool { return changed[name] })
@@ -188,20 +188,20 @@ func (o *Oracle) step(p *person, why reason, out []engine.Effect) []engine.Effec
 			continue
 		}
 		if u.trigger != nil {
-			told = append(told, o.ruleTrigger(m, u, why)...)
+			emitted = append(emitted, o.ruleTrigger(m, u, why)...)
 			continue
 		}
 		for _, e := range o.move(m, u, why) {
 			changed[e.Name] = true
-			told = append(told, e)
+			emitted = append(emitted, e)
 		}
 	}
-	told = append(told, o.timed(m, why)...)
-	sortStep(told)
-	return append(out, told...)
+	emitted = append(emitted, o.timed(m, why)...)
+	sortStep(emitted)
+	return append(out, emitted...)
 }
 
-// move compares what a unit says at m with what was told and tells the
+// move compares what a unit says at m with what was emitted and emits the
 // difference.
 func (o *Oracle) move(m moment, u *unit, why reason) []engine.Effect {
 	var l []engine.Effect

@@ -10,7 +10,7 @@ import (
 )
 
 // moment is one customer as of one instant: every input of the rules is computed
-// anew from the list of events.
+// again from the list of events.
 type moment struct {
 	o   *Oracle
 	p   *person
