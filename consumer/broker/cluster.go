@@ -14,7 +14,7 @@ import (
 // owner to be decided.
 const RequestTimeout = 30 * time.Second
 
-// metadataAge is how old what is known of the cluster must be to be asked for again.
+// metadataAge is the age from which cluster metadata is requested again.
 const metadataAge = 500 * time.Millisecond
 
 // Settings are how a cluster is reached.

@@ -8,7 +8,7 @@ import (
 )
 
 // Compressor compresses the outputs in one way, which their readers must know, and the
-// engine's own topics in another, which nobody else reads. One client writes both in
+// engine's own topics in another, which no one else reads. One client writes both in
 // one transaction, and all that it says of a batch is its bytes; so a batch is known by
 // its first record, since all records of a batch are of one topic. A dead letter that
 // holds the copy of an output is taken for one, which costs nothing but that.

@@ -7,7 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kbin"
 )
 
-// rawRecords returns records with the key k as they stand in a batch.
+// rawRecords returns records with the key k as a batch contains them.
 func rawRecords(values ...[]byte) []byte {
 	var b []byte
 	for i, v := range values {

@@ -16,7 +16,7 @@ const (
 )
 
 // ErrAhead says that a batch has to wait until others are Polled. The client
-// delivers what stands before the batch and fetches it again.
+// delivers what precedes the batch and fetches it again.
 var ErrAhead = errors.New("enough is decompressed")
 
 // Decompressor is the client's own decompressor with a limit over several
@@ -51,5 +51,5 @@ func (d *Decompressor) Decompress(b []byte, codec kgo.CompressionCodecType) ([]b
 	return b, err
 }
 
-// Polled begins to count anew.
+// Polled resets the count.
 func (d *Decompressor) Polled() { d.ahead.Store(0) }

@@ -14,7 +14,7 @@ import (
 // IsUnreachable reports whether an error says only that brokers can't be reached
 // now, or do not agree yet. The client does not count a connection that is refused:
 // it would rather have a mistyped address end the program. But the address can be
-// that of a broker that is down, and whoever starts a program beside a cluster can't
+// that of a broker that is down, and a program that starts beside a cluster can't
 // choose the moment. Nor does it count a connection that is closed before the first
 // answer, which it takes for missing TLS: a broker that dies does the same.
 func IsUnreachable(err error) bool {
@@ -39,4 +39,4 @@ func IsDeterministic(err error) bool {
 // a transaction holds it up that was never ended: Kafka 4.3 skips the markers of a
 // transaction whose partitions have no leader for a moment, when all brokers were
 // killed.
-var ErrNoProgress = errors.New("no records came; if the brokers are well, a transaction was never ended: kafka-transactions.sh find-hanging names it")
+var ErrNoProgress = errors.New("no records came; if the brokers are healthy, a transaction was never ended: find it with kafka-transactions.sh find-hanging")

@@ -39,7 +39,7 @@ func (c *Cluster) List(ctx context.Context, edge Edge, topics []string, parts []
 	req.ReplicaID = -1
 	req.IsolationLevel = edge.isolation
 	// A connection that has gone dumb is given up this much later than otherwise.
-	// Without it that is 30 s, and the clocks stand still for so long.
+	// Without it that is 30 s, and the clocks would stop for that long.
 	req.TimeoutMillis = 1_000
 	for _, topic := range topics {
 		t := kmsg.NewListOffsetsRequestTopic()

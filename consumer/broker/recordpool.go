@@ -11,7 +11,7 @@ import (
 // key, value and headers stay; a batch of which one is not given back goes to the
 // garbage collector.
 type RecordPool struct {
-	Most int // records that are kept: as many as are in hand and fetched at once, mostly
+	Most int // records that are kept: usually as many as are queued and fetched at once
 
 	mu   sync.Mutex
 	free [][]kgo.Record

@@ -85,7 +85,7 @@ func (b *Stream) Record(topic string, partition int32) (r *kgo.Record, oversize 
 	return r, 0, b.fill(r, kbin.Reader{Src: body}, true)
 }
 
-// broken returns the error of a batch that does not go on.
+// broken returns the error of a truncated batch.
 func (b *Stream) broken(err error) error {
 	switch {
 	case err == nil:
@@ -98,7 +98,7 @@ func (b *Stream) broken(err error) error {
 	return err
 }
 
-// fill reads a record, or only where it stands, from its length on.
+// fill reads a record, or only its place, from its length on.
 func (b *Stream) fill(r *kgo.Record, body kbin.Reader, whole bool) error {
 	body.Int8() // attributes, of which there are none
 	after := body.Varlong()
@@ -113,7 +113,7 @@ func (b *Stream) fill(r *kgo.Record, body kbin.Reader, whole bool) error {
 		}
 	}
 	if !body.Ok() {
-		return errors.New("a record has less than it claims")
+		return errors.New("a record is shorter than it claims")
 	}
 	if r.Offset < b.next || r.Offset > b.last {
 		return fmt.Errorf("a record at offset %d, where %d to %d are left", r.Offset, b.next, b.last)

@@ -32,7 +32,7 @@ func (c *Cluster) Describe(ctx context.Context, topics ...string) (map[string]To
 	return infos, err
 }
 
-// describeBy asks whoever r is about topics. It also returns who the brokers are.
+// describeBy asks r about topics. It also returns the ids of the brokers.
 func (c *Cluster) describeBy(ctx context.Context, r kmsg.Requestor, topics []string) (map[string]Topic, []int32, error) {
 	req := kmsg.NewPtrMetadataRequest()
 	for _, topic := range topics {
@@ -68,9 +68,9 @@ func (c *Cluster) describeBy(ctx context.Context, r kmsg.Requestor, topics []str
 
 // ErrDisagree says that brokers know different things of a topic: it was created,
 // deleted or changed a moment ago, and not all of them have heard.
-var ErrDisagree = errors.New("not all brokers have heard of the latest change")
+var ErrDisagree = errors.New("not all brokers know of the latest change")
 
-// Brokers hear of a change of topics one after the other, mostly within some ten
+// Brokers learn of a change of topics one after the other, mostly within some ten
 // milliseconds. They are asked every settle, and for SettleFor before it is said that
 // they are waited for. brokerAnswer is how long one of them may take: one that is
 // down has no say.
@@ -178,7 +178,7 @@ func (c *Cluster) create(ctx context.Context, topic string, n int32, replication
 	}
 	switch {
 	case errors.Is(err, kerr.InvalidReplicationFactor) || errors.Is(err, kerr.PolicyViolation):
-		return fault.Fatal("create topic %s: %w (%s): set topics.create.replication to what the cluster asks for, or create the topic with %d partitions", topic, err, r.ErrMessage, n)
+		return fault.Fatal("create topic %s: %w (%s): set topics.create.replication to a value that the cluster accepts, or create the topic with %d partitions", topic, err, r.ErrMessage, n)
 	case err != nil:
 		return fmt.Errorf("create topic %s: %w (%s)", topic, err, r.ErrMessage)
 	}

@@ -16,7 +16,7 @@ import (
 //   - Who acquires a task writes a claim, a random number. Records behind it that
 //     were stamped with another claim are void.
 //   - A record is stamped with its claim and with its batch: the seq of the
-//     position that will end it. Until that position stands in the log, the batch
+//     position that will end it. Until that position is in the log, the batch
 //     is void.
 //
 // So the position is the commit, as with transactions, and every reader of the
@@ -26,14 +26,14 @@ import (
 // task and whenever it sees such a record (see the claims of consumer/ledger), and until then compaction
 // has to wait: min.compaction.lag.ms of the changelog.
 //
-// Outputs have no such filter: a reader of them can see what a void batch told, and
+// Outputs have no such filter: a reader of them can see what a void batch emitted, and
 // then the same again with the same sequences. The ids are the same too, but for
 // late events, whose instant is the clock's.
 
 // Claim is the random number of one acquisition; zero is that of transactions.
 type Claim [8]byte
 
-// NewClaim returns a claim that nobody has had.
+// NewClaim returns a claim that no one has had.
 func NewClaim() (c Claim) {
 	_, _ = rand.Read(c[:]) // never fails
 	return c

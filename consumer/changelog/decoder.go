@@ -63,7 +63,7 @@ func (d *decoder) text(limit uint64) string {
 	return string(d.take(int(d.uvarint(limit))))
 }
 
-// texts returns a map of texts, in which no key may stand twice.
+// texts returns a map of strings without duplicate keys.
 func (d *decoder) texts() map[string]string {
 	m := make(map[string]string)
 	n := d.uvarint(maxRules)

@@ -1,8 +1,8 @@
 // Package changelog is the format of a changelog partition: what its records hold,
 // and which of them count. It has no I/O; a record is bytes with headers.
 //
-// The one rule it keeps: every reader of a partition, whoever it is and whenever it
-// reads, comes to the same view of which records count.
+// The one rule it keeps: all readers of a partition, at any time, come to the same
+// view of which records count.
 //
 // The keys:
 //

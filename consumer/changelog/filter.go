@@ -7,7 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Filter tells which records of a partition count. It must see them in the order of
+// Filter decides which records of a partition count. It must see them in the order of
 // their offsets: all of them, or those that follow a position that counts.
 //
 // Of stamped records a position makes everything before it good: the first batch of

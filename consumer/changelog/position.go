@@ -11,7 +11,7 @@ import (
 	"github.com/segmill/segmill/state"
 )
 
-// Position says how far a task has come: everything that is needed to go on from
+// Position says how far a task has come: everything that is needed to continue from
 // the transaction that ends with it.
 type Position struct {
 	App        string
@@ -27,11 +27,11 @@ type Position struct {
 	// Folded counts valid records, repeats and erasures included; DeadLetters and
 	// Forwarded the others.
 	Folded, DeadLetters, Forwarded uint64
-	// Rules is the hash of the Versions under which the customers were told.
+	// Rules is the hash of the Versions under which effects were emitted.
 	Rules [16]byte
 	// Sources says how far every topic that was ever read has been taken.
 	Sources map[string]Source
-	// Turn is where the merge stands, so that its order does not depend on where a
+	// Turn is the state of the merge, so that its order does not depend on where a
 	// batch ends.
 	Turn Turn
 	// Rebuilding is set from the first transaction of a rebuild until its last.
@@ -44,15 +44,15 @@ type Position struct {
 // Source is how far one input partition has been taken.
 type Source struct {
 	Next int64 // the next offset to take
-	// Seen is the greatest event time up to and including the record at Next, as
-	// far as that was in hand.
+	// Seen is the greatest event time up to and including the record at Next, if
+	// that had been fetched.
 	Seen engine.Millis
-	// ID is that of the topic, which is another one if the topic is created anew;
+	// ID is that of the topic, which is another one if the topic is created again;
 	// zero if the position was written before ids were, or the brokers have none.
 	ID TopicID
 }
 
-// TopicID is what brokers tell topics of the same name apart by.
+// TopicID distinguishes topics of the same name.
 type TopicID [16]byte
 
 // positionFormat is the first byte of a Position. A reader refuses any other.

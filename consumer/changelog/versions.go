@@ -14,7 +14,7 @@ import (
 type Versions struct {
 	Hashes map[string]string
 	// Former are the hashes of earlier rule sets under which customers may still
-	// have been told: filled only while a rebuild is on its way.
+	// have been emitted: filled only while a rebuild is in progress.
 	Former map[string]string
 }
 

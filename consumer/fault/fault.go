@@ -10,7 +10,7 @@ import (
 )
 
 // StoppedError is why a partition does not run and will not by itself. The other
-// partitions go on.
+// partitions continue.
 type StoppedError struct {
 	Partition int32
 	Reason    error

@@ -30,9 +30,8 @@ type Claims struct {
 }
 
 // NewClaims writes a claim, which makes void what former owners write from now on, and
-// begins to follow the changelog. patience is how long the owner may stand still
-// before the partition must be feared to be somebody else's: the session timeout of
-// the group.
+// begins to follow the changelog. patience is how long the owner may be suspended
+// before another instance may own the partition: the session timeout of the group.
 //
 // The producer is idempotent, so that a late copy of a request can't bring back an
 // old value behind a new one.
@@ -65,11 +64,11 @@ func (c *Claims) Begin() int64 { return c.claimed }
 // up to it: it is void if there is another claim below it. The local copy must never
 // hold what is void:
 //
-//  1. A, which has stood still, is about to write the position of a batch;
+//  1. A, which was suspended, is about to write the position of a batch;
 //  2. B claims the partition and restores;
 //  3. A's position is written, acknowledged, and void;
-//  4. if A now took its copy for that position, it would later go on from there, and
-//     would not see B's claim, which is below.
+//  4. if A now took its copy for that position, it would later continue from there,
+//     and would not see B's claim, which is below.
 func (c *Claims) Commit(ctx context.Context, records []*kgo.Record) (int64, error) {
 	if err := c.stillOurs(); err != nil {
 		return 0, err
@@ -95,9 +94,9 @@ func (c *Claims) Commit(ctx context.Context, records []*kgo.Record) (int64, erro
 	return position, nil
 }
 
-// Alive returns an error if somebody else has claimed the partition, or may have
-// while the owner stood still. Nothing else keeps an owner that stood still from
-// writing outputs that are not its own to write.
+// Alive returns an error if another owner has claimed the partition, or may have
+// while this one was suspended. Nothing else keeps a suspended owner from writing
+// outputs that it no longer may write.
 func (c *Claims) Alive() error {
 	if err := c.stillOurs(); err != nil {
 		return err

@@ -34,7 +34,7 @@ type Ledger interface {
 	// error whether the same records would fail again.
 	Commit(ctx context.Context, records []*kgo.Record) (position int64, err error)
 	// Alive is called each time round the owner's loop. It returns an error once the
-	// partition is known to be somebody else's, or must be feared to be.
+	// partition has, or may have, another owner.
 	Alive() error
 	// TakeVoid adds the keys of the changelog that others have written in vain since
 	// it was called last. Their values are to be written again.
@@ -50,9 +50,9 @@ const Timeout = 10 * time.Second
 // ErrClaimed is returned when another owner has claimed the partition.
 var ErrClaimed = errors.New("another instance has claimed the partition")
 
-// errPaused is returned when the owner stood still for so long that the group may
-// have given the partition to somebody else.
-var errPaused = errors.New("the process stood still for longer than the session timeout")
+// errPaused is returned when the owner was suspended for so long that the group may
+// have assigned the partition to another instance.
+var errPaused = errors.New("the process was suspended for longer than the session timeout")
 
 // IsFenced reports whether another owner has initialised the transactional id, or
 // written a claim, or must be expected to.

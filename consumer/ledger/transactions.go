@@ -55,7 +55,7 @@ func (t *Transactions) Commit(ctx context.Context, records []*kgo.Record) (int64
 	return records[len(records)-1].Offset, nil
 }
 
-// Alive returns nil: whoever has lost the partition is told so by its next commit.
+// Alive returns nil: an owner that has lost the partition learns so at its next commit.
 func (*Transactions) Alive() error { return nil }
 
 // TakeVoid adds nothing: what is not committed is invisible.
