@@ -8,8 +8,10 @@ import (
 
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/consumer/ledger"
+	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/consumer/replica"
 	"github.com/segmill/segmill/schemas"
 )
@@ -43,7 +45,7 @@ func (t *Task) acquire(ctx context.Context) (*session, error) {
 	if err := s.restore(ctx); err != nil {
 		return s, fmt.Errorf("restore: %w", err)
 	}
-	since(s.cfg.Metrics.restore, start, s.cfg.Now())
+	metrics.Since(s.cfg.Metrics.Restore, start, s.cfg.Now())
 	if err := s.at("restored"); err != nil {
 		return s, err
 	}
@@ -79,14 +81,14 @@ func (t *Task) fence(ctx context.Context) (ledger.Ledger, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, broker.RequestTimeout)
 	defer cancel()
-	if t.o.cfg.Delivery == AtLeastOnce {
+	if t.o.cfg.Delivery == config.AtLeastOnce {
 		l, err := ledger.NewClaims(ctx, t.o.cfg.Group.SessionTimeout, opts)
 		if err != nil {
 			return nil, err
 		}
 		return l, nil
 	}
-	l, err := ledger.NewTransactions(ctx, t.o.cfg.transactionalID(t.n), t.o.cfg.brokerTimeout, opts)
+	l, err := ledger.NewTransactions(ctx, t.o.cfg.TransactionalID(t.n), t.o.cfg.BrokerTimeout, opts)
 	if err != nil {
 		return nil, err // not l, which is a nil of a type
 	}
@@ -95,25 +97,25 @@ func (t *Task) fence(ctx context.Context) (ledger.Ledger, error) {
 
 func (t *Task) ledgerOptions() (ledger.Options, error) {
 	c := &t.o.cfg
-	compressor, err := broker.NewCompressor(c.Compression, c.isOutput())
+	compressor, err := broker.NewCompressor(c.Compression, c.IsOutput())
 	return ledger.Options{
-		Cluster: t.o.cluster, Topic: c.changelog(), Partition: t.n,
+		Cluster: t.o.cluster, Topic: c.Changelog(), Partition: t.n,
 		Compressor: compressor, BatchBytes: t.batchBytes, Point: t.at,
 	}, err
 }
 
 // at passes a point of the protocol.
 func (t *Task) at(point string) error {
-	if t.o.cfg.failAt == nil {
+	if t.o.cfg.FailAt == nil {
 		return nil
 	}
-	return t.o.cfg.failAt(t.n, point)
+	return t.o.cfg.FailAt(t.n, point)
 }
 
 // batchBytes returns how large a batch of a topic is at most: what brokers take by
 // default, but for copies of records, which can be as large as inputs have them.
 func (t *Task) batchBytes(topic string) int32 {
-	if topic == t.o.cfg.repartition() || topic == t.o.cfg.deadLetters() {
+	if topic == t.o.cfg.Repartition() || topic == t.o.cfg.DeadLetters() {
 		return int32(t.o.batchBytes(topic))
 	}
 	return 1_000_012 // the client's own default
@@ -129,7 +131,7 @@ func (s *session) checkPosition() error {
 		return s.otherCount(p.Partitions)
 	}
 	if p.App != s.cfg.App {
-		return fault.Fatal("the changelog %s was written by %q and not by %q", s.cfg.changelog(), p.App, s.cfg.App)
+		return fault.Fatal("the changelog %s was written by %q and not by %q", s.cfg.Changelog(), p.App, s.cfg.App)
 	}
 	return nil
 }
@@ -144,7 +146,7 @@ func (s *session) otherCount(was int32) error {
 // run were as many as there are now: somebody may have added partitions to all
 // topics, the changelog too. The lowest partition that has run tells.
 func (s *session) checkOthers(ctx context.Context) error {
-	o, topic := s.t.o, s.cfg.changelog()
+	o, topic := s.t.o, s.cfg.Changelog()
 	var others []int32
 	for p := range o.partitions {
 		if p != s.t.n {
@@ -194,7 +196,7 @@ func (s *session) checkOthers(ctx context.Context) error {
 func (s *session) placeInputs(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, broker.RequestTimeout)
 	defer cancel()
-	topics := s.cfg.sources()
+	topics := s.cfg.Sources()
 	infos, err := s.t.o.cluster.Describe(ctx, topics...)
 	if err != nil {
 		return err
@@ -226,14 +228,14 @@ func (s *session) placeInputs(ctx context.Context) error {
 			s.t.log.Error("records were deleted before they were read; going on without them", "topic", topic, "from", next, "to", first[topic]-1)
 			next = first[topic]
 		}
-		in := newInput(topic, next, topic == s.cfg.repartition())
+		in := newInput(topic, next, topic == s.cfg.Repartition())
 		in.seen, in.id = at.Seen, id
-		s.cfg.Metrics.passedOver.WithLabelValues(topic) // so that the first one is an increase
+		s.cfg.Metrics.PassedOver.WithLabelValues(topic) // so that the first one is an increase
 		s.inputs = append(s.inputs, in)
 	}
 	s.merge = merge{inputs: s.inputs, mode: s.cfg.Time.Clock, turn: s.pos.Turn}
 	s.clock = clock{
-		mode: s.cfg.Time.Clock, grace: millis(s.cfg.Time.Grace), silence: millis(s.cfg.Time.silence()),
+		mode: s.cfg.Time.Clock, grace: millis(s.cfg.Time.Grace), silence: millis(s.cfg.Time.Silence()),
 		now: s.pos.Clock, order: s.pos.Clock, latest: s.pos.Latest,
 	}
 	return nil

@@ -20,6 +20,7 @@ import (
 
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 )
@@ -133,7 +134,7 @@ func refusing(down *atomic.Value, refused *atomic.Int32) kgo.Opt {
 // A topic that no broker knows and nobody may create ends the start.
 func TestMissingInputEndsTheStart(t *testing.T) {
 	g := newRig(t, 2, kfake.NumBrokers(3))
-	in := g.start(rules, vfs.NewMem(), func(c *Config) { c.Inputs = append(c.Inputs, "lost") })
+	in := g.start(rules, vfs.NewMem(), func(c *config.Config) { c.Inputs = append(c.Inputs, "lost") })
 	if err := in.wait(); err == nil || !strings.Contains(err.Error(), "topic lost: UNKNOWN_TOPIC_OR_PARTITION") {
 		t.Error(err)
 	}
@@ -151,8 +152,8 @@ func TestUntilWaitsForABroker(t *testing.T) {
 		t.Fatal(err)
 	}
 	down.Store(g.broker.ListenAddrs()[2])
-	in := g.start(rules, vfs.NewMem(), func(c *Config) {
-		c.Time.Clock, c.Time.Until = EventsClock, engine.Millis(day.Add(time.Hour).UnixMilli())
+	in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
+		c.Time.Clock, c.Time.Until = config.EventsClock, engine.Millis(day.Add(time.Hour).UnixMilli())
 	})
 	g.eventually("the broker is asked again", func() bool { return refused.Load() > 3 })
 	down.Store("")

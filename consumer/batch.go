@@ -4,6 +4,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
@@ -230,7 +231,7 @@ const overdueAfter = engine.Millis(60_000)
 // fire fires the timers that are due by the task clock, in order of (due,
 // customer), each as one step.
 func (s *session) fire() error {
-	if s.cfg.Time.Clock == WallClock && !s.t.o.guard.ok() {
+	if s.cfg.Time.Clock == config.WallClock && !s.t.o.guard.ok() {
 		return nil
 	}
 	for !s.batch.full(s.limits()) {
@@ -249,7 +250,7 @@ func (s *session) fire() error {
 		}
 		s.touch(e)
 		s.encode()
-		s.cfg.Metrics.timerDelay.Observe(float64(s.wall-at) / 1000)
+		s.cfg.Metrics.TimerDelay.Observe(float64(s.wall-at) / 1000)
 	}
 	return nil
 }
@@ -257,7 +258,7 @@ func (s *session) fire() error {
 // allowed reports whether a timer may fire now. After an outage there can be very
 // many overdue ones; they fire at a bounded rate, so that events get their turn.
 func (s *session) allowed(at engine.Millis) bool {
-	if s.cfg.Time.Clock == EventsClock || s.clock.now-at < overdueAfter {
+	if s.cfg.Time.Clock == config.EventsClock || s.clock.now-at < overdueAfter {
 		return true
 	}
 	rate := float64(s.cfg.Time.OverdueRate)
@@ -269,7 +270,7 @@ func (s *session) allowed(at engine.Millis) bool {
 	s.refilled = now
 	if s.tokens < 1 {
 		s.batch.deferred = true
-		s.cfg.Metrics.overdue.Inc()
+		s.cfg.Metrics.Overdue.Inc()
 		return false
 	}
 	s.tokens--

@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 )
@@ -33,10 +34,10 @@ func BenchmarkCatchUp(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		in := g.start(rules, vfs.NewMem(), func(c *Config) {
+		in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
 			c.App = fmt.Sprintf("bench%d", i)
-			c.Time.Clock, c.Time.Until = EventsClock, engine.Millis(at.UnixMilli())
-			c.Batch = DefaultConfig().Batch
+			c.Time.Clock, c.Time.Until = config.EventsClock, engine.Millis(at.UnixMilli())
+			c.Batch = config.Default().Batch
 		})
 		if err := in.wait(); err != nil {
 			b.Fatal(err)
@@ -54,7 +55,7 @@ func BenchmarkLatency(b *testing.B) {
 			var mu sync.Mutex
 			due := map[string]time.Time{}
 			var took []time.Duration
-			in := g.start(rules, vfs.NewMem(), func(c *Config) {
+			in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
 				c.Batch.Interval = interval
 				c.OnEffects = func(_ int32, effects []engine.Effect) {
 					now := time.Now()

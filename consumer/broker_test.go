@@ -11,11 +11,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine/plan"
 )
 
 // impatient makes clients of a test look for brokers sooner.
-func impatient(c *Config) {
+func impatient(c *config.Config) {
 	c.Kafka = append(c.Kafka, kgo.MetadataMinAge(20*time.Millisecond), kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }))
 }
 

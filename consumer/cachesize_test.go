@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
 )
@@ -32,7 +33,7 @@ func TestCacheCountsBusyCustomers(t *testing.T) {
 	}
 	const customers = 50
 	for _, events := range []int{1_500, engine.MaxSeen} {
-		s := &session{cfg: &Config{Engine: eng}, batch: newBatch(eng), customers: newCustomers(eng, store.Task(0))}
+		s := &session{cfg: &config.Config{Engine: eng}, batch: newBatch(eng), customers: newCustomers(eng, store.Task(0))}
 		var out engine.Output
 		before := heap()
 		for i := range customers {

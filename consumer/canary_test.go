@@ -18,6 +18,8 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/schemas"
 )
@@ -165,12 +167,12 @@ func (b *syncBuffer) Write(p []byte) (int, error) {
 
 // deadLettersOf runs an engine over records and returns its dead letters, and what
 // it has logged and counted.
-func deadLettersOf(t *testing.T, records []*kgo.Record, change func(*Config)) (dead []*kgo.Record, said string) {
+func deadLettersOf(t *testing.T, records []*kgo.Record, change func(*config.Config)) (dead []*kgo.Record, said string) {
 	t.Helper()
 	g := newRig(t, 1)
 	reg := prometheus.NewRegistry()
 	var log syncBuffer
-	in := g.start(rules, vfs.NewMem(), func(c *Config) {
+	in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
 		reader, err := schemas.NewReader(schemas.Config{
 			Layouts: c.Engine.Layout, Registry: ownSchemas{}, Topics: map[string]plan.Stream{"web": plan.Web, "purchase": plan.Purchase, "profile": plan.Profile},
 			Zones: func(name string) bool { _, ok := zones(name); return ok },
@@ -178,7 +180,7 @@ func deadLettersOf(t *testing.T, records []*kgo.Record, change func(*Config)) (d
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.Read, c.Metrics = reader.Read, NewMetrics(reg)
+		c.Read, c.Metrics = reader.Read, metrics.New(reg)
 		c.Logger = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		change(c)
 	})
@@ -205,7 +207,7 @@ func TestHashedDeadLettersSayNothing(t *testing.T) {
 	place := regexp.MustCompile(`^bad input \((\w+)\)(: [a-z_.]+)?(: byte \d+)?$`)
 	all := probes(t)
 	causes := map[string]int{}
-	dead, said := deadLettersOf(t, all, func(c *Config) { c.HashDeadLetters, c.DeadLetterKey = true, []byte("a key") })
+	dead, said := deadLettersOf(t, all, func(c *config.Config) { c.HashDeadLetters, c.DeadLetterKey = true, []byte("a key") })
 	for _, r := range dead {
 		if r.Key != nil || r.Value != nil {
 			t.Fatalf("the payload is kept: %v", r)
@@ -243,7 +245,7 @@ func TestHashedDeadLettersSayNothing(t *testing.T) {
 	t.Logf("%d probes, %d dead letters: %v", len(all), len(dead), causes)
 
 	// The probes are of use: as they are, many of the reasons quote them.
-	plain, _ := deadLettersOf(t, all, func(*Config) {})
+	plain, _ := deadLettersOf(t, all, func(*config.Config) {})
 	quotes := 0
 	for _, r := range plain {
 		for _, h := range r.Headers {

@@ -10,6 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 )
@@ -55,9 +57,9 @@ func TestCatchUpDoesNotSleep(t *testing.T) {
 				return nil, nil, false
 			})
 			reg := prometheus.NewRegistry()
-			metrics := NewMetrics(reg)
-			in := g.start(rules, vfs.NewMem(), func(cfg *Config) {
-				cfg.Metrics, cfg.Time.Clock, cfg.Time.Until = metrics, EventsClock, engine.Millis(day.Add(n*time.Second).UnixMilli())
+			metrics := metrics.New(reg)
+			in := g.start(rules, vfs.NewMem(), func(cfg *config.Config) {
+				cfg.Metrics, cfg.Time.Clock, cfg.Time.Until = metrics, config.EventsClock, engine.Millis(day.Add(n*time.Second).UnixMilli())
 				cfg.Batch.Interval = 100 * time.Millisecond
 			})
 			if err := in.wait(); err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/replica"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/internal/app"
@@ -163,14 +164,14 @@ func (x *chaos) judge(settled engine.Millis) {
 		Kafka: []kgo.Opt{kgo.SeedBrokers(x.broker.ListenAddrs()...)},
 		App:   chaosApp, Inputs: chaosInputs, Changes: "changes", Triggers: "triggers",
 		Spec: x.rules.Set.Spec, Engine: x.rules.Engine, Read: x.reader.Read, Zones: app.Zones(),
-		Clock: consumer.WallClock, Grace: engine.Millis(chaosGrace.Milliseconds()), Settled: settled,
+		Clock: config.WallClock, Grace: engine.Millis(chaosGrace.Milliseconds()), Settled: settled,
 		Horizon: engine.Millis(x.now().Add(12 * time.Hour).UnixMilli()), Compacted: x.compacted, AtLeastOnce: x.atLeastOnce,
 		Skew:   engine.Millis(chaosSkew.Milliseconds()),
 		Exact:  func(customer string) bool { return !x.load.tainted[customer] },
 		Stores: stores,
 	}
 	if x.events {
-		cfg.Clock = consumer.EventsClock
+		cfg.Clock = config.EventsClock
 	}
 	var err error
 	if x.report, err = checker.Check(context.Background(), cfg); err != nil {

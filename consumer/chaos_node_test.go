@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
 	"github.com/segmill/segmill/state"
@@ -77,9 +78,9 @@ func (n *node) start() error {
 }
 
 // config makes the configuration of an incarnation.
-func (l *life) config(log *slog.Logger) consumer.Config {
+func (l *life) config(log *slog.Logger) config.Config {
 	x := l.n.x
-	cfg := consumer.DefaultConfig()
+	cfg := config.Default()
 	cfg.App, cfg.Inputs, cfg.Changes, cfg.Triggers = chaosApp, slices.Clone(chaosInputs), "changes", "triggers"
 	cfg.Kafka = []kgo.Opt{
 		kgo.SeedBrokers(x.broker.ListenAddrs()...), kgo.Dialer(l.wire.dial), kgo.ClientID(l.clientID),
@@ -102,17 +103,17 @@ func (l *life) config(log *slog.Logger) consumer.Config {
 	cfg.Time.Grace, cfg.Time.MaxMergeWait = chaosGrace, 24*time.Hour
 	cfg.Batch.Records, cfg.Batch.Interval = 50, 20*time.Millisecond
 	if x.events {
-		cfg.Time.Clock, cfg.Batch.Records = consumer.EventsClock, 8
+		cfg.Time.Clock, cfg.Batch.Records = config.EventsClock, 8
 	}
-	cfg.StoreEach([]int{1, 30, 300, 50_000}[x.seed%4])
-	cfg.Group = consumer.GroupConfig{SessionTimeout: chaosSession, RebalanceTimeout: time.Second, Heartbeat: 150 * time.Millisecond}
+	cfg.StoreEach = []int{1, 30, 300, 50_000}[x.seed%4]
+	cfg.Group = config.Group{SessionTimeout: chaosSession, RebalanceTimeout: time.Second, Heartbeat: 150 * time.Millisecond}
 	if x.static {
 		cfg.Group.Instance = fmt.Sprintf("n%d", l.n.id)
 	}
 	if cfg.Standby = x.standby; x.atLeastOnce {
-		cfg.Delivery = consumer.AtLeastOnce
+		cfg.Delivery = config.AtLeastOnce
 	}
-	cfg.FailAt(l.at)
+	cfg.FailAt = l.at
 	return cfg
 }
 

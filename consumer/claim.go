@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/consumer/ledger"
 	"github.com/segmill/segmill/state"
@@ -18,7 +19,7 @@ import (
 
 // checkDelivery refuses a cluster that has no transactions if they are needed.
 func (o *Owner) checkDelivery(ctx context.Context) error {
-	if o.cfg.Delivery == AtLeastOnce {
+	if o.cfg.Delivery == config.AtLeastOnce {
 		return nil
 	}
 	resp, err := o.cluster.APIVersions(ctx)
@@ -39,14 +40,14 @@ func (o *Owner) checkDelivery(ctx context.Context) error {
 // again.
 func (o *Owner) warnOfCompaction(ctx context.Context) {
 	const key = "min.compaction.lag.ms"
-	configs, err := kadm.NewClient(o.cluster.Admin).DescribeTopicConfigs(ctx, o.cfg.changelog())
+	configs, err := kadm.NewClient(o.cluster.Admin).DescribeTopicConfigs(ctx, o.cfg.Changelog())
 	if err != nil || len(configs) != 1 {
 		return
 	}
 	for _, kv := range configs[0].Configs {
 		if lag, err := strconv.ParseInt(kv.MaybeValue(), 10, 64); kv.Key == key && err == nil && lag < ledger.CompactionLag.Milliseconds() {
 			o.cfg.Logger.Warn("without transactions the changelog must not be compacted at once: state that the next owner needs can be lost; raise "+key,
-				"topic", o.cfg.changelog(), key, lag, "needed", ledger.CompactionLag.Milliseconds())
+				"topic", o.cfg.Changelog(), key, lag, "needed", ledger.CompactionLag.Milliseconds())
 		}
 	}
 }

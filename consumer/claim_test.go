@@ -20,6 +20,7 @@ import (
 
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/consumer/replica"
 	"github.com/segmill/segmill/engine"
@@ -229,8 +230,8 @@ func TestClaims(t *testing.T) {
 
 func testRestoreOf(t *testing.T, c *claims, fromCopy bool) {
 	g := newRig(t, 1)
-	g.delivery = AtLeastOnce
-	o, end := g.byHand(func(c *Config) { c.Time.Clock = EventsClock }) // no timers
+	g.delivery = config.AtLeastOnce
+	o, end := g.byHand(func(c *config.Config) { c.Time.Clock = config.EventsClock }) // no timers
 	defer end()
 	g.produce(c.log...)
 	store := o.cfg.Store.Task(0)
@@ -249,7 +250,7 @@ func testRestoreOf(t *testing.T, c *claims, fromCopy bool) {
 			changes = append(changes, state.Change{Customer: id, Value: value, Old: engine.Never, New: wake})
 		}
 		versions := changelog.Versions{Hashes: c.eng.Versions()}
-		meta := state.Meta{Position: from.pos.Append(nil), Versions: versions.Append(nil), TopicID: id, Next: int64(from.next), AppliedAt: o.cfg.now()}
+		meta := state.Meta{Position: from.pos.Append(nil), Versions: versions.Append(nil), TopicID: id, Next: int64(from.next), AppliedAt: o.cfg.NowMillis()}
 		if err := store.Apply(changes, &meta); err != nil {
 			t.Fatal(err)
 		}
@@ -291,12 +292,12 @@ func TestChangeOfDelivery(t *testing.T) {
 	g := newRig(t, 1)
 	files := []*vfs.MemFS{vfs.NewMem(), vfs.NewMem()}
 	for i := range 6 {
-		g.delivery = Delivery(i % 2)
+		g.delivery = config.Delivery(i % 2)
 		in := g.start(rules, files[i%3%2], nil)
 		in.ready()
 		g.produce(g.event(plan.Purchase, "anna", g.now(), nil), g.event(plan.Purchase, "berta", g.now(), nil))
 		in.caughtUp()
-		if g.delivery == AtLeastOnce { // dies in the middle of a batch
+		if g.delivery == config.AtLeastOnce { // dies in the middle of a batch
 			by := changelog.Stamp{Claim: changelog.Claim{1}, Seq: 7}
 			g.produce(
 				&kgo.Record{Topic: app + ".changelog", Key: []byte("c/anna"), Value: []byte("void"), Headers: []kgo.RecordHeader{by.Header()}})
@@ -308,7 +309,7 @@ func TestChangeOfDelivery(t *testing.T) {
 	})); diff != "" {
 		t.Error(diff)
 	}
-	g.delivery = ExactlyOnce
+	g.delivery = config.ExactlyOnce
 	g.verifyFromNothing(rules, nil)
 }
 
@@ -365,7 +366,7 @@ func TestNoTransactions(t *testing.T) {
 	}
 
 	g.broker.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.AddPartitionsToTxn, kmsg.EndTxn}, Err: kerr.UnsupportedVersion})
-	g.delivery = AtLeastOnce
+	g.delivery = config.AtLeastOnce
 	in := g.start(rules, vfs.NewMem(), nil)
 	in.ready()
 	g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
@@ -378,7 +379,7 @@ func TestNoTransactions(t *testing.T) {
 
 // A cluster whose topics have no ids still lets an instance go on from its copy.
 func TestNoTopicIDs(t *testing.T) {
-	for _, delivery := range []Delivery{ExactlyOnce, AtLeastOnce} {
+	for _, delivery := range []config.Delivery{config.ExactlyOnce, config.AtLeastOnce} {
 		t.Run(fmt.Sprint("delivery ", delivery), func(t *testing.T) {
 			g := newRig(t, 1, kfake.MaxVersions(kversion.V2_7_0()))
 			g.delivery = delivery
@@ -388,7 +389,7 @@ func TestNoTopicIDs(t *testing.T) {
 			g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
 			in.caughtUp()
 			in.stop()
-			o, end := g.byHand(func(c *Config) { c.Store = g.store(files) })
+			o, end := g.byHand(func(c *config.Config) { c.Store = g.store(files) })
 			defer end()
 			id, err := o.topicID(t.Context(), app+".changelog")
 			if err != nil || id != [16]byte{} {
@@ -412,10 +413,10 @@ func TestNoTopicIDs(t *testing.T) {
 // stood still for longer than the session timeout.
 func TestRegistryHangs(t *testing.T) {
 	g := newRig(t, 1)
-	g.delivery = AtLeastOnce
+	g.delivery = config.AtLeastOnce
 	g.produce(g.event(plan.Web, "anna", g.now(), nil), g.event(plan.Purchase, "anna", g.now(), nil), g.event(plan.Profile, "anna", g.now(), nil))
 	var asked atomic.Int32
-	o, end := g.byHand(func(c *Config) {
+	o, end := g.byHand(func(c *config.Config) {
 		read := c.Read
 		c.Read = func(r *schemas.Record, ev *engine.Event) (schemas.Result, error) {
 			if asked.Add(1) > 9 {
@@ -443,10 +444,10 @@ func TestRegistryHangs(t *testing.T) {
 // written the customer again, does not take that knowledge along.
 func TestVoidIsNotForgotten(t *testing.T) {
 	g := newRig(t, 1)
-	g.delivery = AtLeastOnce
+	g.delivery = config.AtLeastOnce
 	var batches atomic.Int32
-	o, end := g.byHand(func(c *Config) {
-		c.failAt = func(_ int32, point string) error {
+	o, end := g.byHand(func(c *config.Config) {
+		c.FailAt = func(_ int32, point string) error {
 			switch {
 			case point == "produced" && batches.Load() == 1:
 				by := changelog.Stamp{Claim: changelog.Claim{1}, Seq: 9}
@@ -467,7 +468,7 @@ func TestVoidIsNotForgotten(t *testing.T) {
 // That is no new changelog.
 func TestShadowedPosition(t *testing.T) {
 	g := newRig(t, 1)
-	g.delivery = AtLeastOnce
+	g.delivery = config.AtLeastOnce
 	o, end := g.byHand(nil)
 	defer end()
 	c := newClaims(t, rand.New(rand.NewPCG(1, 0)))

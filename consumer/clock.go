@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 )
 
@@ -13,7 +14,7 @@ import (
 // things move it: reports of where the inputs end, read once per batch, and the
 // records themselves, after each one.
 type clock struct {
-	mode ClockMode
+	mode config.ClockMode
 	// grace is how much later than others a record may be and still have its place in
 	// the order of records; silence, at least as much, is how far now stays behind.
 	grace, silence engine.Millis
@@ -45,7 +46,7 @@ func (in *input) hear(r report) {
 // begin takes in what was heard of an input. With the wall clock, a partition
 // that is read up to a reported end has nothing older than the question.
 func (c *clock) begin(in *input) {
-	if c.mode == WallClock {
+	if c.mode == config.WallClock {
 		in.mark = max(in.mark, in.asOf)
 	}
 	c.look(in)
@@ -56,7 +57,7 @@ func (c *clock) begin(in *input) {
 // not reached, and were the clock to wait, late records would be told as of an
 // instant that depends on when brokers answer.
 func (c *clock) look(in *input) {
-	if in.loaded && (c.mode == EventsClock || in.head.rec.Offset < min(in.end, in.limit)) {
+	if in.loaded && (c.mode == config.EventsClock || in.head.rec.Offset < min(in.end, in.limit)) {
 		in.mark = max(in.mark, in.seen)
 	}
 }
@@ -77,7 +78,7 @@ func (c *clock) heard(inputs []*input) engine.Millis {
 func (c *clock) advance(inputs []*input) {
 	least := engine.Never
 	for _, in := range inputs {
-		if c.mode == EventsClock && !in.loaded && !in.unread() && in.end != unknown {
+		if c.mode == config.EventsClock && !in.loaded && !in.unread() && in.end != unknown {
 			continue // read to its end: no mark
 		}
 		least = min(least, in.mark)

@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 )
 
@@ -35,7 +36,7 @@ func wantClock(t *testing.T, c *clock, want engine.Millis, ins ...*input) {
 // was sent that reported an end it has been read to, and the clock is the least mark
 // minus the grace.
 func TestWallClock(t *testing.T) {
-	c := &clock{mode: WallClock, grace: 10, silence: 10, now: changelog.Never, order: changelog.Never, latest: changelog.Never}
+	c := &clock{mode: config.WallClock, grace: 10, silence: 10, now: changelog.Never, order: changelog.Never, latest: changelog.Never}
 	a, b := newInput("a", 0, false), newInput("b", 5, false)
 	wantClock(t, c, changelog.Never, a, b)
 	c.hear(a, report{end: 0, asked: 1000})
@@ -64,7 +65,7 @@ func TestWallClock(t *testing.T) {
 // Silence can wait longer than the order of records, and does not end while a
 // partition is without a leader.
 func TestClockOfSilence(t *testing.T) {
-	c := &clock{mode: WallClock, grace: 10, silence: 100, now: changelog.Never, order: changelog.Never, latest: changelog.Never}
+	c := &clock{mode: config.WallClock, grace: 10, silence: 100, now: changelog.Never, order: changelog.Never, latest: changelog.Never}
 	a := newInput("a", 0, false)
 	c.hear(a, report{end: 0, asked: 1000})
 	wantClock(t, c, 900, a)
@@ -122,7 +123,7 @@ func TestLed(t *testing.T) {
 // "clock: events: a partition read to its end has no mark; when none has one, the
 // clock is the greatest event time processed minus grace."
 func TestEventsClock(t *testing.T) {
-	c := &clock{mode: EventsClock, grace: 10, silence: 10, now: changelog.Never, order: changelog.Never, latest: changelog.Never}
+	c := &clock{mode: config.EventsClock, grace: 10, silence: 10, now: changelog.Never, order: changelog.Never, latest: changelog.Never}
 	a, b := newInput("a", 0, false), newInput("b", 0, false)
 	c.hear(a, report{end: 2, asked: 1 << 40})
 	wantClock(t, c, changelog.Never, a, b) // the end of b is not known
@@ -149,7 +150,7 @@ func TestEventsClock(t *testing.T) {
 // A record in hand counts before anybody has said where its partition ends, so
 // that the clock does not depend on when brokers answer.
 func TestEventsClockBeforeTheEndIsKnown(t *testing.T) {
-	c := &clock{mode: EventsClock, grace: 10, silence: 10, now: changelog.Never, order: changelog.Never, latest: changelog.Never}
+	c := &clock{mode: config.EventsClock, grace: 10, silence: 10, now: changelog.Never, order: changelog.Never, latest: changelog.Never}
 	a, b := newInput("a", 0, false), newInput("b", 0, false)
 	c.hear(a, report{end: 2})
 	c.hand(a, 0, 300)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
 )
@@ -29,7 +30,7 @@ func (s *session) commit(ctx context.Context) error {
 	if err := s.write(ctx, pos, changes); err != nil {
 		return err
 	}
-	since(s.cfg.Metrics.commit, start, s.cfg.Now())
+	metrics.Since(s.cfg.Metrics.Commit, start, s.cfg.Now())
 	s.count()
 	if s.cfg.OnEffects != nil && len(s.batch.out.Effects) > 0 {
 		s.cfg.OnEffects(s.t.n, s.batch.out.Effects)
@@ -61,14 +62,14 @@ func (s *session) write(ctx context.Context, pos *changelog.Position, changes []
 	}
 	offset, err := s.deliver(ctx, records)
 	if err != nil {
-		s.cfg.Metrics.transactions.WithLabelValues("error").Inc()
+		s.cfg.Metrics.Transactions.WithLabelValues("error").Inc()
 		return err
 	}
-	s.cfg.Metrics.transactions.WithLabelValues("committed").Inc()
+	s.cfg.Metrics.Transactions.WithLabelValues("committed").Inc()
 	if err := s.at("ended"); err != nil {
 		return err
 	}
-	s.pos, s.versions, s.next, s.asOf = pos, nil, offset+1, s.cfg.now()
+	s.pos, s.versions, s.next, s.asOf = pos, nil, offset+1, s.cfg.NowMillis()
 	if versions != nil {
 		s.unstoredVersions = versions
 	}
@@ -145,7 +146,7 @@ func (s *session) transaction(pos *changelog.Position, changes []change, version
 	if claim != (changelog.Claim{}) {
 		stamped = []kgo.RecordHeader{changelog.Stamp{Claim: claim, Seq: pos.Seq}.Header()}
 	}
-	topic := s.cfg.changelog()
+	topic := s.cfg.Changelog()
 	add := func(key, value []byte) {
 		r := b.record()
 		r.Topic, r.Partition, r.Key, r.Value, r.Headers = topic, s.t.n, key, value, stamped
@@ -172,7 +173,7 @@ func (s *session) transaction(pos *changelog.Position, changes []change, version
 // deliver commits records, and returns the offset of the position. It makes the next
 // batch smaller if this one would fail again.
 func (s *session) deliver(ctx context.Context, records []*kgo.Record) (int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.commitTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.CommitTimeout)
 	defer cancel()
 	offset, err := s.ledger.Commit(ctx, records)
 	if err != nil && broker.IsDeterministic(err) {
@@ -186,20 +187,20 @@ func (s *session) count() {
 	m, b := s.cfg.Metrics, &s.batch
 	b.became(result{}, 0) // the last run is complete
 	for r, n := range b.results {
-		m.events.WithLabelValues(r.topic, r.what).Add(float64(n))
+		m.Events.WithLabelValues(r.topic, r.what).Add(float64(n))
 	}
 	for cause, n := range b.causes {
-		m.deadLetters.WithLabelValues(cause).Add(float64(n))
+		m.DeadLetters.WithLabelValues(cause).Add(float64(n))
 	}
 	s.countLeftOut()
-	m.forwarded.Add(float64(b.forwarded))
-	m.earlyWakes.Add(float64(b.out.Stats.EarlyWakes))
-	m.coarsened.Add(float64(b.out.Stats.Coarsened))
-	now := s.cfg.now()
+	m.Forwarded.Add(float64(b.forwarded))
+	m.EarlyWakes.Add(float64(b.out.Stats.EarlyWakes))
+	m.Coarsened.Add(float64(b.out.Stats.Coarsened))
+	now := s.cfg.NowMillis()
 	for _, e := range b.counted {
 		s.told.counters[e.kind].Inc()
 		if e.byEvent {
-			m.endToEnd.Observe(float64(now-e.at) / 1000)
+			m.EndToEnd.Observe(float64(now-e.at) / 1000)
 		}
 	}
 }
@@ -227,16 +228,16 @@ type effectCounters struct {
 func newEffectCounters() effectCounters { return effectCounters{kinds: map[effectKind]int32{}} }
 
 // kind returns the number of an effect's counter.
-func (c *effectCounters) kind(m *Metrics, e *engine.Effect) int32 {
+func (c *effectCounters) kind(m *metrics.Metrics, e *engine.Effect) int32 {
 	k := effectKind{e.Name, e.Action, e.Cause}
 	i, ok := c.kinds[k]
 	if !ok {
 		i = int32(len(c.counters))
 		c.kinds[k] = i
 		if e.Action == engine.Fired {
-			c.counters = append(c.counters, m.triggers.WithLabelValues(e.Name))
+			c.counters = append(c.counters, m.Triggers.WithLabelValues(e.Name))
 		} else {
-			c.counters = append(c.counters, m.changes.WithLabelValues(e.Name, e.Action.String(), e.Cause.String()))
+			c.counters = append(c.counters, m.Changes.WithLabelValues(e.Name, e.Action.String(), e.Cause.String()))
 		}
 	}
 	return i

@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/replica"
 	"github.com/segmill/segmill/engine/plan"
 )
@@ -49,8 +50,8 @@ func TestCompaction(t *testing.T) {
 		}
 	}()
 	restores := 0
-	g.byHandToEnd(func(c *Config) {
-		c.failAt = func(task int32, point string) error {
+	g.byHandToEnd(func(c *config.Config) {
+		c.FailAt = func(task int32, point string) error {
 			switch point {
 			case "begun":
 				open.RLock()
@@ -87,7 +88,7 @@ func TestCompaction(t *testing.T) {
 	if n == 0 || restores < 3 || left >= int(seq) {
 		t.Errorf("compacted %d times, %d transactions of one task, %d of %d positions left", n, restores, left, seq)
 	}
-	g.verifyFromNothing(rules, func(c *Config) { c.Time.Clock = EventsClock })
+	g.verifyFromNothing(rules, func(c *config.Config) { c.Time.Clock = config.EventsClock })
 }
 
 // An old disk does not bring back a customer who was erased since: it is not used
@@ -121,7 +122,7 @@ func TestOldDisk(t *testing.T) {
 
 	g.shift.Store(int64(replica.TombstonesKept - replica.StaleMargin + time.Minute))
 	var log bytes.Buffer
-	in = g.start(rules, old, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	in = g.start(rules, old, func(c *config.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 	in.caughtUp()
 	if _, ok, err := in.store.Task(0).Customer(nil, "anna"); ok || err != nil {
 		t.Errorf("anna is back: %v", err)

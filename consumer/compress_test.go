@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/broker"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/schemas"
 )
@@ -23,14 +24,14 @@ func TestOutputCompression(t *testing.T) {
 		format   schemas.Format
 		set      schemas.HeaderSet
 		headers  int
-		delivery Delivery
+		delivery config.Delivery
 	}{
-		{"none", kgo.NoCompression(), kgo.CodecNone, schemas.JSON, schemas.CloudEventsHeaders, 5, ExactlyOnce},
-		{"gzip", kgo.GzipCompression(), kgo.CodecGzip, schemas.Avro, schemas.NoHeaders, 0, ExactlyOnce},
-		{"gzip without transactions", kgo.GzipCompression(), kgo.CodecGzip, schemas.JSON, schemas.NoHeaders, 0, AtLeastOnce},
-		{"snappy", kgo.SnappyCompression(), kgo.CodecSnappy, schemas.JSON, schemas.IDHeaders, 1, ExactlyOnce},
-		{"lz4", kgo.Lz4Compression(), kgo.CodecLz4, schemas.JSON, schemas.CloudEventsHeaders, 5, ExactlyOnce},
-		{"zstd", kgo.ZstdCompression(), kgo.CodecZstd, schemas.Avro, schemas.CloudEventsHeaders, 5, ExactlyOnce},
+		{"none", kgo.NoCompression(), kgo.CodecNone, schemas.JSON, schemas.CloudEventsHeaders, 5, config.ExactlyOnce},
+		{"gzip", kgo.GzipCompression(), kgo.CodecGzip, schemas.Avro, schemas.NoHeaders, 0, config.ExactlyOnce},
+		{"gzip without transactions", kgo.GzipCompression(), kgo.CodecGzip, schemas.JSON, schemas.NoHeaders, 0, config.AtLeastOnce},
+		{"snappy", kgo.SnappyCompression(), kgo.CodecSnappy, schemas.JSON, schemas.IDHeaders, 1, config.ExactlyOnce},
+		{"lz4", kgo.Lz4Compression(), kgo.CodecLz4, schemas.JSON, schemas.CloudEventsHeaders, 5, config.ExactlyOnce},
+		{"zstd", kgo.ZstdCompression(), kgo.CodecZstd, schemas.Avro, schemas.CloudEventsHeaders, 5, config.ExactlyOnce},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -49,7 +50,7 @@ func TestOutputCompression(t *testing.T) {
 				records = append(records, r)
 			}
 			g.produce(records...)
-			in := g.start(rules, vfs.NewMem(), func(cfg *Config) {
+			in := g.start(rules, vfs.NewMem(), func(cfg *config.Config) {
 				cfg.Compression, cfg.Headers = c.codec, c.set
 				var err error
 				if cfg.Encoder, err = schemas.NewEncoder(c.format, app, schemas.IDs{Change: 3, Trigger: 4}); err != nil {

@@ -15,6 +15,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
@@ -34,8 +36,8 @@ func TestCustomersAgainstModel(t *testing.T) {
 		}
 		defer store.Close() //nolint:errcheck // memory
 		s := &session{
-			t:   &Task{o: &Owner{cfg: Config{CacheBytes: overhead}}, store: store.Task(0)},
-			cfg: &Config{Engine: eng}, batch: newBatch(eng), customers: newCustomers(eng, store.Task(0)),
+			t:   &Task{o: &Owner{cfg: config.Config{CacheBytes: overhead}}, store: store.Task(0)},
+			cfg: &config.Config{Engine: eng}, batch: newBatch(eng), customers: newCustomers(eng, store.Task(0)),
 		}
 		model := map[string]engine.Millis{} // wake-ups
 		pos := &changelog.Position{}
@@ -130,7 +132,7 @@ func TestCustomersStayUntilStored(t *testing.T) {
 	}
 	defer store.Close() //nolint:errcheck // memory
 	task := store.Task(0)
-	s := &session{cfg: &Config{Engine: eng}, batch: newBatch(eng), customers: newCustomers(eng, task)}
+	s := &session{cfg: &config.Config{Engine: eng}, batch: newBatch(eng), customers: newCustomers(eng, task)}
 	e, err := s.customers.get("anna")
 	if err != nil {
 		t.Fatal(err)
@@ -199,7 +201,7 @@ func TestLargeCustomersFillTheBatch(t *testing.T) {
 	}
 	defer store.Close() //nolint:errcheck // memory
 	const customers, records, limit = 40, 300, 1_000
-	s := &session{cfg: &Config{Engine: eng}, batch: newBatch(eng), customers: newCustomers(eng, store.Task(0))}
+	s := &session{cfg: &config.Config{Engine: eng}, batch: newBatch(eng), customers: newCustomers(eng, store.Task(0))}
 	var out engine.Output
 	round := func(n int) (changed, size int) {
 		for ; changed < customers && !s.batch.full(records*customers, limit); changed++ {
@@ -252,8 +254,8 @@ func TestTimerFiresAtItsInstant(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := &Config{Engine: eng, Encoder: enc, Metrics: NewMetrics(prometheus.NewRegistry()), Batch: BatchConfig{Bytes: 1 << 20}}
-	cfg.Time.Clock = EventsClock
+	cfg := &config.Config{Engine: eng, Encoder: enc, Metrics: metrics.New(prometheus.NewRegistry()), Batch: config.Batch{Bytes: 1 << 20}}
+	cfg.Time.Clock = config.EventsClock
 	s := &session{
 		t: &Task{limit: 100, store: task}, cfg: cfg, batch: newBatch(eng), customers: newCustomers(eng, task),
 		headers: schemas.HeadersOf[kgo.RecordHeader](enc, schemas.CloudEventsHeaders), told: newEffectCounters(),

@@ -8,6 +8,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/segmill/segmill/consumer/config"
 )
 
 // endTxnErrors are what Kafka answers to the end of a transaction, and some that
@@ -34,13 +36,13 @@ func TestEndTxnErrors(t *testing.T) {
 		t.Run("applied, "+e.Message, func(t *testing.T) {
 			t.Parallel()
 			l := &liar{code: e.Code, error: 2}
-			disturbance{config: func(c *Config) { c.Kafka = append(c.Kafka, kgo.Dialer(l.dial)) }, happened: l.lied}.changesNothing(t)
+			disturbance{config: func(c *config.Config) { c.Kafka = append(c.Kafka, kgo.Dialer(l.dial)) }, happened: l.lied}.changesNothing(t)
 		})
 	}
 	t.Run("no answer", func(t *testing.T) {
 		t.Parallel()
 		l := &liar{cut: 3}
-		disturbance{config: func(c *Config) { c.Kafka = append(c.Kafka, kgo.Dialer(l.dial)) }, happened: l.lied}.changesNothing(t)
+		disturbance{config: func(c *config.Config) { c.Kafka = append(c.Kafka, kgo.Dialer(l.dial)) }, happened: l.lied}.changesNothing(t)
 	})
 }
 
@@ -60,9 +62,9 @@ func TestEndTxnLate(t *testing.T) {
 			t.Parallel()
 			w := &wire{holdEnd: c.held, holdEnds: []int64{2, 5, 9}}
 			disturbance{
-				config: func(cfg *Config) {
+				config: func(cfg *config.Config) {
 					cfg.Kafka = append(cfg.Kafka, kgo.Dialer(w.dial))
-					cfg.brokerTimeout, cfg.commitTimeout = c.broker, c.patient
+					cfg.BrokerTimeout, cfg.CommitTimeout = c.broker, c.patient
 				},
 				happened: func() bool {
 					return within(10*time.Second, func() bool { return w.held.Load() >= 3 }) && w.held.Load() == 3

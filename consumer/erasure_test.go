@@ -12,6 +12,7 @@ import (
 
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/state"
@@ -152,8 +153,8 @@ func TestErasureOverHistory(t *testing.T) {
 		g.event(plan.Purchase, "berta", hours(0), nil), g.event(plan.Web, "berta", hours(3), cart),
 		g.event(plan.Purchase, "anna", hours(4), nil),
 	)
-	in := g.start(rules, vfs.NewMem(), func(c *Config) {
-		c.Time.Clock, c.Time.Until = EventsClock, engine.Millis(hours(24).UnixMilli())
+	in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
+		c.Time.Clock, c.Time.Until = config.EventsClock, engine.Millis(hours(24).UnixMilli())
 	})
 	if err := in.wait(); err != nil {
 		t.Fatal(err)
@@ -211,7 +212,7 @@ func TestErasureAndRebuild(t *testing.T) {
 	if got := g.members(); !slices.Equal(got, []string{"berta buyer"}) {
 		t.Fatalf("%v", got)
 	}
-	in = g.start(other, files, func(c *Config) { c.Rebuild = true })
+	in = g.start(other, files, func(c *config.Config) { c.Rebuild = true })
 	in.ready()
 	in.stop()
 	if got := g.members(); !slices.Equal(got, []string{"berta buyer"}) {
@@ -224,7 +225,7 @@ func TestErasureAndRebuild(t *testing.T) {
 	if _, err := m.run(g, files, nil); err != nil {
 		t.Fatal(err)
 	}
-	in = m.start(rules, vfs.NewMem(), func(c *Config) { m.to(c); c.Rebuild = true })
+	in = m.start(rules, vfs.NewMem(), func(c *config.Config) { m.to(c); c.Rebuild = true })
 	in.ready()
 	in.stop()
 	if got := m.memberships("changes", "changes2"); !slices.Equal(got, []string{"berta buyer"}) {
@@ -262,7 +263,7 @@ func TestErasureAndReshard(t *testing.T) {
 	}
 	in.caughtUp()
 	in.stop()
-	in = m.start(counting, newFiles, func(c *Config) { m.to(c); c.Rebuild = true })
+	in = m.start(counting, newFiles, func(c *config.Config) { m.to(c); c.Rebuild = true })
 	in.ready()
 	in.stop()
 	want := []string{early + " purchase1", early + " purchase2", early + " purchase3", late + " purchase1"}

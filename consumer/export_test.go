@@ -1,6 +1,8 @@
 package consumer
 
-import "net"
+import (
+	"net"
+)
 
 // What tests outside of the package reach.
 
@@ -9,12 +11,6 @@ var Points = points
 
 // ErrCrash is what a point returns at which a task dies.
 var ErrCrash = errCrash
-
-// FailAt sets what is called at the points.
-func (c *Config) FailAt(f func(task int32, point string) error) { c.failAt = f }
-
-// StoreEach sets how many records of the changelog the store may lack.
-func (c *Config) StoreEach(records int) { c.storeEach = records }
 
 // Kill drops everything at once. Nothing is committed.
 func (o *Owner) Kill() {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/segmill/segmill/consumer/config"
 )
 
 // points are where a task can die, in the order of acquire, one step, the end of
@@ -25,11 +27,11 @@ var errCrash = errors.New("crash of a test")
 // its disk or without, gives the outputs of one that lives.
 func TestDeathAtEveryPoint(t *testing.T) {
 	const seed, events = 5, 300
-	run := func(t *testing.T, delivery Delivery, change func(*Config)) (transcript string, folded, dead, forwarded uint64) {
+	run := func(t *testing.T, delivery config.Delivery, change func(*config.Config)) (transcript string, folded, dead, forwarded uint64) {
 		g := newRig(t, 2)
 		g.delivery = delivery
 		g.history(rand.New(rand.NewPCG(seed, 0)), events)
-		in := g.start(rules, vfs.NewMem(), func(c *Config) {
+		in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
 			overHistory(c)
 			change(c)
 		})
@@ -41,10 +43,10 @@ func TestDeathAtEveryPoint(t *testing.T) {
 		folded -= uint64(g.forwardedAgain())
 		return g.transcript(), folded, dead, forwarded
 	}
-	want, folded, dead, forwarded := run(t, ExactlyOnce, func(*Config) {})
+	want, folded, dead, forwarded := run(t, config.ExactlyOnce, func(*config.Config) {})
 	for _, point := range points {
 		for i := range 4 {
-			delivery, noDisk := Delivery(i/2), i%2 == 1
+			delivery, noDisk := config.Delivery(i/2), i%2 == 1
 			name := fmt.Sprintf("%s, delivery %d", point, delivery)
 			if noDisk {
 				name += ", disk lost"
@@ -52,8 +54,8 @@ func TestDeathAtEveryPoint(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				var n, crashes atomic.Int32
-				got, f, d, w := run(t, delivery, func(c *Config) {
-					c.failAt = func(task int32, p string) error {
+				got, f, d, w := run(t, delivery, func(c *config.Config) {
+					c.FailAt = func(task int32, p string) error {
 						if p != point || n.Add(1)%3 != 0 || crashes.Add(1) > 6 {
 							return nil
 						}

@@ -12,6 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 )
@@ -35,8 +37,8 @@ func TestFatCustomer(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	var log syncBuffer
 	const attributes = 60
-	in := g.start(keepsTexts(attributes), vfs.NewMem(), func(c *Config) {
-		c.Metrics, c.Logger = NewMetrics(reg), slog.New(slog.NewTextHandler(&log, nil))
+	in := g.start(keepsTexts(attributes), vfs.NewMem(), func(c *config.Config) {
+		c.Metrics, c.Logger = metrics.New(reg), slog.New(slog.NewTextHandler(&log, nil))
 	})
 	in.ready()
 	large := strings.Repeat("x", 30<<10)

@@ -23,6 +23,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 )
@@ -183,8 +184,8 @@ func (g *rig) history(rng *rand.Rand, n int) (good, bad, wrong int) {
 var historyEnd = engine.Millis(time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC).UnixMilli())
 
 // overHistory makes a Config read history to its end.
-func overHistory(c *Config) {
-	c.Time.Clock, c.Time.Until = EventsClock, historyEnd
+func overHistory(c *config.Config) {
+	c.Time.Clock, c.Time.Until = config.EventsClock, historyEnd
 	c.Batch.Records, c.Batch.Interval = 20, 5*time.Millisecond
 }
 
@@ -211,7 +212,7 @@ func TestFaultsChangeNothing(t *testing.T) {
 		n = 1
 	}
 	for i, seed := range slices.Repeat(seeds(t, n), 2) {
-		delivery := Delivery(i % 2)
+		delivery := config.Delivery(i % 2)
 		t.Run(fmt.Sprintf("SEED=%d delivery %d", seed, delivery), func(t *testing.T) {
 			clean := newRig(t, 3)
 			good, bad, wrong := clean.history(rand.New(rand.NewPCG(seed, 0)), 2_000)
@@ -234,7 +235,7 @@ func TestFaultsChangeNothing(t *testing.T) {
 			if int(folded) != good || int(dead) != bad || int(forwarded) != wrong {
 				t.Errorf("after %v: folded %d, dead letters %d, forwarded %d; want %d, %d, %d", faults, folded, dead, forwarded, good, bad, wrong)
 			}
-			g.verifyFromNothing(rules, func(c *Config) { c.Time.Clock = EventsClock })
+			g.verifyFromNothing(rules, func(c *config.Config) { c.Time.Clock = config.EventsClock })
 		})
 	}
 }
@@ -256,7 +257,7 @@ func (g *rig) forwardedAgain() (n int) {
 			seen[from] = true
 		}
 	}
-	if n > 0 && g.delivery == ExactlyOnce {
+	if n > 0 && g.delivery == config.ExactlyOnce {
 		g.Errorf("%d records were forwarded twice", n)
 	}
 	return n
@@ -277,7 +278,7 @@ func (g *rig) runUnderFaults(rng *rand.Rand) (faults []string) {
 		}
 	}()
 	files := vfs.NewCrashableMem()
-	config := func(c *Config) {
+	config := func(c *config.Config) {
 		overHistory(c)
 		c.Kafka = append(c.Kafka, kgo.Dialer(l.dial))
 	}
@@ -348,7 +349,7 @@ func (g *rig) runUnderFaults(rng *rand.Rand) (faults []string) {
 
 // rival takes every partition away from whoever has it, works for a while, and is
 // killed.
-func (g *rig) rival(change func(*Config)) {
+func (g *rig) rival(change func(*config.Config)) {
 	o, end := g.byHand(change)
 	defer end()
 	tasks := map[int32]*Task{}

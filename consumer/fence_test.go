@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine/plan"
 )
 
@@ -22,7 +23,7 @@ import (
 func TestFencedByMistake(t *testing.T) {
 	t.Parallel()
 	g := newRig(t, 3)
-	in := g.start(rules, vfs.NewMem(), func(c *Config) { c.Group.Instance = "a" })
+	in := g.start(rules, vfs.NewMem(), func(c *config.Config) { c.Group.Instance = "a" })
 	in.ready()
 	shutOut := func() {
 		g.broker.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Group: app, Err: kerr.FencedInstanceID})
@@ -55,7 +56,7 @@ func TestOldErrorsOfTheGroup(t *testing.T) {
 	t.Parallel()
 	g := newRig(t, 1)
 	log := &logged{}
-	in := g.start(rules, vfs.NewMem(), func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+	in := g.start(rules, vfs.NewMem(), func(c *config.Config) { c.Logger = slog.New(slog.NewTextHandler(log, nil)) })
 	in.ready()
 	g.broker.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat, kmsg.JoinGroup}, Group: app, Count: 2, Err: kerr.GroupAuthorizationFailed})
 	g.eventually("both refusals are logged", func() bool {

@@ -39,7 +39,7 @@ type fetcher struct {
 // newFetcher fetches from in.next of every input. There is no offset to fall back
 // to: data that is not there is an error.
 func (o *Owner) newFetcher(partition int32, inputs []*input) (*fetcher, error) {
-	f := &fetcher{partition: partition, now: o.cfg.Now, inputs: map[string]*input{}, paused: map[string]bool{}, idle: o.cfg.Metrics.fetchIdle, pauses: o.cfg.Metrics.fetchPauses}
+	f := &fetcher{partition: partition, now: o.cfg.Now, inputs: map[string]*input{}, paused: map[string]bool{}, idle: o.cfg.Metrics.FetchIdle, pauses: o.cfg.Metrics.FetchPauses}
 	bytes := o.queueShare()
 	f.room = int(max(leastRoom, min(bytes/int64(len(inputs)), mostRoom)))
 	from := map[string]map[int32]kgo.Offset{}

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
 
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine/plan"
 )
 
@@ -55,8 +56,8 @@ func reads(key kmsg.Key, e *kerr.Error, top bool) disturbance {
 	n := 0
 	return disturbance{
 		broker: func(r *rig) []kfake.Fault { g = r; return nil },
-		config: func(c *Config) {
-			c.failAt = func(task int32, point string) error {
+		config: func(c *config.Config) {
+			c.FailAt = func(task int32, point string) error {
 				if task != 0 || point != "applied" {
 					return nil
 				}
@@ -90,8 +91,8 @@ func TestLeadersMove(t *testing.T) {
 	n := 0
 	disturbance{
 		broker: func(r *rig) []kfake.Fault { g = r; return nil },
-		config: func(c *Config) {
-			c.failAt = func(task int32, point string) error {
+		config: func(c *config.Config) {
+			c.FailAt = func(task int32, point string) error {
 				if task == 0 && (point == "begun" || point == "produced" || point == "applied") {
 					if n++; n%3 == 0 {
 						g.broker.ShufflePartitionLeaders()
@@ -162,8 +163,8 @@ func TestTopicsCreatedAnew(t *testing.T) {
 				t.Parallel()
 				g := newRig(t, 1, opts...)
 				files := vfs.NewMem()
-				config := func(cfg *Config) {
-					cfg.watch = 20 * time.Millisecond
+				config := func(cfg *config.Config) {
+					cfg.Watch = 20 * time.Millisecond
 					cfg.Kafka = append(cfg.Kafka, kgo.MetadataMinAge(20*time.Millisecond), kgo.MetadataMaxAge(100*time.Millisecond))
 				}
 				in := g.start(rules, files, config)

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/broker"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/schemas"
 )
@@ -46,7 +47,7 @@ func (i *Inspection) warn(topic, remedy, format string, args ...any) {
 // reads the newest records of every input, at most so many per partition. Of cfg
 // it needs no Engine, Encoder or Store. An error means that the cluster could not
 // be asked.
-func Inspect(ctx context.Context, cfg Config, perPartition int) (*Inspection, error) {
+func Inspect(ctx context.Context, cfg config.Config, perPartition int) (*Inspection, error) {
 	o, err := newTool(cfg)
 	if err != nil {
 		return nil, err
@@ -70,7 +71,7 @@ func Inspect(ctx context.Context, cfg Config, perPartition int) (*Inspection, er
 	}
 	configs := o.cluster.TopicConfigs(ctx, slices.Sorted(maps.Keys(topics)))
 	if err := o.checkChangelog(configs); err != nil {
-		i.fail(o.cfg.changelog(), "", "%v", err)
+		i.fail(o.cfg.Changelog(), "", "%v", err)
 	}
 	for _, w := range o.weaknesses(topics, configs) {
 		i.warn(strings.Join(w.topics, ", "), "", "%s", w.message)
@@ -151,14 +152,14 @@ func (i *Inspection) sample(ctx context.Context, o *Owner, topic string, partiti
 	if seen.wrong > 0 {
 		i.warn(topic, "produce with the customer id as key and murmur2 (librdkafka: partitioner=murmur2_random)",
 			"%s of %d sampled records are on another partition than their customer's; each is forwarded: written and read a second time, kept for good in %s, and taken later than others",
-			percent(seen.wrong, seen.records), seen.records, o.cfg.repartition())
+			percent(seen.wrong, seen.records), seen.records, o.cfg.Repartition())
 	}
 	if seen.bad > 0 {
 		var causes []string
 		for _, c := range slices.Sorted(maps.Keys(seen.causes)) {
 			causes = append(causes, fmt.Sprintf("%s %d", c, seen.causes[c]))
 		}
-		i.warn(topic, "docs/formats.md says what the causes mean; run writes such records to "+o.cfg.deadLetters(),
+		i.warn(topic, "docs/formats.md says what the causes mean; run writes such records to "+o.cfg.DeadLetters(),
 			"%s of %d sampled records are bad input: %s", percent(seen.bad, seen.records), seen.records, strings.Join(causes, ", "))
 	}
 	if seen.unknown > 0 {

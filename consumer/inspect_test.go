@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine/plan"
 )
 
@@ -16,7 +17,7 @@ import (
 // newest ones only, and what is wrong with topics; it changes nothing.
 func TestInspect(t *testing.T) {
 	g := newRig(t, 4)
-	inspect := func(perPartition int, change func(*Config)) *Inspection {
+	inspect := func(perPartition int, change func(*config.Config)) *Inspection {
 		t.Helper()
 		cfg := g.config(rules, nil)
 		if change != nil {
@@ -102,11 +103,11 @@ func TestInspect(t *testing.T) {
 	if i := inspect(0, nil); len(i.Create) > 0 {
 		t.Errorf("%+v", i)
 	}
-	if i := inspect(0, func(c *Config) { c.Inputs = append(c.Inputs, "none") }); !about(i, "none", "does not exist") {
+	if i := inspect(0, func(c *config.Config) { c.Inputs = append(c.Inputs, "none") }); !about(i, "none", "does not exist") {
 		t.Errorf("%+v", i.Findings)
 	}
 	g.addPartition("web", 5)
-	i = inspect(0, func(c *Config) { c.Inputs, c.Create.Partitions = append(c.Inputs, "none"), 3 })
+	i = inspect(0, func(c *config.Config) { c.Inputs, c.Create.Partitions = append(c.Inputs, "none"), 3 })
 	if !about(i, "web", "it has 5 partitions and profile has 4") || !about(i, "none", "would be created with 3 partitions, and profile has 4") || i.Partitions != 0 {
 		t.Errorf("%+v", i.Findings)
 	}

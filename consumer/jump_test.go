@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
 )
@@ -161,7 +162,7 @@ func TestClockJumps(t *testing.T) {
 
 // start2 starts an instance with a clock that can be set.
 func (g *rig) start2(c *setClock, files vfs.FS) *instance {
-	return g.start(rules, files, func(cfg *Config) {
+	return g.start(rules, files, func(cfg *config.Config) {
 		cfg.Now = c.now
 		cfg.Time.MaxMergeWait = time.Hour // no record waits because of the clock
 	})
@@ -170,14 +171,14 @@ func (g *rig) start2(c *setClock, files vfs.FS) *instance {
 // Event times do not move the clock, whatever they are: the old ones are late,
 // those of the far future are dead letters.
 func TestEventTimes(t *testing.T) {
-	for mode, name := range []string{WallClock: "wall", EventsClock: "events"} {
+	for mode, name := range []string{config.WallClock: "wall", config.EventsClock: "events"} {
 		t.Run(name, func(t *testing.T) {
 			g := newRig(t, 1)
 			start := func() *instance {
-				return g.start(rules, vfs.NewMem(), func(c *Config) { c.Time.Clock = ClockMode(mode) })
+				return g.start(rules, vfs.NewMem(), func(c *config.Config) { c.Time.Clock = config.ClockMode(mode) })
 			}
 			var in *instance
-			if mode == int(WallClock) { // as they come; the other clock reads a history
+			if mode == int(config.WallClock) { // as they come; the other clock reads a history
 				in = start()
 				in.ready()
 			}

@@ -18,6 +18,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/broker"
+	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine/plan"
 )
 
@@ -117,9 +119,9 @@ func TestDeathInLargeBatch(t *testing.T) {
 			g.produceBatch("web", as, n, b)
 			g.produce(g.event(plan.Web, "behind", g.now(), nil))
 			var passed, crashes atomic.Int32
-			in := g.start(rules, vfs.NewMem(), func(c *Config) {
+			in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
 				c.Batch.Records = 500
-				c.failAt = func(_ int32, p string) error {
+				c.FailAt = func(_ int32, p string) error {
 					if p == point && passed.Add(1)%3 == 0 && crashes.Add(1) <= 3 {
 						return errCrash
 					}
@@ -210,7 +212,7 @@ func TestRefusedLargeBatches(t *testing.T) {
 			b, as := compressLarge(t, "zstd", raw)
 			g.produceBatch("web", as, records, b[:len(b)-c.cut])
 			g.produce(g.event(plan.Web, "canary", g.now(), nil))
-			in := g.start(rules, vfs.NewMem(), func(cfg *Config) { cfg.Metrics = NewMetrics(reg) })
+			in := g.start(rules, vfs.NewMem(), func(cfg *config.Config) { cfg.Metrics = metrics.New(reg) })
 			in.caughtUp()
 			in.stop()
 			g.wantRefused(c.letters...)

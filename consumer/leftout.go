@@ -109,7 +109,7 @@ func (s *session) summarize() {
 	for _, l := range s.batch.inOrder {
 		number := func(n int64) []byte { return strconv.AppendInt(nil, n, 10) }
 		s.emit(&kgo.Record{
-			Topic: s.cfg.deadLetters(), Partition: s.t.n, Value: appendRange(l.ranges, l.from, l.to),
+			Topic: s.cfg.DeadLetters(), Partition: s.t.n, Value: appendRange(l.ranges, l.from, l.to),
 			Headers: []kgo.RecordHeader{
 				{Key: "dlq.error", Value: fmt.Appendf(nil, "%d records have no dead letter of their own, since there were more than %d a second: the value lists their offsets", l.n, letterRate)},
 				{Key: "dlq.cause", Value: []byte(l.cause)},
@@ -128,14 +128,14 @@ func (s *session) summarize() {
 func (s *session) countLeftOut() {
 	now := s.cfg.Now()
 	for _, l := range s.batch.inOrder {
-		s.cfg.Metrics.leftOut.WithLabelValues(l.cause).Add(float64(l.n))
+		s.cfg.Metrics.LeftOut.WithLabelValues(l.cause).Add(float64(l.n))
 		limit := s.letters[l.cause]
 		if limit.unlogged += l.n; now.Sub(limit.logged) < logLeftOutEach {
 			continue
 		}
 		s.t.log.Error("more records are refused than get a dead letter of their own; others name their offsets",
 			"cause", l.cause, "left_out", limit.unlogged, "topic", l.topic, "of_partition", l.partition, "first_offset", l.first, "last_offset", l.last,
-			"dead_letters", s.cfg.deadLetters())
+			"dead_letters", s.cfg.DeadLetters())
 		limit.logged, limit.unlogged = now, 0
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine/plan"
 )
 
@@ -81,9 +83,9 @@ func TestFloodOfRefused(t *testing.T) {
 			var log syncBuffer
 			begin := g.now()
 			passed := 0
-			in := g.start(rules, vfs.NewMem(), func(c *Config) {
-				c.Metrics, c.Logger = NewMetrics(reg), slog.New(slog.NewTextHandler(&log, nil))
-				c.failAt = func(_ int32, p string) error {
+			in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
+				c.Metrics, c.Logger = metrics.New(reg), slog.New(slog.NewTextHandler(&log, nil))
+				c.FailAt = func(_ int32, p string) error {
 					if p != point {
 						return nil
 					}

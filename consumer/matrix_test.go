@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/replica"
 )
 
@@ -63,7 +64,7 @@ type disturbance struct {
 	// broker installs it, once the topics are there; it may be nil.
 	broker func(*rig) []kfake.Fault
 	// config installs it in the engine; it may be nil.
-	config func(*Config)
+	config func(*config.Config)
 	// happened reports whether it did; nil if broker's faults tell.
 	happened func() bool
 }
@@ -98,7 +99,7 @@ func (f disturbance) changesNothing(t *testing.T, opts ...kfake.Opt) {
 // createTopics makes the topics of the engine, so that faults can name them.
 func (g *rig) createTopics() {
 	g.Helper()
-	c := Config{App: app, Changes: "changes", Triggers: "triggers"}
+	c := config.Config{App: app, Changes: "changes", Triggers: "triggers"}
 	for topic, settings := range ownTopics(&c) {
 		plain := map[string]string{}
 		for k, v := range settings {
@@ -112,7 +113,7 @@ func (g *rig) createTopics() {
 
 // matrixConfig makes a Config read the history to its end, in batches that do not
 // depend on how fast that goes.
-func matrixConfig(c *Config) {
+func matrixConfig(c *config.Config) {
 	overHistory(c)
 	c.Batch.Interval = time.Hour
 	c.Group.SessionTimeout = 100 * time.Millisecond // what a fenced task waits
@@ -121,9 +122,9 @@ func matrixConfig(c *Config) {
 }
 
 // byHandToEnd runs every partition over the history to its end, in no group.
-func (g *rig) byHandToEnd(change func(*Config)) {
+func (g *rig) byHandToEnd(change func(*config.Config)) {
 	g.Helper()
-	o, end := g.byHand(func(c *Config) {
+	o, end := g.byHand(func(c *config.Config) {
 		matrixConfig(c)
 		if change != nil {
 			change(c)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
 )
@@ -159,7 +160,7 @@ func (in *input) pop() {
 // so that a topic full of them neither stops the others nor is stopped.
 type merge struct {
 	inputs []*input // sorted by topic
-	mode   ClockMode
+	mode   config.ClockMode
 	turn   changelog.Turn
 }
 
@@ -233,7 +234,7 @@ func (m *merge) missing() *input {
 			oldest = min(oldest, in.head.at, in.head.came)
 		}
 	}
-	if m.mode == EventsClock || oldest == engine.Never {
+	if m.mode == config.EventsClock || oldest == engine.Never {
 		return nil
 	}
 	for _, in := range m.inputs {

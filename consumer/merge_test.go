@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
 )
@@ -32,7 +33,7 @@ var badItem, tombAt = item{bad: true}, func(t engine.Millis) item { return item{
 
 // drain merges topics a, b, c … and returns what is taken as "a0 b0 a1". The
 // clock of the merge is moved to clock after each record.
-func drain(mode ClockMode, clockAfter func(taken engine.Millis) engine.Millis, horizon engine.Millis, topics ...[]item) string {
+func drain(mode config.ClockMode, clockAfter func(taken engine.Millis) engine.Millis, horizon engine.Millis, topics ...[]item) string {
 	m := merge{mode: mode}
 	left := map[string][]item{}
 	for i, items := range topics {
@@ -78,28 +79,28 @@ func TestMergeOrder(t *testing.T) {
 	follow := func(t engine.Millis) engine.Millis { return t }
 	for _, c := range []struct {
 		name   string
-		mode   ClockMode
+		mode   config.ClockMode
 		clock  func(engine.Millis) engine.Millis
 		topics [][]item
 		want   string
 	}{
-		{"by time across topics", EventsClock, still, [][]item{at(1, 4, 5), at(2, 3, 6)}, "a0 b0 b1 a1 a2 b2"},
-		{"equal times by topic", EventsClock, still, [][]item{at(1, 1), at(1)}, "a0 a1 b0"},
-		{"offsets are never reordered", EventsClock, still, [][]item{at(9, 1), at(5, 6)}, "b0 b1 a0 a1"},
+		{"by time across topics", config.EventsClock, still, [][]item{at(1, 4, 5), at(2, 3, 6)}, "a0 b0 b1 a1 a2 b2"},
+		{"equal times by topic", config.EventsClock, still, [][]item{at(1, 1), at(1)}, "a0 a1 b0"},
+		{"offsets are never reordered", config.EventsClock, still, [][]item{at(9, 1), at(5, 6)}, "b0 b1 a0 a1"},
 		{
-			"a head older than the clock has no claim: one of each topic after a record with a claim", EventsClock, follow,
+			"a head older than the clock has no claim: one of each topic after a record with a claim", config.EventsClock, follow,
 			[][]item{at(10, 11, 12), at(1, 2, 3), at(4, 5)}, "b0 b1 b2 c0 c1 a0 a1 a2",
 		},
 		{
-			"late ones do not stop the others and are not stopped", EventsClock, follow,
+			"late ones do not stop the others and are not stopped", config.EventsClock, follow,
 			[][]item{at(10, 1, 2, 11), at(20, 3, 4, 21)}, "a0 a1 b0 a2 b1 a3 b2 b3",
 		},
-		{"unreadable ones go along", EventsClock, still, [][]item{{badItem, badItem, badItem}, at(1, 2)}, "b0 a0 b1 a1 a2"},
-		{"none has a claim: round robin", EventsClock, still, [][]item{{badItem, badItem}, {badItem}, {badItem, badItem}}, "a0 b0 c0 a1 c1"},
-		{"far in the future is no claim", EventsClock, still, [][]item{at(1_000_000), at(1, 2)}, "b0 a0 b1"},
-		{"a tombstone has the claim of its time, with the clock of events", EventsClock, still, [][]item{{tombAt(100), tombAt(300)}, at(1, 200)}, "b0 a0 b1 a1"},
-		{"and with the wall clock", WallClock, still, [][]item{{tombAt(100), tombAt(300)}, at(1, 200)}, "b0 a0 b1 a1"},
-		{"but not in the far future", EventsClock, still, [][]item{{tombAt(1_000_000)}, at(1, 2)}, "b0 a0 b1"},
+		{"unreadable ones go along", config.EventsClock, still, [][]item{{badItem, badItem, badItem}, at(1, 2)}, "b0 a0 b1 a1 a2"},
+		{"none has a claim: round robin", config.EventsClock, still, [][]item{{badItem, badItem}, {badItem}, {badItem, badItem}}, "a0 b0 c0 a1 c1"},
+		{"far in the future is no claim", config.EventsClock, still, [][]item{at(1_000_000), at(1, 2)}, "b0 a0 b1"},
+		{"a tombstone has the claim of its time, with the clock of events", config.EventsClock, still, [][]item{{tombAt(100), tombAt(300)}, at(1, 200)}, "b0 a0 b1 a1"},
+		{"and with the wall clock", config.WallClock, still, [][]item{{tombAt(100), tombAt(300)}, at(1, 200)}, "b0 a0 b1 a1"},
+		{"but not in the far future", config.EventsClock, still, [][]item{{tombAt(1_000_000)}, at(1, 2)}, "b0 a0 b1"},
 	} {
 		if got := drain(c.mode, c.clock, 1000, c.topics...); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
@@ -119,7 +120,7 @@ func TestMergeGoesOnFromTurn(t *testing.T) {
 			}
 		}
 		follow := func(t engine.Millis) engine.Millis { return t - 5 }
-		want := drain(EventsClock, follow, 1000, topics...)
+		want := drain(config.EventsClock, follow, 1000, topics...)
 		var whole merge
 		for i := range topics {
 			whole.inputs = append(whole.inputs, newInput(string(rune('a'+i)), 0, false))
@@ -128,7 +129,7 @@ func TestMergeGoesOnFromTurn(t *testing.T) {
 		turnNow := changelog.Turn{}
 		for {
 			// Everything is made anew for each record, but for the turn and offsets.
-			m := merge{mode: EventsClock, turn: turnNow}
+			m := merge{mode: config.EventsClock, turn: turnNow}
 			for i, items := range topics {
 				in := newInput(string(rune('a'+i)), int64(pos[i]), false)
 				if pos[i] < len(items) {
@@ -161,7 +162,7 @@ func TestMergeGoesOnFromTurn(t *testing.T) {
 // With the wall clock a record waits until the other topics are known to have
 // nothing older: until they are read as of its time, or as of when it came.
 func TestMergeWaitsForOlder(t *testing.T) {
-	m := merge{mode: WallClock}
+	m := merge{mode: config.WallClock}
 	a, b := newInput("a", 0, false), newInput("b", 0, false)
 	m.inputs = []*input{a, b}
 	a.end, b.end = 1, 0
@@ -185,7 +186,7 @@ func TestMergeWaitsForOlder(t *testing.T) {
 		}
 	}
 	in(100, 105)
-	b.asOf, m.mode = 0, EventsClock
+	b.asOf, m.mode = 0, config.EventsClock
 	if m.missing() != nil {
 		t.Error("over history, what is there at the end of a topic is all there is")
 	}

@@ -8,6 +8,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine/plan"
 )
 
@@ -42,7 +44,7 @@ func gather(t *testing.T, reg *prometheus.Registry) map[string]float64 {
 func TestMetrics(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
 	g := newRig(t, 1)
-	in := g.start(rules, vfs.NewMem(), func(c *Config) { c.Metrics = NewMetrics(reg) })
+	in := g.start(rules, vfs.NewMem(), func(c *config.Config) { c.Metrics = metrics.New(reg) })
 	in.ready()
 	bad := g.event(plan.Web, "anna", g.now(), nil)
 	bad.Value = []byte("{")
@@ -90,7 +92,7 @@ func TestMetrics(t *testing.T) {
 // An input that gets more partitions ends the run.
 func TestMorePartitions(t *testing.T) {
 	g := newRig(t, 2)
-	in := g.start(rules, vfs.NewMem(), func(c *Config) { c.watch = 10 * endsInterval })
+	in := g.start(rules, vfs.NewMem(), func(c *config.Config) { c.Watch = 10 * endsInterval })
 	in.ready()
 	g.addPartition("web", 3)
 	if err := in.wait(); err == nil || !strings.Contains(err.Error(), "web now has 3 partitions and had 2") {

@@ -32,8 +32,8 @@ var mutations = []struct {
 	// The protocol.
 	{
 		"every session has a transactional id of its own, so nobody is fenced", "consumer/acquire.go",
-		`ledger.NewTransactions(ctx, t.o.cfg.transactionalID(t.n), t`,
-		`ledger.NewTransactions(ctx, fmt.Sprintf("%s-%p", t.o.cfg.transactionalID(t.n), opts.Compressor), t`,
+		`ledger.NewTransactions(ctx, t.o.cfg.TransactionalID(t.n), t`,
+		`ledger.NewTransactions(ctx, fmt.Sprintf("%s-%p", t.o.cfg.TransactionalID(t.n), opts.Compressor), t`,
 		[]find{{"consumer", "Zombie"}, protocol},
 	},
 	{
@@ -44,7 +44,7 @@ var mutations = []struct {
 	{
 		"the store is written before the transaction", "consumer/commit.go",
 		`	offset, err := s.deliver(`,
-		`	early := state.Meta{Position: pos.Append(nil), Versions: versions, TopicID: replica.TopicIDOf(s.topicID, len(s.rewrite) > 0), Next: s.next, AppliedAt: s.cfg.now()}
+		`	early := state.Meta{Position: pos.Append(nil), Versions: versions, TopicID: replica.TopicIDOf(s.topicID, len(s.rewrite) > 0), Next: s.next, AppliedAt: s.cfg.NowMillis()}
 	var written []state.Change
 	for _, c := range changes {
 		e := s.customers.byID[c.customer]

@@ -7,10 +7,12 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/consumer/config"
 )
 
 // over makes a Config reach its brokers through a wire.
-func (w *wire) over(c *Config) { c.Kafka = append(c.Kafka, kgo.Dialer(w.dial)) }
+func (w *wire) over(c *config.Config) { c.Kafka = append(c.Kafka, kgo.Dialer(w.dial)) }
 
 func TestSlowNetwork(t *testing.T) {
 	for _, c := range []struct {
@@ -61,12 +63,12 @@ func TestNetworkGone(t *testing.T) {
 			w := &wire{}
 			times := 0
 			disturbance{
-				config: func(c *Config) {
+				config: func(c *config.Config) {
 					w.over(c)
 					c.Kafka = append(c.Kafka, kgo.RequestTimeoutOverhead(300*time.Millisecond))
-					c.commitTimeout = 300 * time.Millisecond
+					c.CommitTimeout = 300 * time.Millisecond
 					n := int64(0)
-					c.failAt = func(task int32, point string) error {
+					c.FailAt = func(task int32, point string) error {
 						if task != 0 || point != "begun" && point != "produced" && point != "ended" {
 							return nil
 						}

@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 )
@@ -52,7 +54,7 @@ func TestOpenTransactionHoldsTheClock(t *testing.T) {
 			t.Parallel()
 			g := newRig(t, 1)
 			reg := prometheus.NewRegistry()
-			in := g.start(rules, vfs.NewMem(), func(c *Config) { c.Metrics, c.Time.MaxMergeWait = NewMetrics(reg), 100*time.Millisecond })
+			in := g.start(rules, vfs.NewMem(), func(c *config.Config) { c.Metrics, c.Time.MaxMergeWait = metrics.New(reg), 100*time.Millisecond })
 			in.ready()
 			in.caughtUp()
 			stranger := g.stranger("purchase", 0)
@@ -87,8 +89,8 @@ func TestOpenTransactionHoldsTheClock(t *testing.T) {
 		t.Parallel()
 		g := newRig(t, 1)
 		reg := prometheus.NewRegistry()
-		in := g.start(rules, vfs.NewMem(), func(c *Config) {
-			c.Metrics, c.Time.MaxMergeWait, c.Time.MaxOpenTransaction = NewMetrics(reg), 100*time.Millisecond, 6*time.Second
+		in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
+			c.Metrics, c.Time.MaxMergeWait, c.Time.MaxOpenTransaction = metrics.New(reg), 100*time.Millisecond, 6*time.Second
 		})
 		in.ready()
 		in.caughtUp()
@@ -116,8 +118,8 @@ func TestUntilWaitsForOpenTransactions(t *testing.T) {
 	day := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
 	stranger := g.stranger("purchase", 0)
 	g.produce(g.event(plan.Purchase, "anna", day, nil))
-	in := g.start(rules, vfs.NewMem(), func(c *Config) {
-		c.Time.Clock, c.Time.Until = EventsClock, engine.Millis(day.Add(time.Hour).UnixMilli())
+	in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
+		c.Time.Clock, c.Time.Until = config.EventsClock, engine.Millis(day.Add(time.Hour).UnixMilli())
 	})
 	g.eventually("it is waited for", func() bool { return len(in.o.Status().Tasks) == 1 && in.o.Status().Tasks[0].Lag >= 2 })
 	if err := stranger.EndTransaction(g.ctx(), kgo.TryAbort); err != nil {

@@ -13,6 +13,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 )
@@ -71,7 +72,7 @@ func TestOutageChangesNothing(t *testing.T) {
 				files := vfs.NewMem()
 				// The clock jumps by up to an hour here, also within a batch, whose
 				// records are judged by the clock at its beginning.
-				config := func(c *Config) { c.Time.MaxFutureSkew = 2 * time.Hour }
+				config := func(c *config.Config) { c.Time.MaxFutureSkew = 2 * time.Hour }
 				in := g.start(rules, files, config)
 				in.ready()
 				for i, r := range records {

@@ -117,13 +117,13 @@ func originOf(r *kgo.Record, inputs []string) (origin, *schemas.BadInput) {
 // topic. It returns what became of the record.
 func (s *session) forward(h *head) string {
 	r := h.rec
-	if broker.Size(r) > s.t.o.maxCopied(s.cfg.repartition()) {
+	if broker.Size(r) > s.t.o.maxCopied(s.cfg.Repartition()) {
 		return s.deadLetter(h, "size", "the record is on a wrong partition and too large to be forwarded")
 	}
 	// The copy has the time of the forwarding as its timestamp: retention goes by
 	// it, and an old one would be deleted before it is read.
 	s.emit(&kgo.Record{
-		Topic: s.cfg.repartition(), Partition: s.route.Partition(h.ev.Customer),
+		Topic: s.cfg.Repartition(), Partition: s.route.Partition(h.ev.Customer),
 		Key: r.Key, Value: r.Value, Headers: h.from.headers(r.Headers), Timestamp: s.wall.Time(),
 	})
 	s.batch.forwarded++
@@ -152,7 +152,7 @@ func (s *session) deadLetter(h *head, cause, reason string) string {
 	if s.cfg.HashDeadLetters {
 		reason = placeOf(h, cause)
 	}
-	r := &kgo.Record{Topic: s.cfg.deadLetters(), Partition: s.t.n, Key: h.rec.Key, Value: h.rec.Value}
+	r := &kgo.Record{Topic: s.cfg.DeadLetters(), Partition: s.t.n, Key: h.rec.Key, Value: h.rec.Value}
 	r.Headers = append(h.rec.Headers[:len(h.rec.Headers):len(h.rec.Headers)],
 		kgo.RecordHeader{Key: "dlq.error", Value: []byte(reason)},
 		kgo.RecordHeader{Key: "dlq.cause", Value: []byte(cause)},
@@ -162,7 +162,7 @@ func (s *session) deadLetter(h *head, cause, reason string) string {
 		kgo.RecordHeader{Key: "dlq.at", Value: []byte(s.wall.Time().Format(time.RFC3339Nano))})
 	if h.batch != nil {
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: "dlq.last_offset", Value: strconv.AppendInt(nil, h.rec.Offset, 10)})
-	} else if s.cfg.HashDeadLetters || broker.Size(h.rec) > s.t.o.maxCopied(s.cfg.deadLetters()) {
+	} else if s.cfg.HashDeadLetters || broker.Size(h.rec) > s.t.o.maxCopied(s.cfg.DeadLetters()) {
 		r.Headers = append(r.Headers[len(h.rec.Headers):], s.hashOf(r.Value)...)
 		r.Key, r.Value = nil, nil
 	}

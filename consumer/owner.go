@@ -13,7 +13,9 @@ import (
 
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/fault"
+	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
 )
@@ -23,7 +25,7 @@ import (
 // partition stands for one task, so all inputs and the state of a partition land
 // on the same instance without a balancer of our own.
 type Owner struct {
-	cfg        Config
+	cfg        config.Config
 	cluster    *broker.Cluster
 	partitions int32
 	ids        map[string]changelog.TopicID // of all topics, at the start
@@ -59,16 +61,16 @@ type running struct {
 }
 
 // New returns an Owner. It starts nothing.
-func New(cfg Config) (*Owner, error) {
-	if err := cfg.validate(); err != nil {
+func New(cfg config.Config) (*Owner, error) {
+	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	if reason := cfg.Store.WasReset(); reason != nil {
-		cause := damagedStart
+		cause := metrics.DamagedStart
 		if errors.Is(reason, state.ErrInUse) {
-			cause = damagedRunning
+			cause = metrics.DamagedRunning
 		}
-		cfg.Metrics.damaged.WithLabelValues(cause).Inc()
+		cfg.Metrics.Damaged.WithLabelValues(cause).Inc()
 	}
 	o := &Owner{cfg: cfg, failed: make(chan error, 1), fence: fence{again: make(chan struct{}, 1)}, tasks: map[int32]*running{}, guard: guard{limit: cfg.Time.MaxClockJump}}
 	return o, nil
@@ -110,7 +112,7 @@ func (o *Owner) Run(ctx context.Context) error {
 
 // prepare makes everything that tasks need.
 func (o *Owner) prepare(ctx context.Context) (err error) {
-	if o.cluster, err = o.cfg.connect(); err != nil {
+	if o.cluster, err = o.cfg.Connect(); err != nil {
 		return err
 	}
 	defer func() {
@@ -127,7 +129,7 @@ func (o *Owner) prepare(ctx context.Context) (err error) {
 	o.standbys = newStandbys(o)
 	o.hard, o.kill = context.WithCancel(context.WithoutCancel(ctx))
 	o.mu.Unlock()
-	o.ends = newEnds(o.cluster, o.cfg.sources(), o.cfg.Now, o.stamp)
+	o.ends = newEnds(o.cluster, o.cfg.Sources(), o.cfg.Now, o.stamp)
 	o.verifier = newVerifier(o)
 	return o.cluster.Await(ctx, func() error { return o.prepareUntil(ctx) })
 }
@@ -139,7 +141,7 @@ func (o *Owner) prepareCluster(ctx context.Context) (int32, error) {
 		return 0, err
 	}
 	n, err := o.prepareTopics(ctx)
-	if err == nil && o.cfg.Delivery == AtLeastOnce {
+	if err == nil && o.cfg.Delivery == config.AtLeastOnce {
 		o.warnOfCompaction(ctx)
 	}
 	return n, err
@@ -222,7 +224,7 @@ func (o *Owner) join() (*kgo.Client, error) {
 	cl, err := kgo.NewClient(append(opts,
 		kgo.WithHooks(groupErrors{o}),
 		kgo.ConsumerGroup(o.cfg.App),
-		kgo.ConsumeTopics(o.cfg.changelog()),
+		kgo.ConsumeTopics(o.cfg.Changelog()),
 		kgo.Balancers(o.standbys.balancer()),
 		kgo.SessionTimeout(g.SessionTimeout),
 		kgo.RebalanceTimeout(g.RebalanceTimeout),
@@ -240,23 +242,23 @@ func (o *Owner) join() (*kgo.Client, error) {
 		}),
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, m map[string][]int32) {
 			defer o.caught()
-			o.assigned(m[o.cfg.changelog()])
+			o.assigned(m[o.cfg.Changelog()])
 		}),
 		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, m map[string][]int32) {
 			defer o.caught()
-			o.stop(m[o.cfg.changelog()], handOver)
+			o.stop(m[o.cfg.Changelog()], handOver)
 		}),
 		// Somebody else may have the partitions already. Nothing depends on how
 		// soon we stop: the other one fences us.
 		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, m map[string][]int32) {
 			defer o.caught()
-			o.stop(m[o.cfg.changelog()], 0)
+			o.stop(m[o.cfg.Changelog()], 0)
 		}),
 	)...)
 	if err != nil {
 		return nil, err
 	}
-	cl.PauseFetchTopics(o.cfg.changelog())
+	cl.PauseFetchTopics(o.cfg.Changelog())
 	return cl, nil
 }
 
@@ -284,7 +286,7 @@ func (o *Owner) assigned(parts []int32) {
 	for _, p := range parts {
 		if p >= o.partitions {
 			o.fail(fault.Fatal("%s now has partition %d and the inputs have %d partitions: nobody may add partitions to the changelog; segmill state reshard moves the state to a new one",
-				o.cfg.changelog(), p, o.partitions))
+				o.cfg.Changelog(), p, o.partitions))
 			return
 		}
 		o.start(p)
@@ -399,7 +401,7 @@ func (o *Owner) stamp() (engine.Millis, bool) {
 	now := o.cfg.Now()
 	ok, first := o.guard.observe(now)
 	if first {
-		o.cfg.Metrics.clockStopped.Set(1)
+		o.cfg.Metrics.ClockStopped.Set(1)
 		o.cfg.Logger.Error("the wall clock has jumped ahead: timers are stopped until the clock is confirmed",
 			"now", now, "more_than", o.cfg.Time.MaxClockJump)
 	}
@@ -411,7 +413,7 @@ func (o *Owner) stamp() (engine.Millis, bool) {
 // later than every report, and wait for MaxMergeWait.
 func (o *Owner) present() engine.Millis {
 	if o.guard.ok() {
-		return o.cfg.now()
+		return o.cfg.NowMillis()
 	}
 	return o.ends.trusted()
 }
@@ -419,7 +421,7 @@ func (o *Owner) present() engine.Millis {
 // ConfirmClock accepts the wall clock after a jump, and timers fire again.
 func (o *Owner) ConfirmClock() {
 	o.guard.confirm()
-	o.cfg.Metrics.clockStopped.Set(0)
+	o.cfg.Metrics.ClockStopped.Set(0)
 	o.cfg.Logger.Info("wall clock confirmed")
 }
 

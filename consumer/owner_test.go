@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	gocmp "github.com/google/go-cmp/cmp"
 
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine/plan"
 )
 
@@ -16,7 +17,7 @@ import (
 func TestLive(t *testing.T) {
 	g := newRig(t, 2)
 	var h heard
-	in := g.start(rules, vfs.NewMem(), func(c *Config) { c.OnEffects = h.add })
+	in := g.start(rules, vfs.NewMem(), func(c *config.Config) { c.OnEffects = h.add })
 	in.ready()
 	now := g.now()
 	g.produce(

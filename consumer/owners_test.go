@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine/plan"
 )
 
@@ -26,9 +27,9 @@ func TestTwoOwners(t *testing.T) {
 	both.Add(len(owners))
 	for i := range owners {
 		meet := sync.OnceFunc(func() { both.Done(); both.Wait() })
-		o, end := g.byHand(func(c *Config) {
+		o, end := g.byHand(func(c *config.Config) {
 			c.Group.SessionTimeout = time.Hour // what the loser waits
-			c.failAt = func(_ int32, point string) error {
+			c.FailAt = func(_ int32, point string) error {
 				if point == "fenced" {
 					meet()
 				}

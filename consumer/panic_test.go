@@ -6,6 +6,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
 )
@@ -14,7 +15,7 @@ import (
 func TestPanicIsHandedOver(t *testing.T) {
 	g := newRig(t, 1)
 	caught := make(chan any, 1)
-	in := g.start(rules, vfs.NewMem(), func(c *Config) {
+	in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
 		c.OnPanic = func(r any) { caught <- r }
 		read := c.Read
 		c.Read = func(r *schemas.Record, ev *engine.Event) (schemas.Result, error) {

@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/segmill/segmill/consumer/broker"
+	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine"
 )
 
@@ -45,9 +47,9 @@ func TestPartitioners(t *testing.T) {
 				g.produce(records...)
 				reg := prometheus.NewRegistry()
 				files := vfs.NewMem()
-				in := g.start(rules, files, func(c *Config) {
+				in := g.start(rules, files, func(c *config.Config) {
 					overHistory(c)
-					c.Metrics = NewMetrics(reg)
+					c.Metrics = metrics.New(reg)
 				})
 				if err := in.wait(); err != nil {
 					t.Fatal(err)
@@ -76,7 +78,7 @@ func TestPartitioners(t *testing.T) {
 				if int(folded) != len(records) || dead != 0 || int(forwarded) != all {
 					t.Errorf("folded %d, dead letters %d, forwarded %d", folded, dead, forwarded)
 				}
-				g.verifyFromNothing(rules, func(c *Config) { c.Time.Clock = EventsClock })
+				g.verifyFromNothing(rules, func(c *config.Config) { c.Time.Clock = config.EventsClock })
 			})
 		}
 	}

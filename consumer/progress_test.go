@@ -13,6 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/state"
 )
@@ -29,7 +31,7 @@ func TestProgress(t *testing.T) {
 	cfg := g.config(rules, store)
 	cfg.Now = func() time.Time { return now }
 	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
-	cfg.Metrics = NewMetrics(reg)
+	cfg.Metrics = metrics.New(reg)
 	o, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -99,10 +101,10 @@ func TestProgressOfRestore(t *testing.T) {
 	var log bytes.Buffer
 	held, release := make(chan struct{}), make(chan struct{})
 	hold := sync.OnceFunc(func() { close(held) }) // a slow machine may lose the partition and acquire it again
-	in = g.start(rules, vfs.NewMem(), func(c *Config) {
-		c.Metrics = NewMetrics(reg)
+	in = g.start(rules, vfs.NewMem(), func(c *config.Config) {
+		c.Metrics = metrics.New(reg)
 		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
-		c.failAt = func(_ int32, point string) error {
+		c.FailAt = func(_ int32, point string) error {
 			if point == "replayed" {
 				hold()
 				<-release
@@ -140,7 +142,7 @@ func TestProgressOfRestore(t *testing.T) {
 // number of stores and owners that a process has.
 func TestDamageIsCounted(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
-	metrics := NewMetrics(reg)
+	metrics := metrics.New(reg)
 	g := newRig(t, 1)
 	files := vfs.NewMem()
 	write := func(name, text string) {
@@ -156,7 +158,7 @@ func TestDamageIsCounted(t *testing.T) {
 		}
 	}
 	run := func() {
-		in := g.start(rules, files, func(c *Config) { c.Metrics = metrics })
+		in := g.start(rules, files, func(c *config.Config) { c.Metrics = metrics })
 		in.ready()
 		in.stop()
 	}
@@ -194,7 +196,7 @@ func TestRestoresAreVerified(t *testing.T) {
 	run := func(g *rig, files vfs.FS, until TaskState) (counts, float64) {
 		g.Helper()
 		reg := prometheus.NewPedanticRegistry()
-		in := g.start(rules, files, func(c *Config) { c.Metrics = NewMetrics(reg) })
+		in := g.start(rules, files, func(c *config.Config) { c.Metrics = metrics.New(reg) })
 		g.eventually(string(until), func() bool {
 			st := in.o.Status()
 			return len(st.Tasks) == 1 && st.Tasks[0].State == until

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/schemas"
@@ -22,7 +23,7 @@ import (
 
 // byHand returns an Owner that is in no group: its tasks are started by the test,
 // which calls end.
-func (g *rig) byHand(change func(*Config)) (o *Owner, end func()) {
+func (g *rig) byHand(change func(*config.Config)) (o *Owner, end func()) {
 	g.Helper()
 	store := g.store(vfs.NewMem())
 	cfg := g.config(rules, store)
@@ -61,19 +62,19 @@ func (o *Owner) startByHand(p int32) *Task {
 // A task that is taken over while it is paused can neither write nor fire timers
 // when it wakes up, and does not fight for the partition.
 func TestZombie(t *testing.T) {
-	for _, delivery := range []Delivery{ExactlyOnce, AtLeastOnce} {
+	for _, delivery := range []config.Delivery{config.ExactlyOnce, config.AtLeastOnce} {
 		for _, point := range []string{"read", "begun"} {
 			t.Run(fmt.Sprintf("delivery %d, %s", delivery, point), func(t *testing.T) { testZombie(t, delivery, point) })
 		}
 	}
 }
 
-func testZombie(t *testing.T, delivery Delivery, point string) {
+func testZombie(t *testing.T, delivery config.Delivery, point string) {
 	g := newRig(t, 1)
 	g.delivery = delivery
 	release := make(chan struct{})
 	paused := make(chan struct{}, 1)
-	first, endFirst := g.byHand(func(c *Config) {
+	first, endFirst := g.byHand(func(c *config.Config) {
 		c.Group.SessionTimeout, c.Time.Grace = time.Hour, 3*time.Second
 		read := c.Read
 		armed := false // both are called by the one task
@@ -89,7 +90,7 @@ func testZombie(t *testing.T, delivery Delivery, point string) {
 			at("read")
 			return read(r, ev)
 		}
-		c.failAt = func(_ int32, p string) error { at(p); return nil }
+		c.FailAt = func(_ int32, p string) error { at(p); return nil }
 	})
 	defer endFirst()
 	zombie := first.startByHand(0)
@@ -101,7 +102,7 @@ func testZombie(t *testing.T, delivery Delivery, point string) {
 	<-paused
 	before := zombie.Status().Seq
 
-	second, endSecond := g.byHand(func(c *Config) { c.Group.SessionTimeout, c.Time.Grace = 10*time.Hour, 3*time.Second })
+	second, endSecond := g.byHand(func(c *config.Config) { c.Group.SessionTimeout, c.Time.Grace = 10*time.Hour, 3*time.Second })
 	defer endSecond()
 	second.startByHand(0)
 	want := []string{"anna browsing", "anna buyer", "stop buyer"}
@@ -117,7 +118,7 @@ func testZombie(t *testing.T, delivery Delivery, point string) {
 	if got := len(g.effects("changes")[0]); got != 4 {
 		t.Errorf("%d changes, want 4", got)
 	}
-	if delivery == AtLeastOnce {
+	if delivery == config.AtLeastOnce {
 		claims := 0
 		for _, r := range g.read(app + ".changelog")[0] {
 			if changelog.IsClaim(string(r.Key)) {
@@ -128,7 +129,7 @@ func testZombie(t *testing.T, delivery Delivery, point string) {
 			t.Errorf("%d claims of two owners", claims)
 		}
 	}
-	if delivery == AtLeastOnce && point == "begun" {
+	if delivery == config.AtLeastOnce && point == "begun" {
 		g.eventually("what the zombie has written is void, and written again", func() bool { return g.newestCounts(app + ".changelog") })
 	}
 }
@@ -184,7 +185,7 @@ func TestPartitionCounts(t *testing.T) {
 	}
 	store := g.store(vfs.NewMem())
 	defer store.Close() //nolint:errcheck // nothing was written
-	run := func(change func(*Config)) error {
+	run := func(change func(*config.Config)) error {
 		cfg := g.config(rules, store)
 		change(&cfg)
 		o, err := New(cfg)
@@ -193,14 +194,14 @@ func TestPartitionCounts(t *testing.T) {
 		}
 		return o.Run(t.Context())
 	}
-	err := run(func(c *Config) { c.Inputs = append(c.Inputs, "more") })
+	err := run(func(c *config.Config) { c.Inputs = append(c.Inputs, "more") })
 	if err == nil || !strings.Contains(err.Error(), "has 2 partitions and more has 3") {
 		t.Errorf("%v", err)
 	}
-	if err = run(func(c *Config) { c.Inputs = append(c.Inputs, "none") }); !errors.Is(err, kerr.UnknownTopicOrPartition) || !strings.Contains(err.Error(), "none") {
+	if err = run(func(c *config.Config) { c.Inputs = append(c.Inputs, "none") }); !errors.Is(err, kerr.UnknownTopicOrPartition) || !strings.Contains(err.Error(), "none") {
 		t.Errorf("%v", err)
 	}
-	if err = run(func(c *Config) { c.Create.Topics = false }); !errors.Is(err, kerr.UnknownTopicOrPartition) {
+	if err = run(func(c *config.Config) { c.Create.Topics = false }); !errors.Is(err, kerr.UnknownTopicOrPartition) {
 		t.Errorf("%v", err)
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/replica"
 	"github.com/segmill/segmill/engine"
 )
@@ -120,7 +121,7 @@ func (g *rig) effects(topic string) map[int32][]effect {
 			got[p] = append(got[p], e)
 		}
 	}
-	if g.delivery == AtLeastOnce {
+	if g.delivery == config.AtLeastOnce {
 		for p := range got {
 			got[p] = g.once(got[p])
 		}
@@ -233,7 +234,7 @@ func (g *rig) totals() (folded, dead, forwarded uint64) {
 
 // verifyFromNothing restores every partition on an empty disk and checks that the
 // digest comes out right: acquiring does that.
-func (g *rig) verifyFromNothing(text string, change func(*Config)) {
+func (g *rig) verifyFromNothing(text string, change func(*config.Config)) {
 	g.Helper()
 	in := g.start(text, vfs.NewMem(), change)
 	in.ready()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
@@ -132,7 +133,7 @@ func (s *session) rebuild(ctx context.Context, want map[string]string) error {
 // refold folds the facts of everything that was read so far into scratch space,
 // in the order of a run over history.
 func (s *session) refold(ctx context.Context, scratch *state.Task) error {
-	first, err := s.t.o.cluster.ListOne(ctx, broker.Start, s.cfg.sources(), s.t.n)
+	first, err := s.t.o.cluster.ListOne(ctx, broker.Start, s.cfg.Sources(), s.t.n)
 	if err != nil {
 		return err
 	}
@@ -175,17 +176,17 @@ func (s *session) refold(ctx context.Context, scratch *state.Task) error {
 // history, or, if the task goes by the wall clock, in the order of arrival.
 func (t *Task) past(route broker.Router, first, next map[string]int64) (*session, error) {
 	cfg := &t.o.cfg
-	live := cfg.Time.Clock == WallClock
+	live := cfg.Time.Clock == config.WallClock
 	r := &session{t: t, cfg: cfg, route: route, batch: newBatch(cfg.Engine), arrival: live}
 	for _, topic := range slices.Sorted(maps.Keys(next)) {
-		in := newInput(topic, min(first[topic], next[topic]), topic == cfg.repartition())
+		in := newInput(topic, min(first[topic], next[topic]), topic == cfg.Repartition())
 		in.limit, in.end, in.stable = next[topic], next[topic], next[topic]
 		r.inputs = append(r.inputs, in)
 	}
-	r.merge = merge{inputs: r.inputs, mode: EventsClock}
+	r.merge = merge{inputs: r.inputs, mode: config.EventsClock}
 	grace := millis(cfg.Time.Grace)
-	r.clock = clock{mode: EventsClock, grace: grace, silence: grace, now: changelog.Never, order: changelog.Never, latest: changelog.Never}
-	r.horizon = cfg.skewNow() + millis(cfg.Time.MaxFutureSkew)
+	r.clock = clock{mode: config.EventsClock, grace: grace, silence: grace, now: changelog.Never, order: changelog.Never, latest: changelog.Never}
+	r.horizon = cfg.SkewNow() + millis(cfg.Time.MaxFutureSkew)
 	var err error
 	r.fetch, err = t.o.newFetcher(t.n, r.inputs)
 	return r, err

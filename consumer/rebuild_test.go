@@ -13,6 +13,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/replica"
 	"github.com/segmill/segmill/engine/plan"
 )
@@ -47,7 +48,7 @@ func TestRulesChanged(t *testing.T) {
 		t.Fatalf("%v; want %q", err, want)
 	}
 
-	in = g.start(other, files, func(c *Config) { c.Rebuild = true })
+	in = g.start(other, files, func(c *config.Config) { c.Rebuild = true })
 	in.ready()
 	in.stop()
 	if got := g.members(); !slices.Equal(got, []string{"anna buyer", "anna frequent"}) {
@@ -87,8 +88,8 @@ func TestRebuildDies(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := g.positions()
-			rebuild := func(c *Config) {
-				c.Time.Clock, c.Rebuild = EventsClock, true
+			rebuild := func(c *config.Config) {
+				c.Time.Clock, c.Rebuild = config.EventsClock, true
 				c.Batch.Records = 3
 			}
 			for range 4 {
@@ -114,7 +115,7 @@ func TestRebuildDies(t *testing.T) {
 					t.Errorf("partition %d: %+v after %+v", p, pos, before[p])
 				}
 			}
-			g.verifyFromNothing(other, func(c *Config) { c.Time.Clock = EventsClock })
+			g.verifyFromNothing(other, func(c *config.Config) { c.Time.Clock = config.EventsClock })
 		})
 	}
 }
@@ -131,7 +132,7 @@ func TestRebuildToAnotherSet(t *testing.T) {
 	in.caughtUp()
 	in.stop()
 	before := g.positions()[0].Seq
-	in = g.start(other, files, func(c *Config) { c.Rebuild, c.Batch.Records = true, 1 })
+	in = g.start(other, files, func(c *config.Config) { c.Rebuild, c.Batch.Records = true, 1 })
 	g.eventually("a part of the rebuild", func() bool {
 		st := in.o.Status()
 		return len(st.Tasks) > 0 && st.Tasks[0].Seq > before+2
@@ -143,7 +144,7 @@ func TestRebuildToAnotherSet(t *testing.T) {
 	if err := in.wait(); err == nil || !strings.Contains(err.Error(), "added: guest; removed: visitor") {
 		t.Fatalf("%v", err)
 	}
-	in = g.start(third, files, func(c *Config) { c.Rebuild = true })
+	in = g.start(third, files, func(c *config.Config) { c.Rebuild = true })
 	in.ready()
 	in.stop()
 	for _, m := range g.members() {
@@ -173,7 +174,7 @@ func TestTimersAfterOutage(t *testing.T) {
 	}
 	g.shift.Store(int64(12 * time.Hour))
 	start := time.Now()
-	in = g.start(rules, files, func(c *Config) { c.Time.OverdueRate = 50 })
+	in = g.start(rules, files, func(c *config.Config) { c.Time.OverdueRate = 50 })
 	in.ready()
 	// Events have their turn while overdue timers are held back.
 	g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
@@ -203,7 +204,7 @@ func TestRebuildMovesWakeUps(t *testing.T) {
 	in.caughtUp()
 	in.stop()
 	changed := strings.Replace(rules, "> 300", "> 80", 1)
-	in = g.start(changed, files, func(c *Config) { c.Rebuild = true })
+	in = g.start(changed, files, func(c *config.Config) { c.Rebuild = true })
 	in.ready()
 	if v, err := replica.Verify(context.Background(), in.store, 0); err != nil || v.Customers != 10 {
 		t.Errorf("%+v, %v", v, err)
@@ -217,7 +218,7 @@ func TestPastHasNoTimers(t *testing.T) {
 	in := newInput("purchase", 1, false)
 	in.limit, in.end = 1, 1 // what was left was the end of a transaction
 	inputs := []*input{in}
-	s := &session{cfg: &Config{}, inputs: inputs, merge: merge{inputs: inputs, mode: EventsClock}}
+	s := &session{cfg: &config.Config{}, inputs: inputs, merge: merge{inputs: inputs, mode: config.EventsClock}}
 	if wait := s.wait(); wait != idleWait {
 		t.Errorf("it waits for %v", wait)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/schemas"
@@ -64,7 +65,7 @@ func TestDeadLetters(t *testing.T) {
 	for _, how := range []string{"original", "hash", "hash with a key"} {
 		hashed := how != "original"
 		g := newRig(t, 1)
-		in := g.start(rules, vfs.NewMem(), func(c *Config) {
+		in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
 			if c.HashDeadLetters = hashed; how == "hash with a key" {
 				c.DeadLetterKey = []byte("a key")
 			}
@@ -180,7 +181,7 @@ func TestUnproducible(t *testing.T) {
 			return false
 		},
 	})
-	in := g.start(rules, vfs.NewMem(), func(c *Config) {
+	in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
 		c.Compression = kgo.NoCompression()
 	})
 	in.caughtUp()
@@ -199,7 +200,7 @@ func TestUnproducible(t *testing.T) {
 func TestRegistryDown(t *testing.T) {
 	g := newRig(t, 1)
 	answers := make(chan struct{})
-	in := g.start(rules, vfs.NewMem(), func(c *Config) {
+	in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
 		read := c.Read
 		c.Read = func(r *schemas.Record, ev *engine.Event) (schemas.Result, error) {
 			select {

@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sr"
 
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/schemas"
 )
@@ -49,7 +50,7 @@ func (r *registryOf) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 }
 
 // withRegistry makes an instance ask a registry.
-func (g *rig) withRegistry(reg *registryOf) func(*Config) {
+func (g *rig) withRegistry(reg *registryOf) func(*config.Config) {
 	g.Helper()
 	var err error
 	if reg.text, err = schemas.Text("web_event"); err != nil {
@@ -61,7 +62,7 @@ func (g *rig) withRegistry(reg *registryOf) func(*Config) {
 	if err != nil {
 		g.Fatal(err)
 	}
-	return func(c *Config) {
+	return func(c *config.Config) {
 		reader, err := schemas.NewReader(schemas.Config{
 			Layouts: c.Engine.Layout, Registry: schemas.SchemaRegistry(cl, slog.New(slog.DiscardHandler)),
 			Topics: map[string]plan.Stream{"web": plan.Web, "purchase": plan.Purchase, "profile": plan.Profile},

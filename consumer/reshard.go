@@ -10,6 +10,7 @@ import (
 
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/state"
 )
 
@@ -37,7 +38,7 @@ type Reshard struct {
 	// number of partitions. Either its topics are others than those of From, which
 	// are read from their beginning; or they are the same ones with partitions
 	// added.
-	From, To Config
+	From, To config.Config
 	// Streams gives for each input of From the input of To that carries the same
 	// stream.
 	Streams map[string]string
@@ -110,7 +111,7 @@ func (o *Reshard) Undo(ctx context.Context) error {
 		}
 		moved++
 		var none *changelog.Move
-		if err := s.inOne(ctx, []*kgo.Record{none.Record(r.old.cfg.changelog(), s.t.n)}); err != nil {
+		if err := s.inOne(ctx, []*kgo.Record{none.Record(r.old.cfg.Changelog(), s.t.n)}); err != nil {
 			return fmt.Errorf("open partition %d: %w", s.t.n, err)
 		}
 	}
@@ -125,11 +126,11 @@ func (o *Reshard) Undo(ctx context.Context) error {
 var errNeedsTransactions = errors.New("resharding needs transactions: let the old configuration run once with delivery: exactly_once until each partition has taken something, stop it, and run this again")
 
 // newTool returns an Owner that runs no tasks.
-func newTool(cfg Config) (*Owner, error) {
-	cfg.fill()
+func newTool(cfg config.Config) (*Owner, error) {
+	cfg.Fill()
 	o := &Owner{cfg: cfg, guard: guard{limit: cfg.Time.MaxClockJump}}
 	var err error
-	o.cluster, err = cfg.connect()
+	o.cluster, err = cfg.Connect()
 	return o, err
 }
 
@@ -140,7 +141,7 @@ func (o *Reshard) begin(ctx context.Context) (r *resharding, err error) {
 	if o.From.App == o.To.App {
 		return r, fmt.Errorf("both configurations have the app %s: give the new one another name, since its changelog is another topic", o.From.App)
 	}
-	if o.From.Delivery != ExactlyOnce {
+	if o.From.Delivery != config.ExactlyOnce {
 		return r, errNeedsTransactions
 	}
 	if r.old, err = newTool(o.From); err != nil {
@@ -156,7 +157,7 @@ func (o *Reshard) begin(ctx context.Context) (r *resharding, err error) {
 	if err := r.makeWriter(ctx); err != nil {
 		return r, err
 	}
-	topic := r.old.cfg.changelog()
+	topic := r.old.cfg.Changelog()
 	topics, err := r.old.cluster.Describe(ctx, topic)
 	if err != nil {
 		return r, err

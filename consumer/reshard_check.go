@@ -107,7 +107,7 @@ func (r *resharding) checkNew(ctx context.Context) error {
 		return err
 	case state == targetBegun:
 		return fmt.Errorf("a resharding to %s was begun and not completed: delete the topics %s and %s, then run it again",
-			r.To.App, r.new.cfg.changelog(), r.new.cfg.repartition())
+			r.To.App, r.new.cfg.Changelog(), r.new.cfg.Repartition())
 	case state == targetComplete:
 		return fmt.Errorf("%s has state already: it was moved there, or %s has run; if it has run by mistake, take another name for the new application",
 			r.To.App, r.To.App)
@@ -127,7 +127,7 @@ const (
 // target looks at the topics of the new application. They become complete all at
 // once, so one partition tells.
 func (r *resharding) target(ctx context.Context) (targetState, error) {
-	topic, repartition := r.new.cfg.changelog(), r.new.cfg.repartition()
+	topic, repartition := r.new.cfg.Changelog(), r.new.cfg.Repartition()
 	topics, err := r.new.cluster.Describe(ctx, topic, repartition)
 	if err != nil {
 		return 0, err
@@ -184,7 +184,7 @@ func (r *resharding) bounds(ctx context.Context, topic string, p int32) (first, 
 // transactions.
 func (r *resharding) checkRead(ctx context.Context) error {
 	unread := map[string]int64{}
-	for _, topic := range r.old.cfg.sources() {
+	for _, topic := range r.old.cfg.Sources() {
 		for _, s := range r.sessions {
 			next, end, err := s.unread(ctx, topic)
 			if err != nil {

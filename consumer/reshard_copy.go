@@ -21,7 +21,7 @@ func (r *resharding) closeOld(ctx context.Context) error {
 		if s.move != nil {
 			continue
 		}
-		if err := s.inOne(ctx, []*kgo.Record{r.move.Record(r.old.cfg.changelog(), s.t.n)}); err != nil {
+		if err := s.inOne(ctx, []*kgo.Record{r.move.Record(r.old.cfg.Changelog(), s.t.n)}); err != nil {
 			return fmt.Errorf("close partition %d of %s: %w", s.t.n, r.From.App, err)
 		}
 		if err := s.at("closed"); err != nil {
@@ -39,7 +39,7 @@ func (r *resharding) openNew(ctx context.Context) error {
 	if _, err := r.new.prepareTopics(ctx); err != nil {
 		return err
 	}
-	topic := r.new.cfg.changelog()
+	topic := r.new.cfg.Changelog()
 	var records []*kgo.Record
 	for p := range r.done.To {
 		records = append(records, r.move.Record(topic, p))
@@ -75,7 +75,7 @@ func (r *resharding) fenceNew(ctx context.Context, p int32) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, broker.RequestTimeout)
 	defer cancel()
-	l, err := ledger.NewTransactions(ctx, r.new.cfg.transactionalID(p), r.new.cfg.brokerTimeout, opts)
+	l, err := ledger.NewTransactions(ctx, r.new.cfg.TransactionalID(p), r.new.cfg.BrokerTimeout, opts)
 	if err == nil {
 		l.Close()
 	}
@@ -151,7 +151,7 @@ func (r *resharding) copyCustomers(ctx context.Context) error {
 			r.digests[p] = r.digests[p].Add(d)
 			r.done.Customers++
 			return out.add(ctx, &kgo.Record{
-				Topic: r.new.cfg.changelog(), Partition: p,
+				Topic: r.new.cfg.Changelog(), Partition: p,
 				Key: []byte(changelog.CustomerPrefix + id), Value: slices.Clone(value),
 			})
 		})
@@ -180,7 +180,7 @@ func (r *resharding) switchOver(ctx context.Context) error {
 	if err := r.unclaimed(ctx); err != nil {
 		return err
 	}
-	topic := r.new.cfg.changelog()
+	topic := r.new.cfg.Changelog()
 	var none *changelog.Move
 	var records []*kgo.Record
 	for p, pos := range positions {
@@ -202,7 +202,7 @@ func (r *resharding) switchOver(ctx context.Context) error {
 // unclaimed makes sure that no instance has claimed a partition of the new
 // application.
 func (r *resharding) unclaimed(ctx context.Context) error {
-	topic := r.new.cfg.changelog()
+	topic := r.new.cfg.Changelog()
 	for p := range r.done.To {
 		first, end, err := r.bounds(ctx, topic, p)
 		if err != nil {
@@ -221,7 +221,7 @@ func (r *resharding) unclaimed(ctx context.Context) error {
 }
 
 func (r *resharding) startedMeanwhile() error {
-	return fmt.Errorf("%s was started meanwhile: stop it, delete its topics %s and %s, and run this again", r.To.App, r.new.cfg.changelog(), r.new.cfg.repartition())
+	return fmt.Errorf("%s was started meanwhile: stop it, delete its topics %s and %s, and run this again", r.To.App, r.new.cfg.Changelog(), r.new.cfg.Repartition())
 }
 
 // positions returns the first position of every new partition, and the versions.
@@ -229,7 +229,7 @@ func (r *resharding) startedMeanwhile() error {
 // that their sums stay.
 func (r *resharding) positions(ctx context.Context) ([]*changelog.Position, []byte, error) {
 	now, latest := clockOf(r.sessions)
-	repartition := r.new.cfg.repartition()
+	repartition := r.new.cfg.Repartition()
 	all := make([]*changelog.Position, r.done.To)
 	for p := range r.done.To {
 		_, end, err := r.bounds(ctx, repartition, p)

@@ -25,7 +25,7 @@ func (r *resharding) copyHistory(ctx context.Context) error {
 		}
 	}()
 	for _, s := range r.sessions {
-		from, err := r.old.cluster.ListOne(ctx, broker.Start, r.old.cfg.sources(), s.t.n)
+		from, err := r.old.cluster.ListOne(ctx, broker.Start, r.old.cfg.Sources(), s.t.n)
 		if err != nil {
 			return err
 		}
@@ -117,7 +117,7 @@ func (r *resharding) copyOf(p *past, route broker.Router, first map[string]map[i
 	if stream == from.topic && from.partition == home && from.offset >= first[from.topic][from.partition] {
 		return nil // it is in its place
 	}
-	if broker.Size(h.rec) > r.new.maxCopied(r.new.cfg.repartition()) {
+	if broker.Size(h.rec) > r.new.maxCopied(r.new.cfg.Repartition()) {
 		r.done.TooLarge++
 		return nil
 	}
@@ -127,8 +127,8 @@ func (r *resharding) copyOf(p *past, route broker.Router, first map[string]map[i
 		return h.Key == headerTopic || h.Key == headerPartition || h.Key == headerOffset || h.Key == headerTime
 	})
 	return &kgo.Record{
-		Topic: r.new.cfg.repartition(), Partition: home,
+		Topic: r.new.cfg.Repartition(), Partition: home,
 		Key: h.rec.Key, Value: h.rec.Value, Headers: from.headers(headers),
-		Timestamp: r.new.cfg.now().Time(),
+		Timestamp: r.new.cfg.NowMillis().Time(),
 	}
 }

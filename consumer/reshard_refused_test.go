@@ -10,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
@@ -50,7 +51,7 @@ func TestReshardDies(t *testing.T) {
 				}
 				return nil
 			}
-			_, err := m.run(g, files, func(r *Reshard) { r.From.failAt, r.To.failAt = die, die })
+			_, err := m.run(g, files, func(r *Reshard) { r.From.FailAt, r.To.FailAt = die, die })
 			if !errors.Is(err, dead) {
 				t.Fatal(err)
 			}
@@ -144,8 +145,8 @@ func TestReshardRefused(t *testing.T) {
 	refused("1 records of purchase have not been taken yet", nil)
 	refused("1 records of purchase have not been taken yet", func(r *Reshard) { r.Unread = true })
 	retold := make(chan struct{}, 100)
-	in = g.start(other, files, func(c *Config) {
-		c.Rebuild, c.failAt = true, func(_ int32, at string) error {
+	in = g.start(other, files, func(c *config.Config) {
+		c.Rebuild, c.FailAt = true, func(_ int32, at string) error {
 			if at == "retold" {
 				retold <- struct{}{}
 				return errors.New("dead")
@@ -160,13 +161,13 @@ func TestReshardRefused(t *testing.T) {
 		return err == nil || !strings.Contains(err.Error(), "are running")
 	})
 	refused("a rebuild of shop was not completed", nil)
-	refused("needs transactions", func(r *Reshard) { r.From.Delivery = AtLeastOnce })
-	in = g.start(rules, files, func(c *Config) { c.Rebuild = true })
+	refused("needs transactions", func(r *Reshard) { r.From.Delivery = config.AtLeastOnce })
+	in = g.start(rules, files, func(c *config.Config) { c.Rebuild = true })
 	in.ready()
 	in.caughtUp()
 	in.stop()
 
-	alo := func(c *Config) { c.Delivery = AtLeastOnce }
+	alo := func(c *config.Config) { c.Delivery = config.AtLeastOnce }
 	in = g.start(rules, files, alo)
 	in.ready()
 	g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
@@ -226,7 +227,7 @@ func (m *moved) reshardOn(g *rig, files vfs.FS) *Reshard {
 func TestReshardUnread(t *testing.T) {
 	g := newRig(t, 2)
 	files := vfs.NewMem()
-	in := g.start(rules, files, func(c *Config) { c.watch = endsInterval })
+	in := g.start(rules, files, func(c *config.Config) { c.Watch = endsInterval })
 	in.ready()
 	for i := range 10 {
 		g.produce(g.event(plan.Purchase, fmt.Sprintf("c%d", i), g.now(), nil))
@@ -258,7 +259,7 @@ func TestReshardUnread(t *testing.T) {
 // move, and does not come back.
 func TestReshardFences(t *testing.T) {
 	g := newRig(t, 1)
-	o, end := g.byHand(func(c *Config) { c.Group.SessionTimeout = 1100 * time.Millisecond })
+	o, end := g.byHand(func(c *config.Config) { c.Group.SessionTimeout = 1100 * time.Millisecond })
 	defer end()
 	zombie := o.startByHand(0)
 	g.produce(g.event(plan.Web, "anna", g.now(), nil))
@@ -304,7 +305,7 @@ func TestReshardClaimed(t *testing.T) {
 			in.caughtUp()
 			in.stop()
 			m := g.grow(2, false)
-			m.delivery = AtLeastOnce
+			m.delivery = config.AtLeastOnce
 			early := func(_ int32, at string) error {
 				if at != c.point {
 					return nil
@@ -314,7 +315,7 @@ func TestReshardClaimed(t *testing.T) {
 				}
 				return nil
 			}
-			_, err := m.run(g, files, func(r *Reshard) { r.To.failAt = early })
+			_, err := m.run(g, files, func(r *Reshard) { r.To.FailAt = early })
 			// On a slow machine the claim can be seen also where it comes late.
 			if !c.moves || err != nil {
 				if err == nil || !strings.Contains(err.Error(), "was started meanwhile") {

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/broker"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/schemas"
@@ -62,7 +63,7 @@ func (m *moved) name(topic string) string {
 }
 
 // to changes a Config to that of the new application.
-func (m *moved) to(c *Config) {
+func (m *moved) to(c *config.Config) {
 	m.Helper()
 	topics := map[string]plan.Stream{m.name("web"): plan.Web, m.name("purchase"): plan.Purchase, m.name("profile"): plan.Profile}
 	reader, err := schemas.NewReader(schemas.Config{Layouts: c.Engine.Layout, Topics: topics})
@@ -99,11 +100,13 @@ func (m *moved) run(g *rig, files vfs.FS, change func(*Reshard)) (Resharded, err
 }
 
 // both returns a change of a Config that makes two.
-func both(a, b func(*Config)) func(*Config) { return func(c *Config) { a(c); b(c) } }
+func both(a, b func(*config.Config)) func(*config.Config) {
+	return func(c *config.Config) { a(c); b(c) }
+}
 
 // upTo makes a Config read history up to an instant.
-func upTo(at time.Time) func(*Config) {
-	return func(c *Config) {
+func upTo(at time.Time) func(*config.Config) {
+	return func(c *config.Config) {
 		overHistory(c)
 		c.Time.Until = engine.Millis(at.UnixMilli())
 	}

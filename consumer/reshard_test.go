@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/fault"
 )
 
@@ -101,7 +102,7 @@ func TestReshard(t *testing.T) {
 				if err := fresh.start(counting, vfs.NewMem(), overHistory).wait(); err != nil {
 					t.Fatal(err)
 				}
-				in := m.start(counting, newFiles, both(m.to, func(c *Config) { c.Time.Clock, c.Rebuild = EventsClock, true }))
+				in := m.start(counting, newFiles, both(m.to, func(c *config.Config) { c.Time.Clock, c.Rebuild = config.EventsClock, true }))
 				in.ready()
 				in.stop()
 				// (With the clock of events, an erasure takes effect when its turn comes in a
@@ -163,7 +164,7 @@ func TestReshardAnyHistory(t *testing.T) {
 			if err := fresh.start(counting, vfs.NewMem(), overHistory).wait(); err != nil {
 				t.Fatal(err)
 			}
-			in = m.start(counting, newFiles, both(m.to, func(c *Config) { c.Time.Clock, c.Rebuild = EventsClock, true }))
+			in = m.start(counting, newFiles, both(m.to, func(c *config.Config) { c.Time.Clock, c.Rebuild = config.EventsClock, true }))
 			in.ready()
 			in.stop()
 			if diff := gocmp.Diff(fresh.members(), m.memberships("changes", "changes2")); diff != "" {

@@ -9,6 +9,7 @@ import (
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/consumer/ledger"
+	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/consumer/replica"
 	"github.com/segmill/segmill/state"
 )
@@ -24,10 +25,10 @@ const (
 func (t *Task) copyOptions() replica.Options { return t.o.copyOptions(t.n, t.store, t.log) }
 
 func (o *Owner) copyOptions(n int32, store *state.Task, log *slog.Logger) replica.Options {
-	topic := o.cfg.changelog()
+	topic := o.cfg.Changelog()
 	return replica.Options{
 		Cluster: o.cluster, Topic: topic, Partition: n, Store: store, Log: log, Known: o.ids[topic],
-		Damaged: func() { o.cfg.Metrics.damaged.WithLabelValues(damagedDigest).Inc() },
+		Damaged: func() { o.cfg.Metrics.Damaged.WithLabelValues(metrics.DamagedDigest).Inc() },
 	}
 }
 
@@ -70,7 +71,7 @@ func (s *session) continueFrom(r replica.State, progress *replica.Progress) erro
 	s.topicID, s.logged, s.rewrite = r.TopicID, r.Claim, r.Void
 	if r.Position == nil && r.First > 0 {
 		return fault.Stopped(s.t.n, "the changelog begins at offset %d and has no position: its records were deleted, and with them the state. "+
-			"Restore %s from a copy; or, to begin with no state, delete the topic: everything that the inputs retain is then read again, and told a second time", r.First, s.cfg.changelog())
+			"Restore %s from a copy; or, to begin with no state, delete the topic: everything that the inputs retain is then read again, and told a second time", r.First, s.cfg.Changelog())
 	}
 	if r.Position == nil {
 		s.first(r.Next)
@@ -91,12 +92,12 @@ func (t *Task) showRestore(from, end int64) (p *replica.Progress, done func()) {
 	m := t.o.cfg.Metrics
 	n := strconv.Itoa(int(t.n))
 	p = replica.Display{
-		Now: t.o.cfg.Now, Log: t.log, Left: m.restoring.WithLabelValues(n), Counter: m.restored,
+		Now: t.o.cfg.Now, Log: t.log, Left: m.Restoring.WithLabelValues(n), Counter: m.Restored,
 		Show: func(r *replica.Status) { t.set(func(st *TaskStatus) { st.Restore = r }) },
 	}.Begin(from, end)
 	return p, func() {
 		p.Show(nil)
-		m.restoring.DeleteLabelValues(n)
+		m.Restoring.DeleteLabelValues(n)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/broker"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/engine/rule"
@@ -55,7 +56,7 @@ type rig struct {
 	route  broker.Router
 	seq    int
 
-	delivery Delivery
+	delivery config.Delivery
 	repeats  int // effects that a reader saw again
 
 	compacted bool // the changelog has gaps
@@ -117,9 +118,9 @@ func newEngine(t testing.TB, text string) *engine.Engine {
 }
 
 // config returns a Config for rules that runs fast.
-func (g *rig) config(text string, store *state.Store) Config {
+func (g *rig) config(text string, store *state.Store) config.Config {
 	g.Helper()
-	cfg := DefaultConfig()
+	cfg := config.Default()
 	cfg.App, cfg.Kafka = app, slices.Clone(g.kafka)
 	topics := map[string]plan.Stream{"web": plan.Web, "purchase": plan.Purchase, "profile": plan.Profile}
 	cfg.Inputs = slices.Collect(maps.Keys(topics))
@@ -137,8 +138,8 @@ func (g *rig) config(text string, store *state.Store) Config {
 	cfg.Store, cfg.Now, cfg.Logger = store, g.now, testLogger()
 	cfg.Time.Grace = 100 * time.Millisecond
 	cfg.Batch.Interval = 10 * time.Millisecond
-	cfg.storeEach = 30 // so that both happen: a crash finds the store behind, or not
-	cfg.Group = GroupConfig{SessionTimeout: 2 * time.Second, RebalanceTimeout: time.Second, Heartbeat: 100 * time.Millisecond}
+	cfg.StoreEach = 30 // so that both happen: a crash finds the store behind, or not
+	cfg.Group = config.Group{SessionTimeout: 2 * time.Second, RebalanceTimeout: time.Second, Heartbeat: 100 * time.Millisecond}
 	return cfg
 }
 
@@ -170,7 +171,7 @@ type instance struct {
 }
 
 // start runs an Owner on files.
-func (g *rig) start(text string, files vfs.FS, change func(*Config)) *instance {
+func (g *rig) start(text string, files vfs.FS, change func(*config.Config)) *instance {
 	g.Helper()
 	in := &instance{g: g, store: g.store(files), done: make(chan error, 1)}
 	cfg := g.config(text, in.store)

@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine/plan"
 )
 
@@ -105,14 +106,14 @@ func scramOf(user, password string) kgo.Opt {
 
 // guarded returns a rig whose broker asks for a password and rights, and what
 // makes the engine use those of its own user.
-func guarded(t *testing.T, partitions int32, acls []kfake.ACL) (*rig, *logged, func(*Config)) {
+func guarded(t *testing.T, partitions int32, acls []kfake.ACL) (*rig, *logged, func(*config.Config)) {
 	t.Helper()
 	g := newRigOn(t, partitions, []kfake.Opt{
 		kfake.EnableSASL(), kfake.EnableACLs(), kfake.Superuser("SCRAM-SHA-256", "admin", "admin"),
 		kfake.User("SCRAM-SHA-256", "segmill", "secret", acls...),
 	}, scramOf("admin", "admin"))
 	l := &logged{}
-	return g, l, func(c *Config) {
+	return g, l, func(c *config.Config) {
 		c.Kafka = []kgo.Opt{kgo.SeedBrokers(g.broker.ListenAddrs()...), scramOf("segmill", "secret"), kgo.MetadataMinAge(50 * time.Millisecond)}
 		c.Logger = slog.New(slog.NewTextHandler(l, nil))
 	}
@@ -232,10 +233,10 @@ func TestRights(t *testing.T) {
 // right again.
 func TestPasswordChanges(t *testing.T) {
 	t.Parallel()
-	g, _, config := guarded(t, 1, rights(t))
+	g, _, limited := guarded(t, 1, rights(t))
 	w := &wire{}
-	in := g.start(rules, vfs.NewMem(), func(c *Config) {
-		config(c)
+	in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
+		limited(c)
 		c.Kafka = append(c.Kafka, kgo.Dialer(w.dial))
 	})
 	in.ready()

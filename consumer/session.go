@@ -9,7 +9,9 @@ import (
 
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/ledger"
+	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
 )
@@ -19,7 +21,7 @@ import (
 // inputs run ahead of it by the batch at hand.
 type session struct {
 	t   *Task
-	cfg *Config
+	cfg *config.Config
 
 	ledger ledger.Ledger
 	fetch  *fetcher
@@ -110,7 +112,7 @@ func (s *session) run(live, hard context.Context) error {
 			return err
 		}
 		if s.batch.steps > took {
-			since(s.cfg.Metrics.fold, start, s.cfg.Now())
+			metrics.Since(s.cfg.Metrics.Fold, start, s.cfg.Now())
 		}
 		done, err := s.reachedEnd(hard)
 		if err != nil || done {
@@ -161,10 +163,10 @@ const timerPatience = engine.Millis(1_000)
 // due needs to know that nothing older is still to come.
 func (s *session) untilTimer() time.Duration {
 	at := s.customers.earliest()
-	if s.cfg.Time.Clock == EventsClock || at == engine.Never {
+	if s.cfg.Time.Clock == config.EventsClock || at == engine.Never {
 		return idleWait
 	}
-	over := s.cfg.now() - s.clock.silence - at
+	over := s.cfg.NowMillis() - s.clock.silence - at
 	switch {
 	case over < -timerPatience || over > timerPatience:
 		return idleWait
@@ -179,7 +181,7 @@ func (s *session) untilTimer() time.Duration {
 // committed.
 func (s *session) timersWait() bool {
 	at := s.customers.earliest()
-	return s.cfg.Time.Clock == WallClock && at > s.clock.now && at <= s.clock.heard(s.inputs)
+	return s.cfg.Time.Clock == config.WallClock && at > s.clock.now && at <= s.clock.heard(s.inputs)
 }
 
 // pause returns how long it is until a batch that is not full may be committed. What
@@ -249,7 +251,7 @@ func (s *session) hear() {
 			in.hear(r)
 		}
 	}
-	s.clock.held = s.cfg.Time.HoldSilence && s.clock.mode == WallClock && !s.t.o.ends.led(s.t.n, leaderlessFor)
+	s.clock.held = s.cfg.Time.HoldSilence && s.clock.mode == config.WallClock && !s.t.o.ends.led(s.t.n, leaderlessFor)
 }
 
 // leaderlessFor is for how long after a partition was without a leader its producers
@@ -258,8 +260,8 @@ func (s *session) hear() {
 const leaderlessFor = time.Minute
 
 func (s *session) readWall() {
-	s.wall = s.cfg.now()
-	s.horizon = s.cfg.skewNow() + millis(s.cfg.Time.MaxFutureSkew)
+	s.wall = s.cfg.NowMillis()
+	s.horizon = s.cfg.SkewNow() + millis(s.cfg.Time.MaxFutureSkew)
 }
 
 // steps takes records and fires timers until the batch is full or there is
@@ -310,7 +312,7 @@ func (s *session) waitForMissing() bool {
 	}
 	if !s.gaveUp {
 		s.gaveUp = true
-		s.cfg.Metrics.mergeWaits.Inc()
+		s.cfg.Metrics.MergeWaits.Inc()
 		s.t.log.Warn("records of a topic do not arrive; the others go on without them, timers wait",
 			"topic", missing.topic, "waited", s.cfg.Time.MaxMergeWait)
 	}
@@ -422,7 +424,7 @@ func (s *session) read(in *input, r *kgo.Record) error {
 	switch {
 	case s.arrival:
 		h.at = rec.Time
-	case s.cfg.Time.Clock == WallClock:
+	case s.cfg.Time.Clock == config.WallClock:
 		h.at = min(h.at, rec.Time)
 	}
 	return nil

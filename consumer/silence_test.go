@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine/plan"
 )
 
@@ -17,7 +18,7 @@ import (
 func TestSilenceWaitsForProducers(t *testing.T) {
 	t.Parallel()
 	g := newRig(t, 1, kfake.NumBrokers(2))
-	in := g.start(rules, vfs.NewMem(), func(c *Config) { c.Time.HoldSilence = true })
+	in := g.start(rules, vfs.NewMem(), func(c *config.Config) { c.Time.HoldSilence = true })
 	in.ready()
 	pass := func(d time.Duration) { // while brokers answer
 		for range d / time.Second {

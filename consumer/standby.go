@@ -63,7 +63,7 @@ func (s *standbys) balancer() kgo.GroupBalancer {
 	if s.o.cfg.Standby == 0 {
 		return stock
 	}
-	return &warmBalancer{GroupBalancer: stock, topic: s.o.cfg.changelog(), copies: s.current}
+	return &warmBalancer{GroupBalancer: stock, topic: s.o.cfg.Changelog(), copies: s.current}
 }
 
 // run keeps copies until ctx ends.
@@ -72,7 +72,7 @@ func (s *standbys) run(ctx context.Context) {
 		return
 	}
 	defer s.endAll()
-	tick := time.NewTicker(s.o.cfg.standbyEach)
+	tick := time.NewTicker(s.o.cfg.StandbyEach)
 	defer tick.Stop()
 	for {
 		s.round(ctx)
@@ -132,7 +132,7 @@ func (o *Owner) sharing(ctx context.Context) (sharing, error) {
 		if a, ok := m.Assigned.AsConsumer(); ok {
 			for _, t := range a.Topics {
 				for _, p := range t.Partitions {
-					if t.Topic == o.cfg.changelog() {
+					if t.Topic == o.cfg.Changelog() {
 						s.owners[p] = name
 					}
 				}
@@ -179,7 +179,7 @@ func (s *standbys) follow(ctx context.Context, mine map[int32]bool) {
 		}
 		if over(c.Done()) {
 			delete(s.copies, p)
-			s.o.cfg.Metrics.standbyLag.DeleteLabelValues(label(p))
+			s.o.cfg.Metrics.StandbyLag.DeleteLabelValues(label(p))
 		}
 	}
 	for p, is := range mine {
@@ -204,7 +204,7 @@ func (s *standbys) start(hard context.Context, p int32) *replica.Standby {
 	log := o.cfg.Logger.With("partition", p, "standby", true)
 	return replica.Follow(hard, replica.StandbyOptions{
 		Options: o.copyOptions(p, o.cfg.Store.Task(p), log),
-		Loads:   s.loads, Lag: o.cfg.Metrics.standbyLag.WithLabelValues(label(p)), Read: o.cfg.Metrics.standbyRead, Fail: o.fail,
+		Loads:   s.loads, Lag: o.cfg.Metrics.StandbyLag.WithLabelValues(label(p)), Read: o.cfg.Metrics.StandbyRead, Fail: o.fail,
 	})
 }
 
@@ -235,9 +235,9 @@ func (s *standbys) endAll() {
 	}
 	for p, c := range copies {
 		<-c.Done()
-		s.o.cfg.Metrics.standbyLag.DeleteLabelValues(label(p))
+		s.o.cfg.Metrics.StandbyLag.DeleteLabelValues(label(p))
 	}
-	s.o.cfg.Metrics.standbys.Reset()
+	s.o.cfg.Metrics.Standbys.Reset()
 }
 
 // all returns the copies that are kept now.
@@ -253,8 +253,8 @@ func (s *standbys) tellEnds(ctx context.Context) {
 	if len(copies) == 0 {
 		return
 	}
-	topic := s.o.cfg.changelog()
-	asked := s.o.cfg.now()
+	topic := s.o.cfg.Changelog()
+	asked := s.o.cfg.NowMillis()
 	got, _ := s.o.cluster.List(ctx, broker.LastStable, []string{topic}, slices.Collect(maps.Keys(copies)))
 	for p, end := range got[topic] {
 		copies[p].Hear(end.Offset, asked)
@@ -270,10 +270,10 @@ func (s *standbys) gauges() {
 			continue
 		}
 		count[state]++
-		m.standbyLag.WithLabelValues(label(p)).Set(float64(lag))
+		m.StandbyLag.WithLabelValues(label(p)).Set(float64(lag))
 	}
 	for _, state := range []replica.StandbyState{replica.Loading, replica.Current, replica.Behind, replica.Failing} {
-		m.standbys.WithLabelValues(string(state)).Set(float64(count[state]))
+		m.Standbys.WithLabelValues(string(state)).Set(float64(count[state]))
 	}
 }
 

@@ -15,6 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/consumer/replica"
 	"github.com/segmill/segmill/engine/plan"
 )
@@ -29,12 +31,12 @@ type member struct {
 }
 
 // join starts an instance by name on files, with one standby for each partition.
-func (g *rig) join(t *testing.T, name string, files *vfs.MemFS, change func(*Config)) *member {
+func (g *rig) join(t *testing.T, name string, files *vfs.MemFS, change func(*config.Config)) *member {
 	t.Helper()
 	m := &member{t: t, name: name, files: files, reg: prometheus.NewPedanticRegistry()}
-	m.instance = g.start(rules, files, func(c *Config) {
-		c.Standby, c.Group.Instance, c.Metrics = 1, name, NewMetrics(m.reg)
-		c.standbyEach = 20 * time.Millisecond
+	m.instance = g.start(rules, files, func(c *config.Config) {
+		c.Standby, c.Group.Instance, c.Metrics = 1, name, metrics.New(m.reg)
+		c.StandbyEach = 20 * time.Millisecond
 		if change != nil {
 			change(c)
 		}
@@ -123,19 +125,19 @@ func (g *rig) changelog() (n int) {
 	return n
 }
 
-func byEvents(c *Config) {
-	c.Time.Clock = EventsClock
+func byEvents(c *config.Config) {
+	c.Time.Clock = config.EventsClock
 	c.Batch.Records, c.Batch.Interval = 20, 5*time.Millisecond
 }
 
 // An instance that is killed is replaced by its standbys, which read next to
 // nothing for it, and what comes out is what one instance would have told.
 func TestStandbyTakesOver(t *testing.T) {
-	t.Run("exactly once", func(t *testing.T) { standbyTakesOver(t, ExactlyOnce) })
-	t.Run("at least once", func(t *testing.T) { standbyTakesOver(t, AtLeastOnce) })
+	t.Run("exactly once", func(t *testing.T) { standbyTakesOver(t, config.ExactlyOnce) })
+	t.Run("at least once", func(t *testing.T) { standbyTakesOver(t, config.AtLeastOnce) })
 }
 
-func standbyTakesOver(t *testing.T, delivery Delivery) {
+func standbyTakesOver(t *testing.T, delivery config.Delivery) {
 	seed := seeds(t, 1)[0]
 	t.Logf("SEED=%d", seed)
 	// Two parts of a history; between them the first one is killed.
@@ -199,11 +201,11 @@ func standbyTakesOver(t *testing.T, delivery Delivery) {
 // Instances come and go in good order, new ones and old ones: each partition moves
 // to where a copy of it is.
 func TestScaleOut(t *testing.T) {
-	t.Run("exactly once", func(t *testing.T) { scaleOut(t, ExactlyOnce) })
-	t.Run("at least once", func(t *testing.T) { scaleOut(t, AtLeastOnce) })
+	t.Run("exactly once", func(t *testing.T) { scaleOut(t, config.ExactlyOnce) })
+	t.Run("at least once", func(t *testing.T) { scaleOut(t, config.AtLeastOnce) })
 }
 
-func scaleOut(t *testing.T, delivery Delivery) {
+func scaleOut(t *testing.T, delivery config.Delivery) {
 	g := newRig(t, 6)
 	g.delivery = delivery
 	disks := []*vfs.MemFS{vfs.NewMem(), vfs.NewMem(), vfs.NewMem()}
@@ -279,7 +281,7 @@ func scaleOut(t *testing.T, delivery Delivery) {
 func TestStandbyFollowsErasureAndRebuild(t *testing.T) {
 	g := newRig(t, 2)
 	disks := []*vfs.MemFS{vfs.NewMem(), vfs.NewMem()}
-	atOnce := func(c *Config) { c.storeEach = 1 }
+	atOnce := func(c *config.Config) { c.StoreEach = 1 }
 	a, b := g.join(t, "a", disks[0], atOnce), g.join(t, "b", disks[1], atOnce)
 	for i := range 60 {
 		g.produce(g.event(plan.Purchase, fmt.Sprintf("c%d", i), g.now(), map[string]any{"revenue": "90"}))
@@ -308,7 +310,7 @@ func TestStandbyFollowsErasureAndRebuild(t *testing.T) {
 	b.stop()
 
 	changed := strings.Replace(rules, "> 300", "> 80", 1)
-	rebuild := func(c *Config) { c.Engine, c.Rebuild = newEngine(t, changed), true }
+	rebuild := func(c *config.Config) { c.Engine, c.Rebuild = newEngine(t, changed), true }
 	a, b = g.join(t, "a", disks[0], rebuild), g.join(t, "b", disks[1], rebuild)
 	g.settled(a, b)
 	if x, y := counted(a), counted(b); x != 40 || y != 40 {

@@ -16,6 +16,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/consumer/replica"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
@@ -106,12 +108,12 @@ func TestStandbyConfig(t *testing.T) {
 	store := g.store(vfs.NewMem())
 	defer store.Close() //nolint:errcheck // nothing was written
 	for _, x := range []struct {
-		change func(*Config)
+		change func(*config.Config)
 		want   string
 	}{
-		{func(c *Config) { c.Standby = -1 }, "standby -1 is not between 0 and 3"},
-		{func(c *Config) { c.Standby = 4 }, "standby 4 is not between 0 and 3"},
-		{func(c *Config) { c.Standby = 1 }, "standby needs Group.Instance"},
+		{func(c *config.Config) { c.Standby = -1 }, "standby -1 is not between 0 and 3"},
+		{func(c *config.Config) { c.Standby = 4 }, "standby 4 is not between 0 and 3"},
+		{func(c *config.Config) { c.Standby = 1 }, "standby needs Group.Instance"},
 	} {
 		cfg := g.config(rules, store)
 		x.change(&cfg)
@@ -179,7 +181,7 @@ func (l stuckLog) Handle(context.Context, slog.Record) error {
 func TestTaskWaitsForItsStandby(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
 	g := newRig(t, 1)
-	o, end := g.byHand(func(c *Config) { c.Metrics = NewMetrics(reg) })
+	o, end := g.byHand(func(c *config.Config) { c.Metrics = metrics.New(reg) })
 	defer end()
 	stuck := stuckLog{slog.DiscardHandler, make(chan struct{}, 10), make(chan struct{})}
 	options := o.copyOptions(0, o.cfg.Store.Task(0), slog.New(stuck))

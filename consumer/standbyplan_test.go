@@ -9,6 +9,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/segmill/segmill/consumer/config"
+
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -29,7 +31,7 @@ func ceilDiv(a, b int) int { return (a + b - 1) / b }
 func TestSpread(t *testing.T) {
 	for _, seed := range seeds(t, 200) {
 		rng := rand.New(rand.NewPCG(seed, 0))
-		partitions, members, n := 1+rng.Int32N(64), 1+rng.IntN(8), 1+rng.IntN(MaxStandby)
+		partitions, members, n := 1+rng.Int32N(64), 1+rng.IntN(8), 1+rng.IntN(config.MaxStandby)
 		s := randomSharing(rng, partitions, members)
 		got := spread(s, n)
 		for p, owner := range s.owners {

@@ -96,8 +96,8 @@ func (o *Owner) progress(ctx context.Context) {
 	committed := map[int32]uint64{} // seq by task
 	told := false                   // that it does not work
 	// Another Owner of this process would not know whose gauges these were.
-	defer o.cfg.Metrics.lag.Reset()
-	defer o.cfg.Metrics.waiting.Reset()
+	defer o.cfg.Metrics.Lag.Reset()
+	defer o.cfg.Metrics.Waiting.Reset()
 	tick := time.NewTicker(progressInterval)
 	defer tick.Stop()
 	for {
@@ -123,10 +123,10 @@ func (o *Owner) progress(ctx context.Context) {
 		if len(offsets) == 0 {
 			continue
 		}
-		if err := adm.CommitAllOffsets(ctx, o.cfg.progressGroup(), offsets); err != nil {
+		if err := adm.CommitAllOffsets(ctx, o.cfg.ProgressGroup(), offsets); err != nil {
 			if !told {
 				told = true
-				o.cfg.Logger.Warn("progress not committed: tools do not see the lag", "group", o.cfg.progressGroup(), "error", err)
+				o.cfg.Logger.Warn("progress not committed: tools do not see the lag", "group", o.cfg.ProgressGroup(), "error", err)
 			}
 			continue
 		}
@@ -148,8 +148,8 @@ func (o *Owner) forget(tasks []TaskStatus) {
 	}
 	for p := range gone {
 		here := prometheus.Labels{"partition": strconv.Itoa(int(p))}
-		o.cfg.Metrics.lag.DeletePartialMatch(here)
-		o.cfg.Metrics.waiting.DeletePartialMatch(here)
+		o.cfg.Metrics.Lag.DeletePartialMatch(here)
+		o.cfg.Metrics.Waiting.DeletePartialMatch(here)
 		delete(o.waiting, p)
 	}
 }
@@ -157,7 +157,7 @@ func (o *Owner) forget(tasks []TaskStatus) {
 func (o *Owner) gauges(tasks []TaskStatus) {
 	size := o.cfg.Store.Stats()
 	for kind, n := range map[string]int64{"disk": size.DiskBytes, "block_cache": size.CacheBytes, "memtable": size.MemTableBytes} {
-		o.cfg.Metrics.stateBytes.WithLabelValues(kind).Set(float64(n))
+		o.cfg.Metrics.StateBytes.WithLabelValues(kind).Set(float64(n))
 	}
 	states := map[TaskState]int{}
 	o.forget(tasks)
@@ -165,10 +165,10 @@ func (o *Owner) gauges(tasks []TaskStatus) {
 		states[t.State]++
 		o.showWaits(t)
 		for topic, behind := range t.behind {
-			o.cfg.Metrics.lag.WithLabelValues(topic, strconv.Itoa(int(t.Partition))).Set(float64(behind) / 1000)
+			o.cfg.Metrics.Lag.WithLabelValues(topic, strconv.Itoa(int(t.Partition))).Set(float64(behind) / 1000)
 		}
 	}
 	for _, s := range []TaskState{Acquiring, Rebuilding, Running, Waiting, Stopped} {
-		o.cfg.Metrics.state.WithLabelValues(string(s)).Set(float64(states[s]))
+		o.cfg.Metrics.State.WithLabelValues(string(s)).Set(float64(states[s]))
 	}
 }

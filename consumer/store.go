@@ -20,7 +20,7 @@ const (
 
 // storeDue reports whether the copy is to be written.
 func (s *session) storeDue() bool {
-	each := int(s.t.o.shareOf(int64(s.cfg.storeEach)))
+	each := int(s.t.o.shareOf(int64(s.cfg.StoreEach)))
 	if s.lag() <= backlog {
 		each = min(each, storeLive)
 	}

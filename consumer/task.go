@@ -11,6 +11,7 @@ import (
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/consumer/ledger"
+	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/consumer/replica"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
@@ -74,7 +75,7 @@ func (t *Task) run(live, hard context.Context) error {
 	backoff := replica.MinBackoff
 	reason := "assigned"
 	for {
-		t.o.cfg.Metrics.acquisitions.WithLabelValues(reason).Inc()
+		t.o.cfg.Metrics.Acquisitions.WithLabelValues(reason).Inc()
 		err := t.session(live, hard)
 		switch {
 		case live.Err() != nil || err == nil:
@@ -143,7 +144,7 @@ func (t *Task) judge(err error) error {
 		return fault.Stopped(t.n, "what the changelog gives is wrong too: %w", err)
 	}
 	t.scratch = true
-	t.o.cfg.Metrics.damaged.WithLabelValues(damagedDigest).Inc()
+	t.o.cfg.Metrics.Damaged.WithLabelValues(metrics.DamagedDigest).Inc()
 	t.log.Error("local state is wrong; it is restored from the changelog", "error", err)
 	if derr := t.store.Drop(); derr != nil {
 		return derr

@@ -13,6 +13,7 @@ import (
 
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/consumer/ledger"
 	"github.com/segmill/segmill/consumer/replica"
@@ -27,7 +28,7 @@ func (o *Owner) prepareTopics(ctx context.Context) (int32, error) {
 	if c.Create.Partitions > 0 {
 		inputs := map[string]map[string]*string{}
 		for _, topic := range c.Inputs {
-			inputs[topic] = c.inputSettings()
+			inputs[topic] = inputSettings(c)
 		}
 		if err := o.cluster.CreateMissing(ctx, c.Create.Partitions, c.Create.Replication, inputs); err != nil {
 			return 0, err
@@ -97,7 +98,7 @@ func sameCount(topics map[string]broker.Topic, names []string, want int32) (int3
 
 // ownTopics returns the topics that the engine writes with the settings that they
 // are created with.
-func ownTopics(c *Config) map[string]map[string]*string {
+func ownTopics(c *config.Config) map[string]map[string]*string {
 	ms := func(d time.Duration) *string { s := strconv.FormatInt(d.Milliseconds(), 10); return &s }
 	text := func(s string) *string { return &s }
 	log := map[string]*string{
@@ -108,16 +109,16 @@ func ownTopics(c *Config) map[string]map[string]*string {
 		"min.cleanable.dirty.ratio": text("0.1"),
 		"segment.ms":                ms(6 * time.Hour),
 	}
-	if c.Delivery == AtLeastOnce {
+	if c.Delivery == config.AtLeastOnce {
 		log["min.compaction.lag.ms"] = ms(ledger.CompactionLag)
 	}
 	copies := text(strconv.Itoa(copiedBytes))
 	return map[string]map[string]*string{
-		c.changelog(): log,
+		c.Changelog(): log,
 		// Forwarded records are the only copy that a rebuild can read of records
 		// that came to a wrong partition.
-		c.repartition(): {"cleanup.policy": text("delete"), "retention.ms": text("-1"), "max.message.bytes": copies},
-		c.deadLetters(): {"max.message.bytes": copies},
+		c.Repartition(): {"cleanup.policy": text("delete"), "retention.ms": text("-1"), "max.message.bytes": copies},
+		c.DeadLetters(): {"max.message.bytes": copies},
 		c.Changes:       nil,
 		c.Triggers:      nil,
 	}
@@ -126,7 +127,7 @@ func ownTopics(c *Config) map[string]map[string]*string {
 // inputSettings returns the settings that inputs are created with: they keep events
 // for as long as rules look back to, so that state can be made from them again, and not
 // for the week that is the broker's default.
-func (c *Config) inputSettings() map[string]*string {
+func inputSettings(c *config.Config) map[string]*string {
 	longest := engine.Millis(0)
 	for _, back := range c.LookBack {
 		longest = max(longest, back)
@@ -154,7 +155,7 @@ const watchInterval = 30 * time.Second
 // the new ones, and the keys of the others would move. When a topic has been
 // created anew, tasks acquire again, and see whether they can go on.
 func (o *Owner) watchTopics(ctx context.Context) {
-	tick := time.NewTicker(o.cfg.watch)
+	tick := time.NewTicker(o.cfg.Watch)
 	defer tick.Stop()
 	seen := map[string]changelog.TopicID{} // those created anew
 	for {
@@ -163,7 +164,7 @@ func (o *Owner) watchTopics(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		topics, err := o.cluster.Describe(ctx, append(o.cfg.sources(), o.cfg.changelog())...)
+		topics, err := o.cluster.Describe(ctx, append(o.cfg.Sources(), o.cfg.Changelog())...)
 		if err != nil {
 			continue
 		}

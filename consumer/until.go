@@ -175,7 +175,7 @@ func (s *session) exhausted() bool {
 // readForwarded lets the repartition topic be read to its end: all tasks have
 // committed what they forward.
 func (s *session) readForwarded(ctx context.Context) error {
-	topic := s.cfg.repartition()
+	topic := s.cfg.Repartition()
 	end, err := s.t.o.cluster.ListOne(ctx, broker.LastStable, []string{topic}, s.t.n)
 	if err != nil {
 		return fmt.Errorf("end of %s: %w", topic, err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 )
@@ -17,8 +18,8 @@ import (
 func TestUntil(t *testing.T) {
 	g := newRig(t, 2)
 	day := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
-	until := func(at time.Time) func(*Config) {
-		return func(c *Config) { c.Time.Clock, c.Time.Until = EventsClock, engine.Millis(at.UnixMilli()) }
+	until := func(at time.Time) func(*config.Config) {
+		return func(c *config.Config) { c.Time.Clock, c.Time.Until = config.EventsClock, engine.Millis(at.UnixMilli()) }
 	}
 	ids := g.customersOf(0, 2)
 	anna, berta := ids[0], ids[1]

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
@@ -90,7 +91,7 @@ func thirtyDays(t *testing.T, rng *rand.Rand, start time.Time, customers int, te
 
 	var mu sync.Mutex
 	told := 0
-	in := g.start(text, vfs.NewMem(), func(c *Config) {
+	in := g.start(text, vfs.NewMem(), func(c *config.Config) {
 		c.Time.MaxFutureSkew = 2 * time.Hour // an hour's events are read at its beginning
 		c.OnEffects = func(_ int32, effects []engine.Effect) {
 			mu.Lock()

@@ -72,7 +72,7 @@ func (s *session) passOver(in *input, open time.Duration) bool {
 		return false
 	}
 	in.passed = in.next
-	s.cfg.Metrics.passedOver.WithLabelValues(in.topic).Inc()
+	s.cfg.Metrics.PassedOver.WithLabelValues(in.topic).Inc()
 	s.t.log.Error("a transaction stays open; timers go on without waiting for what stands in it and behind it",
 		"topic", in.topic, "offset", in.next, "open_for", open.Round(time.Second))
 	return true
@@ -110,12 +110,12 @@ func (o *Owner) showWaits(t TaskStatus) {
 	before := o.waiting[t.Partition]
 	for _, w := range before {
 		if !among(t.Waits, w.Topic) {
-			o.cfg.Metrics.waiting.WithLabelValues(partition, w.Topic).Set(0)
+			o.cfg.Metrics.Waiting.WithLabelValues(partition, w.Topic).Set(0)
 			o.cfg.Logger.Info("partition no longer waits", "partition", t.Partition, "topic", w.Topic)
 		}
 	}
 	for _, w := range t.Waits {
-		o.cfg.Metrics.waiting.WithLabelValues(partition, w.Topic).Set(o.cfg.Now().Sub(w.Since).Seconds())
+		o.cfg.Metrics.Waiting.WithLabelValues(partition, w.Topic).Set(o.cfg.Now().Sub(w.Since).Seconds())
 		if !among(before, w.Topic) {
 			o.cfg.Logger.Warn("partition waits", "partition", t.Partition, "topic", w.Topic, "since", w.Since.UTC(), "reason", w.Reason)
 		}

@@ -12,6 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine/plan"
 )
 
@@ -29,7 +31,7 @@ func TestWaitsAreShown(t *testing.T) {
 			t.Parallel()
 			g := newRig(t, 1)
 			reg := prometheus.NewRegistry()
-			in := g.start(rules, vfs.NewMem(), func(cfg *Config) { cfg.Metrics = NewMetrics(reg) })
+			in := g.start(rules, vfs.NewMem(), func(cfg *config.Config) { cfg.Metrics = metrics.New(reg) })
 			in.ready()
 			hold := g.broker.Fault(c.fault)
 			g.produce(g.event(plan.Purchase, "anna", g.now(), nil))

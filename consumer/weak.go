@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/segmill/segmill/consumer/broker"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/fault"
 )
 
@@ -26,11 +27,11 @@ func (o *Owner) warn(ctx context.Context, topics map[string]broker.Topic, config
 	if v, message := o.weakTransactions(ctx); message != "" {
 		o.cfg.Logger.Warn(message, "transaction_version", v) //nolint:sloglint // one text
 	}
-	o.cfg.Metrics.weak.Reset()
+	o.cfg.Metrics.Weak.Reset()
 	for _, w := range o.weaknesses(topics, configs) {
 		o.cfg.Logger.Warn(w.message, "topics", w.topics) //nolint:sloglint // one of a few texts
 		for _, topic := range w.topics {
-			o.cfg.Metrics.weak.WithLabelValues(topic, w.kind).Set(1)
+			o.cfg.Metrics.Weak.WithLabelValues(topic, w.kind).Set(1)
 		}
 	}
 }
@@ -39,7 +40,7 @@ func (o *Owner) warn(ctx context.Context, topics map[string]broker.Topic, config
 // it is good or does not matter.
 func (o *Owner) weakTransactions(ctx context.Context) (version int16, message string) {
 	v, err := o.cluster.TransactionVersion(ctx)
-	if o.cfg.Delivery != ExactlyOnce || err != nil || v >= 2 {
+	if o.cfg.Delivery != config.ExactlyOnce || err != nil || v >= 2 {
 		return v, ""
 	}
 	return v, "the cluster's transaction.version is below 2: a delayed end of a transaction can reach a later one (KIP-890); raise it with kafka-features"
@@ -48,7 +49,7 @@ func (o *Owner) weakTransactions(ctx context.Context) (version int16, message st
 // checkChangelog refuses a changelog that Kafka deletes: it is the state. Settings
 // that may not be read are passed over; they are a weakness.
 func (o *Owner) checkChangelog(configs []kadm.ResourceConfig) error {
-	name := o.cfg.changelog()
+	name := o.cfg.Changelog()
 	if policy := broker.SettingOf(configs, name, "cleanup.policy"); policy != "" && policy != "compact" {
 		return fault.Fatal("%s has cleanup.policy %s: Kafka would delete the state of customers who are silent. "+
 			"kafka-configs.sh --bootstrap-server BROKER --alter --entity-type topics --entity-name %s --add-config cleanup.policy=compact mends it", name, policy, name)
@@ -70,9 +71,9 @@ func (o *Owner) weaknesses(topics map[string]broker.Topic, configs []kadm.Resour
 		note("replicas", topics[name].Replicas < 3)
 		note("min_isr", is("min.insync.replicas", "1"))
 		note("unclean", is("unclean.leader.election.enable", "true"))
-		note("unknown", name == o.cfg.changelog() && is("cleanup.policy", ""))
+		note("unknown", name == o.cfg.Changelog() && is("cleanup.policy", ""))
 		note("compacted", input && strings.Contains(broker.SettingOf(configs, name, "cleanup.policy"), "compact"))
-		copies := name == o.cfg.repartition() || name == o.cfg.deadLetters()
+		copies := name == o.cfg.Repartition() || name == o.cfg.DeadLetters()
 		note("message_bytes", copies && shorter(broker.SettingOf(configs, name, "max.message.bytes"), copiedBytes))
 		note("retention", input && strings.Contains(broker.SettingOf(configs, name, "cleanup.policy"), "delete") &&
 			shorter(broker.SettingOf(configs, name, "retention.ms"), o.cfg.LookBack[name]))

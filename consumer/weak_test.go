@@ -9,6 +9,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 )
@@ -76,7 +78,7 @@ func TestInputsMustBeKept(t *testing.T) {
 		{nil, "604800000"}, // the broker's own
 	} {
 		g := newRig(t, 1)
-		in := g.start(rules, vfs.NewMem(), func(cfg *Config) {
+		in := g.start(rules, vfs.NewMem(), func(cfg *config.Config) {
 			cfg.Inputs, cfg.LookBack, cfg.Create.Partitions = append(cfg.Inputs, "new"), c.back, 1
 		})
 		g.eventually("ready", func() bool { return in.o.Status().Ready })
@@ -96,8 +98,8 @@ func TestInputsMustBeKept(t *testing.T) {
 		}
 	}
 	reg := prometheus.NewRegistry()
-	metrics := NewMetrics(reg)
-	more := func(cfg *Config) {
+	metrics := metrics.New(reg)
+	more := func(cfg *config.Config) {
 		cfg.Metrics = metrics
 		cfg.Inputs = append(cfg.Inputs, "short", "long", "compacted", "both")
 		cfg.LookBack = map[string]engine.Millis{"short": 2 * day, "long": plan.Forever, "compacted": day, "both": day, "web": day, "purchase": 8 * day}

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/replica"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
@@ -133,7 +134,7 @@ func TestDeletedRecords(t *testing.T) {
 		return len(st.Tasks) == 1 && st.Tasks[0].State == Stopped && strings.Contains(st.Tasks[0].Error, "records 1 to 1 of purchase were deleted")
 	})
 	in.stop()
-	in = g.start(rules, files, func(c *Config) { c.SkipDeleted = true })
+	in = g.start(rules, files, func(c *config.Config) { c.SkipDeleted = true })
 	in.caughtUp()
 	in.stop()
 	if got := g.members(); !slices.Equal(got, []string{"anna buyer", "carla buyer"}) {

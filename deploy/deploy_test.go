@@ -17,9 +17,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/segmill/segmill/consumer"
-	"github.com/segmill/segmill/internal/app"
 	"go.yaml.in/yaml/v4"
+
+	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/metrics"
+	"github.com/segmill/segmill/internal/app"
 )
 
 // recorder is a registry that remembers its collectors. Vectors without children
@@ -43,12 +45,12 @@ func (r *recorder) MustRegister(cs ...prometheus.Collector) {
 
 var descForm = regexp.MustCompile(`^Desc\{fqName: "([^"]+)", .*variableLabels: \{([^}]*)\}\}$`)
 
-// metrics returns the labels of every metric that the program has, by name.
-func metrics(t *testing.T) map[string][]string {
+// exposed returns the labels of every metric that the program has, by name.
+func exposed(t *testing.T) map[string][]string {
 	t.Helper()
 	r := &recorder{Registry: prometheus.NewRegistry()}
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	consumer.NewMetrics(r)
+	metrics.New(r)
 	app.RegistryMetrics(r)
 	known := map[string][]string{}
 	for _, c := range r.all {
@@ -127,7 +129,7 @@ var (
 // TestMetricsExist: every metric and label that the dashboard and the alerts name
 // is one of the program's.
 func TestMetricsExist(t *testing.T) {
-	known := metrics(t)
+	known := exposed(t)
 	outside := []string{"instance", "job", "le"} // given by Prometheus, and of histograms
 	for where, expr := range expressions(t) {
 		if strings.HasPrefix(expr, "up{") {
@@ -189,7 +191,7 @@ func TestScrape(t *testing.T) {
 		}
 	}()
 	reg := prometheus.NewRegistry()
-	consumer.NewMetrics(reg)
+	metrics.New(reg)
 	got, err := reg.Gather()
 	if err != nil || len(got) == 0 {
 		t.Errorf("%d metrics, %v", len(got), err)

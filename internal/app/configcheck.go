@@ -9,7 +9,7 @@ import (
 
 	"github.com/prometheus/common/model"
 
-	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine/plan"
 )
 
@@ -40,7 +40,7 @@ func (c *Config) validate(r *configReader) {
 	oneOf("log", c.Log, "debug", "info", "warn", "error")
 	interval := time.Duration(c.CommitInterval)
 	need(interval > 0 && interval <= maxCommitInterval, "commit_interval", "%s is not between 1ms and %s", c.CommitInterval, maxCommitInterval)
-	need(c.Standby >= 0 && c.Standby <= consumer.MaxStandby, "standby", "%d is not between 0 and %d, the number of other instances that keep a copy of each partition", c.Standby, consumer.MaxStandby)
+	need(c.Standby >= 0 && c.Standby <= config.MaxStandby, "standby", "%d is not between 0 and %d, the number of other instances that keep a copy of each partition", c.Standby, config.MaxStandby)
 	c.Kafka.validate(need, oneOf)
 	c.Topics.validate(need)
 	c.validateOutput(need, oneOf)

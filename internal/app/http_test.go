@@ -13,12 +13,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/consumer/replica"
 )
 
 func TestHandler(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	consumer.NewMetrics(reg)
+	metrics.New(reg)
 	var st consumer.Status
 	h := handler(reg, func() consumer.Status { return st })
 	get := func(path string) (int, string) {

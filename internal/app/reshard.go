@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/config"
 )
 
 // ReshardOptions are the options of a move of state.
@@ -23,7 +24,7 @@ func Reshard(ctx context.Context, from, to *Config, opt ReshardOptions) (done co
 	move := consumer.Reshard{Streams: map[string]string{}, DryRun: opt.DryRun, Unread: opt.Unread}
 	for _, c := range []struct {
 		conf *Config
-		cfg  *consumer.Config
+		cfg  *config.Config
 	}{{from, &move.From}, {to, &move.To}} {
 		rules, err := LoadRules(c.conf.Rules)
 		if err != nil {

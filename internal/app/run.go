@@ -15,6 +15,8 @@ import (
 	"github.com/twmb/franz-go/pkg/sr"
 
 	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
 	"github.com/segmill/segmill/state"
@@ -63,7 +65,7 @@ func RunRules(ctx context.Context, conf *Config, rules *Rules, opt RunOptions) e
 	if err != nil {
 		return unlessStopped(ctx, err)
 	}
-	cfg.Metrics = consumer.NewMetrics(reg)
+	cfg.Metrics = metrics.New(reg)
 	spec := rules.Set.Spec
 	opt.Logger.Info("starting", "app", conf.App, "brokers", conf.Kafka.Brokers, "state", conf.State, "clock", conf.Clock,
 		"segments", len(spec.Segments), "lifecycles", len(spec.Lifecycles), "triggers", len(spec.Triggers))
@@ -104,7 +106,7 @@ func unlessStopped(ctx context.Context, err error) error {
 
 // runOnce opens the local state and runs until the run ends or the state turns
 // out to be damaged.
-func runOnce(ctx context.Context, conf *Config, cfg consumer.Config, reg *prometheus.Registry, opt RunOptions) (err error) {
+func runOnce(ctx context.Context, conf *Config, cfg config.Config, reg *prometheus.Registry, opt RunOptions) (err error) {
 	store, err := conf.openState(opt.Logger)
 	if err != nil {
 		return err
@@ -159,7 +161,7 @@ func runOnce(ctx context.Context, conf *Config, cfg consumer.Config, reg *promet
 }
 
 // consumer translates the configuration.
-func (c *Config) consumer(ctx context.Context, rules *Rules, opt RunOptions) (consumer.Config, error) {
+func (c *Config) consumer(ctx context.Context, rules *Rules, opt RunOptions) (config.Config, error) {
 	cfg, registry, err := c.reading(rules, opt)
 	if err != nil {
 		return cfg, err
@@ -170,8 +172,8 @@ func (c *Config) consumer(ctx context.Context, rules *Rules, opt RunOptions) (co
 
 // reading translates everything but how outputs are written, for which schemas
 // would have to be registered. The registry is nil if there is none.
-func (c *Config) reading(rules *Rules, opt RunOptions) (consumer.Config, *sr.Client, error) {
-	cfg := consumer.DefaultConfig()
+func (c *Config) reading(rules *Rules, opt RunOptions) (config.Config, *sr.Client, error) {
+	cfg := config.Default()
 	kafka, err := c.Kafka.options()
 	if err != nil {
 		return cfg, nil, err
@@ -214,12 +216,12 @@ func (c *Config) reading(rules *Rules, opt RunOptions) (consumer.Config, *sr.Cli
 	c.times(&cfg.Time, opt)
 	cfg.Batch.Interval = time.Duration(c.CommitInterval)
 	session := time.Duration(c.Kafka.SessionTimeout)
-	cfg.Group = consumer.GroupConfig{SessionTimeout: session, RebalanceTimeout: session * 2 / 3, Heartbeat: session / 10}
+	cfg.Group = config.Group{SessionTimeout: session, RebalanceTimeout: session * 2 / 3, Heartbeat: session / 10}
 	if t := c.Topics.Create; t != nil {
-		cfg.Create = consumer.CreateConfig{Topics: true, Partitions: t.Partitions, Replication: t.Replication}
+		cfg.Create = config.Create{Topics: true, Partitions: t.Partitions, Replication: t.Replication}
 	}
 	if c.Delivery == "at_least_once" {
-		cfg.Delivery = consumer.AtLeastOnce
+		cfg.Delivery = config.AtLeastOnce
 	}
 	cfg.HashDeadLetters = c.DeadLetter.Payload == "hash"
 	if cfg.DeadLetterKey, err = c.DeadLetter.key(); err != nil {
@@ -235,7 +237,7 @@ func (c *Config) reading(rules *Rules, opt RunOptions) (consumer.Config, *sr.Cli
 // What the words of output.compression and output.headers mean.
 var (
 	compressions = map[string]kgo.CompressionCodec{
-		"none": kgo.NoCompression(), "gzip": consumer.FastGzip(), "snappy": kgo.SnappyCompression(),
+		"none": kgo.NoCompression(), "gzip": config.FastGzip(), "snappy": kgo.SnappyCompression(),
 		"lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression(),
 	}
 	headerSets = map[string]schemas.HeaderSet{
@@ -243,9 +245,9 @@ var (
 	}
 )
 
-func (c *Config) times(t *consumer.TimeConfig, opt RunOptions) {
+func (c *Config) times(t *config.Time, opt RunOptions) {
 	if c.Clock == "events" {
-		t.Clock = consumer.EventsClock
+		t.Clock = config.EventsClock
 	}
 	t.Grace = time.Duration(c.Grace)
 	t.SilenceGrace, t.HoldSilence, _ = c.silence() // it was validated

@@ -26,8 +26,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/segmill/segmill/consumer"
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/schemas"
@@ -67,7 +67,7 @@ type Config struct {
 	// partition: when those are taken depends on when they were forwarded. With the
 	// clock of events, so are customers of the same partition with late records,
 	// since the clock waits for what is forwarded.
-	Clock consumer.ClockMode
+	Clock config.ClockMode
 	Grace engine.Millis
 	// Until is that of a run with an end, which makes forwarded records exact too;
 	// 0 if there was none.

@@ -9,12 +9,12 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/segmill/segmill/consumer"
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/state"
 )
 
-func goodOf(t *testing.T, mode consumer.ClockMode) *good {
+func goodOf(t *testing.T, mode config.ClockMode) *good {
 	t.Helper()
 	g, err := made[mode]()
 	if err != nil {
@@ -25,7 +25,7 @@ func goodOf(t *testing.T, mode consumer.ClockMode) *good {
 
 // What the engine leaves passes, and what is judged is not too little.
 func TestGoodHistoryPasses(t *testing.T) {
-	for mode, name := range map[consumer.ClockMode]string{consumer.EventsClock: "events", consumer.WallClock: "wall"} {
+	for mode, name := range map[config.ClockMode]string{config.EventsClock: "events", config.WallClock: "wall"} {
 		t.Run(name, func(t *testing.T) {
 			g := goodOf(t, mode)
 			r, err := g.cfg.Judge(t.Context(), g.h)
@@ -40,7 +40,7 @@ func TestGoodHistoryPasses(t *testing.T) {
 				r.Changes < 100 || r.Triggers < 20 || r.Transactions < 10 || r.Compared < r.Customers-2 {
 				t.Error("too little was judged")
 			}
-			if mode == consumer.EventsClock && (r.Late < 5 || r.Left > 0) {
+			if mode == config.EventsClock && (r.Late < 5 || r.Left > 0) {
 				t.Error("late events were not judged")
 			}
 		})
@@ -111,10 +111,10 @@ func (h *History) last(t *testing.T, topic string, p int32, prefix string) int {
 
 // Every way to break a promise is found, by the invariant that holds it.
 func TestBrokenHistoryIsFound(t *testing.T) {
-	const wall, events = consumer.WallClock, consumer.EventsClock
+	const wall, events = config.WallClock, config.EventsClock
 	for _, c := range []struct {
 		name  string
-		mode  consumer.ClockMode
+		mode  config.ClockMode
 		want  []string // invariants
 		spoil func(t *testing.T, h *History, c *Config)
 	}{
@@ -328,7 +328,7 @@ func TestBrokenHistoryIsFound(t *testing.T) {
 
 // At least once: exact repeats pass, and nothing else does.
 func TestRepeats(t *testing.T) {
-	g := goodOf(t, consumer.EventsClock)
+	g := goodOf(t, config.EventsClock)
 	h, cfg := copyOf(g.h), g.cfg
 	cfg.AtLeastOnce = true
 	p, i := h.find(t, "changes", "browsing")
@@ -351,7 +351,7 @@ func TestRepeats(t *testing.T) {
 
 // A local copy that holds something else is found.
 func TestStores(t *testing.T) {
-	g := goodOf(t, consumer.EventsClock)
+	g := goodOf(t, config.EventsClock)
 	cfg := g.cfg
 	h := copyOf(g.h)
 	// The changelog is that of another run: only the digests at the position of the

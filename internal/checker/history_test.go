@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/engine/rule"
@@ -50,14 +51,14 @@ type good struct {
 }
 
 // made makes each history once.
-var made = map[consumer.ClockMode]func() (*good, error){
-	consumer.EventsClock: sync.OnceValues(func() (*good, error) { return makeGood(consumer.EventsClock) }),
-	consumer.WallClock:   sync.OnceValues(func() (*good, error) { return makeGood(consumer.WallClock) }),
+var made = map[config.ClockMode]func() (*good, error){
+	config.EventsClock: sync.OnceValues(func() (*good, error) { return makeGood(config.EventsClock) }),
+	config.WallClock:   sync.OnceValues(func() (*good, error) { return makeGood(config.WallClock) }),
 }
 
 // makeGood runs the engine over a history: with the clock of events to an
 // instant, with the wall clock until it has read everything.
-func makeGood(mode consumer.ClockMode) (*good, error) {
+func makeGood(mode config.ClockMode) (*good, error) {
 	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(parts, slices.Collect(maps.Keys(topics))...))
 	if err != nil {
 		return nil, err
@@ -72,7 +73,7 @@ func makeGood(mode consumer.ClockMode) (*good, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := consumer.DefaultConfig()
+	c := config.Default()
 	c.App, c.Kafka, c.Inputs, c.Changes, c.Triggers = "shop", []kgo.Opt{seeds}, slices.Collect(maps.Keys(topics)), "changes", "triggers"
 	c.Engine, c.Read, c.Now = r.Engine, reader.Read, time.Now
 	c.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
@@ -93,7 +94,7 @@ func makeGood(mode consumer.ClockMode) (*good, error) {
 	}
 	c.Batch.Records = 20
 	c.Time.Clock = mode
-	if mode == consumer.EventsClock {
+	if mode == config.EventsClock {
 		cfg.Until = engine.Millis(start.Add(30 * time.Hour).UnixMilli())
 		c.Time.Until = cfg.Until
 	}
@@ -106,7 +107,7 @@ func makeGood(mode consumer.ClockMode) (*good, error) {
 
 // publish writes 300 events, some of them late, bad, far ahead, repeated or on a
 // wrong partition, and some erasures.
-func publish(seeds kgo.Opt, mode consumer.ClockMode, start time.Time) error {
+func publish(seeds kgo.Opt, mode config.ClockMode, start time.Time) error {
 	cl, err := kgo.NewClient(seeds, kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		return err
@@ -127,7 +128,7 @@ func publish(seeds kgo.Opt, mode consumer.ClockMode, start time.Time) error {
 		at := start.Add(time.Duration(i) * 4 * time.Minute)
 		customer := fmt.Sprintf("c%d", rng.IntN(12))
 		occurred := at
-		if mode == consumer.EventsClock && i%25 == 24 {
+		if mode == config.EventsClock && i%25 == 24 {
 			occurred = at.Add(-time.Hour) // late
 		}
 		switch i % 4 {
@@ -154,7 +155,7 @@ func publish(seeds kgo.Opt, mode consumer.ClockMode, start time.Time) error {
 		case 82, 142:
 			records = append(records, &kgo.Record{Topic: "profile", Partition: last.Partition, Key: last.Key, Timestamp: at})
 		case 90:
-			if mode == consumer.EventsClock {
+			if mode == config.EventsClock {
 				last.Value = []byte("[]") // one of the future would end the reading
 				break
 			}
@@ -168,7 +169,7 @@ func publish(seeds kgo.Opt, mode consumer.ClockMode, start time.Time) error {
 }
 
 // runToEnd runs an Owner until it has read everything and fired what is due.
-func runToEnd(c consumer.Config) error {
+func runToEnd(c config.Config) error {
 	o, err := consumer.New(c)
 	if err != nil {
 		return err

@@ -12,8 +12,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/segmill/segmill/consumer"
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
 )
@@ -284,7 +284,7 @@ func (j *judgement) read(r *kgo.Record, p int32) (*input, error) {
 	if err != nil {
 		return nil, fmt.Errorf("checker: %s: %w", place(r), err)
 	}
-	if in.at = in.ev.At; j.cfg.Clock == consumer.WallClock {
+	if in.at = in.ev.At; j.cfg.Clock == config.WallClock {
 		in.at = min(in.at, rec.Time)
 	}
 	if in.result == schemas.IsEvent && j.cfg.Horizon != 0 && in.ev.At > j.cfg.Horizon {

@@ -7,7 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/config"
 )
 
 // several makes one dead letter of those of a topic and partition, that names n records
@@ -44,7 +44,7 @@ func (h *History) several(t *testing.T, value string, n int) {
 // A dead letter that stands for several records accounts for each of them, and for
 // nothing else.
 func TestLettersOfSeveral(t *testing.T) {
-	g := goodOf(t, consumer.EventsClock)
+	g := goodOf(t, config.EventsClock)
 	for _, c := range []struct {
 		name, value string
 		n           int

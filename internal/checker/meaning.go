@@ -5,7 +5,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
@@ -119,7 +119,7 @@ func (r *run) take(t turn, forwards bool) error {
 	if t.late {
 		who.late++
 	}
-	if forwards && r.j.cfg.Clock == consumer.EventsClock && t.late {
+	if forwards && r.j.cfg.Clock == config.EventsClock && t.late {
 		who.left = "its instant is the clock's, which waited for what was forwarded"
 	}
 	who.ever = max(who.ever, ev.At)
@@ -224,7 +224,7 @@ func (r *run) judgeMembers(id string, who *person, t *emitted, at engine.Millis)
 // judgeEarly is the part of I7 about the wall clock: what comes of time alone is
 // emitted after its time, unless an event of the customer was of a later time.
 func (r *run) judgeEarly(who *person, t *emitted) {
-	if r.j.cfg.Clock != consumer.WallClock {
+	if r.j.cfg.Clock != config.WallClock {
 		return
 	}
 	for _, l := range [][]*output{t.changes, t.triggers} {

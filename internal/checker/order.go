@@ -4,7 +4,7 @@ import (
 	"math"
 	"slices"
 
-	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
 )
@@ -46,7 +46,7 @@ func (j *judgement) order(p int32) (turns []turn, end engine.Millis) {
 // be read, or is too far ahead has no claim to a time; of those each topic gives
 // one after every record that has one.
 type order struct {
-	mode           consumer.ClockMode
+	mode           config.ClockMode
 	grace, horizon engine.Millis
 	queues         []*queue // by topic
 	turn           string   // the topic that gave a record without claim last
@@ -104,7 +104,7 @@ func (m *order) run() {
 // all are read the latest event. With the wall clock the records alone move
 // nothing that could be foreseen; records that came in time are not late.
 func (m *order) tick() {
-	if m.mode == consumer.WallClock {
+	if m.mode == config.WallClock {
 		return
 	}
 	least, open := engine.Never, false

@@ -12,7 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/internal/app"
 	"github.com/segmill/segmill/internal/checker"
@@ -36,7 +36,7 @@ func (b broker) judge(t *testing.T, appName, rules string, until time.Time, es .
 		Read: read, Inputs: topics,
 	}
 	if !until.IsZero() {
-		cfg.Clock, cfg.Until = consumer.EventsClock, engine.Millis(until.UnixMilli())
+		cfg.Clock, cfg.Until = config.EventsClock, engine.Millis(until.UnixMilli())
 	}
 	for _, e := range es {
 		if _, err := os.Stat(e.state); err != nil {

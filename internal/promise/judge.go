@@ -13,7 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/internal/app"
 	"github.com/segmill/segmill/internal/checker"
@@ -84,7 +84,7 @@ func (j *Job) judged() checker.Config {
 	}
 	cfg.Read = reader.Read
 	if j.Clock == "events" {
-		cfg.Clock, cfg.Until = consumer.EventsClock, engine.Millis(j.Until.UnixMilli())
+		cfg.Clock, cfg.Until = config.EventsClock, engine.Millis(j.Until.UnixMilli())
 	} else {
 		cfg.Exact = func(customer string) bool { return !j.Load.inexact[customer] }
 	}

@@ -12,6 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/engine/rule"
@@ -33,10 +35,10 @@ var written = []string{"changes", "triggers", appName + ".changelog", appName + 
 
 // setup is what one recording is made with.
 type setup struct {
-	delivery consumer.Delivery
+	delivery config.Delivery
 	output   schemas.Format
 	avro     bool // half of the events are Avro
-	clock    consumer.ClockMode
+	clock    config.ClockMode
 }
 
 // batchRecords is small, so that most transactions end because they are full.
@@ -56,7 +58,7 @@ type engineRun struct {
 }
 
 // launch starts an engine with rules on files. change may be nil.
-func (r *rig) launch(rules string, files vfs.FS, change func(*consumer.Config)) *engineRun {
+func (r *rig) launch(rules string, files vfs.FS, change func(*config.Config)) *engineRun {
 	r.Helper()
 	store, err := state.Open(stateIn, state.Options{FS: files, Wake: engine.WakeOf, Logger: r.log, CacheBytes: 1 << 20})
 	if err != nil {
@@ -77,7 +79,7 @@ func (r *rig) launch(rules string, files vfs.FS, change func(*consumer.Config)) 
 	return in
 }
 
-func (r *rig) config(rules string, store *state.Store) consumer.Config {
+func (r *rig) config(rules string, store *state.Store) config.Config {
 	r.Helper()
 	text, err := os.ReadFile("testdata/" + rules)
 	if err != nil {
@@ -95,7 +97,7 @@ func (r *rig) config(rules string, store *state.Store) consumer.Config {
 	if err != nil {
 		r.Fatal(err)
 	}
-	cfg := consumer.DefaultConfig()
+	cfg := config.Default()
 	cfg.App, cfg.Kafka = appName, r.kafka
 	for topic := range inputs {
 		cfg.Inputs = append(cfg.Inputs, topic)
@@ -110,7 +112,7 @@ func (r *rig) config(rules string, store *state.Store) consumer.Config {
 	cfg.Time.OverdueRate = 1 << 30 // however many are due, none is held back
 	cfg.Time.MaxClockJump = longAgo
 	cfg.Batch.Records = batchRecords
-	cfg.Group = consumer.GroupConfig{SessionTimeout: longAgo, RebalanceTimeout: time.Minute, Heartbeat: 3 * time.Second}
+	cfg.Group = config.Group{SessionTimeout: longAgo, RebalanceTimeout: time.Minute, Heartbeat: 3 * time.Second}
 	return cfg
 }
 
@@ -145,9 +147,9 @@ func (in *engineRun) wait() {
 }
 
 // newMetrics returns the metrics of an engine, and where they are registered.
-func newMetrics() (*consumer.Metrics, *prometheus.Registry) {
+func newMetrics() (*metrics.Metrics, *prometheus.Registry) {
 	reg := prometheus.NewRegistry()
-	return consumer.NewMetrics(reg), reg
+	return metrics.New(reg), reg
 }
 
 // schemaID is the number of a stream's schema in the registry.

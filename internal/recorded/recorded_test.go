@@ -11,7 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
 )
@@ -22,8 +22,8 @@ var update = flag.Bool("update", false, "record the runs again, into testdata")
 // partitions, the loss of its disk, a lost transaction, changed rules.
 func TestRecordedLive(t *testing.T) {
 	for name, s := range map[string]setup{
-		"live_exactly_once_json":  {delivery: consumer.ExactlyOnce, output: schemas.JSON},
-		"live_at_least_once_avro": {delivery: consumer.AtLeastOnce, output: schemas.Avro, avro: true},
+		"live_exactly_once_json":  {delivery: config.ExactlyOnce, output: schemas.JSON},
+		"live_at_least_once_avro": {delivery: config.AtLeastOnce, output: schemas.Avro, avro: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { live(t, name, s) })
@@ -67,7 +67,7 @@ func live(t *testing.T, name string, s setup) {
 	restored := r.measure()
 	in.stop()
 
-	in = r.launch("changed.yaml", files, func(c *consumer.Config) { c.Rebuild = true })
+	in = r.launch("changed.yaml", files, func(c *config.Config) { c.Rebuild = true })
 	r.settle()
 	in.ready()
 	pages(5)
@@ -85,8 +85,8 @@ func live(t *testing.T, name string, s setup) {
 // An engine reads a history up to an instant.
 func TestRecordedHistory(t *testing.T) {
 	for name, s := range map[string]setup{
-		"history_exactly_once_avro":  {delivery: consumer.ExactlyOnce, output: schemas.Avro, avro: true, clock: consumer.EventsClock},
-		"history_at_least_once_json": {delivery: consumer.AtLeastOnce, output: schemas.JSON, clock: consumer.EventsClock},
+		"history_exactly_once_avro":  {delivery: config.ExactlyOnce, output: schemas.Avro, avro: true, clock: config.EventsClock},
+		"history_at_least_once_json": {delivery: config.AtLeastOnce, output: schemas.JSON, clock: config.EventsClock},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { past(t, name, s) })
@@ -106,7 +106,7 @@ func past(t *testing.T, name string, s setup) {
 	}
 	until := r.now().Add(9 * 24 * time.Hour)
 	files := vfs.NewMem()
-	in := r.launch("rules.yaml", files, func(c *consumer.Config) {
+	in := r.launch("rules.yaml", files, func(c *config.Config) {
 		c.Time.Until, c.Time.FixedNow = engine.Millis(until.UnixMilli()), engine.Millis(r.now().UnixMilli())
 	})
 	in.wait()

@@ -18,7 +18,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/metrics"
 )
 
 // rig is a broker and the clock of the engine. It lives in a bubble of synctest, so
@@ -39,7 +40,7 @@ type rig struct {
 	broker  *kfake.Cluster
 	kafka   []kgo.Opt
 	log     *slog.Logger
-	metrics *consumer.Metrics
+	metrics *metrics.Metrics
 	reg     *prometheus.Registry
 	history *history
 	writer  *kgo.Client
@@ -130,7 +131,7 @@ func (r *rig) lostDay(step time.Duration, partition int32) {
 	r.Helper()
 	r.day(step, 10)
 	var lost atomic.Bool
-	if r.delivery == consumer.ExactlyOnce {
+	if r.delivery == config.ExactlyOnce {
 		r.broker.ControlKey(kmsg.EndTxn.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
 			end := req.(*kmsg.EndTxnRequest)
 			if end.TransactionalID != fmt.Sprintf("%s-%d", appName, partition) {

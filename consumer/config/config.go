@@ -1,4 +1,9 @@
-package consumer
+// Package config is what an instance runs with: every setting, its default, and which
+// settings fit together.
+//
+// The one rule it keeps: a Config that Validate accepts needs no further check where it
+// is used.
+package config
 
 import (
 	"cmp"
@@ -13,6 +18,7 @@ import (
 
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/ledger"
+	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
 	"github.com/segmill/segmill/state"
@@ -45,7 +51,7 @@ const (
 	AtLeastOnce
 )
 
-// Config says what an Owner runs. Start from DefaultConfig.
+// Config says what an Owner runs. Start from Default.
 type Config struct {
 	// App is the prefix of every name that the engine makes for itself: topics,
 	// groups and transactional ids. Two engines with the same App fence each other.
@@ -79,17 +85,17 @@ type Config struct {
 	// Now is the wall clock. It should carry Go's monotonic reading, from which a
 	// jump of the wall clock is told.
 	Now     func() time.Time
-	Logger  *slog.Logger // nil means slog.Default
-	Metrics *Metrics     // nil means metrics that nobody reads
+	Logger  *slog.Logger     // nil means slog.Default
+	Metrics *metrics.Metrics // nil means metrics that nobody reads
 	// OnEffects is called with the effects of a batch once it has committed, in
 	// order, by the goroutine of the task, which waits. Nothing in the slice may be
 	// kept. Nil means nobody is called.
 	OnEffects func(task int32, effects []engine.Effect)
 
-	Time   TimeConfig
-	Batch  BatchConfig
-	Group  GroupConfig
-	Create CreateConfig
+	Time   Time
+	Batch  Batch
+	Group  Group
+	Create Create
 
 	Delivery Delivery
 	// CacheBytes is about how much memory decoded customers may take, all tasks
@@ -110,20 +116,20 @@ type Config struct {
 	// Rebuild allows the state to be made again from the inputs because the rules
 	// have changed. Without it changed rules are an error.
 	Rebuild bool
-	// failAt, of tests, is called at the named points of the protocol. An error is
+	// FailAt, of tests, is called at the named points of the protocol. An error is
 	// what a crash would be to the task.
-	failAt func(task int32, point string) error
+	FailAt func(task int32, point string) error
 	// Standby is how many instances keep a copy of each partition beside its
 	// owner, up to MaxStandby. They take over without restoring everything. 0: a
 	// partition that moves is restored first. It needs Group.Instance, and does
 	// nothing in a run until an instant.
 	Standby int
 	// What follows has one value, but for tests.
-	watch         time.Duration // watchInterval
-	standbyEach   time.Duration // standbyInterval
-	storeEach     int           // storeRecords
-	brokerTimeout time.Duration // ledger.Timeout, to the broker
-	commitTimeout time.Duration // ledger.Timeout, to the engine
+	Watch         time.Duration // watchInterval
+	StandbyEach   time.Duration // standbyInterval
+	StoreEach     int           // StoreRecords
+	BrokerTimeout time.Duration // ledger.Timeout, to the broker
+	CommitTimeout time.Duration // ledger.Timeout, to the engine
 	// SkipDeleted lets a task go on at the earliest record that is left when
 	// retention has deleted records that it had not read. Without it the partition
 	// stops.
@@ -134,8 +140,8 @@ type Config struct {
 // original and reads the changelog once more.
 const MaxStandby = 3
 
-// TimeConfig is about the task clock.
-type TimeConfig struct {
+// Time is about the task clock.
+type Time struct {
 	Clock ClockMode
 	// Grace is how long silence waits for events that are on their way, and how late
 	// one may be and still have its place among those of other topics.
@@ -170,18 +176,18 @@ type TimeConfig struct {
 	OverdueRate int
 }
 
-// silence returns how far the task clock stays behind.
-func (t *TimeConfig) silence() time.Duration { return max(t.Grace, t.SilenceGrace) }
+// Silence returns how far the task clock stays behind.
+func (t *Time) Silence() time.Duration { return max(t.Grace, t.SilenceGrace) }
 
-// BatchConfig says when a transaction ends.
-type BatchConfig struct {
+// Batch says when a transaction ends.
+type Batch struct {
 	Records  int           // records and timers in one transaction, at most
 	Bytes    int           // bytes of records read and written in one transaction, about; of customers it may hold eight times as many
 	Interval time.Duration // time from one transaction to the next, and so from a record to its commit, at most
 }
 
-// GroupConfig is about ownership of partitions.
-type GroupConfig struct {
+// Group is about ownership of partitions.
+type Group struct {
 	// Instance names this instance in the group, and must be unique in it: a
 	// static member (KIP-345). A process that was killed and is started again under
 	// its name has its partitions back at once, instead of after SessionTimeout. ""
@@ -196,8 +202,8 @@ type GroupConfig struct {
 	Heartbeat        time.Duration
 }
 
-// CreateConfig is about topics that do not exist yet.
-type CreateConfig struct {
+// Create is about topics that do not exist yet.
+type Create struct {
 	// Topics allows the engine to create its own topics and the outputs. Inputs
 	// are created only if Partitions is given.
 	Topics      bool
@@ -205,16 +211,16 @@ type CreateConfig struct {
 	Replication int16 // 0 means the broker's default
 }
 
-// DefaultConfig returns a Config with every setting that has a default.
-func DefaultConfig() Config {
+// Default returns a Config with every setting that has a default.
+func Default() Config {
 	return Config{
-		Time: TimeConfig{
+		Time: Time{
 			Grace: 2 * time.Second, MaxMergeWait: 10 * time.Second, MaxOpenTransaction: 15 * time.Minute,
 			MaxClockJump: time.Hour, MaxFutureSkew: 5 * time.Minute, OverdueRate: 5_000,
 		},
-		Batch:      BatchConfig{Records: 50_000, Bytes: 16 << 20, Interval: 100 * time.Millisecond},
-		Group:      GroupConfig{SessionTimeout: 45 * time.Second, RebalanceTimeout: 30 * time.Second, Heartbeat: 3 * time.Second},
-		Create:     CreateConfig{Topics: true},
+		Batch:      Batch{Records: 50_000, Bytes: 16 << 20, Interval: 100 * time.Millisecond},
+		Group:      Group{SessionTimeout: 45 * time.Second, RebalanceTimeout: 30 * time.Second, Heartbeat: 3 * time.Second},
+		Create:     Create{Topics: true},
 		CacheBytes: 256 << 20,
 		QueueBytes: 256 << 20,
 	}
@@ -224,25 +230,38 @@ func DefaultConfig() Config {
 // than with Snappy; at the default level it costs a quarter more.
 func FastGzip() kgo.CompressionCodec { return kgo.GzipCompression().WithLevel(gzip.BestSpeed) }
 
-// fill gives what is left out its default.
-func (c *Config) fill() {
+// Values of settings that have one, but for tests.
+const (
+	// watchInterval is how often the topics are looked at while the engine runs.
+	watchInterval = 30 * time.Second
+	// standbyInterval is how often the group is looked at and standby copies are brought
+	// up to date.
+	standbyInterval = time.Second
+	// StoreRecords is how many records of the changelog the store may lack, all tasks
+	// together: after a crash they are replayed, in four seconds or so.
+	StoreRecords = 800_000
+)
+
+// Fill gives what is left out its default.
+func (c *Config) Fill() {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
 	if c.Metrics == nil {
-		c.Metrics = NewMetrics(nil)
+		c.Metrics = metrics.New(nil)
 	}
-	c.watch = cmp.Or(c.watch, watchInterval)
-	c.standbyEach = cmp.Or(c.standbyEach, standbyInterval)
-	c.storeEach = cmp.Or(c.storeEach, storeRecords)
-	c.brokerTimeout = cmp.Or(c.brokerTimeout, ledger.Timeout)
-	c.commitTimeout = cmp.Or(c.commitTimeout, ledger.Timeout)
+	c.Watch = cmp.Or(c.Watch, watchInterval)
+	c.StandbyEach = cmp.Or(c.StandbyEach, standbyInterval)
+	c.StoreEach = cmp.Or(c.StoreEach, StoreRecords)
+	c.BrokerTimeout = cmp.Or(c.BrokerTimeout, ledger.Timeout)
+	c.CommitTimeout = cmp.Or(c.CommitTimeout, ledger.Timeout)
 	c.Inputs = slices.Clone(c.Inputs)
 	slices.Sort(c.Inputs)
 }
 
-func (c *Config) validate() error {
-	c.fill()
+// Validate gives what is left out its default and returns what does not fit together.
+func (c *Config) Validate() error {
+	c.Fill()
 	for _, missing := range []struct {
 		is   bool
 		name string
@@ -276,7 +295,7 @@ func (c *Config) validate() error {
 	if c.Time.Until != 0 {
 		c.Standby = 0 // one instance has every partition
 	}
-	for _, own := range []string{c.changelog(), c.repartition(), c.deadLetters(), c.Changes, c.Triggers} {
+	for _, own := range []string{c.Changelog(), c.Repartition(), c.DeadLetters(), c.Changes, c.Triggers} {
 		if slices.Contains(c.Inputs, own) {
 			return fmt.Errorf("consumer: topic %s is written by the engine and can't be an input", own)
 		}
@@ -287,41 +306,48 @@ func (c *Config) validate() error {
 	return nil
 }
 
-// The names made of App.
+// Changelog returns the name of the topic that holds the state.
+func (c *Config) Changelog() string { return c.App + ".changelog" }
 
-func (c *Config) changelog() string              { return c.App + ".changelog" }
-func (c *Config) repartition() string            { return c.App + ".repartition" }
-func (c *Config) deadLetters() string            { return c.App + ".dlq" }
-func (c *Config) progressGroup() string          { return c.App + "-progress" }
-func (c *Config) transactionalID(n int32) string { return fmt.Sprintf("%s-%d", c.App, n) }
+// Repartition returns the name of the topic that forwards records to their partition.
+func (c *Config) Repartition() string { return c.App + ".repartition" }
 
-// connect returns the cluster, of which nothing has been asked yet.
-func (c *Config) connect() (*broker.Cluster, error) {
-	return broker.Connect(broker.Settings{Client: c.Kafka, Hooks: c.Metrics.kafka, Now: c.Now, Log: c.Logger})
+// DeadLetters returns the name of the dead-letter topic.
+func (c *Config) DeadLetters() string { return c.App + ".dlq" }
+
+// ProgressGroup returns the name of the group whose offsets show the lag.
+func (c *Config) ProgressGroup() string { return c.App + "-progress" }
+
+// TransactionalID returns the transactional id of a partition.
+func (c *Config) TransactionalID(n int32) string { return fmt.Sprintf("%s-%d", c.App, n) }
+
+// Connect returns the cluster, of which nothing has been asked yet.
+func (c *Config) Connect() (*broker.Cluster, error) {
+	return broker.Connect(broker.Settings{Client: c.Kafka, Hooks: c.Metrics.Kafka, Now: c.Now, Log: c.Logger})
 }
 
-// isOutput returns what knows the values of outputs. A tool that moves state has none.
-func (c *Config) isOutput() func(value []byte) bool {
+// IsOutput returns what knows the values of outputs. A tool that moves state has none.
+func (c *Config) IsOutput() func(value []byte) bool {
 	if c.Encoder == nil {
 		return broker.NoOutputs
 	}
 	return c.Encoder.Made
 }
 
-// sources returns all topics that a task reads, sorted.
-func (c *Config) sources() []string {
-	s := append(slices.Clone(c.Inputs), c.repartition())
+// Sources returns all topics that a task reads, sorted.
+func (c *Config) Sources() []string {
+	s := append(slices.Clone(c.Inputs), c.Repartition())
 	slices.Sort(s)
 	return s
 }
 
-// now returns the wall clock.
-func (c *Config) now() engine.Millis { return engine.Millis(c.Now().UnixMilli()) }
+// NowMillis returns the wall clock.
+func (c *Config) NowMillis() engine.Millis { return engine.Millis(c.Now().UnixMilli()) }
 
-// skewNow returns what MaxFutureSkew is counted from.
-func (c *Config) skewNow() engine.Millis {
+// SkewNow returns what MaxFutureSkew is counted from.
+func (c *Config) SkewNow() engine.Millis {
 	if c.Time.FixedNow != 0 {
 		return c.Time.FixedNow
 	}
-	return c.now()
+	return c.NowMillis()
 }
