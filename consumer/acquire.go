@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/broker"
+	"github.com/segmill/segmill/consumer/cache"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/fault"
@@ -49,7 +50,7 @@ func (t *Task) acquire(ctx context.Context) (*session, error) {
 	if err := s.at("restored"); err != nil {
 		return s, err
 	}
-	s.customers = newCustomers(s.cfg.Engine, t.store)
+	s.customers = cache.New(s.cfg.Engine, t.store)
 	if err := s.checkPosition(); err != nil {
 		return s, err
 	}

@@ -40,17 +40,3 @@ func TestArena(t *testing.T) {
 		a.reset()
 	}
 }
-
-// TestFindGuesses holds that a guess at a customer is believed only if it is right.
-func TestFindGuesses(t *testing.T) {
-	cs := newCustomers(newEngine(t, rules), nil)
-	a := &cached{c: cs.eng.NewCustomer("a"), place: -1}
-	b := &cached{c: cs.eng.NewCustomer("b"), place: -1}
-	old := &cached{c: cs.eng.NewCustomer("a"), dropped: true}
-	cs.byID["a"], cs.byID["b"] = a, b
-	for _, guess := range []*cached{nil, a, b, old} {
-		if e, err := cs.find("a", guess); err != nil || e != a {
-			t.Errorf("found %p for a, not %p: %v", e, a, err)
-		}
-	}
-}

@@ -3,6 +3,7 @@ package consumer
 import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/cache"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/fault"
@@ -141,11 +142,11 @@ func (s *session) step(only place, bytes int) {
 }
 
 // touch notes that a customer may have changed, who will be a record of the batch.
-func (s *session) touch(e *cached) {
-	if !e.dirty {
-		s.batch.state += e.encoded
+func (s *session) touch(e *cache.Customer) {
+	if !e.Dirty {
+		s.batch.state += e.Encoded
 	}
-	s.customers.touch(e)
+	s.customers.Touch(e)
 }
 
 // take takes the head of an input.
@@ -181,7 +182,7 @@ func (s *session) dispatch(in *input, h *head, at place) (what string, err error
 		}
 		return s.forward(h), nil
 	}
-	e, err := s.customers.find(h.ev.Customer, h.near)
+	e, err := s.customers.Find(h.ev.Customer, h.near)
 	if err != nil {
 		return "", err
 	}
@@ -195,12 +196,12 @@ func (s *session) dispatch(in *input, h *head, at place) (what string, err error
 	s.batch.folded++
 	out := &s.batch.out
 	if h.result == schemas.IsTombstone {
-		s.batch.eval.Erase(e.c, s.askedAt(h), max(s.clock.now, 0), out)
+		s.batch.eval.Erase(e.C, s.askedAt(h), max(s.clock.now, 0), out)
 		what, s.batch.erased = "erasure", true
 	} else {
 		late := h.at < s.clock.order
 		s.clock.latest = max(s.clock.latest, h.ev.At)
-		if !s.batch.eval.Apply(e.c, &h.ev, s.clock.now, out) {
+		if !s.batch.eval.Apply(e.C, &h.ev, s.clock.now, out) {
 			return "duplicate", nil
 		}
 		if what = "folded"; late {
@@ -235,7 +236,7 @@ func (s *session) fire() error {
 		return nil
 	}
 	for !s.batch.full(s.limits()) {
-		e, at, ok, err := s.customers.next(s.clock.now)
+		e, at, ok, err := s.customers.Next(s.clock.now)
 		if err != nil || !ok {
 			return err
 		}
@@ -244,8 +245,8 @@ func (s *session) fire() error {
 		}
 		s.step(place{}, 0)
 		s.batch.timers = true
-		s.batch.eval.Advance(e.c, at, &s.batch.out)
-		if e.c.Wake() <= at {
+		s.batch.eval.Advance(e.C, at, &s.batch.out)
+		if e.C.Wake() <= at {
 			return fault.Stopped(s.t.n, "a customer's wake-up at %v did not go away when it fired; this is a defect", at)
 		}
 		s.touch(e)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/segmill/segmill/consumer/cache"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
@@ -33,24 +34,24 @@ func TestCacheCountsBusyCustomers(t *testing.T) {
 	}
 	const customers = 50
 	for _, events := range []int{1_500, engine.MaxSeen} {
-		s := &session{cfg: &config.Config{Engine: eng}, batch: newBatch(eng), customers: newCustomers(eng, store.Task(0))}
+		s := &session{cfg: &config.Config{Engine: eng}, batch: newBatch(eng), customers: cache.New(eng, store.Task(0))}
 		var out engine.Output
 		before := heap()
 		for i := range customers {
-			e, err := s.customers.get(fmt.Sprint(i))
+			e, err := s.customers.Get(fmt.Sprint(i))
 			if err != nil {
 				t.Fatal(err)
 			}
 			for k := range events {
-				eng.Evaluator().Apply(e.c, webEvent(eng, e.c.ID, k, 1_767_225_600_000+engine.Millis(k)*1000), 0, &out)
+				eng.Evaluator().Apply(e.C, webEvent(eng, e.C.ID, k, 1_767_225_600_000+engine.Millis(k)*1000), 0, &out)
 				out.Reset()
 			}
 			s.touch(e)
 		}
 		s.changes(&changelog.Position{})
-		s.customers.committed(1 << 40)
+		s.customers.Committed(1 << 40)
 		s.batch = batch{}
-		takes, counted := (heap()-before)/customers, s.customers.bytes/customers
+		takes, counted := (heap()-before)/customers, s.customers.Bytes()/customers
 		t.Logf("%d events: a customer takes %d bytes, %d are counted", events, takes, counted)
 		if takes > counted*3/2 {
 			t.Errorf("%d events: a customer takes %d bytes, and %d are counted", events, takes, counted)

@@ -59,7 +59,7 @@ func (s *session) again(add func(key, value []byte)) error {
 		var err error
 		switch id, ok := strings.CutPrefix(key, changelog.CustomerPrefix); {
 		case ok:
-			value, _, err = s.customers.value(nil, id) // nil if there is none: a tombstone
+			value, _, err = s.customers.Value(nil, id) // nil if there is none: a tombstone
 		case key == changelog.VersionsKey && s.unstoredVersions != nil:
 			value = s.unstoredVersions
 		case key == changelog.VersionsKey:

@@ -18,7 +18,7 @@ import (
 // batch that changed nothing and moved no offset writes nothing. After an error it
 // is not known whether the transaction took place, and the session must end.
 func (s *session) commit(ctx context.Context) error {
-	if !s.batch.moved && len(s.customers.dirty) == 0 && len(s.rewrite) == 0 {
+	if !s.batch.moved && len(s.customers.Dirty) == 0 && len(s.rewrite) == 0 {
 		s.batch.reset()
 		return nil
 	}
@@ -35,7 +35,7 @@ func (s *session) commit(ctx context.Context) error {
 	if s.cfg.OnEffects != nil && len(s.batch.out.Effects) > 0 {
 		s.cfg.OnEffects(s.t.n, s.batch.out.Effects)
 	}
-	full, erased := s.customers.committed(s.t.o.cacheShare()), s.batch.erased
+	full, erased := s.customers.Committed(s.t.o.cacheShare()), s.batch.erased
 	s.batch.reset()
 	s.commits++
 	s.t.grow()
@@ -46,7 +46,7 @@ func (s *session) commit(ctx context.Context) error {
 	if err := s.store(); err != nil {
 		return err
 	}
-	s.customers.evict(s.t.o.cacheShare())
+	s.customers.Evict(s.t.o.cacheShare())
 	return nil
 }
 
@@ -104,33 +104,33 @@ type change struct {
 // changes encodes the changed customers and moves the digest of pos.
 func (s *session) changes(pos *changelog.Position) []change {
 	cs, b := s.customers, &s.batch
-	changes := slices.Grow(b.changes[:0], len(cs.dirty))
-	for i, e := range cs.dirty {
-		cs.aheadIn(cs.dirty, i)
-		if !e.known && !e.c.Known() {
+	changes := slices.Grow(b.changes[:0], len(cs.Dirty))
+	for i, e := range cs.Dirty {
+		cs.AheadIn(cs.Dirty, i)
+		if !e.Known && !e.C.Known() {
 			continue
 		}
-		c := change{customer: e.c.ID}
+		c := change{customer: e.C.ID}
 		var hash state.Digest
 		piece := append(append(b.memory.room(pieceBytes), changelog.CustomerPrefix...), c.customer...)
 		key := len(piece)
-		if e.c.Known() {
+		if e.C.Known() {
 			piece = state.AppendSubject(piece, c.customer)
 			value := len(piece)
-			piece = s.cfg.Engine.Append(piece, e.c)
+			piece = s.cfg.Engine.Append(piece, e.C)
 			c.value = piece[value:len(piece):len(piece)]
 			hash = state.DigestOfSubject(piece[key:])
-			if e.known && hash == e.hash {
+			if e.Known && hash == e.Hash {
 				continue
 			}
 		}
 		c.key = b.memory.keep(piece)[:key:key]
-		if e.known {
-			pos.Digest = pos.Digest.Sub(e.hash)
+		if e.Known {
+			pos.Digest = pos.Digest.Sub(e.Hash)
 		}
 		pos.Digest = pos.Digest.Add(hash) // zero for a customer that is gone
-		e.known, e.hash = c.value != nil, hash
-		cs.measure(e, len(c.value))
+		e.Known, e.Hash = c.value != nil, hash
+		cs.Measure(e, len(c.value))
 		changes = append(changes, c)
 	}
 	b.changes = changes

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"pgregory.net/rapid"
 
+	"github.com/segmill/segmill/consumer/cache"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/metrics"
@@ -36,20 +37,20 @@ func TestCustomersAgainstModel(t *testing.T) {
 		}
 		defer store.Close() //nolint:errcheck // memory
 		s := &session{
-			t:   &Task{o: &Owner{cfg: config.Config{CacheBytes: overhead}}, store: store.Task(0)},
-			cfg: &config.Config{Engine: eng}, batch: newBatch(eng), customers: newCustomers(eng, store.Task(0)),
+			t:   &Task{o: &Owner{cfg: config.Config{CacheBytes: cache.Overhead}}, store: store.Task(0)},
+			cfg: &config.Config{Engine: eng}, batch: newBatch(eng), customers: cache.New(eng, store.Task(0)),
 		}
 		model := map[string]engine.Millis{} // wake-ups
 		pos := &changelog.Position{}
 		var out engine.Output
 		now := engine.Millis(1_767_225_600_000)
 		n := 0
-		guesses := map[string]*cached{} // whom lookAhead may have seen, however long ago
+		guesses := map[string]*cache.Customer{} // whom lookAhead may have seen, however long ago
 		t.Repeat(map[string]func(*rapid.T){
 			"event": func(t *rapid.T) {
 				n++
 				id := fmt.Sprintf("c%d", rapid.IntRange(0, 9).Draw(t, "customer"))
-				e, err := s.customers.find(id, guesses[id])
+				e, err := s.customers.Find(id, guesses[id])
 				guesses[id] = e
 				if err != nil {
 					t.Fatal(err)
@@ -59,9 +60,9 @@ func TestCustomersAgainstModel(t *testing.T) {
 					Stream: plan.Web, Customer: id, ID: fmt.Sprint(n), At: now + engine.Millis(rapid.IntRange(0, 3).Draw(t, "at"))*1000,
 					Fields: make([]expr.Value, len(l.Paths)),
 				}
-				eng.Evaluator().Apply(e.c, &ev, now, &out)
-				s.customers.touch(e)
-				model[id] = e.c.Wake()
+				eng.Evaluator().Apply(e.C, &ev, now, &out)
+				s.customers.Touch(e)
+				model[id] = e.C.Wake()
 			},
 			"fire": func(t *rapid.T) {
 				now += engine.Millis(rapid.IntRange(0, int(4*time.Hour/time.Millisecond)).Draw(t, "later"))
@@ -72,18 +73,18 @@ func TestCustomersAgainstModel(t *testing.T) {
 					}
 				}
 				for {
-					e, at, ok, err := s.customers.next(now)
+					e, at, ok, err := s.customers.Next(now)
 					if err != nil {
 						t.Fatal(err)
 					}
 					if !ok {
 						break
 					}
-					got = append(got, state.Due{At: at, Customer: e.c.ID})
-					eng.Evaluator().Advance(e.c, at, &out)
-					s.customers.touch(e)
-					if model[e.c.ID] = e.c.Wake(); e.c.Wake() <= now {
-						want = append(want, state.Due{At: e.c.Wake(), Customer: e.c.ID})
+					got = append(got, state.Due{At: at, Customer: e.C.ID})
+					eng.Evaluator().Advance(e.C, at, &out)
+					s.customers.Touch(e)
+					if model[e.C.ID] = e.C.Wake(); e.C.Wake() <= now {
+						want = append(want, state.Due{At: e.C.Wake(), Customer: e.C.ID})
 					}
 				}
 				slices.SortFunc(want, func(a, b state.Due) int {
@@ -98,25 +99,22 @@ func TestCustomersAgainstModel(t *testing.T) {
 			},
 			"commit": func(t *rapid.T) {
 				s.changes(pos)
-				s.customers.committed(s.t.o.cacheShare())
+				s.customers.Committed(s.t.o.cacheShare())
 				s.batch.reset()
 			},
 			"store": func(t *rapid.T) {
 				s.changes(pos)
-				s.customers.committed(s.t.o.cacheShare())
-				if err := s.t.store.Write(s.customers.changes(), &state.Meta{}); err != nil {
+				s.customers.Committed(s.t.o.cacheShare())
+				if err := s.t.store.Write(s.customers.Changes(), &state.Meta{}); err != nil {
 					t.Fatal(err)
 				}
-				s.customers.stored()
-				if s.customers.evict(s.t.o.cacheShare()) {
+				s.customers.Stored()
+				if s.customers.Evict(s.t.o.cacheShare()) {
 					t.Fatal("nothing is changed, and the limit is not kept")
 				}
 				v, err := store.Task(0).Verify(t.Context())
 				if err != nil || v.Digest != pos.Digest || v.Misplaced > 0 || v.Customers != len(model) {
 					t.Fatalf("%+v, %v; digest %v, %d customers", v, err, pos.Digest, len(model))
-				}
-				if len(s.customers.byID) != len(s.customers.ring) {
-					t.Fatalf("%d customers, %d in the ring", len(s.customers.byID), len(s.customers.ring))
 				}
 			},
 		})
@@ -132,25 +130,25 @@ func TestCustomersStayUntilStored(t *testing.T) {
 	}
 	defer store.Close() //nolint:errcheck // memory
 	task := store.Task(0)
-	s := &session{cfg: &config.Config{Engine: eng}, batch: newBatch(eng), customers: newCustomers(eng, task)}
-	e, err := s.customers.get("anna")
+	s := &session{cfg: &config.Config{Engine: eng}, batch: newBatch(eng), customers: cache.New(eng, task)}
+	e, err := s.customers.Get("anna")
 	if err != nil {
 		t.Fatal(err)
 	}
-	eng.Evaluator().Apply(e.c, webEvent(eng, "anna", 1, 1_767_225_600_000), 0, &engine.Output{})
-	s.customers.touch(e)
+	eng.Evaluator().Apply(e.C, webEvent(eng, "anna", 1, 1_767_225_600_000), 0, &engine.Output{})
+	s.customers.Touch(e)
 	s.changes(&changelog.Position{})
-	if !s.customers.committed(0) {
+	if !s.customers.Committed(0) {
 		t.Error("there is no memory for anybody, and the store need not be written")
 	}
-	if again, err := s.customers.get("anna"); again != e || err != nil {
+	if again, err := s.customers.Get("anna"); again != e || err != nil {
 		t.Fatalf("%v, %v instead of the customer that was committed", again, err)
 	}
-	if err := task.Write(s.customers.changes(), &state.Meta{}); err != nil {
+	if err := task.Write(s.customers.Changes(), &state.Meta{}); err != nil {
 		t.Fatal(err)
 	}
-	s.customers.stored()
-	if s.customers.evict(0) || len(s.customers.byID) > 0 {
+	s.customers.Stored()
+	if s.customers.Evict(0) || s.customers.Len() > 0 {
 		t.Error("a customer that the store has is not evicted")
 	}
 }
@@ -170,25 +168,25 @@ func TestValueIsWhatWasCommitted(t *testing.T) {
 	if err := store.Task(0).Apply([]state.Change{{Customer: "anna", Value: was, Old: engine.Never, New: c.Wake()}}, nil); err != nil {
 		t.Fatal(err)
 	}
-	cs := newCustomers(after, store.Task(0))
-	e, err := cs.get("anna")
+	cs := cache.New(after, store.Task(0))
+	e, err := cs.Get("anna")
 	if err != nil {
 		t.Fatal(err)
 	}
-	now := after.Append(nil, e.c)
+	now := after.Append(nil, e.C)
 	if bytes.Equal(was, now) {
 		t.Fatal("both rule sets write the same bytes")
 	}
 	check := func(what string, want []byte) {
 		t.Helper()
-		if got, ok, err := cs.value(nil, "anna"); err != nil || !ok || !bytes.Equal(got, want) {
+		if got, ok, err := cs.Value(nil, "anna"); err != nil || !ok || !bytes.Equal(got, want) {
 			t.Errorf("%s: %x, %v, %v; want %x", what, got, ok, err, want)
 		}
 	}
 	check("clean", was)
-	cs.touch(e)
+	cs.Touch(e)
 	check("dirty", now)
-	cs.committed(1 << 20)
+	cs.Committed(1 << 20)
 	check("behind", now)
 }
 
@@ -201,16 +199,16 @@ func TestLargeCustomersFillTheBatch(t *testing.T) {
 	}
 	defer store.Close() //nolint:errcheck // memory
 	const customers, records, limit = 40, 300, 1_000
-	s := &session{cfg: &config.Config{Engine: eng}, batch: newBatch(eng), customers: newCustomers(eng, store.Task(0))}
+	s := &session{cfg: &config.Config{Engine: eng}, batch: newBatch(eng), customers: cache.New(eng, store.Task(0))}
 	var out engine.Output
 	round := func(n int) (changed, size int) {
 		for ; changed < customers && !s.batch.full(records*customers, limit); changed++ {
-			e, err := s.customers.get(fmt.Sprint(changed))
+			e, err := s.customers.Get(fmt.Sprint(changed))
 			if err != nil {
 				t.Fatal(err)
 			}
 			for i := range n {
-				eng.Evaluator().Apply(e.c, webEvent(eng, e.c.ID, i, 1_767_225_600_000+engine.Millis(i)), 0, &out)
+				eng.Evaluator().Apply(e.C, webEvent(eng, e.C.ID, i, 1_767_225_600_000+engine.Millis(i)), 0, &out)
 			}
 			s.touch(e)
 			s.touch(e) // counts once
@@ -218,7 +216,7 @@ func TestLargeCustomersFillTheBatch(t *testing.T) {
 		for _, c := range s.changes(&changelog.Position{}) {
 			size += len(c.value)
 		}
-		s.customers.committed(1 << 30)
+		s.customers.Committed(1 << 30)
 		s.batch.reset()
 		return changed, size
 	}
@@ -257,32 +255,32 @@ func TestTimerFiresAtItsInstant(t *testing.T) {
 	cfg := &config.Config{Engine: eng, Encoder: enc, Metrics: metrics.New(prometheus.NewRegistry()), Batch: config.Batch{Bytes: 1 << 20}}
 	cfg.Time.Clock = config.EventsClock
 	s := &session{
-		t: &Task{limit: 100, store: task}, cfg: cfg, batch: newBatch(eng), customers: newCustomers(eng, task),
+		t: &Task{limit: 100, store: task}, cfg: cfg, batch: newBatch(eng), customers: cache.New(eng, task),
 		headers: schemas.HeadersOf[kgo.RecordHeader](enc, schemas.CloudEventsHeaders), told: newEffectCounters(),
 	}
 	var out engine.Output
 	const start = engine.Millis(1_767_225_600_000)
 	for i := range 3 {
-		e, err := s.customers.get(fmt.Sprint(i))
+		e, err := s.customers.Get(fmt.Sprint(i))
 		if err != nil {
 			t.Fatal(err)
 		}
-		eng.Evaluator().Apply(e.c, webEvent(eng, e.c.ID, i, start+engine.Millis(i)), 0, &out)
+		eng.Evaluator().Apply(e.C, webEvent(eng, e.C.ID, i, start+engine.Millis(i)), 0, &out)
 		s.touch(e)
 	}
 	for _, stored := range []bool{false, true} {
 		if stored {
 			s.changes(&changelog.Position{})
-			s.customers.committed(1 << 30)
-			if err := task.Write(s.customers.changes(), nil); err != nil {
+			s.customers.Committed(1 << 30)
+			if err := task.Write(s.customers.Changes(), nil); err != nil {
 				t.Fatal(err)
 			}
-			s.customers.stored()
+			s.customers.Stored()
 			s.batch.reset()
 		}
 		due := engine.Never
-		for _, e := range s.customers.byID {
-			due = min(due, e.c.Wake())
+		for e := range s.customers.All() {
+			due = min(due, e.C.Wake())
 		}
 		for _, c := range []struct {
 			clock engine.Millis

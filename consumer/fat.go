@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/segmill/segmill/consumer/cache"
 	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/engine"
 )
@@ -28,28 +29,28 @@ const logFatEach = time.Minute
 // fits reports whether a customer still fits with an event folded. An event adds at
 // most a copy of itself for each summary that keeps texts; only if that could be too
 // much it is looked at exactly.
-func (s *session) fits(e *cached, h *head) (bool, error) {
-	e.grown += len(h.rec.Value) * s.cfg.Engine.Keepers(h.ev.Stream)
-	if e.encoded+e.grown <= engine.MaxCustomerBytes {
+func (s *session) fits(e *cache.Customer, h *head) (bool, error) {
+	e.Grown += len(h.rec.Value) * s.cfg.Engine.Keepers(h.ev.Stream)
+	if e.Encoded+e.Grown <= engine.MaxCustomerBytes {
 		return true, nil
 	}
-	before, after, err := s.batch.eval.SizeWith(e.c, &h.ev, s.clock.now)
+	before, after, err := s.batch.eval.SizeWith(e.C, &h.ev, s.clock.now)
 	if err != nil {
 		return false, fmt.Errorf("%w: a customer's bytes: %w", fault.ErrLocal, err)
 	}
-	e.grown = max(before, after) - e.encoded
+	e.Grown = max(before, after) - e.Encoded
 	return after <= engine.MaxCustomerBytes || after <= before, nil
 }
 
 // tooFat refuses an event whose customer is too large, and says which rule it is that
 // takes most.
-func (s *session) tooFat(e *cached, h *head) string {
-	text, bytes := s.cfg.Engine.Heaviest(e.c)
+func (s *session) tooFat(e *cache.Customer, h *head) string {
+	text, bytes := s.cfg.Engine.Heaviest(e.C)
 	f := &s.fat
 	f.refused++
 	if now := s.cfg.Now(); now.Sub(f.logged) >= logFatEach {
 		s.t.log.Error("events are refused because what rules keep of their customer is too large",
-			"customer_hash", hashOf(s.cfg.App, e.c.ID), "bytes", e.encoded+e.grown, "most", engine.MaxCustomerBytes,
+			"customer_hash", hashOf(s.cfg.App, e.C.ID), "bytes", e.Encoded+e.Grown, "most", engine.MaxCustomerBytes,
 			"rule", s.cfg.Engine.Reader(text), "largest", text, "largest_bytes", bytes, "topic", h.from.topic, "offset", h.from.offset, "refused", f.refused)
 		f.logged, f.refused = now, 0
 	}

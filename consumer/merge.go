@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/broker"
+	"github.com/segmill/segmill/consumer/cache"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
@@ -25,8 +26,8 @@ type input struct {
 	queue  []*kgo.Record
 	// near are the customers of the first records of the queue, as far as looked
 	// ahead, in nearby; nil where not cached.
-	near    []*cached
-	nearby  [aheadOf]*cached
+	near    []*cache.Customer
+	nearby  [cache.Group]*cache.Customer
 	bytes   int // of the records in the queue
 	head    head
 	loaded  bool      // head is valid
@@ -73,7 +74,7 @@ type head struct {
 	// the record's timestamp.
 	at engine.Millis
 	// near is whom the record's key names, nil if not cached then.
-	near *cached
+	near *cache.Customer
 	// came is the wall clock when the record was in hand.
 	came engine.Millis
 }

@@ -47,9 +47,8 @@ var mutations = []struct {
 		`	early := state.Meta{Position: pos.Append(nil), Versions: versions, TopicID: replica.TopicIDOf(s.topicID, len(s.rewrite) > 0), Next: s.next, AppliedAt: s.cfg.NowMillis()}
 	var written []state.Change
 	for _, c := range changes {
-		e := s.customers.byID[c.customer]
-		written = append(written, state.Change{Customer: c.customer, Value: c.value, Old: e.indexed, New: e.c.Wake()})
-		e.indexed = e.c.Wake()
+		e := s.customers.Cached([]byte(c.customer))
+		written = append(written, state.Change{Customer: c.customer, Value: c.value, Old: engine.Never, New: e.C.Wake()})
 	}
 	if err := s.t.store.Apply(written, &early); err != nil {
 		return err
@@ -195,12 +194,12 @@ var mutations = []struct {
 		[]find{{"state", "DueOrder|Model"}},
 	},
 	{
-		"a customer leaves memory before the store has it", "consumer/customers.go",
-		`case e.used || e.changed():`, `case e.used || e.dirty:`,
+		"a customer leaves memory before the store has it", "consumer/cache/cache.go",
+		`case e.used || e.changed():`, `case e.used || e.Dirty:`,
 		[]find{timers, protocol},
 	},
 	{
-		"wake-ups before the point that was read to are forgotten", "consumer/customers.go",
+		"wake-ups before the point that was read to are forgotten", "consumer/cache/cache.go",
 		`first = min(first, e.indexed)`, `_ = e`,
 		[]find{timers},
 	},
@@ -238,7 +237,7 @@ var mutations = []struct {
 	},
 	{
 		"a timer fires a minute early", "consumer/batch.go",
-		`s.customers.next(s.clock.now)`, `s.customers.next(s.clock.now + 60_000)`,
+		`s.customers.Next(s.clock.now)`, `s.customers.Next(s.clock.now + 60_000)`,
 		[]find{timers},
 	},
 	{

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/segmill/segmill/consumer/broker"
+	"github.com/segmill/segmill/consumer/cache"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/fault"
@@ -150,7 +151,7 @@ func (s *session) refold(ctx context.Context, scratch *state.Task) error {
 		return err
 	}
 	defer r.close()
-	r.customers = newCustomers(s.cfg.Engine, scratch)
+	r.customers = cache.New(s.cfg.Engine, scratch)
 	for {
 		in, err := r.following(ctx)
 		if err != nil {
@@ -163,7 +164,7 @@ func (s *session) refold(ctx context.Context, scratch *state.Task) error {
 			return err
 		}
 		in.pop()
-		if len(r.customers.dirty) >= restoreChunk || r.batch.state >= restoreBytes {
+		if len(r.customers.Dirty) >= restoreChunk || r.batch.state >= restoreBytes {
 			if err := r.spill(scratch); err != nil {
 				return err
 			}
@@ -220,7 +221,7 @@ func (s *session) foldFact(h *head) error {
 	if h.bad() || s.route.Partition(h.ev.Customer) != s.t.n || h.result == schemas.IsEvent && h.ev.At > s.horizon {
 		return nil
 	}
-	e, err := s.customers.get(h.ev.Customer)
+	e, err := s.customers.Get(h.ev.Customer)
 	if err != nil {
 		return err
 	}
@@ -230,10 +231,10 @@ func (s *session) foldFact(h *head) error {
 		}
 	}
 	if h.result == schemas.IsTombstone {
-		e.c = s.cfg.Engine.NewCustomer(h.ev.Customer)
+		e.C = s.cfg.Engine.NewCustomer(h.ev.Customer)
 	} else {
 		s.clock.latest = max(s.clock.latest, h.ev.At)
-		if !s.batch.eval.FoldFacts(e.c, &h.ev, &s.batch.out) {
+		if !s.batch.eval.FoldFacts(e.C, &h.ev, &s.batch.out) {
 			return nil
 		}
 	}
@@ -246,12 +247,12 @@ func (s *session) spill(scratch *state.Task) error {
 	var ignored changelog.Position
 	s.changes(&ignored)
 	limit := s.t.o.cacheShare()
-	s.customers.committed(limit)
-	if err := scratch.Fill(s.customers.changes()); err != nil {
+	s.customers.Committed(limit)
+	if err := scratch.Fill(s.customers.Changes()); err != nil {
 		return err
 	}
-	s.customers.stored()
-	s.customers.evict(limit)
+	s.customers.Stored()
+	s.customers.Evict(limit)
 	s.batch.reset()
 	return nil
 }
@@ -279,7 +280,7 @@ func (s *session) retell(ctx context.Context, scratch *state.Task, former map[st
 		return err
 	}
 	err := s.cfg.Store.Scratch(s.t.n).Scan("", func(id string, _ []byte) error {
-		if e, err := s.customers.get(id); err != nil || e.known || e.dirty {
+		if e, err := s.customers.Get(id); err != nil || e.Known || e.Dirty {
 			return err
 		}
 		return one(id)
@@ -291,12 +292,12 @@ func (s *session) retell(ctx context.Context, scratch *state.Task, former map[st
 }
 
 func (s *session) retellOne(ctx context.Context, id string, fresh *engine.Customer, former map[string]string) error {
-	e, err := s.customers.get(id)
+	e, err := s.customers.Get(id)
 	if err != nil {
 		return err
 	}
 	s.step(place{}, 0)
-	s.batch.eval.Rebuild(e.c, fresh, former, s.clock.now, &s.batch.out)
+	s.batch.eval.Rebuild(e.C, fresh, former, s.clock.now, &s.batch.out)
 	s.touch(e)
 	s.encode()
 	if !s.batch.full(s.limits()) {

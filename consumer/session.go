@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/broker"
+	"github.com/segmill/segmill/consumer/cache"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/ledger"
@@ -32,7 +33,7 @@ type session struct {
 	versions  *changelog.Versions // to be written with the next transaction, nil if they stand there
 	next      int64               // next changelog offset
 	topicID   [16]byte
-	customers *customers
+	customers *cache.Customers
 
 	logged  changelog.Claim     // under which the changelog's records count
 	rewrite map[string]struct{} // keys whose newest record in the changelog is void
@@ -162,7 +163,7 @@ const timerPatience = engine.Millis(1_000)
 // untilTimer returns how long it is until there may be a timer to fire. One that is
 // due needs to know that nothing older is still to come.
 func (s *session) untilTimer() time.Duration {
-	at := s.customers.earliest()
+	at := s.customers.Earliest()
 	if s.cfg.Time.Clock == config.EventsClock || at == engine.Never {
 		return idleWait
 	}
@@ -180,7 +181,7 @@ func (s *session) untilTimer() time.Duration {
 // timersWait reports whether there are timers to fire as soon as the batch at hand is
 // committed.
 func (s *session) timersWait() bool {
-	at := s.customers.earliest()
+	at := s.customers.Earliest()
 	return s.cfg.Time.Clock == config.WallClock && at > s.clock.now && at <= s.clock.heard(s.inputs)
 }
 
@@ -334,16 +335,16 @@ func (s *session) load() error {
 
 // lookAhead gets the customers of the next records into the processor's cache, and
 // returns that of the first, nil if it is not known. A resharding has none.
-func (s *session) lookAhead(in *input) *cached {
+func (s *session) lookAhead(in *input) *cache.Customer {
 	if s.customers == nil {
 		return nil
 	}
 	if len(in.near) == 0 {
-		in.near = in.nearby[:min(len(in.queue), aheadOf)]
+		in.near = in.nearby[:min(len(in.queue), cache.Group)]
 		for i, r := range in.queue[:len(in.near)] {
-			in.near[i] = s.customers.byID[string(r.Key)]
+			in.near[i] = s.customers.Cached(r.Key)
 		}
-		s.customers.ahead(in.near)
+		s.customers.Ahead(in.near)
 	}
 	return in.near[0]
 }
@@ -458,7 +459,7 @@ func (s *session) publish() {
 		case st.State == Waiting:
 			st.State, st.Error = Running, ""
 		}
-		st.Clock, st.Lag, st.Customers, st.behind = s.clock.now, lag, len(s.customers.byID), behind
+		st.Clock, st.Lag, st.Customers, st.behind = s.clock.now, lag, s.customers.Len(), behind
 		st.Waits, st.looped = waits, now
 	})
 }

@@ -39,10 +39,10 @@ func (s *session) store() error {
 		// asOf and not now: somebody else may have taken over since.
 		TopicID: replica.TopicIDOf(s.topicID, len(s.rewrite) > 0), Next: s.next, AppliedAt: s.asOf,
 	}
-	if err := s.t.store.Write(s.customers.changes(), &meta); err != nil {
+	if err := s.t.store.Write(s.customers.Changes(), &meta); err != nil {
 		return err
 	}
-	s.customers.stored()
+	s.customers.Stored()
 	s.unstored, s.unstoredVersions = 0, nil
 	return s.at("stored")
 }

@@ -1,15 +1,15 @@
-package consumer
+package cache
 
 import "github.com/segmill/segmill/engine"
 
 // wakeUp is the wake-up of a changed customer.
 type wakeUp struct {
 	at engine.Millis
-	e  *cached
+	e  *Customer
 }
 
 func (w wakeUp) before(o wakeUp) bool {
-	return w.at < o.at || w.at == o.at && w.e.c.ID < o.e.c.ID
+	return w.at < o.at || w.at == o.at && w.e.C.ID < o.e.C.ID
 }
 
 // wakeHeap is a binary heap in order of (at, customer) with at most one entry of
@@ -18,7 +18,7 @@ func (w wakeUp) before(o wakeUp) bool {
 type wakeHeap []wakeUp
 
 // set makes at the wake-up of a customer; Never takes it out.
-func (h *wakeHeap) set(e *cached, at engine.Millis) {
+func (h *wakeHeap) set(e *Customer, at engine.Millis) {
 	i := e.place
 	switch {
 	case at == engine.Never && i < 0:

@@ -1,9 +1,16 @@
-package consumer
+// Package cache keeps the decoded customers of one task: those that a batch has
+// changed, those that the store does not have yet, and as many others as there is room
+// for.
+//
+// The one rule it keeps: a customer that has changed leaves memory only once the store
+// has it.
+package cache
 
 import (
 	"cmp"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 
 	"github.com/segmill/segmill/consumer/changelog"
@@ -12,59 +19,59 @@ import (
 	"github.com/segmill/segmill/state"
 )
 
-// overhead is about what a decoded customer takes besides its contents, in bytes;
+// Overhead is about what a decoded customer takes besides its contents, in bytes;
 // expansion is how much larger its contents are than their encoded form.
 const (
-	overhead  = 900
+	Overhead  = 900
 	expansion = 3
 )
 
-// cached is a decoded customer. The engine changes it in place, so a cache with
+// Customer is a decoded customer. The engine changes it in place, so a cache with
 // changes that were not committed can only be thrown away as a whole.
 //
 // A customer is in one of three states: clean, as the store has it; behind, changed
 // by transactions since the store was last written; and dirty, changed by the batch
 // at hand, behind or not.
-type cached struct {
-	c *engine.Customer
+type Customer struct {
+	C *engine.Customer
 	// What was last committed: the digest is kept by subtracting exactly this.
-	known bool // the changelog has the customer
-	hash  state.Digest
+	Known bool // the changelog has the customer
+	Hash  state.Digest
 	// indexed is the customer's entry in the due index of the store, Never if it has
 	// none.
 	indexed engine.Millis
 
-	dirty  bool // changed since the last commit
+	Dirty  bool // changed since the last commit
 	behind bool // the store does not have what was last committed
 	used   bool // since the hand passed by
 
 	dropped bool // no longer cached
-	encoded int  // bytes, as last committed
-	grown   int  // by at most so many bytes since then
+	Encoded int  // bytes, as last committed
+	Grown   int  // by at most so many bytes since then
 	size    int  // what it takes in memory, about
 	place   int  // in the heap of wake-ups, -1 if it is not there
 }
 
 // changed reports whether the store does not have the customer as it is.
-func (e *cached) changed() bool { return e.dirty || e.behind }
+func (e *Customer) changed() bool { return e.Dirty || e.behind }
 
-// customers gives the customers of one task: changed ones, cached ones, and those
+// Customers gives the customers of one task: changed ones, cached ones, and those
 // in the store. It also knows whose wake-up is next, counting the changes.
 //
 // The store is written back to: it is a copy of the changelog that may be behind,
 // so it is enough to write it now and then, and then once for a customer however
 // often that was committed in the meantime.
-type customers struct {
+type Customers struct {
 	eng   *engine.Engine
 	store *state.Task
 
-	byID  map[string]*cached
-	ring  []*cached // all of byID, for the hand of the clock that evicts
+	byID  map[string]*Customer
+	ring  []*Customer // all of byID, for the hand of the clock that evicts
 	hand  int
 	bytes int64
 
-	dirty  []*cached
-	behind []*cached
+	Dirty  []*Customer
+	behind []*Customer
 	wakes  wakeHeap // of changed customers that have a wake-up
 
 	// due is read ahead from the store's index, up to and including cursor, which
@@ -77,7 +84,7 @@ type customers struct {
 	buf  []byte
 	hbuf []byte
 
-	// whole: everybody that the store has is cached, so that who is not is new. It is
+	// whole: everybody that the store has is cached, so that a customer that is not cached is new. It is
 	// asked for when first needed, and ends when somebody is dropped.
 	whole, asked bool
 
@@ -85,46 +92,59 @@ type customers struct {
 	looked int64              // keeps ahead from being left out
 }
 
-func newCustomers(eng *engine.Engine, store *state.Task) *customers {
-	return &customers{eng: eng, store: store, byID: map[string]*cached{}, cursor: state.Due{At: changelog.Never}}
+// New returns the customers of a task, of whom none is cached.
+func New(eng *engine.Engine, store *state.Task) *Customers {
+	return &Customers{eng: eng, store: store, byID: map[string]*Customer{}, cursor: state.Due{At: changelog.Never}}
 }
 
-// aheadOf is of how many customers memory is read ahead at once: as many as the
+// Group is of how many customers memory is read ahead at once: as many as the
 // processor can wait for at once, and few enough to be still in its cache when they
 // are used.
-const aheadOf = 16
+const Group = 16
 
-// ahead gets customers into the processor's cache. With many customers most are not
+// Ahead gets customers into the processor's cache. With many customers most are not
 // there.
-func (cs *customers) ahead(l []*cached) {
+func (cs *Customers) Ahead(l []*Customer) {
 	cs.people = cs.people[:0]
 	for _, e := range l {
 		if e != nil {
-			cs.people = append(cs.people, e.c)
+			cs.people = append(cs.people, e.C)
 		}
 	}
 	cs.looked += engine.Ahead(cs.people)
 }
 
-// aheadIn is ahead for the next customers of a list, when i, the place in it, is the
+// AheadIn is ahead for the next customers of a list, when i, the place in it, is the
 // first of a group.
-func (cs *customers) aheadIn(l []*cached, i int) {
-	if i%aheadOf == 0 {
-		cs.ahead(l[i:min(i+aheadOf, len(l))])
+func (cs *Customers) AheadIn(l []*Customer, i int) {
+	if i%Group == 0 {
+		cs.Ahead(l[i:min(i+Group, len(l))])
 	}
 }
 
-// find is get, with a guess at who it is: nil, or somebody who was cached before.
-func (cs *customers) find(id string, guess *cached) (*cached, error) {
-	if guess != nil && !guess.dropped && guess.c.ID == id {
+// Cached returns the customer that a record's key names, nil if it is not cached.
+func (cs *Customers) Cached(key []byte) *Customer { return cs.byID[string(key)] }
+
+// Len returns how many customers are cached.
+func (cs *Customers) Len() int { return len(cs.byID) }
+
+// Bytes returns about how much memory they take.
+func (cs *Customers) Bytes() int64 { return cs.bytes }
+
+// All returns the customers that are cached, in no order.
+func (cs *Customers) All() iter.Seq[*Customer] { return maps.Values(cs.byID) }
+
+// Find is Get, with a guess at who it is: nil, or somebody who was cached before.
+func (cs *Customers) Find(id string, guess *Customer) (*Customer, error) {
+	if guess != nil && !guess.dropped && guess.C.ID == id {
 		guess.used = true
 		return guess, nil
 	}
-	return cs.get(id)
+	return cs.Get(id)
 }
 
-// get returns a customer, a new one if it is not known.
-func (cs *customers) get(id string) (*cached, error) {
+// Get returns a customer, a new one if it is not known.
+func (cs *Customers) Get(id string) (*Customer, error) {
 	if e := cs.byID[id]; e != nil {
 		e.used = true
 		return e, nil
@@ -133,39 +153,39 @@ func (cs *customers) get(id string) (*cached, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &cached{indexed: engine.Never, used: true, place: -1}
+	e := &Customer{indexed: engine.Never, used: true, place: -1}
 	if !ok {
-		e.c = cs.eng.NewCustomer(id)
+		e.C = cs.eng.NewCustomer(id)
 	} else {
-		if e.c, err = cs.eng.Decode(id, b); err != nil {
+		if e.C, err = cs.eng.Decode(id, b); err != nil {
 			return nil, fmt.Errorf("%w: a customer's bytes: %w", fault.ErrLocal, err)
 		}
-		e.known = true
+		e.Known = true
 		// Under changed rules the customer wakes up at another time than its bytes,
 		// and the due index, say.
 		if e.indexed, err = engine.WakeOf(b); err != nil {
 			return nil, fmt.Errorf("%w: a customer's bytes: %w", fault.ErrLocal, err)
 		}
-		e.hash, cs.hbuf = state.DigestOf(id, b, cs.hbuf)
+		e.Hash, cs.hbuf = state.DigestOf(id, b, cs.hbuf)
 	}
 	cs.byID[id] = e
 	cs.ring = append(cs.ring, e)
-	cs.measure(e, len(b))
+	cs.Measure(e, len(b))
 	return e, nil
 }
 
-// measure notes how many bytes a customer is encoded, and what it takes as it is.
-func (cs *customers) measure(e *cached, encoded int) {
+// Measure notes how many bytes a customer is encoded, and what it takes as it is.
+func (cs *Customers) Measure(e *Customer, encoded int) {
 	cs.bytes -= int64(e.size)
-	e.grown = 0
-	e.encoded, e.size = encoded, overhead+expansion*encoded+e.c.Derived()
+	e.Grown = 0
+	e.Encoded, e.size = encoded, Overhead+expansion*encoded+e.C.Derived()
 	cs.bytes += int64(e.size)
 }
 
-// load returns what the store has of a customer who is not cached, false if nothing. A
+// load returns what the store has of a customer that is not cached, false if nothing. A
 // first load of a history meets nothing but new customers, for whom the store is
 // not searched.
-func (cs *customers) load(id string) (b []byte, ok bool, err error) {
+func (cs *Customers) load(id string) (b []byte, ok bool, err error) {
 	if !cs.asked {
 		if cs.whole, err = cs.store.Empty(); err != nil {
 			return nil, false, err
@@ -179,21 +199,21 @@ func (cs *customers) load(id string) (b []byte, ok bool, err error) {
 	return cs.buf, ok, err
 }
 
-// touch notes that a customer may have changed.
-func (cs *customers) touch(e *cached) {
-	if !e.dirty {
-		e.dirty = true
-		cs.dirty = append(cs.dirty, e)
+// Touch notes that a customer may have changed.
+func (cs *Customers) Touch(e *Customer) {
+	if !e.Dirty {
+		e.Dirty = true
+		cs.Dirty = append(cs.Dirty, e)
 	}
-	at := e.c.Wake()
-	if !e.c.Known() {
+	at := e.C.Wake()
+	if !e.C.Known() {
 		at = engine.Never
 	}
 	cs.wakes.set(e, at)
 }
 
-// earliest returns an instant before which no wake-up is.
-func (cs *customers) earliest() engine.Millis {
+// Earliest returns an instant before which no wake-up is.
+func (cs *Customers) Earliest() engine.Millis {
 	at := engine.Never
 	if len(cs.wakes) > 0 {
 		at = cs.wakes[0].at
@@ -210,29 +230,29 @@ func (cs *customers) earliest() engine.Millis {
 // readAhead is how many entries of the due index are read at a time.
 const readAhead = 256
 
-// next returns the customer with the earliest wake-up at or before upto, in order
+// Next returns the customer with the earliest wake-up at or before upto, in order
 // of (due, customer). ok is false if there is none.
-func (cs *customers) next(upto engine.Millis) (e *cached, at engine.Millis, ok bool, err error) {
+func (cs *Customers) Next(upto engine.Millis) (e *Customer, at engine.Millis, ok bool, err error) {
 	stored, err := cs.nextStored(upto)
 	if err != nil {
 		return nil, 0, false, err
 	}
 	if len(cs.wakes) > 0 {
 		w := cs.wakes[0]
-		if w.at <= upto && (stored == nil || w.at < stored.At || w.at == stored.At && w.e.c.ID < stored.Customer) {
+		if w.at <= upto && (stored == nil || w.at < stored.At || w.at == stored.At && w.e.C.ID < stored.Customer) {
 			return w.e, w.at, true, nil
 		}
 	}
 	if stored == nil {
 		return nil, 0, false, nil
 	}
-	e, err = cs.get(stored.Customer)
+	e, err = cs.Get(stored.Customer)
 	return e, stored.At, err == nil, err
 }
 
 // nextStored returns the first entry of the store's due index at or before upto
 // that no change has made stale.
-func (cs *customers) nextStored(upto engine.Millis) (*state.Due, error) {
+func (cs *Customers) nextStored(upto engine.Millis) (*state.Due, error) {
 	for {
 		if len(cs.due) == 0 {
 			if cs.ended || cs.cursor.At > upto {
@@ -259,48 +279,48 @@ func (cs *customers) nextStored(upto engine.Millis) (*state.Due, error) {
 	}
 }
 
-// value appends what the changelog has, or with the batch at hand will have, of a
+// Value appends what the changelog has, or with the batch at hand will have, of a
 // customer; false if it has nothing.
 //
 // Of a customer who is clean that is what the store has, and not what encoding again
 // would give: under changed rules, or from an older format, these are other bytes
 // than those that the digest counts.
-func (cs *customers) value(b []byte, id string) ([]byte, bool, error) {
+func (cs *Customers) Value(b []byte, id string) ([]byte, bool, error) {
 	if e := cs.byID[id]; e == nil || !e.changed() {
 		return cs.store.Customer(b, id)
-	} else if e.c.Known() {
-		return cs.eng.Append(b, e.c), true, nil
+	} else if e.C.Known() {
+		return cs.eng.Append(b, e.C), true, nil
 	}
 	return b, false, nil
 }
 
-// committed takes in that the changes are in the changelog, and evicts until at most
+// Committed takes in that the changes are in the changelog, and evicts until at most
 // limit bytes are cached. It reports whether the store should be written, because
 // otherwise the limit can't be kept.
-func (cs *customers) committed(limit int64) (full bool) {
-	for _, e := range cs.dirty {
-		e.dirty = false
+func (cs *Customers) Committed(limit int64) (full bool) {
+	for _, e := range cs.Dirty {
+		e.Dirty = false
 		if !e.behind {
 			e.behind = true
 			cs.behind = append(cs.behind, e)
 		}
 	}
-	clear(cs.dirty) // lets them go, as below: they can be evicted
-	cs.dirty = cs.dirty[:0]
-	return cs.evict(limit)
+	clear(cs.Dirty) // lets them go, as below: they can be evicted
+	cs.Dirty = cs.Dirty[:0]
+	return cs.Evict(limit)
 }
 
-// changes gives what the store lacks, in order of the ids: no customer may be dirty. A
-// value is good until the next one.
-func (cs *customers) changes() iter.Seq[state.Change] {
-	slices.SortFunc(cs.behind, func(a, b *cached) int { return cmp.Compare(a.c.ID, b.c.ID) })
+// Changes gives what the store lacks, in order of the ids: no customer may be dirty. A
+// Value is good until the next one.
+func (cs *Customers) Changes() iter.Seq[state.Change] {
+	slices.SortFunc(cs.behind, func(a, b *Customer) int { return cmp.Compare(a.C.ID, b.C.ID) })
 	return func(yield func(state.Change) bool) {
 		for i, e := range cs.behind {
-			cs.aheadIn(cs.behind, i)
-			c := state.Change{Customer: e.c.ID, Old: e.indexed, New: engine.Never}
-			if e.c.Known() {
-				cs.buf = cs.eng.Append(cs.buf[:0], e.c)
-				c.Value, c.New = cs.buf, e.c.Wake()
+			cs.AheadIn(cs.behind, i)
+			c := state.Change{Customer: e.C.ID, Old: e.indexed, New: engine.Never}
+			if e.C.Known() {
+				cs.buf = cs.eng.Append(cs.buf[:0], e.C)
+				c.Value, c.New = cs.buf, e.C.Wake()
 			}
 			if !yield(c) {
 				return
@@ -309,8 +329,8 @@ func (cs *customers) changes() iter.Seq[state.Change] {
 	}
 }
 
-// stored takes in that the changes are in the store.
-func (cs *customers) stored() {
+// Stored takes in that the changes are in the store.
+func (cs *Customers) Stored() {
 	// Nothing in the index is earlier than first, so that reading it again does
 	// not have to step over what was deleted before.
 	first := engine.Never
@@ -322,8 +342,8 @@ func (cs *customers) stored() {
 	}
 	for _, e := range cs.behind {
 		e.behind, e.place, e.indexed = false, -1, engine.Never
-		if e.c.Known() {
-			e.indexed = e.c.Wake()
+		if e.C.Known() {
+			e.indexed = e.C.Wake()
 		}
 		first = min(first, e.indexed)
 	}
@@ -333,9 +353,9 @@ func (cs *customers) stored() {
 	cs.behind, cs.wakes = cs.behind[:0], cs.wakes[:0]
 }
 
-// evict drops customers that the store has until at most limit bytes are cached, and
+// Evict drops customers that the store has until at most limit bytes are cached, and
 // reports whether that can't be done. The hand passes by everybody twice at most.
-func (cs *customers) evict(limit int64) (full bool) {
+func (cs *Customers) Evict(limit int64) (full bool) {
 	for passes := 2 * len(cs.ring); cs.bytes > limit; passes-- {
 		if passes == 0 {
 			return true
@@ -355,11 +375,11 @@ func (cs *customers) evict(limit int64) (full bool) {
 }
 
 // drop drops the customer under the hand.
-func (cs *customers) drop(e *cached) {
+func (cs *Customers) drop(e *Customer) {
 	last := len(cs.ring) - 1
 	cs.ring[cs.hand], cs.ring[last] = cs.ring[last], nil
 	cs.ring = cs.ring[:last]
 	cs.bytes -= int64(e.size)
-	delete(cs.byID, e.c.ID)
+	delete(cs.byID, e.C.ID)
 	e.dropped, cs.whole = true, false
 }
