@@ -159,8 +159,8 @@ var mutations = []struct {
 	},
 	{
 		"a count falls when the newest entry leaves", "engine/aggregate/window.go",
-		`	return l.at(j-left-1) + w
-`, `	return l.at(j-1) + w
+		`	return l.time(j-left-1) + w
+`, `	return l.time(j-1) + w
 `,
 		[]find{scenarios, laws},
 	},

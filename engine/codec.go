@@ -51,7 +51,7 @@ var ErrFormat = errors.New("malformed customer record")
 const (
 	flagMark = 1 << iota
 	flagWas
-	flagPast
+	flagFired
 )
 
 // WakeOf reads the wake-up instant from the head of a customer's bytes without
@@ -122,9 +122,9 @@ func appendMemory(b []byte, all []Memory, at Millis) []byte {
 		if f&flagMark != 0 {
 			b = binary.AppendVarint(b, int64(at-m.Mark))
 		}
-		if f&flagPast != 0 {
-			b = binary.AppendUvarint(b, uint64(len(m.Past)))
-			for _, o := range m.Past {
+		if f&flagFired != 0 {
+			b = binary.AppendUvarint(b, uint64(len(m.Fired)))
+			for _, o := range m.Fired {
 				b = binary.AppendVarint(aggregate.AppendValue(b, o.Date), o.Years)
 			}
 		}
@@ -139,8 +139,8 @@ func (m *Memory) flags() (f byte) {
 	if m.Was {
 		f |= flagWas
 	}
-	if len(m.Past) > 0 {
-		f |= flagPast
+	if len(m.Fired) > 0 {
+		f |= flagFired
 	}
 	return f
 }

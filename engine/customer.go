@@ -89,8 +89,8 @@ type Memory struct {
 	Mark Millis
 	// Was is whether the trigger's condition was true.
 	Was bool
-	// Past are the latest returns of a date that it fired for.
-	Past []Occurrence
+	// Fired are the latest returns of a date that it fired for.
+	Fired []Occurrence
 }
 
 // Occurrence is one return of a date: the date as the profile or the event has it,

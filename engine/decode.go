@@ -83,13 +83,13 @@ func decodeMemory(r *aggregate.Reader, c *Customer) {
 		if f&flagMark != 0 {
 			m.Mark = r.Time()
 		}
-		if f&flagPast != 0 {
-			m.Past = make([]Occurrence, r.Count(2))
-			for k := range m.Past {
-				m.Past[k] = Occurrence{Date: r.Value(), Years: r.Varint()}
+		if f&flagFired != 0 {
+			m.Fired = make([]Occurrence, r.Count(2))
+			for k := range m.Fired {
+				m.Fired[k] = Occurrence{Date: r.Value(), Years: r.Varint()}
 			}
 		}
-		r.Check(f < flagPast<<1 && (i == 0 || m.Key > c.timed.memory[i-1].Key))
+		r.Check(f < flagFired<<1 && (i == 0 || m.Key > c.timed.memory[i-1].Key))
 	}
 }
 

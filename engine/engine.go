@@ -127,7 +127,7 @@ func (e *Engine) fire(x *Evaluator, to Millis) {
 	c := x.c
 	for c.wake <= to {
 		at := c.wake
-		x.at(at)
+		x.setNow(at)
 		x.move++
 		x.timed, x.crossed = true, false
 		for i := range c.cells {

@@ -99,15 +99,15 @@ type overdue struct {
 // begin prepares a call on customer c.
 func (x *Evaluator) begin(c *Customer, out *Output) {
 	x.c, x.out = c, out
-	x.at(c.instant)
+	x.setNow(c.instant)
 	if c.stale {
 		x.e.refresh(x)
 	}
 }
 
-// at makes t the instant of which values are read. It is called again when facts
+// setNow makes t the instant of which values are read. It is called again when facts
 // have changed.
-func (x *Evaluator) at(t Millis) {
+func (x *Evaluator) setNow(t Millis) {
 	x.now = t
 	x.epoch++
 }

@@ -37,7 +37,7 @@ type before struct {
 func (e *Engine) fold(x *Evaluator, ev *Event, base, now Millis) {
 	e.match(x, ev)
 	e.place(x)
-	x.at(base)
+	x.setNow(base)
 	x.move++
 	zoned := false
 	x.before = x.before[:0]
@@ -58,7 +58,7 @@ func (e *Engine) fold(x *Evaluator, ev *Event, base, now Millis) {
 		}
 	}
 	e.foldMatched(x, ev)
-	x.at(base)
+	x.setNow(base)
 	for i := range x.before {
 		if b := &x.before[i]; b.trigger < 0 {
 			e.settle(x, b)
@@ -256,14 +256,12 @@ func (e *Engine) rescheduleTriggers(x *Evaluator, zoned bool, base, now Millis) 
 	}
 	for i := range x.before {
 		b := &x.before[i]
-		if b.trigger < 0 || same(x.former[b.input].value(), e.value(x.c, int(b.input), base)) {
+		if b.trigger < 0 || expr.Identical(x.former[b.input].value(), e.value(x.c, int(b.input), base)) {
 			continue
 		}
 		if x.now != now {
-			x.at(now)
+			x.setNow(now)
 		}
 		dues[b.trigger] = e.due(x, int(b.trigger))
 	}
 }
-
-func same(a, b expr.Value) bool { return a.K == b.K && a.N == b.N && a.S == b.S }

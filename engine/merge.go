@@ -60,7 +60,7 @@ func (e *Engine) mergeFacts(dst, src *Customer, at Millis) bool {
 // rule triggers take their condition as it is without firing.
 func (e *Engine) emitAgain(x *Evaluator, now Millis, cause Cause, silent bool) {
 	c := x.c
-	x.at(now)
+	x.setNow(now)
 	c.instant = now
 	for i := range c.cells {
 		c.cells[i].next = e.next(x, &c.cells[i])

@@ -12,7 +12,7 @@ import (
 // triggers, and appends what changed: exits, entries, triggers, each by id.
 func (e *Engine) step(x *Evaluator, now Millis, cause Cause, event string) {
 	if x.now != now {
-		x.at(now)
+		x.setNow(now)
 	}
 	x.c.instant = now
 	x.cause, x.event = cause, event
@@ -25,7 +25,7 @@ func (e *Engine) step(x *Evaluator, now Millis, cause Cause, event string) {
 		x.late = x.late[:0]
 	}
 	for _, o := range x.overdue {
-		e.judge(x, o.trigger, o.due)
+		e.runTrigger(x, o.trigger, o.due)
 	}
 	x.overdue = x.overdue[:0]
 	sortEffects(x.out.Effects[first:])
@@ -72,7 +72,7 @@ func (e *Engine) evaluate(x *Evaluator, u int) {
 		m := x.c.memoryOf(t.Key)
 		was := m.Was
 		if m.Was = truth >= 0; m.Was && !was && !x.silent {
-			e.shoot(x, unit.Trigger, x.now)
+			e.maybeFire(x, unit.Trigger, x.now)
 		}
 		return
 	}

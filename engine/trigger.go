@@ -82,18 +82,18 @@ func (e *Engine) due(x *Evaluator, i int) Millis {
 	return e.triggers[i].Due(x.viewOf(t), m)
 }
 
-// judge lets trigger i, due at due, fire at the current instant, and schedules
+// runTrigger lets trigger i, due at due, fire at the current instant, and schedules
 // it again.
-func (e *Engine) judge(x *Evaluator, i int, due Millis) {
-	e.shoot(x, i, due)
+func (e *Engine) runTrigger(x *Evaluator, i int, due Millis) {
+	e.maybeFire(x, i, due)
 	dues := x.c.dues()
 	if dues[i] = e.due(x, i); dues[i] <= x.now {
 		dues[i] = Never // judged: it waits for the next event
 	}
 }
 
-// shoot fires trigger i if its kind says so.
-func (e *Engine) shoot(x *Evaluator, i int, due Millis) {
+// maybeFire fires trigger i if its kind says so.
+func (e *Engine) maybeFire(x *Evaluator, i int, due Millis) {
 	t := &e.p.Triggers[i]
 	m := x.c.memoryOf(t.Key)
 	if t.Reentry == plan.Once && m.Seq > 0 {

@@ -53,8 +53,8 @@ func anniversaryKind() kind {
 	}
 }
 
-// maxPast bounds how many occurrences are remembered.
-const maxPast = 8
+// maxFired bounds how many occurrences are remembered.
+const maxFired = 8
 
 // maxYears ends the search: no date lies further back.
 const maxYears = 10_000
@@ -90,7 +90,7 @@ func (t anniversary) Due(v *engine.View, m *engine.Memory) engine.Millis {
 }
 
 func fired(m *engine.Memory, date expr.Value, years int64) bool {
-	return slices.ContainsFunc(m.Past, func(o engine.Occurrence) bool { return o.Date.K == date.K && o.Date.N == date.N && o.Years == years })
+	return slices.ContainsFunc(m.Fired, func(o engine.Occurrence) bool { return o.Date.K == date.K && o.Date.N == date.N && o.Years == years })
 }
 
 // Fire fires the occurrence that is due at due.
@@ -104,9 +104,9 @@ func (t anniversary) Fire(v *engine.View, m *engine.Memory, due engine.Millis, f
 		if t.occurrence(v, d, n) != due || fired(m, id, int64(n)) {
 			continue
 		}
-		m.Past = append(m.Past, engine.Occurrence{Date: id, Years: int64(n)})
-		if len(m.Past) > maxPast {
-			m.Past = slices.Delete(m.Past, 0, 1)
+		m.Fired = append(m.Fired, engine.Occurrence{Date: id, Years: int64(n)})
+		if len(m.Fired) > maxFired {
+			m.Fired = slices.Delete(m.Fired, 0, 1)
 		}
 		f.Fields = []engine.Field{{Name: "date", Value: expr.DateValue(d.Days())}, {Name: "years", Value: expr.IntValue(int64(n))}}
 		return true

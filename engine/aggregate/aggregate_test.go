@@ -319,7 +319,7 @@ func TestMergeCoarseLists(t *testing.T) {
 			t.Errorf("%d events became %d", want, got)
 		}
 		for i := 1; i < c.a.size(); i++ {
-			if c.a.at(i) < c.a.at(i-1) {
+			if c.a.time(i) < c.a.time(i-1) {
 				t.Fatalf("element %d is earlier than the one before", i)
 			}
 		}

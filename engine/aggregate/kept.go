@@ -32,10 +32,10 @@ func (l *List) keptWindow(v *Window, now, w Millis) {
 	k.now = now
 	// Elements are in order of time, so those that leave come first, and j is the
 	// first one that was not in the window or before it.
-	for size := l.size(); k.j < size && l.at(k.j) <= now; k.j++ {
+	for size := l.size(); k.j < size && l.time(k.j) <= now; k.j++ {
 		k.add(l, k.j)
 	}
-	for ; k.i < k.j && l.at(k.i) <= now-w; k.i++ {
+	for ; k.i < k.j && l.time(k.i) <= now-w; k.i++ {
 		k.drop(l, k.i)
 	}
 	v.i, v.j, v.total = k.i, k.j, running{n: k.n, sum: k.sum}

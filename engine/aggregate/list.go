@@ -226,7 +226,7 @@ func (l *List) Prune(now, reach Millis) {
 func (l *List) prune(from Millis) {
 	l.From = from
 	i, panes := 0, len(l.Panes())
-	for i < panes && l.older.at(i) <= from {
+	for i < panes && l.older.time(i) <= from {
 		i++
 	}
 	gone := i
@@ -252,16 +252,16 @@ func (l *List) prune(from Millis) {
 	}
 }
 
-// at is the instant that pane i counts as: never later than an entry.
-func (o *older) at(i int) Millis { return min(o.panes[i].End, o.coarse) }
+// time is the instant that pane i counts as: never later than an entry.
+func (o *older) time(i int) Millis { return min(o.panes[i].End, o.coarse) }
 
 func (l *List) size() int { return len(l.Panes()) + len(l.Entries) }
 
-func (l *List) at(i int) Millis {
+func (l *List) time(i int) Millis {
 	if n := len(l.Panes()); i >= n {
 		return l.Entries[i-n].At
 	}
-	return l.older.at(i)
+	return l.older.time(i)
 }
 
 // pane returns element i as a pane.
@@ -279,10 +279,10 @@ func (l *List) span(now, w Millis) (i, j int) {
 		return spanOf(l.Entries, now, w)
 	}
 	j = l.size()
-	for j > 0 && l.at(j-1) > now {
+	for j > 0 && l.time(j-1) > now {
 		j--
 	}
-	return sort.Search(j, func(i int) bool { return l.at(i) > now-w }), j
+	return sort.Search(j, func(i int) bool { return l.time(i) > now-w }), j
 }
 
 // spanOf is span for entries alone. Mostly few have left the window: they were

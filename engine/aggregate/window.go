@@ -252,10 +252,10 @@ func (l *List) nextFall(left, last int64, count bool, i, j int, w Millis) Millis
 	var stays int64 // of the elements from j on: last or less
 	for i < j {
 		if left -= l.part(i, count); left <= last {
-			return l.at(i) + w
+			return l.time(i) + w
 		}
 		if stays += l.part(j-1, count); stays > last {
-			return l.at(j-1) + w
+			return l.time(j-1) + w
 		}
 		i, j = i+1, j-1
 	}
@@ -286,9 +286,9 @@ const monotoneStride = 64
 func (l *List) nextTotal(t *running, op *Op, k expr.Kind, i, j int, w Millis, stride int, r *Range) Millis {
 	for i < j {
 		start, before := i, *t
-		out := l.at(i)
-		for i < j && (i-start < stride || l.at(i) == out) {
-			out = l.at(i)
+		out := l.time(i)
+		for i < j && (i-start < stride || l.time(i) == out) {
+			out = l.time(i)
 			l.drop(t, i)
 			i++
 		}
@@ -311,7 +311,7 @@ func (l *List) nextCount(i, j int, w Millis, r *Range) Millis {
 	if left < 0 {
 		return expr.Never
 	}
-	return l.at(j-left-1) + w
+	return l.time(j-left-1) + w
 }
 
 // nextExtreme uses that a least value stays in a range as long as any value of
@@ -324,10 +324,10 @@ func (l *List) nextExtreme(op *Op, k expr.Kind, i, j int, w Millis, r *Range) Mi
 			v = p.Max
 		}
 		if r.Has(Number(k, v)) {
-			return l.at(x) + w
+			return l.time(x) + w
 		}
 	}
-	return l.at(i) + w
+	return l.time(i) + w
 }
 
 // nextOf is NextOf for an op of which nothing more is known: it adds up from the
@@ -336,9 +336,9 @@ func (l *List) nextOf(op *Op, k expr.Kind, i, j int, w Millis, r *Range) Millis 
 	next := expr.Never
 	var left running
 	for x := j - 1; x >= i; x-- {
-		if x == j-1 || l.at(x) != l.at(x+1) { // those of one instant leave together
+		if x == j-1 || l.time(x) != l.time(x+1) { // those of one instant leave together
 			if !r.Has(left.value(op, k)) {
-				next = l.at(x) + w
+				next = l.time(x) + w
 			}
 		}
 		p := l.pane(x)

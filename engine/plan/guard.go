@@ -76,7 +76,7 @@ type nested struct {
 // Sides returns the values of inputs before and after a move.
 type Sides struct{ Before, After func(input int) expr.Value }
 
-func (s *Sides) at(input int, after bool) expr.Value {
+func (s *Sides) value(input int, after bool) expr.Value {
 	if after {
 		return s.After(input)
 	}
@@ -86,7 +86,7 @@ func (s *Sides) at(input int, after bool) expr.Value {
 // Move adds the units that a move of the input from a to b touches. s gives the
 // values of other inputs.
 func (x *Index) Move(a, b expr.Value, s *Sides, to *Set) {
-	if !identical(a, b) && !x.still(a, b) {
+	if !expr.Identical(a, b) && !x.still(a, b) {
 		x.Cross(a, b, s, to)
 	}
 }
@@ -122,7 +122,7 @@ func (l *leaf) touch(became bool, s *Sides, to *Set) {
 	to.AddAll(l.units)
 	for i := range l.nested {
 		n := &l.nested[i]
-		n.each(s.at(n.input, became), func(g *leaf) { to.AddAll(g.units) })
+		n.each(s.value(n.input, became), func(g *leaf) { to.AddAll(g.units) })
 	}
 }
 

@@ -87,7 +87,7 @@ func (x *Index) Around(kind expr.Kind, n int64, r *aggregate.Range) {
 // Crosses reports whether Touch would add a unit.
 func (x *Index) Crosses(a, b expr.Value) bool {
 	switch {
-	case identical(a, b):
+	case expr.Identical(a, b):
 		return false
 	case a.Present() != b.Present():
 		return len(x.All) > 0
@@ -108,7 +108,7 @@ func (x *Index) Crosses(a, b expr.Value) bool {
 // Touch adds every unit that a move from a to b touches.
 func (x *Index) Touch(a, b expr.Value, to *Set) {
 	switch {
-	case identical(a, b):
+	case expr.Identical(a, b):
 		return
 	case a.Present() != b.Present():
 		to.AddAll(x.All)
@@ -136,8 +136,6 @@ func (x *Index) Touch(a, b expr.Value, to *Set) {
 func (c *Cut) equal(a, b expr.Value) bool {
 	return len(c.Equal) > 0 && (a.Float() == c.At) != (b.Float() == c.At)
 }
-
-func identical(a, b expr.Value) bool { return a.K == b.K && a.N == b.N && a.S == b.S }
 
 // index fills the Index of every input from the conditions of the units.
 func (c *compiler) index() {

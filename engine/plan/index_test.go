@@ -45,7 +45,7 @@ func TestTouchIsExact(t *testing.T) {
 		var want []int
 		touched := members(func(s *Set) { x.Touch(a, b, s) })
 		for u, c := range all {
-			if !identical(expr.Relate(c.op, a, c.c), expr.Relate(c.op, b, c.c)) {
+			if !expr.Identical(expr.Relate(c.op, a, c.c), expr.Relate(c.op, b, c.c)) {
 				want = append(want, u)
 			}
 		}

@@ -13,7 +13,7 @@ import (
 // aggregation is a call of an aggregate while its arguments are read.
 type aggregation struct {
 	x    *expression
-	at   ast.Expr
+	call ast.Expr
 	name string
 	// The rows of the table that the name stands for, nil where there is none.
 	ofEvents, ofField *plan.Aggregate
@@ -29,7 +29,7 @@ type aggregation struct {
 
 // argument is one argument of an aggregate, read as an expression on an event.
 type argument struct {
-	at ast.Expr
+	expr ast.Expr
 	result
 	bare bool // the name of a stream, or activity
 }
@@ -37,7 +37,7 @@ type argument struct {
 // aggregate replaces a call of an aggregate by its value.
 func (x *expression) aggregate(e ast.Expr, name string) {
 	row := cmp.Or(sugar[name], name)
-	a := aggregation{x: x, at: e, name: name, ofEvents: plan.AggregateOf(row, false)}
+	a := aggregation{x: x, call: e, name: name, ofEvents: plan.AggregateOf(row, false)}
 	if row == name {
 		a.ofField = plan.AggregateOf(name, true)
 	}
@@ -61,12 +61,12 @@ func typeOf(k expr.Kind) *types.Type {
 }
 
 func (a *aggregation) read() bool {
-	if a.at.AsCall().IsMemberFunction() || len(a.at.AsCall().Args()) == 0 {
-		a.x.failAt(a.at, "for example "+a.example(), "%s needs an argument", a.name)
+	if a.call.AsCall().IsMemberFunction() || len(a.call.AsCall().Args()) == 0 {
+		a.x.failAt(a.call, "for example "+a.example(), "%s needs an argument", a.name)
 		return false
 	}
 	good := true
-	for i, e := range a.at.AsCall().Args() {
+	for i, e := range a.call.AsCall().Args() {
 		arg, ok := a.argument(e, i == 0)
 		good = good && ok
 		a.args = append(a.args, arg)
@@ -102,10 +102,10 @@ func (a *aggregation) argument(e ast.Expr, first bool) (argument, bool) {
 		s, isStream := plan.StreamByName(e.AsIdent())
 		switch {
 		case isStream && !s.Info().Attributes:
-			return argument{at: e, bare: true, result: result{streams: []plan.Stream{s}}}, true
+			return argument{expr: e, bare: true, result: result{streams: []plan.Stream{s}}}, true
 		case first && e.AsIdent() == "activity":
 			a.activity = true
-			return argument{at: e, bare: true}, true
+			return argument{expr: e, bare: true}, true
 		}
 	}
 	sub := *a.x
@@ -123,7 +123,7 @@ func (a *aggregation) argument(e ast.Expr, first bool) (argument, bool) {
 	}
 	sub.result.node, sub.typ, sub.folds = node, sub.types[e.ID()], tr.deepest
 	tr.lintAbsent()
-	return argument{at: e, result: sub.result}, true
+	return argument{expr: e, result: sub.result}, true
 }
 
 // readWindow takes the window off the end of the arguments.
@@ -141,7 +141,7 @@ func (a *aggregation) readWindow() bool {
 		if last.node.Op == expr.OpConst && a.windowed() {
 			hint = "days(" + a.x.text(last.node) + ")"
 		}
-		a.x.failAt(last.at, hint, "a window needs a unit")
+		a.x.failAt(last.expr, hint, "a window needs a unit")
 		return false
 	case types.DurationKind:
 	default:
@@ -149,13 +149,13 @@ func (a *aggregation) readWindow() bool {
 	}
 	switch n := last.node; {
 	case !a.windowed():
-		a.x.failAt(last.at, "for example since_last(purchase) < days(30)", "%s covers all time and takes no window; compare its result instead", a.name)
+		a.x.failAt(last.expr, "for example since_last(purchase) < days(30)", "%s covers all time and takes no window; compare its result instead", a.name)
 	case n.Op != expr.OpConst:
-		a.x.failAt(last.at, "", "a window must be a constant such as days(90)")
+		a.x.failAt(last.expr, "", "a window must be a constant such as days(90)")
 	case n.Const.N <= 0:
-		a.x.failAt(last.at, "", "a window must be longer than zero")
+		a.x.failAt(last.expr, "", "a window must be longer than zero")
 	case expr.Millis(n.Const.N) > maxWindow:
-		a.x.failAt(last.at, "leave it out for all time", "a window can be at most 20 years")
+		a.x.failAt(last.expr, "leave it out for all time", "a window can be at most 20 years")
 	default:
 		a.window = expr.Millis(n.Const.N)
 		a.args = a.args[:len(a.args)-1]
@@ -172,17 +172,17 @@ func (a *aggregation) readFirst() bool {
 	isField := !first.bare && first.node.Op == expr.OpField
 	switch {
 	case first.bare && mustField:
-		a.x.failAt(first.at, "for example "+a.example(), "%s needs a field, but %s is a stream", a.name, first.at.AsIdent())
+		a.x.failAt(first.expr, "for example "+a.example(), "%s needs a field, but %s is a stream", a.name, first.expr.AsIdent())
 	case first.bare:
 		return true
 	case takesField && isField:
 		return a.setField(first)
 	case mustField:
-		a.x.failAt(first.at, "for example "+a.example(), "%s needs a field of a stream, but this is %s", a.name, a.describe(first))
+		a.x.failAt(first.expr, "for example "+a.example(), "%s needs a field of a stream, but this is %s", a.name, a.describe(first))
 	case first.typ.Kind() == types.BoolKind:
 		return a.setCondition(first)
 	default:
-		a.x.failAt(first.at, "for example "+a.example(), "%s takes a stream or a condition, but this is %s", a.name, inWords(first.typ))
+		a.x.failAt(first.expr, "for example "+a.example(), "%s takes a stream or a condition, but this is %s", a.name, inWords(first.typ))
 	}
 	return false
 }
@@ -198,10 +198,10 @@ func (a *aggregation) setField(arg argument) bool {
 	stored := a.x.fields[arg.node].Kind
 	switch {
 	case stored == expr.List || stored == expr.Record:
-		a.x.failAt(arg.at, "", "%s needs a field with single values, but %s is %s", a.name, a.x.text(arg.node), inWords(arg.typ))
+		a.x.failAt(arg.expr, "", "%s needs a field with single values, but %s is %s", a.name, a.x.text(arg.node), inWords(arg.typ))
 		return false
 	case a.numeric() && stored != expr.Int && stored != expr.Double && stored != expr.Decimal:
-		a.x.failAt(arg.at, "", "%s needs a numeric field, but %s is %s", a.name, a.x.text(arg.node), inWords(arg.typ))
+		a.x.failAt(arg.expr, "", "%s needs a numeric field, but %s is %s", a.name, a.x.text(arg.node), inWords(arg.typ))
 		return false
 	}
 	a.field = arg.node
@@ -210,7 +210,7 @@ func (a *aggregation) setField(arg argument) bool {
 
 func (a *aggregation) setCondition(arg argument) bool {
 	if arg.node.Op == expr.OpConst {
-		a.x.failAt(arg.at, "name the stream instead: count(purchase)", "this condition is always %s", a.x.text(arg.node))
+		a.x.failAt(arg.expr, "name the stream instead: count(purchase)", "this condition is always %s", a.x.text(arg.node))
 		return false
 	}
 	a.cond = arg.node
@@ -224,13 +224,13 @@ func (a *aggregation) readCondition() bool {
 	case len(rest) == 0:
 		return true
 	case len(rest) > 1:
-		a.x.failAt(rest[1].at, "for example "+a.example(), "%s has too many arguments", a.name)
+		a.x.failAt(rest[1].expr, "for example "+a.example(), "%s has too many arguments", a.name)
 	case rest[0].bare:
-		a.x.failAt(rest[0].at, "use two aggregates and combine them", "an aggregate reads one stream, but %s is given a second one", a.name)
+		a.x.failAt(rest[0].expr, "use two aggregates and combine them", "an aggregate reads one stream, but %s is given a second one", a.name)
 	case rest[0].typ.Kind() != types.BoolKind:
-		a.x.failAt(rest[0].at, "for example "+a.example(), "this must be a condition or a window")
+		a.x.failAt(rest[0].expr, "for example "+a.example(), "this must be a condition or a window")
 	case a.field == nil:
-		a.x.failAt(rest[0].at, "join conditions with &&: "+a.name+"(purchase.revenue > 100.0 && …)", "%s takes a stream or a condition, not both", a.name)
+		a.x.failAt(rest[0].expr, "join conditions with &&: "+a.name+"(purchase.revenue > 100.0 && …)", "%s takes a stream or a condition, not both", a.name)
 	default:
 		return a.setCondition(rest[0])
 	}
@@ -251,11 +251,11 @@ func (a *aggregation) oneStream() bool {
 	case a.activity:
 		return true
 	case len(streams) == 0:
-		a.x.failAt(a.at, "for example "+a.example(), "%s names no stream", a.name)
+		a.x.failAt(a.call, "for example "+a.example(), "%s names no stream", a.name)
 		return false
 	case len(streams) > 1:
 		slices.Sort(streams)
-		a.x.failAt(a.at, "use two aggregates and combine them", "an aggregate reads one stream, but %s reads %s", a.name, streamNames(streams))
+		a.x.failAt(a.call, "use two aggregates and combine them", "an aggregate reads one stream, but %s reads %s", a.name, streamNames(streams))
 		return false
 	}
 	a.stream = streams[0]

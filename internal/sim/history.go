@@ -67,7 +67,7 @@ var zoneNames = []string{
 type history struct {
 	r      *rand.Rand
 	delays []Millis // lengths of time that the rules speak of
-	past   []Record
+	sent   []Record
 	cursor Millis // the latest event time so far
 	clock  Millis
 	serial int
@@ -158,7 +158,7 @@ func (h *history) gap() Millis {
 // edge returns an instant at or a millisecond from one at which a rule can
 // change because of an earlier event.
 func (h *history) edge() Millis {
-	if len(h.past) == 0 {
+	if len(h.sent) == 0 {
 		return h.cursor
 	}
 	if chance(h.r, 40) {
@@ -168,14 +168,14 @@ func (h *history) edge() Millis {
 			return pick(h.r, l[:min(len(l), 20)]...) + Millis(h.r.IntN(3)-1)
 		}
 	}
-	recent := h.past[max(0, len(h.past)-8):]
+	recent := h.sent[max(0, len(h.sent)-8):]
 	return pick(h.r, recent...).At + pick(h.r, h.delays...) + Millis(h.r.IntN(3)-1)
 }
 
 // apply adds an event: a new one or one sent again.
 func (h *history) apply() {
-	if len(h.past) > 0 && chance(h.r, 8) {
-		r := h.past[len(h.past)-1-h.r.IntN(min(len(h.past), 10))]
+	if len(h.sent) > 0 && chance(h.r, 8) {
+		r := h.sent[len(h.sent)-1-h.r.IntN(min(len(h.sent), 10))]
 		h.tick(r.At)
 		h.add(Call{Do: DoApply, Customer: r.Customer, Record: r})
 		return
@@ -191,7 +191,7 @@ func (h *history) apply() {
 	h.cursor = max(h.cursor, at)
 	h.tick(at)
 	r := h.record(at)
-	h.past = append(h.past, r)
+	h.sent = append(h.sent, r)
 	p := h.oracle.person(r.Customer)
 	p.events = append(p.events, r)
 	h.add(Call{Do: DoApply, Customer: r.Customer, Record: r})
