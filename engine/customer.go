@@ -169,15 +169,7 @@ const firstMembers = 4
 
 // placeOf returns where the membership under key is or would be.
 func (c *Customer) placeOf(key uint32) int {
-	lo, hi := 0, len(c.members)
-	for lo < hi {
-		if m := int(uint(lo+hi) >> 1); c.members[m].key < key {
-			lo = m + 1
-		} else {
-			hi = m
-		}
-	}
-	return lo
+	return sort.Search(len(c.members), func(i int) bool { return c.members[i].key >= key })
 }
 
 // memoryOf returns what the trigger under key remembers, to be changed.
@@ -215,15 +207,7 @@ func (c *Customer) find(summary int) *cell {
 
 // place returns where the cell of a summary is or would be.
 func (c *Customer) place(summary int) int {
-	lo, hi := 0, len(c.cells)
-	for lo < hi {
-		if m := int(uint(lo+hi) >> 1); int(c.cells[m].summary) < summary {
-			lo = m + 1
-		} else {
-			hi = m
-		}
-	}
-	return lo
+	return sort.Search(len(c.cells), func(i int) bool { return int(c.cells[i].summary) >= summary })
 }
 
 func (e *Engine) cell(c *Customer, summary int) *cell {

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"math"
+	"sort"
 
 	"github.com/segmill/segmill/engine/aggregate"
 	"github.com/segmill/segmill/engine/expr"
@@ -204,15 +205,7 @@ func above(l []entry, v expr.Value, none int) int {
 		return none
 	}
 	f := v.Float()
-	lo, hi := 0, len(l)
-	for lo < hi {
-		if m := int(uint(lo+hi) >> 1); l[m].Passed(f) {
-			lo = m + 1
-		} else {
-			hi = m
-		}
-	}
-	return lo
+	return sort.Search(len(l), func(i int) bool { return !l[i].Passed(f) })
 }
 
 // atom is a comparison that && and || lead to.
