@@ -78,7 +78,7 @@ fuzz: ## every fuzz target for FUZZTIME each, two at a time
 bench: ## benchmarks, ten runs each, for benchstat
 	$(GO) test -run '^$$' -bench . -benchmem -count 10 ./engine/... ./schemas/... ./state/...
 
-bench-smoke: ## the engine beside the yardsticks, small: do they tell the same changes? (half a minute)
+bench-smoke: ## the engine beside the yardsticks, small: do they emit the same changes? (half a minute)
 	$(GO) run ./bench/throughput -matrix -events 50000 -customers 5000 -rounds 2
 
 deploy-check: ## check alert rules with promtool, the compose file and the Kubernetes manifests, where the tools are installed

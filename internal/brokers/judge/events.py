@@ -1,4 +1,4 @@
-"""What producers were told is written: the acknowledged records of the inputs.
+"""What brokers have acknowledged: the records of the inputs.
 
 Everything here is written from the documents alone (docs/formats.md,
 docs/rules.md). Nothing is shared with the engine, so that one mistake cannot be
@@ -186,7 +186,7 @@ def doubtful(got, first, again):
 
 def held_up(got, place):
     """Reports whether other topics may have been read further when the record at
-    `place` was: it is late, or stands behind two that do not lead the merge. (One
+    `place` was: it is late, or behind two that do not lead the merge. (One
     such record is taken with the record before it.)"""
     idle, at = got.idle[place[:2]], place[2]
     return at in idle or {at - 1, at - 2} <= idle

@@ -1,7 +1,7 @@
 """An independent judge of segmill's promise.
 
-It shares no code with the engine: it counts from the records that producers were
-told are written, reads the outputs with librdkafka, and says what is lost,
+It shares no code with the engine: it counts from the records that brokers have
+acknowledged, reads the outputs with librdkafka, and says what is lost,
 doubled or wrong. It exits with 0 and a line of figures, with 1 and a list of
 what is wrong, or with 2 if it cannot judge, and says why.
 
@@ -57,7 +57,7 @@ def read_outputs(a):
 
 
 def unacknowledged(a, records):
-    """Returns how many offsets of the inputs no acknowledged record stands at."""
+    """Returns how many offsets of the inputs have no acknowledged record."""
     if not a.brokers:
         return 0
     mine = {}

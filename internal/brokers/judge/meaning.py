@@ -10,7 +10,7 @@ from events import CannotJudge
 DAYS_30 = 30 * 24 * 3600 * 1000
 SECONDS_20 = 20_000
 
-# The texts that the functions below stand for.
+# The conditions that the functions below implement.
 CONDITIONS = {
     "regulars": "count(purchase, days(30)) >= 3",
     "spenders": "sum(purchase.revenue, days(30)) >= 500",

@@ -145,18 +145,18 @@ class Erased(unittest.TestCase):
         self.assertEqual({"c1", "c2", "c3"}, {o.body["customer_id"] for o in erased().changes if o.body["action"] == "erased"})
 
     def test_each_change_lost_or_doubled(self):
-        told = erased().changes
-        for k, o in enumerate(told):
-            self.assertTrue(wrong(erased(changes=told[:k] + told[k + 1 :])), f"lost: {o}")
-            self.assertTrue(wrong(erased(changes=told[:k] + [o] + told[k:])), f"doubled: {o}")
+        emitted = erased().changes
+        for k, o in enumerate(emitted):
+            self.assertTrue(wrong(erased(changes=emitted[:k] + emitted[k + 1 :])), f"lost: {o}")
+            self.assertTrue(wrong(erased(changes=emitted[:k] + [o] + emitted[k:])), f"doubled: {o}")
 
     def test_somebody_comes_back(self):
-        told = erased().changes
+        emitted = erased().changes
         for customer in ("c1", "c2", "c3"):
-            first = next(o for o in told if o.body["customer_id"] == customer)
+            first = next(o for o in emitted if o.body["customer_id"] == customer)
             again = copy.deepcopy(first)
             again.body.update(change_id="again", effective_at=ERASED_UNTIL)
-            self.assertTrue(wrong(erased(changes=[*told, again])), customer)
+            self.assertTrue(wrong(erased(changes=[*emitted, again])), customer)
 
     def test_nothing_of_a_former_life_counts(self):
         c = erased()
@@ -168,7 +168,7 @@ class Erased(unittest.TestCase):
 
 
 class Meaning(unittest.TestCase):
-    """Events that are told, and outputs that then must be missed."""
+    """Events that are acknowledged, and outputs that then must be missed."""
 
     def add(self, stream, offset, **body):
         r = {"topic": f"app.{stream}", "partition": 0, "offset": offset, "timestamp_ms": events.millis("2026-01-01T00:03:00Z"),
@@ -256,7 +256,7 @@ class CommandLine(unittest.TestCase):
 
 
 class WithinTheGrace(unittest.TestCase):
-    """An event that stands behind a newer one of its topic, but is not late, is
+    """An event behind a newer one of its topic, but is not late, is
     taken when other topics have been read further: its turn is not its own time."""
 
     def history(self, last):

@@ -39,11 +39,11 @@ class Verdict:
 def judge(case):
     """Returns the verdict."""
     v = Verdict()
-    told = ordered_changes(case, v)
+    emitted = ordered_changes(case, v)
     fired = ordered_triggers(case, v)
     dead_letters(case, v)
     known = set(case.inputs.events) | set(case.inputs.erased)
-    for customer in sorted({c for c, _ in told} | {c for c, _ in fired}):
+    for customer in sorted({c for c, _ in emitted} | {c for c, _ in fired}):
         if customer not in known:
             v.say(f"customer {customer} has outputs and no event")
     receipts(case, v)
@@ -54,7 +54,7 @@ def judge(case):
         v.figures["customers judged"] += 1
         fresh = since_erasure(case, customer, events)
         for s in case.segments:
-            one_membership(case, v, customer, s, fresh, told[customer, s])
+            one_membership(case, v, customer, s, fresh, emitted[customer, s])
         for t in case.triggers:
             one_trigger(case, v, customer, t, fresh, fired[customer, t])
     if 2 * v.figures["customers not judged"] > len(case.inputs.events):
@@ -83,7 +83,7 @@ def receipts(case, v):
             v.say(f"lost: customer {customer} was erased and there is no receipt")
     for customer in got:
         if customer not in case.inputs.erased:
-            v.say(f"customer {customer}: a receipt of an erasure that nobody asked for")
+            v.say(f"customer {customer}: a receipt of an erasure that no one requested")
 
 
 def ordered(case, v, outputs, what, ident):
@@ -108,7 +108,7 @@ def ordered(case, v, outputs, what, ident):
 def ordered_changes(case, v):
     """Returns the changes by customer and segment; those before the last erasure
     of a customer are left out once they are checked."""
-    told, latest, members = defaultdict(list), {}, defaultdict(list)
+    emitted, latest, members = defaultdict(list), {}, defaultdict(list)
     for o, where in ordered(case, v, case.changes, "change", "change_id"):
         b = o.body
         customer, segment = b["customer_id"], b["segment"]
@@ -119,21 +119,21 @@ def ordered_changes(case, v):
         latest[customer] = at
         if b["action"] == "erased":
             for s in members.pop(customer, []):
-                if len(told[customer, s]) % 2:
+                if len(emitted[customer, s]) % 2:
                     v.say(f"{where}: customer {customer} was erased and is still in {s}")
-                told[customer, s] = []
+                emitted[customer, s] = []
             continue
         if segment not in case.segments:
             v.say(f"{where}: there is no segment {segment}")
             continue
-        mine = told[customer, segment]
+        mine = emitted[customer, segment]
         if case.repeats and b["sequence"] <= len(mine):
             v.figures["repeated outputs"] += 1
             continue
         next_in_line(v, where, b, mine)
         mine.append(b)
         members[customer].append(segment)
-    return told
+    return emitted
 
 
 def next_in_line(v, where, b, before):
@@ -188,28 +188,28 @@ def dead_letters(case, v):
             v.say("doubled: {}/{}@{} is a dead letter {} times".format(*place, n))
 
 
-def one_membership(case, v, customer, segment, events, told):
+def one_membership(case, v, customer, segment, events, emitted):
     """Judges one customer in one segment."""
     who = f"customer {customer}, segment {segment}"
-    should, inside = member(segment, events, case.now), len(told) % 2 == 1
+    should, inside = member(segment, events, case.now), len(emitted) % 2 == 1
     if should != inside:
         if member(segment, events, case.now - case.settle) != should:
             v.figures["memberships not settled"] += 1
         else:
-            v.say(f"{'lost' if should else 'wrong'}: {who}: {'a member' if should else 'no member'} by the events, the outputs say otherwise: {len(told)} changes")
+            v.say(f"{'lost' if should else 'wrong'}: {who}: {'a member' if should else 'no member'} by the events, the outputs say otherwise: {len(emitted)} changes")
     v.figures[f"members of {segment}"] += should
     v.figures["memberships judged"] += 1
-    n, at = changes(segment, events, case.now), [millis(b["effective_at"]) for b in told]
+    n, at = changes(segment, events, case.now), [millis(b["effective_at"]) for b in emitted]
     if segment == "browsing" and in_order(case, customer, events):
         turns = browsed(events, case.now)
         n = len(turns)
-        if n == len(told) and turns != at:
+        if n == len(emitted) and turns != at:
             v.say(f"wrong: {who}: changes at {[*map(instant, at)]}, and {[*map(instant, turns)]} follow from the events")
     if n is not None:
         v.figures["histories judged"] += 1
-        if n != len(told):
-            v.say(f"{'lost' if len(told) < n else 'doubled'}: {who}: {len(told)} changes, {n} follow from the events")
-    for b in told:
+        if n != len(emitted):
+            v.say(f"{'lost' if len(emitted) < n else 'doubled'}: {who}: {len(emitted)} changes, {n} follow from the events")
+    for b in emitted:
         cause(v, who, b, events)
         counted_in(v, who, segment, b, events)
 
