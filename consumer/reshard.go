@@ -15,7 +15,7 @@ import (
 )
 
 // Reshard moves the state of an application that is stopped to another one with
-// another number of partitions. Nothing is told and nothing is folded: customers
+// another number of partitions. Nothing is emitted and nothing is folded: customers
 // keep their bytes, and the new application goes on where the old one ended.
 //
 //  1. Check: nobody is in the group; every record of the inputs has been taken;
@@ -24,7 +24,7 @@ import (
 //     no instance of the new application runs.
 //  3. Close: the same record in every old changelog partition, each under its
 //     transactional id. From here on no instance of the old application runs, and
-//     what the partition holds does not change any more.
+//     what the partition holds no longer changes.
 //  4. Copy: customers to the changelog partition that is now theirs. The history
 //     of customers that move goes to the new repartition topic, where a rebuild
 //     looks for it.
@@ -99,7 +99,7 @@ func (o *Reshard) Undo(ctx context.Context) error {
 	if state, err := r.target(ctx); err != nil {
 		return err
 	} else if state == targetComplete {
-		return fmt.Errorf("%s has the state already: it can't be given back", o.To.App)
+		return fmt.Errorf("%s already has the state: it cannot be returned", o.To.App)
 	}
 	moved := 0
 	for _, s := range r.sessions {
@@ -116,14 +116,14 @@ func (o *Reshard) Undo(ctx context.Context) error {
 		}
 	}
 	if moved == 0 {
-		return fmt.Errorf("no resharding of %s is on its way", o.From.App)
+		return fmt.Errorf("no resharding of %s is in progress", o.From.App)
 	}
 	return nil
 }
 
 // errNeedsTransactions is returned for an old application without transactions, whose
 // former owners nothing could keep out.
-var errNeedsTransactions = errors.New("resharding needs transactions: let the old configuration run once with delivery: exactly_once until each partition has taken something, stop it, and run this again")
+var errNeedsTransactions = errors.New("resharding requires transactions: run the old configuration once with delivery: exactly_once until each partition has committed, stop it, and run this again")
 
 // newTool returns an Owner that runs no tasks.
 func newTool(cfg config.Config) (*Owner, error) {
@@ -139,7 +139,7 @@ func newTool(cfg config.Config) (*Owner, error) {
 func (o *Reshard) begin(ctx context.Context) (r *resharding, err error) {
 	r = &resharding{Reshard: o}
 	if o.From.App == o.To.App {
-		return r, fmt.Errorf("both configurations have the app %s: give the new one another name, since its changelog is another topic", o.From.App)
+		return r, fmt.Errorf("both configurations have the app %s: the new one needs another name, since its changelog is another topic", o.From.App)
 	}
 	if o.From.Delivery != config.ExactlyOnce {
 		return r, errNeedsTransactions
@@ -153,7 +153,7 @@ func (o *Reshard) begin(ctx context.Context) (r *resharding, err error) {
 	if err := r.nobody(ctx); err != nil {
 		return r, err
 	}
-	// Another resharding that hangs somewhere can't complete any more.
+	// Another resharding that hangs somewhere can no longer complete.
 	if err := r.makeWriter(ctx); err != nil {
 		return r, err
 	}
@@ -192,7 +192,7 @@ func (r *resharding) countOld() error {
 	}
 	for _, s := range r.sessions[n:] {
 		if s.pos.Seq > 0 {
-			return fmt.Errorf("partition %d of %s has run, and others were written for %d partitions: the state can't be moved", s.t.n, r.From.App, n)
+			return fmt.Errorf("partition %d of %s has run, and others were written for %d partitions: the state cannot be moved", s.t.n, r.From.App, n)
 		}
 		s.close()
 	}

@@ -47,14 +47,14 @@ func (r *resharding) check(ctx context.Context) error {
 	r.move = changelog.Move{From: r.From.App, To: r.To.App, Partitions: r.done.To}
 	for _, s := range r.sessions {
 		if s.move != nil && *s.move != r.move {
-			return fmt.Errorf("the state of %s is being moved, or was moved, to %s with %d partitions: go on with that, or take it back with --undo",
+			return fmt.Errorf("the state of %s is being moved, or was moved, to %s with %d partitions: complete that move, or return the state with --undo",
 				s.move.From, s.move.To, s.move.Partitions)
 		}
 	}
 	return r.checkRead(ctx)
 }
 
-// checkOld makes sure that all partitions are whole and were told under the same
+// checkOld makes sure that all partitions are complete and were emitted under the same
 // rules.
 func (r *resharding) checkOld(ctx context.Context) error {
 	var ran *session
@@ -97,7 +97,7 @@ func (r *resharding) checkNew(ctx context.Context) error {
 	for _, name := range names {
 		t := topics[name]
 		if t.Err == nil && t.Partitions != n {
-			return fmt.Errorf("%s has %d partitions and the new inputs have %d: add partitions to it, or name another topic in the new configuration",
+			return fmt.Errorf("%s has %d partitions and the new inputs have %d: add partitions to it, or use another topic in the new configuration",
 				name, t.Partitions, n)
 		}
 	}
@@ -109,7 +109,7 @@ func (r *resharding) checkNew(ctx context.Context) error {
 		return fmt.Errorf("a resharding to %s was begun and not completed: delete the topics %s and %s, then run it again",
 			r.To.App, r.new.cfg.Changelog(), r.new.cfg.Repartition())
 	case state == targetComplete:
-		return fmt.Errorf("%s has state already: it was moved there, or %s has run; if it has run by mistake, take another name for the new application",
+		return fmt.Errorf("%s already has state: it was moved there, or %s has run; if it has run by mistake, use another name for the new application",
 			r.To.App, r.To.App)
 	}
 	return nil
@@ -125,7 +125,7 @@ const (
 )
 
 // target looks at the topics of the new application. They become complete all at
-// once, so one partition tells.
+// once, so one partition is enough.
 func (r *resharding) target(ctx context.Context) (targetState, error) {
 	topic, repartition := r.new.cfg.Changelog(), r.new.cfg.Repartition()
 	topics, err := r.new.cluster.Describe(ctx, topic, repartition)
@@ -180,7 +180,7 @@ func (r *resharding) bounds(ctx context.Context, topic string, p int32) (first, 
 }
 
 // checkRead makes sure that every record of the inputs and every forwarded one has
-// been taken. Offsets can't tell: behind the last record may stand ends of
+// been taken. Offsets do not say: behind the last record there may be ends of
 // transactions.
 func (r *resharding) checkRead(ctx context.Context) error {
 	unread := map[string]int64{}
@@ -205,9 +205,9 @@ func (r *resharding) checkRead(ctx context.Context) error {
 		}
 		hint := "start the old configuration until its lag is 0, stop it, and run this again"
 		if slices.Contains(r.new.cfg.Inputs, topic) {
-			hint += "; if it can't run any more because the topic has grown, --unread goes on: the facts will be right, but customers that move may be told in another order"
+			hint += "; if it can no longer run because the topic has grown, use --unread: the facts will be right, but effects of customers that move may be emitted in another order"
 		}
-		return fmt.Errorf("%d records of %s have not been taken yet: %s", unread[topic], topic, hint)
+		return fmt.Errorf("%d records of %s are unread: %s", unread[topic], topic, hint)
 	}
 	r.done.Unread = unread
 	return nil

@@ -194,7 +194,7 @@ func (r *resharding) switchOver(ctx context.Context) error {
 		return err
 	}
 	if err := r.writer.inOne(ctx, records); err != nil {
-		return fmt.Errorf("switch: it may have happened or not; run this again, and it says: %w", err)
+		return fmt.Errorf("switch: it is unknown whether the move is complete; run this again to find out: %w", err)
 	}
 	return nil
 }
@@ -221,7 +221,7 @@ func (r *resharding) unclaimed(ctx context.Context) error {
 }
 
 func (r *resharding) startedMeanwhile() error {
-	return fmt.Errorf("%s was started meanwhile: stop it, delete its topics %s and %s, and run this again", r.To.App, r.new.cfg.Changelog(), r.new.cfg.Repartition())
+	return fmt.Errorf("%s was started in the meantime: stop it, delete its topics %s and %s, and run this again", r.To.App, r.new.cfg.Changelog(), r.new.cfg.Repartition())
 }
 
 // positions returns the first position of every new partition, and the versions.
@@ -266,7 +266,7 @@ func (r *resharding) positions(ctx context.Context) ([]*changelog.Position, []by
 }
 
 // clockOf returns the clock of the new tasks: the least one. A customer's own
-// instant keeps what it was told from happening again; a clock that is ahead of
+// instant keeps its effects from being emitted again; a clock that is ahead of
 // one's own would make its next events late.
 func clockOf(sessions []*session) (now, latest engine.Millis) {
 	now, latest = engine.Never, changelog.Never

@@ -13,7 +13,7 @@ import (
 // copyHistory writes what a rebuild under the new count would not find in its
 // place to the repartition topic of the new application, as if it had been
 // forwarded: everything in topics that the new application does not read, and, in
-// those that it does, what stands on another partition than its customer's new
+// those that it does, what is on another partition than its customer's new
 // one. The copies are in order of time, so that a rebuild meets erasures where
 // they belong.
 func (r *resharding) copyHistory(ctx context.Context) error {
@@ -112,7 +112,7 @@ func (r *resharding) copyOf(p *past, route broker.Router, first map[string]map[i
 	from := h.from
 	stream, ok := r.Streams[from.topic]
 	if !ok {
-		return nil // nobody reads that stream any more
+		return nil // that stream is no longer read
 	}
 	if stream == from.topic && from.partition == home && from.offset >= first[from.topic][from.partition] {
 		return nil // it is in its place

@@ -9,9 +9,9 @@ func (s *session) checkMove() error {
 	case m == nil || s.mover:
 		return nil
 	case m.From == s.cfg.App:
-		return fault.Fatal("the state of %s was moved to %s with %d partitions by segmill state reshard: run the configuration of %s (or, if the move was not completed, take it back with segmill state reshard --undo)",
+		return fault.Fatal("the state of %s was moved to %s with %d partitions by segmill state reshard: run the configuration of %s (or, if the move was not completed, return it with segmill state reshard --undo)",
 			m.From, m.To, m.Partitions, m.To)
 	default:
-		return fault.Fatal("the state of %s is not complete: segmill state reshard from %s has not ended; run it again", s.cfg.App, m.From)
+		return fault.Fatal("the state of %s is incomplete: segmill state reshard from %s has not finished; run it again", s.cfg.App, m.From)
 	}
 }

@@ -73,7 +73,7 @@ func TestReshardDies(t *testing.T) {
 				}
 			}
 			if c.open {
-				if err := m.start(rules, vfs.NewMem(), m.to).wait(); !fault.IsFatal(err) || !strings.Contains(err.Error(), "is not complete") {
+				if err := m.start(rules, vfs.NewMem(), m.to).wait(); !fault.IsFatal(err) || !strings.Contains(err.Error(), "is incomplete") {
 					t.Errorf("the new one: %v", err)
 				}
 				if _, err := m.run(g, files, nil); err == nil || !strings.Contains(err.Error(), "delete the topics shop2.changelog and shop2.repartition") {
@@ -142,8 +142,8 @@ func TestReshardRefused(t *testing.T) {
 	refused("web2 has 3 partitions and profile has 2", func(r *Reshard) { r.To.Inputs = []string{"web2", "profile"} })
 	refused("changes has 2 partitions and the new inputs have 3: add partitions to it", func(r *Reshard) { r.To.Changes = "changes" })
 	g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
-	refused("1 records of purchase have not been taken yet", nil)
-	refused("1 records of purchase have not been taken yet", func(r *Reshard) { r.Unread = true })
+	refused("1 records of purchase are unread", nil)
+	refused("1 records of purchase are unread", func(r *Reshard) { r.Unread = true })
 	retold := make(chan struct{}, 100)
 	in = g.start(other, files, func(c *config.Config) {
 		c.Rebuild, c.FailAt = true, func(_ int32, at string) error {
@@ -161,7 +161,7 @@ func TestReshardRefused(t *testing.T) {
 		return err == nil || !strings.Contains(err.Error(), "are running")
 	})
 	refused("a rebuild of shop was not completed", nil)
-	refused("needs transactions", func(r *Reshard) { r.From.Delivery = config.AtLeastOnce })
+	refused("requires transactions", func(r *Reshard) { r.From.Delivery = config.AtLeastOnce })
 	in = g.start(rules, files, func(c *config.Config) { c.Rebuild = true })
 	in.ready()
 	in.caughtUp()
@@ -173,7 +173,7 @@ func TestReshardRefused(t *testing.T) {
 	g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
 	in.caughtUp()
 	in.stop()
-	refused("needs transactions", nil)
+	refused("requires transactions", nil)
 	in = g.start(rules, files, nil)
 	in.ready()
 	g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
@@ -201,16 +201,16 @@ func TestReshardRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused("delete the state directory", nil)
-	if err := m.reshardOn(g, vfs.NewMem()).Undo(t.Context()); err == nil || !strings.Contains(err.Error(), "no resharding of shop is on its way") {
+	if err := m.reshardOn(g, vfs.NewMem()).Undo(t.Context()); err == nil || !strings.Contains(err.Error(), "no resharding of shop is in progress") {
 		t.Errorf("%v", err)
 	}
 	files = vfs.NewMem()
 	if _, err := m.run(g, files, nil); err != nil {
 		t.Fatal(err)
 	}
-	refused("shop2 has state already", nil)
+	refused("shop2 already has state", nil)
 	refused("was moved, to shop2 with 3 partitions", func(r *Reshard) { r.To.App = "shop3" })
-	if err := m.reshardOn(g, vfs.NewMem()).Undo(t.Context()); err == nil || !strings.Contains(err.Error(), "can't be given back") {
+	if err := m.reshardOn(g, vfs.NewMem()).Undo(t.Context()); err == nil || !strings.Contains(err.Error(), "cannot be returned") {
 		t.Errorf("%v", err)
 	}
 }
@@ -310,7 +310,7 @@ func TestReshardClaimed(t *testing.T) {
 				if at != c.point {
 					return nil
 				}
-				if err := m.start(rules, vfs.NewMem(), m.to).wait(); !fault.IsFatal(err) || !strings.Contains(err.Error(), "is not complete") {
+				if err := m.start(rules, vfs.NewMem(), m.to).wait(); !fault.IsFatal(err) || !strings.Contains(err.Error(), "is incomplete") {
 					t.Errorf("started too early: %v", err)
 				}
 				return nil
@@ -318,7 +318,7 @@ func TestReshardClaimed(t *testing.T) {
 			_, err := m.run(g, files, func(r *Reshard) { r.To.FailAt = early })
 			// On a slow machine the claim can be seen also where it comes late.
 			if !c.moves || err != nil {
-				if err == nil || !strings.Contains(err.Error(), "was started meanwhile") {
+				if err == nil || !strings.Contains(err.Error(), "was started in the meantime") {
 					t.Fatal(err)
 				}
 				for _, topic := range []string{"shop2.changelog", "shop2.repartition"} {
