@@ -6,6 +6,7 @@ import (
 
 	"github.com/segmill/segmill/engine/aggregate"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/invariants"
 )
 
 // DefaultDedupHorizon is how far behind a customer's instant event ids are
@@ -89,6 +90,7 @@ func (e *Engine) Versions() map[string]string { return e.p.Versions() }
 func (x *Evaluator) Apply(c *Customer, ev *Event, clock Millis, out *Output) bool {
 	e := x.e
 	x.begin(c, out)
+	before := c.instant
 	hash := identity(ev)
 	if e.remembers(c, hash) {
 		out.Stats.Duplicates++
@@ -111,6 +113,9 @@ func (x *Evaluator) Apply(c *Customer, ev *Event, clock Millis, out *Output) boo
 	x.touched, x.pending = x.pending, x.touched
 	e.step(x, now, CauseEvent, ev.ID)
 	e.schedule(c)
+	if invariants.Enabled {
+		e.check(c, before, now)
+	}
 	return true
 }
 
@@ -119,7 +124,11 @@ func (x *Evaluator) Apply(c *Customer, ev *Event, clock Millis, out *Output) boo
 // so that big and small steps leave the same customer.
 func (x *Evaluator) Advance(c *Customer, to Millis, out *Output) {
 	x.begin(c, out)
+	before := c.instant
 	x.e.fire(x, to)
+	if invariants.Enabled {
+		x.e.check(c, before, to)
+	}
 }
 
 // fire takes the steps that are due at or before to.

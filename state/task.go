@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/segmill/segmill/internal/invariants"
 )
 
 // Task is the part of a store that belongs to one task. It is used by one
@@ -17,7 +19,8 @@ type Task struct {
 	buf []byte // the key being made
 	due []dueChange
 	// size is how long the last batch was: the next one will be about as long.
-	size int
+	size   int
+	checks checks
 }
 
 // Task returns the part of task n.
@@ -93,7 +96,8 @@ func (t *Task) Apply(changes []Change, meta *Meta) error {
 // longer than until the next. It is faster if they come in order of the
 // customers' ids.
 func (t *Task) Write(changes iter.Seq[Change], meta *Meta) error {
-	return t.update(func(b *pebble.Batch) error {
+	t.checks.sample = t.checks.sample[:0]
+	err := t.update(func(b *pebble.Batch) error {
 		due := t.due[:0]
 		for c := range changes {
 			var err error
@@ -105,6 +109,9 @@ func (t *Task) Write(changes iter.Seq[Change], meta *Meta) error {
 			}
 			if err != nil {
 				return err
+			}
+			if invariants.Enabled {
+				t.note(&c)
 			}
 			if c.Old != c.New {
 				due = append(due, dueChange{Due{c.Old, c.Customer}, false}, dueChange{Due{c.New, c.Customer}, true})
@@ -120,6 +127,10 @@ func (t *Task) Write(changes iter.Seq[Change], meta *Meta) error {
 		}
 		return t.putMeta(b, meta)
 	})
+	if invariants.Enabled && err == nil {
+		t.checkWrite()
+	}
+	return err
 }
 
 // dueChange adds an entry to the due index or takes it out.
