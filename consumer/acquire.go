@@ -11,9 +11,11 @@ import (
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/fault"
+	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/consumer/ledger"
 	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/consumer/replica"
+	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
 )
 
@@ -31,46 +33,73 @@ import (
 //
 // The session is returned also with an error, to be closed.
 func (t *Task) acquire(ctx context.Context) (*session, error) {
-	s := &session{
-		t: t, cfg: &t.o.cfg, route: broker.NewRouter(t.o.partitions), batch: newBatch(t.o.cfg.Engine), told: newEffectCounters(),
-		headers: schemas.HeadersOf[kgo.RecordHeader](t.o.cfg.Encoder, t.o.cfg.Headers), committedAt: t.o.cfg.Now(),
-	}
-	var err error
-	if s.ledger, err = t.fence(ctx); err != nil {
+	l, err := t.fence(ctx)
+	if err != nil {
 		return nil, fmt.Errorf("fence: %w", err)
+	}
+	s := &session{
+		folder: newFolder(t, t.store), ledger: l, told: newEffectCounters(),
+		headers: schemas.HeadersOf[kgo.RecordHeader](t.o.cfg.Encoder, t.o.cfg.Headers), committedAt: t.o.cfg.Now(),
 	}
 	if err := s.at("fenced"); err != nil {
 		return s, err
 	}
 	start := s.cfg.Now()
-	if err := s.restore(ctx); err != nil {
+	copy, err := t.restore(ctx, l, t.checkMove)
+	if err == nil {
+		err = s.continueFrom(copy)
+	}
+	if err != nil {
 		return s, fmt.Errorf("restore: %w", err)
 	}
 	metrics.Since(s.cfg.Metrics.Restore, start, s.cfg.Now())
 	if err := s.at("restored"); err != nil {
 		return s, err
 	}
-	s.customers = cache.New(s.cfg.Engine, t.store)
-	if err := s.checkPosition(); err != nil {
+	if err := t.checkPosition(s.pos); err != nil {
 		return s, err
 	}
 	if s.pos.Seq == 0 {
-		if err := s.checkOthers(ctx); err != nil {
+		if err := t.checkOthers(ctx); err != nil {
 			return s, err
 		}
 	}
-	if err := s.placeInputs(ctx); err != nil {
+	inputs, err := s.placeInputs(ctx)
+	if err != nil {
+		return s, err
+	}
+	if u := t.o.until; u != nil {
+		s.until = &untilTask{untilRun: u}
+	}
+	if s.feed, err = feed.Live(s.feedOptions(), t.o.ends, inputs, s.pos); err != nil {
 		return s, err
 	}
 	if err := s.checkRules(ctx); err != nil {
 		return s, err
 	}
-	s.limitInputs()
 	t.committed(s.pos)
-	if s.fetch, err = t.o.newFetcher(t.n, s.inputs); err != nil {
-		return s, err
-	}
 	return s, s.at("acquired")
+}
+
+// feedOptions returns what the feed of a session needs.
+func (s *session) feedOptions() feed.Options {
+	o := s.t.feedOptions()
+	o.LookAhead, o.Alive = s.lookAhead, s.follow // a registry that hangs is no standing still
+	if s.until != nil {
+		o.Until = s.until.instant
+	}
+	return o
+}
+
+// feedOptions returns what the feed of a past needs.
+func (t *Task) feedOptions() feed.Options {
+	return feed.Options{
+		Config: &t.o.cfg, Cluster: t.o.cluster, Partition: t.n, Log: t.log, QueueBytes: t.o.queueShare(),
+		LookAhead: func([]*kgo.Record, []*cache.Customer) {},
+		Alive:     func() error { return nil },
+		Waiting:   t.showRebuilding,
+		Until:     engine.Never,
+	}
 }
 
 // fence returns the ledger of a task, which keeps older owners from writing what
@@ -123,34 +152,33 @@ func (t *Task) batchBytes(topic string) int32 {
 }
 
 // checkPosition makes sure that the position is one of this engine.
-func (s *session) checkPosition() error {
-	p := s.pos
+func (t *Task) checkPosition(p *changelog.Position) error {
 	if p.Seq == 0 {
 		return nil
 	}
-	if p.Partitions != s.t.o.partitions {
-		return s.otherCount(p.Partitions)
+	if p.Partitions != t.o.partitions {
+		return t.otherCount(p.Partitions)
 	}
-	if p.App != s.cfg.App {
-		return fault.Fatal("the changelog %s was written by %q and not by %q", s.cfg.Changelog(), p.App, s.cfg.App)
+	if p.App != t.o.cfg.App {
+		return fault.Fatal("the changelog %s was written by %q and not by %q", t.o.cfg.Changelog(), p.App, t.o.cfg.App)
 	}
 	return nil
 }
 
-func (s *session) otherCount(was int32) error {
-	n := s.t.o.partitions
+func (t *Task) otherCount(was int32) error {
+	n := t.o.partitions
 	return fault.Fatal("the state of %s was written for %d partitions, and the inputs now have %d: records of a customer would go to another partition than their state; go back to topics of %d partitions, or move the state with segmill state reshard",
-		s.cfg.App, was, n, was)
+		t.o.cfg.App, was, n, was)
 }
 
 // checkOthers makes sure, for a partition that has never run, that those that have
 // run were as many as there are now: somebody may have added partitions to all
 // topics, the changelog too. The lowest partition that has run tells.
-func (s *session) checkOthers(ctx context.Context) error {
-	o, topic := s.t.o, s.cfg.Changelog()
+func (t *Task) checkOthers(ctx context.Context) error {
+	o, topic := t.o, t.o.cfg.Changelog()
 	var others []int32
 	for p := range o.partitions {
-		if p != s.t.n {
+		if p != t.n {
 			others = append(others, p)
 		}
 	}
@@ -184,7 +212,7 @@ func (s *session) checkOthers(ctx context.Context) error {
 		}
 		if last != nil {
 			if last.Partitions != o.partitions {
-				return s.otherCount(last.Partitions)
+				return t.otherCount(last.Partitions)
 			}
 			return nil
 		}
@@ -194,50 +222,48 @@ func (s *session) checkOthers(ctx context.Context) error {
 
 // placeInputs decides where every source is read from: at the position's offset,
 // or at the earliest record that is left if it was never read.
-func (s *session) placeInputs(ctx context.Context) error {
+func (s *session) placeInputs(ctx context.Context) (inputs []*feed.Input, err error) {
 	ctx, cancel := context.WithTimeout(ctx, broker.RequestTimeout)
 	defer cancel()
 	topics := s.cfg.Sources()
 	infos, err := s.t.o.cluster.Describe(ctx, topics...)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	first, err := s.t.o.cluster.ListOne(ctx, broker.Start, topics, s.t.n)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	last, err := s.t.o.cluster.ListOne(ctx, broker.HighWatermark, topics, s.t.n)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, topic := range topics {
 		at, ok := s.pos.Sources[topic]
 		id, next := infos[topic].ID, at.Next
 		switch {
 		case ok && at.ID != changelog.TopicID{} && id != changelog.TopicID{} && at.ID != id:
-			return fault.Stopped(s.t.n, "%s was read up to offset %d and has been created anew since: its records would be taken for others; begin with another app name",
+			return nil, fault.Stopped(s.t.n, "%s was read up to offset %d and has been created anew since: its records would be taken for others; begin with another app name",
 				topic, next)
 		case !ok:
 			next, at.Seen = first[topic], changelog.Never
 		case next > last[topic]:
-			return fault.Stopped(s.t.n, "%s ends at offset %d and was read up to %d: it has lost records or was created anew; restore it, or begin with another app name",
+			return nil, fault.Stopped(s.t.n, "%s ends at offset %d and was read up to %d: it has lost records or was created anew; restore it, or begin with another app name",
 				topic, last[topic], next)
 		case next < first[topic] && !s.cfg.SkipDeleted:
-			return fault.Stopped(s.t.n, "records %d to %d of %s were deleted before they were read; to go on without them, set skip_deleted",
+			return nil, fault.Stopped(s.t.n, "records %d to %d of %s were deleted before they were read; to go on without them, set skip_deleted",
 				next, first[topic]-1, topic)
 		case next < first[topic]:
 			s.t.log.Error("records were deleted before they were read; going on without them", "topic", topic, "from", next, "to", first[topic]-1)
 			next = first[topic]
 		}
-		in := newInput(topic, next, topic == s.cfg.Repartition())
-		in.seen, in.id = at.Seen, id
+		in := feed.NewInput(topic, next, topic == s.cfg.Repartition())
+		in.Seen, in.ID = at.Seen, id
 		s.cfg.Metrics.PassedOver.WithLabelValues(topic) // so that the first one is an increase
-		s.inputs = append(s.inputs, in)
+		if u := s.t.o.until; u != nil {
+			in.EndAt(u.endOf(in, s.t.n))
+		}
+		inputs = append(inputs, in)
 	}
-	s.merge = merge{inputs: s.inputs, mode: s.cfg.Time.Clock, turn: s.pos.Turn}
-	s.clock = clock{
-		mode: s.cfg.Time.Clock, grace: millis(s.cfg.Time.Grace), silence: millis(s.cfg.Time.Silence()),
-		now: s.pos.Clock, order: s.pos.Clock, latest: s.pos.Latest,
-	}
-	return nil
+	return inputs, nil
 }

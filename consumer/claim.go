@@ -82,9 +82,6 @@ func (s *session) again(add func(key, value []byte)) error {
 // follow takes in what others have written to the changelog, and ends the session
 // if one of them has claimed the task, or may have.
 func (s *session) follow() error {
-	if s.ledger == nil { // of the past
-		return nil
-	}
 	if err := s.ledger.Alive(); err != nil {
 		return err
 	}

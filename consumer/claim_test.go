@@ -47,10 +47,10 @@ type claims struct {
 	dead   bool // the owner
 
 	// copies are states at positions: where one ends and what it was.
-	copies []copied
+	copies []aCopy
 }
 
-type copied struct {
+type aCopy struct {
 	next  int
 	pos   *changelog.Position
 	state map[string][]byte
@@ -144,7 +144,7 @@ func (c *claims) batch(torn bool) {
 		delete(c.void, key)
 	}
 	c.state, c.pos = next, pos
-	c.copies = append(c.copies, copied{len(c.log), pos, next})
+	c.copies = append(c.copies, aCopy{len(c.log), pos, next})
 }
 
 // zombie is a batch of a former owner.

@@ -84,13 +84,13 @@ func (s *session) write(ctx context.Context, pos *changelog.Position, changes []
 func (s *session) nextPosition() *changelog.Position {
 	pos := s.pos.Clone()
 	pos.Seq++
-	pos.Clock, pos.Latest, pos.Turn = s.clock.now, s.clock.latest, s.merge.turn
+	pos.Clock, pos.Latest, pos.Turn = s.feed.Clock.Now, s.feed.Clock.Latest, s.feed.Turn()
 	pos.Rules, pos.Rebuilding, pos.Claim = s.rules, s.rebuilding, s.ledger.Claim()
 	pos.Folded += s.batch.folded
 	pos.DeadLetters += s.batch.dead
 	pos.Forwarded += s.batch.forwarded
-	for _, in := range s.inputs {
-		pos.Sources[in.topic] = changelog.Source{Next: in.next, Seen: in.seen, ID: in.id}
+	for _, in := range s.feed.Inputs() {
+		pos.Sources[in.Topic] = changelog.Source{Next: in.Next, Seen: in.Seen, ID: in.ID}
 	}
 	return pos
 }
@@ -102,7 +102,7 @@ type change struct {
 }
 
 // changes encodes the changed customers and moves the digest of pos.
-func (s *session) changes(pos *changelog.Position) []change {
+func (s *folder) changes(pos *changelog.Position) []change {
 	cs, b := s.customers, &s.batch
 	changes := slices.Grow(b.changes[:0], len(cs.Dirty))
 	for i, e := range cs.Dirty {

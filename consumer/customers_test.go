@@ -17,6 +17,7 @@ import (
 	"github.com/segmill/segmill/consumer/cache"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
@@ -36,10 +37,10 @@ func TestCustomersAgainstModel(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer store.Close() //nolint:errcheck // memory
-		s := &session{
+		s := &session{folder: folder{
 			t:   &Task{o: &Owner{cfg: config.Config{CacheBytes: cache.Overhead}}, store: store.Task(0)},
 			cfg: &config.Config{Engine: eng}, batch: newBatch(eng), customers: cache.New(eng, store.Task(0)),
-		}
+		}}
 		model := map[string]engine.Millis{} // wake-ups
 		pos := &changelog.Position{}
 		var out engine.Output
@@ -130,7 +131,7 @@ func TestCustomersStayUntilStored(t *testing.T) {
 	}
 	defer store.Close() //nolint:errcheck // memory
 	task := store.Task(0)
-	s := &session{cfg: &config.Config{Engine: eng}, batch: newBatch(eng), customers: cache.New(eng, task)}
+	s := &session{folder: folder{cfg: &config.Config{Engine: eng}, batch: newBatch(eng), customers: cache.New(eng, task)}}
 	e, err := s.customers.Get("anna")
 	if err != nil {
 		t.Fatal(err)
@@ -199,7 +200,7 @@ func TestLargeCustomersFillTheBatch(t *testing.T) {
 	}
 	defer store.Close() //nolint:errcheck // memory
 	const customers, records, limit = 40, 300, 1_000
-	s := &session{cfg: &config.Config{Engine: eng}, batch: newBatch(eng), customers: cache.New(eng, store.Task(0))}
+	s := &session{folder: folder{cfg: &config.Config{Engine: eng}, batch: newBatch(eng), customers: cache.New(eng, store.Task(0))}}
 	var out engine.Output
 	round := func(n int) (changed, size int) {
 		for ; changed < customers && !s.batch.full(records*customers, limit); changed++ {
@@ -255,7 +256,7 @@ func TestTimerFiresAtItsInstant(t *testing.T) {
 	cfg := &config.Config{Engine: eng, Encoder: enc, Metrics: metrics.New(prometheus.NewRegistry()), Batch: config.Batch{Bytes: 1 << 20}}
 	cfg.Time.Clock = config.EventsClock
 	s := &session{
-		t: &Task{limit: 100, store: task}, cfg: cfg, batch: newBatch(eng), customers: cache.New(eng, task),
+		folder:  folder{t: &Task{limit: 100, store: task}, cfg: cfg, batch: newBatch(eng), customers: cache.New(eng, task), feed: &feed.Feed{}},
 		headers: schemas.HeadersOf[kgo.RecordHeader](enc, schemas.CloudEventsHeaders), told: newEffectCounters(),
 	}
 	var out engine.Output
@@ -286,7 +287,7 @@ func TestTimerFiresAtItsInstant(t *testing.T) {
 			clock engine.Millis
 			fired int
 		}{{due - 1, 0}, {due, 1}} {
-			s.clock.now = c.clock
+			s.feed.Clock.Now = c.clock
 			before := s.batch.steps
 			if err := s.fire(); err != nil {
 				t.Fatal(err)

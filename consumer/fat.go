@@ -8,6 +8,7 @@ import (
 
 	"github.com/segmill/segmill/consumer/cache"
 	"github.com/segmill/segmill/consumer/fault"
+	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/engine"
 )
 
@@ -29,12 +30,12 @@ const logFatEach = time.Minute
 // fits reports whether a customer still fits with an event folded. An event adds at
 // most a copy of itself for each summary that keeps texts; only if that could be too
 // much it is looked at exactly.
-func (s *session) fits(e *cache.Customer, h *head) (bool, error) {
-	e.Grown += len(h.rec.Value) * s.cfg.Engine.Keepers(h.ev.Stream)
+func (s *folder) fits(e *cache.Customer, h *feed.Head) (bool, error) {
+	e.Grown += len(h.Rec.Value) * s.cfg.Engine.Keepers(h.Ev.Stream)
 	if e.Encoded+e.Grown <= engine.MaxCustomerBytes {
 		return true, nil
 	}
-	before, after, err := s.batch.eval.SizeWith(e.C, &h.ev, s.clock.now)
+	before, after, err := s.batch.eval.SizeWith(e.C, &h.Ev, s.feed.Clock.Now)
 	if err != nil {
 		return false, fmt.Errorf("%w: a customer's bytes: %w", fault.ErrLocal, err)
 	}
@@ -44,14 +45,14 @@ func (s *session) fits(e *cache.Customer, h *head) (bool, error) {
 
 // tooFat refuses an event whose customer is too large, and says which rule it is that
 // takes most.
-func (s *session) tooFat(e *cache.Customer, h *head) string {
+func (s *session) tooFat(e *cache.Customer, h *feed.Head) string {
 	text, bytes := s.cfg.Engine.Heaviest(e.C)
 	f := &s.fat
 	f.refused++
 	if now := s.cfg.Now(); now.Sub(f.logged) >= logFatEach {
 		s.t.log.Error("events are refused because what rules keep of their customer is too large",
 			"customer_hash", hashOf(s.cfg.App, e.C.ID), "bytes", e.Encoded+e.Grown, "most", engine.MaxCustomerBytes,
-			"rule", s.cfg.Engine.Reader(text), "largest", text, "largest_bytes", bytes, "topic", h.from.topic, "offset", h.from.offset, "refused", f.refused)
+			"rule", s.cfg.Engine.Reader(text), "largest", text, "largest_bytes", bytes, "topic", h.From.Topic, "offset", h.From.Offset, "refused", f.refused)
 		f.logged, f.refused = now, 0
 	}
 	return s.deadLetter(h, causeCustomer, fmt.Sprintf("what rules keep of the customer would be more than %d bytes; %s takes most, %d bytes",

@@ -24,6 +24,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 )
@@ -244,10 +245,10 @@ func TestFaultsChangeNothing(t *testing.T) {
 // least once, forwards repeat as outputs do, and are folded as repeats.
 func (g *rig) forwardedAgain() (n int) {
 	g.Helper()
-	seen := map[origin]bool{}
+	seen := map[feed.Origin]bool{}
 	for _, records := range g.read(app + ".repartition") {
 		for _, r := range records {
-			from, err := originOf(r, []string{"web", "purchase", "profile"})
+			from, err := feed.OriginOf(r, []string{"web", "purchase", "profile"})
 			if err != nil {
 				g.Fatal(err)
 			}

@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/broker"
+	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/schemas"
@@ -45,8 +46,10 @@ func (g *rig) badRecords() []badRecord {
 	}
 	var bad []badRecord
 	add := func(r *kgo.Record, cause string) {
-		var rec schemas.Record
-		fill(&rec, r)
+		rec := schemas.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Time: engine.Millis(r.Timestamp.UnixMilli())}
+		for _, h := range r.Headers {
+			rec.Headers = append(rec.Headers, schemas.Header(h))
+		}
 		var ev engine.Event
 		if _, err := reader.Read(&rec, &ev); err == nil {
 			return // a field that these rules do not read
@@ -96,7 +99,7 @@ func (g *rig) badRecords() []badRecord {
 		{&kgo.Record{Topic: "web", Value: []byte("{"), Headers: headers}, "format"},
 		{&kgo.Record{Topic: "web", Value: []byte("{"), Headers: []kgo.RecordHeader{utf8, utf8, {Key: "dlq.cause", Value: []byte("mine")}}}, "format"},
 		{&kgo.Record{Topic: "web", Value: []byte("{"), Headers: []kgo.RecordHeader{{Key: "large", Value: large}, {Key: string(large[:1000])}}}, "format"},
-		{&kgo.Record{Topic: "web", Value: []byte("{"), Headers: []kgo.RecordHeader{{Key: headerTopic, Value: []byte("web")}, {Key: headerOffset, Value: []byte("-1")}}}, "format"},
+		{&kgo.Record{Topic: "web", Value: []byte("{"), Headers: []kgo.RecordHeader{{Key: feed.HeaderTopic, Value: []byte("web")}, {Key: feed.HeaderOffset, Value: []byte("-1")}}}, "format"},
 	} {
 		add(b.Record, b.cause)
 	}
@@ -248,19 +251,19 @@ func TestVeryManyHeaders(t *testing.T) {
 // FuzzOrigin: whatever the headers of a record on the repartition topic say, it is
 // of an input or bad input.
 func FuzzOrigin(f *testing.F) {
-	f.Add(headerTopic, "web", headerPartition, "0", headerOffset, "7", headerTime, "1700000000000")
-	f.Add(headerTopic, "nosuch", headerPartition, "99999999999", headerOffset, "-1", headerTime, "")
-	f.Add(headerTopic, "web", headerTopic, "purchase", headerOffset, "1", headerTime, "1")
+	f.Add(feed.HeaderTopic, "web", feed.HeaderPartition, "0", feed.HeaderOffset, "7", feed.HeaderTime, "1700000000000")
+	f.Add(feed.HeaderTopic, "nosuch", feed.HeaderPartition, "99999999999", feed.HeaderOffset, "-1", feed.HeaderTime, "")
+	f.Add(feed.HeaderTopic, "web", feed.HeaderTopic, "purchase", feed.HeaderOffset, "1", feed.HeaderTime, "1")
 	inputs := []string{"purchase", "web"}
 	f.Fuzz(func(t *testing.T, k0, v0, k1, v1, k2, v2, k3, v3 string) {
 		r := &kgo.Record{Topic: "shop.repartition", Partition: 3, Offset: 9, Headers: []kgo.RecordHeader{
 			{Key: k0, Value: []byte(v0)}, {Key: k1, Value: []byte(v1)}, {Key: k2, Value: []byte(v2)}, {Key: k3, Value: []byte(v3)},
 		}}
-		from, err := originOf(r, inputs)
-		if err != nil && (from != origin{topic: r.Topic, partition: 3, offset: 9} || schemas.CauseOf(err) == "") {
+		from, err := feed.OriginOf(r, inputs)
+		if err != nil && (from != feed.Origin{Topic: r.Topic, Partition: 3, Offset: 9} || schemas.CauseOf(err) == "") {
 			t.Errorf("%+v: %v", from, err)
 		}
-		if err == nil && (!slices.Contains(inputs, from.topic) || from.partition < 0 || from.offset < 0) {
+		if err == nil && (!slices.Contains(inputs, from.Topic) || from.Partition < 0 || from.Offset < 0) {
 			t.Errorf("a record is from %+v", from)
 		}
 	})

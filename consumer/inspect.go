@@ -14,6 +14,8 @@ import (
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/fault"
+	"github.com/segmill/segmill/consumer/feed"
+	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
 )
 
@@ -131,8 +133,7 @@ type sampled struct {
 // sample reads the newest records of an input.
 func (i *Inspection) sample(ctx context.Context, o *Owner, topic string, partitions int32, perPartition int) error {
 	seen := sampled{causes: map[string]int{}}
-	s := &session{t: newTask(o, 0), cfg: &o.cfg}
-	s.readWall()
+	reader, horizon := &feed.Reader{Config: &o.cfg}, feed.Horizon(&o.cfg)
 	route := broker.NewRouter(partitions)
 	for p := range partitions {
 		first, err := o.cluster.ListOne(ctx, broker.Start, []string{topic}, p)
@@ -144,7 +145,7 @@ func (i *Inspection) sample(ctx context.Context, o *Owner, topic string, partiti
 			return err
 		}
 		from := max(first[topic], end[topic]-int64(perPartition))
-		if _, err := o.cluster.ReadRange(ctx, topic, p, from, end[topic], func(r *kgo.Record) error { return seen.record(s, route, r) }); err != nil {
+		if _, err := o.cluster.ReadRange(ctx, topic, p, from, end[topic], func(r *kgo.Record) error { return seen.record(reader, horizon, route, r) }); err != nil {
 			return err
 		}
 	}
@@ -169,23 +170,20 @@ func (i *Inspection) sample(ctx context.Context, o *Owner, topic string, partiti
 	return nil
 }
 
-// record looks at one record as a session would.
-func (seen *sampled) record(s *session, route broker.Router, r *kgo.Record) error {
+// record looks at one record as a task would.
+func (seen *sampled) record(reader *feed.Reader, horizon engine.Millis, route broker.Router, r *kgo.Record) error {
 	seen.records++
-	in := &input{topic: r.Topic}
-	if err := s.read(in, r); err != nil {
-		seen.unknown++
-		return nil
-	}
-	h := &in.head
+	h, err := reader.One(r)
 	switch {
-	case h.bad():
+	case err != nil:
+		seen.unknown++
+	case h.Bad():
 		seen.bad++
-		seen.causes[string(h.err.Cause)]++
-	case h.result == schemas.IsEvent && h.ev.At > s.horizon:
+		seen.causes[string(h.Err.Cause)]++
+	case h.Result == schemas.IsEvent && h.Ev.At > horizon:
 		seen.bad++
 		seen.causes["future"]++
-	case route.Partition(h.ev.Customer) != r.Partition:
+	case route.Partition(h.Ev.Customer) != r.Partition:
 		seen.wrong++
 	}
 	return nil

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/consumer/feed"
 )
 
 // A batch of 280 KB can hold 200,000 records that are refused, and each dead letter has
@@ -70,9 +72,9 @@ type leftOut struct {
 const leftOutBytes = 128 << 10
 
 // leaveOut notes a record that gets no dead letter of its own.
-func (s *session) leaveOut(h *head, cause string) {
+func (s *session) leaveOut(h *feed.Head, cause string) {
 	b := &s.batch
-	of, at := leftOutOf{h.from.topic, h.from.partition, cause}, h.from.offset
+	of, at := leftOutOf{h.From.Topic, h.From.Partition, cause}, h.From.Offset
 	if b.leftOut == nil {
 		b.leftOut = map[leftOutOf]*leftOut{}
 	}

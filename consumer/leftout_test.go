@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine/plan"
 )
@@ -134,7 +135,7 @@ func TestFloodOfRefused(t *testing.T) {
 func TestLeftOutLists(t *testing.T) {
 	s := &session{}
 	leave := func(offset int64, cause string) {
-		s.leaveOut(&head{from: origin{topic: "web", offset: offset}}, cause)
+		s.leaveOut(&feed.Head{From: feed.Origin{Topic: "web", Offset: offset}}, cause)
 	}
 	for _, at := range []int64{3, 4, 5, 9, 11, 12, 10} {
 		leave(at, "type")

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine/plan"
 )
@@ -92,7 +93,7 @@ func TestMetrics(t *testing.T) {
 // An input that gets more partitions ends the run.
 func TestMorePartitions(t *testing.T) {
 	g := newRig(t, 2)
-	in := g.start(rules, vfs.NewMem(), func(c *config.Config) { c.Watch = 10 * endsInterval })
+	in := g.start(rules, vfs.NewMem(), func(c *config.Config) { c.Watch = 10 * feed.Interval })
 	in.ready()
 	g.addPartition("web", 3)
 	if err := in.wait(); err == nil || !strings.Contains(err.Error(), "web now has 3 partitions and had 2") {

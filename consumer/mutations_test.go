@@ -14,7 +14,7 @@ type find struct{ pkg, run string }
 var (
 	scenarios  = find{"internal/sim", "Scenarios"}
 	laws       = find{"internal/sim", "WakeIsNeverLate|StepsOfTheClock|EngineEqualsOracle$"}
-	clocks     = find{"consumer", "^Test(Wall|Events)Clock|Guard"}
+	clocks     = find{"consumer/feed", "^Test(Wall|Events)Clock"}
 	protocol   = find{"consumer", "ChangelogEnd|Death|Wrong|Zombie|Unproducible|FaultsChange"}
 	virtual    = find{"consumer", "ThirtyDays/autumn"}
 	registries = find{"schemas", "^Test(Answers|IDBeforeItExists|LaggingReplica|SubjectAddedLater)$"}
@@ -63,8 +63,8 @@ var mutations = []struct {
 	},
 	{
 		"a restore ends at the last stable offset", "consumer/restore.go",
-		`replica.Open(ctx, s.t.copyOptions(), broker.HighWatermark, s.ledger.Begin())`,
-		`replica.Open(ctx, s.t.copyOptions(), broker.LastStable, s.ledger.Begin())`,
+		`replica.Open(ctx, t.copyOptions(), broker.HighWatermark, l.Begin())`,
+		`replica.Open(ctx, t.copyOptions(), broker.LastStable, l.Begin())`,
 		[]find{{"consumer", "ChangelogEnd"}},
 	},
 	{
@@ -74,7 +74,7 @@ var mutations = []struct {
 	},
 	{
 		"the merge begins anew with every session", "consumer/commit.go",
-		`s.clock.now, s.clock.latest, s.merge.turn`, `s.clock.now, s.clock.latest, changelog.Turn{}`,
+		`s.feed.Clock.Latest, s.feed.Turn()`, `s.feed.Clock.Latest, changelog.Turn{}`,
 		[]find{protocol},
 	},
 	{
@@ -114,12 +114,12 @@ var mutations = []struct {
 		[]find{{"consumer", "VoidIs"}},
 	},
 	{
-		"a batch that can't be decoded is fetched again and again", "consumer/refused.go",
+		"a batch that can't be decoded is fetched again and again", "consumer/feed/refused.go",
 		`	if ok, lerr := f.look(ctx, in, lookFor); lerr != nil || !ok {`, `	if ok, lerr := false, error(nil); lerr != nil || !ok {`,
 		[]find{{"consumer", "RefusedBatches/none"}},
 	},
 	{
-		"a large batch is refused whole", "consumer/large.go",
+		"a large batch is refused whole", "consumer/feed/large.go",
 		`	in.large = &largeBatch{stream, in.want()}
 	if err != nil {`, `	in.large = &largeBatch{stream, in.want()}
 	if true {
@@ -127,13 +127,13 @@ var mutations = []struct {
 		[]find{{"consumer", "^TestLargeBatch$/gzip-1"}},
 	},
 	{
-		"a large batch begins at its first record in every session", "consumer/large.go",
+		"a large batch begins at its first record in every session", "consumer/feed/large.go",
 		`	case r.Offset < b.want: // a former session has taken it
 `, ``,
 		[]find{{"consumer", "DeathInLargeBatch"}},
 	},
 	{
-		"large batches of aborted transactions are read", "consumer/large.go",
+		"large batches of aborted transactions are read", "consumer/feed/large.go",
 		`	case broker.Aborted(&p, &b):`, `	case false && broker.Aborted(&p, &b):`,
 		[]find{{"consumer", "LargeBatchOfTransaction"}},
 	},
@@ -204,40 +204,40 @@ var mutations = []struct {
 		[]find{timers},
 	},
 	{
-		"the clock is the wall clock, whatever is unread", "consumer/clock.go",
-		`if in.next >= r.end || in.passesOver() {`, `if in.next >= 0 {`,
+		"the clock is the wall clock, whatever is unread", "consumer/feed/clock.go",
+		`if in.Next >= r.end || in.passesOver() {`, `if in.Next >= 0 {`,
 		[]find{clocks},
 	},
 	{
-		"what stands behind an open transaction does not exist", "consumer/clock.go",
-		`if in.next >= r.end || in.passesOver() {`, `if in.next >= min(r.end, r.stable) {`,
+		"what stands behind an open transaction does not exist", "consumer/feed/clock.go",
+		`if in.Next >= r.end || in.passesOver() {`, `if in.Next >= min(r.end, r.stable) {`,
 		[]find{{"consumer", "OpenTransaction"}},
 	},
 	{
-		"the clock goes back", "consumer/clock.go",
-		`c.now = max(c.now, least-c.silence)`, `c.now = least - c.silence`,
+		"the clock goes back", "consumer/feed/clock.go",
+		`c.Now = max(c.Now, least-c.silence)`, `c.Now = least - c.silence`,
 		[]find{clocks, timers},
 	},
 	{
-		"there is no grace", "consumer/clock.go",
-		`c.now = max(c.now, least-c.silence)`, `c.now = max(c.now, least)`,
+		"there is no grace", "consumer/feed/clock.go",
+		`c.Now = max(c.Now, least-c.silence)`, `c.Now = max(c.Now, least)`,
 		[]find{clocks},
 	},
 	{
-		"a jump of the wall clock is believed", "consumer/clock.go",
+		"a jump of the wall clock is believed", "consumer/guard.go",
 		`g.tripped, first = true, true`, `first = true`,
-		[]find{clocks},
+		[]find{{"consumer", "Guard"}},
 	},
 	{
-		"an event of the far future moves the clock", "consumer/session.go",
-		`h.result == schemas.IsEvent && h.ev.At <= s.horizon {
-			in.seen`, `h.result == schemas.IsEvent {
-			in.seen`,
+		"an event of the far future moves the clock", "consumer/feed/feed.go",
+		`h.Result == schemas.IsEvent && h.Ev.At <= f.horizon {
+			in.Seen`, `h.Result == schemas.IsEvent {
+			in.Seen`,
 		[]find{{"consumer", "EventTimes"}},
 	},
 	{
-		"a timer fires a minute early", "consumer/batch.go",
-		`s.customers.Next(s.clock.now)`, `s.customers.Next(s.clock.now + 60_000)`,
+		"a timer fires a minute early", "consumer/loop.go",
+		`s.customers.Next(s.feed.Clock.Now)`, `s.customers.Next(s.feed.Clock.Now + 60_000)`,
 		[]find{timers},
 	},
 	{
@@ -246,8 +246,8 @@ var mutations = []struct {
 		[]find{virtual},
 	},
 	{
-		"an erasure has no place in the order", "consumer/merge.go",
-		`return h.at >= clock && h.at <= horizon`, `return false`,
+		"an erasure has no place in the order", "consumer/feed/merge.go",
+		`return h.At >= clock && h.At <= horizon`, `return false`,
 		[]find{{"consumer", "ErasureOverHistory"}},
 	},
 	{
@@ -257,8 +257,8 @@ var mutations = []struct {
 		[]find{scenarios, laws, {"consumer", "ErasureOverHistory"}},
 	},
 	{
-		"overdue timers all fire at once", "consumer/batch.go",
-		`s.clock.now-at < overdueAfter`, `s.clock.now-at < engine.Never`,
+		"overdue timers all fire at once", "consumer/loop.go",
+		`s.feed.Clock.Now-at < overdueAfter`, `s.feed.Clock.Now-at < engine.Never`,
 		[]find{timers},
 	},
 

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
@@ -61,7 +62,7 @@ func TestOpenTransactionHoldsTheClock(t *testing.T) {
 			g.produce(g.leftIn("anna", time.Second))
 			g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
 			g.eventually("it is waited for", func() bool {
-				return slices.ContainsFunc(in.o.Status().Tasks[0].Waits, func(w Wait) bool {
+				return slices.ContainsFunc(in.o.Status().Tasks[0].Waits, func(w feed.Wait) bool {
 					return w.Topic == "purchase" && strings.Contains(w.Reason, "a transaction is open at offset 0")
 				})
 			})

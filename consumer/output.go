@@ -4,23 +4,14 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
-	"slices"
 	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/broker"
+	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/engine"
-	"github.com/segmill/segmill/schemas"
-)
-
-// Headers of forwarded records: where the record came from.
-const (
-	headerTopic     = "segmill.topic"
-	headerPartition = "segmill.partition"
-	headerOffset    = "segmill.offset"
-	headerTime      = "segmill.time" // the record's timestamp, milliseconds
 )
 
 // copiedBytes is max.message.bytes of the topics that records are copied to, which must
@@ -80,90 +71,48 @@ func (s *session) emit(r *kgo.Record) {
 	s.batch.bytes += len(r.Key) + len(r.Value) + 64
 }
 
-// origin is where a record came into the engine: for a forwarded one, the place
-// and time that its headers name.
-type origin struct {
-	topic     string
-	partition int32
-	offset    int64
-	at        engine.Millis
-}
-
-// originOf reads the last headers of a forwarded record, which must be of one of
-// the inputs. A producer may have used the same names before.
-func originOf(r *kgo.Record, inputs []string) (origin, *schemas.BadInput) {
-	if n := len(r.Headers) - 4; n >= 0 {
-		l := r.Headers[n:]
-		number := func(h kgo.RecordHeader, key string, bits int) int64 {
-			v, err := strconv.ParseInt(string(h.Value), 10, bits)
-			if err != nil || h.Key != key {
-				return -1
-			}
-			return v
-		}
-		o := origin{topic: string(l[0].Value), partition: int32(number(l[1], headerPartition, 32)), offset: number(l[2], headerOffset, 64)}
-		at, err := strconv.ParseInt(string(l[3].Value), 10, 64)
-		o.at = engine.Millis(at)
-		if l[0].Key == headerTopic && l[3].Key == headerTime && err == nil && o.partition >= 0 && o.offset >= 0 && slices.Contains(inputs, o.topic) {
-			return o, nil
-		}
-	}
-	return origin{topic: r.Topic, partition: r.Partition, offset: r.Offset}, &schemas.BadInput{
-		Cause: schemas.CauseFormat, Detail: "the record on the repartition topic does not say where it comes from; only the engine may write there",
-	}
-}
-
 // forward sends a record to its customer's partition, through the repartition
 // topic. It returns what became of the record.
-func (s *session) forward(h *head) string {
-	r := h.rec
+func (s *session) forward(h *feed.Head) string {
+	r := h.Rec
 	if broker.Size(r) > s.t.o.maxCopied(s.cfg.Repartition()) {
 		return s.deadLetter(h, "size", "the record is on a wrong partition and too large to be forwarded")
 	}
 	// The copy has the time of the forwarding as its timestamp: retention goes by
 	// it, and an old one would be deleted before it is read.
 	s.emit(&kgo.Record{
-		Topic: s.cfg.Repartition(), Partition: s.route.Partition(h.ev.Customer),
-		Key: r.Key, Value: r.Value, Headers: h.from.headers(r.Headers), Timestamp: s.wall.Time(),
+		Topic: s.cfg.Repartition(), Partition: s.route.Partition(h.Ev.Customer),
+		Key: r.Key, Value: r.Value, Headers: h.From.Headers(r.Headers), Timestamp: s.wall.Time(),
 	})
 	s.batch.forwarded++
 	return "forwarded"
 }
 
-// headers returns the headers of a record with those that say where it came from.
-func (o origin) headers(of []kgo.RecordHeader) []kgo.RecordHeader {
-	return append(of[:len(of):len(of)],
-		kgo.RecordHeader{Key: headerTopic, Value: []byte(o.topic)},
-		kgo.RecordHeader{Key: headerPartition, Value: strconv.AppendInt(nil, int64(o.partition), 10)},
-		kgo.RecordHeader{Key: headerOffset, Value: strconv.AppendInt(nil, o.offset, 10)},
-		kgo.RecordHeader{Key: headerTime, Value: strconv.AppendInt(nil, int64(o.at), 10)})
-}
-
 // deadLetter puts a record on the dead-letter topic, as it was, with the reason, unless
 // there are too many of them. It returns what became of the record. Where the content is to be kept out, of the
 // reason only what is not content is left.
-func (s *session) deadLetter(h *head, cause, reason string) string {
-	s.batch.dead += uint64(h.records())
-	s.batch.causes[cause] += h.records()
-	if h.batch == nil && !s.letterAllowed(cause) {
+func (s *session) deadLetter(h *feed.Head, cause, reason string) string {
+	s.batch.dead += uint64(h.Records())
+	s.batch.causes[cause] += h.Records()
+	if !h.IsBatch() && !s.letterAllowed(cause) {
 		s.leaveOut(h, cause)
 		return "dead_letter"
 	}
 	if s.cfg.HashDeadLetters {
 		reason = placeOf(h, cause)
 	}
-	r := &kgo.Record{Topic: s.cfg.DeadLetters(), Partition: s.t.n, Key: h.rec.Key, Value: h.rec.Value}
-	r.Headers = append(h.rec.Headers[:len(h.rec.Headers):len(h.rec.Headers)],
+	r := &kgo.Record{Topic: s.cfg.DeadLetters(), Partition: s.t.n, Key: h.Rec.Key, Value: h.Rec.Value}
+	r.Headers = append(h.Rec.Headers[:len(h.Rec.Headers):len(h.Rec.Headers)],
 		kgo.RecordHeader{Key: "dlq.error", Value: []byte(reason)},
 		kgo.RecordHeader{Key: "dlq.cause", Value: []byte(cause)},
-		kgo.RecordHeader{Key: "dlq.topic", Value: []byte(h.from.topic)},
-		kgo.RecordHeader{Key: "dlq.partition", Value: strconv.AppendInt(nil, int64(h.from.partition), 10)},
-		kgo.RecordHeader{Key: "dlq.offset", Value: strconv.AppendInt(nil, h.from.offset, 10)},
+		kgo.RecordHeader{Key: "dlq.topic", Value: []byte(h.From.Topic)},
+		kgo.RecordHeader{Key: "dlq.partition", Value: strconv.AppendInt(nil, int64(h.From.Partition), 10)},
+		kgo.RecordHeader{Key: "dlq.offset", Value: strconv.AppendInt(nil, h.From.Offset, 10)},
 		kgo.RecordHeader{Key: "dlq.at", Value: []byte(s.wall.Time().Format(time.RFC3339Nano))})
-	if h.batch != nil {
-		r.Headers = append(r.Headers, kgo.RecordHeader{Key: "dlq.last_offset", Value: strconv.AppendInt(nil, h.rec.Offset, 10)})
-	} else if s.cfg.HashDeadLetters || broker.Size(h.rec) > s.t.o.maxCopied(s.cfg.DeadLetters()) {
-		r.Headers = append(r.Headers[len(h.rec.Headers):], s.hashOf(r.Value)...)
+	if h.IsBatch() {
+		r.Headers = append(r.Headers, kgo.RecordHeader{Key: "dlq.last_offset", Value: strconv.AppendInt(nil, h.Rec.Offset, 10)})
+	} else if s.cfg.HashDeadLetters || broker.Size(h.Rec) > s.t.o.maxCopied(s.cfg.DeadLetters()) {
+		r.Headers = append(r.Headers[len(h.Rec.Headers):], s.hashOf(r.Value)...)
 		r.Key, r.Value = nil, nil
 	}
 	s.emit(r)
@@ -171,10 +120,10 @@ func (s *session) deadLetter(h *head, cause, reason string) string {
 }
 
 // placeOf says what is wrong with a record without a word of what is in it.
-func placeOf(h *head, cause string) string {
+func placeOf(h *feed.Head, cause string) string {
 	switch {
-	case h.bad():
-		return h.err.Place()
+	case h.Bad():
+		return h.Err.Place()
 	case cause == "future":
 		return "bad input (future): occurred_at"
 	}

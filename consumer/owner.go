@@ -15,6 +15,7 @@ import (
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/fault"
+	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
@@ -31,13 +32,13 @@ type Owner struct {
 	ids        map[string]changelog.TopicID // of all topics, at the start
 	// messageBytes is max.message.bytes of topics whose settings may be read.
 	messageBytes map[string]int
-	ends         *ends
+	ends         *feed.Ends
 	guard        guard
 	until        *untilRun // nil unless the run has an end
 	verifier     *verifier
 	standbys     *standbys
-	gauged       map[int32]bool   // partitions that have gauges; of progress
-	waiting      map[int32][]Wait // what was shown last; of progress
+	gauged       map[int32]bool        // partitions that have gauges; of progress
+	waiting      map[int32][]feed.Wait // what was shown last; of progress
 
 	// hard is what tasks run under; kill ends it, and with it everything at once.
 	hard   context.Context //nolint:containedctx // outlives the callbacks that start tasks
@@ -101,7 +102,7 @@ func (o *Owner) Run(ctx context.Context) error {
 	defer o.kill()
 	var helpers sync.WaitGroup
 	helping, stopHelpers := context.WithCancel(o.hard)
-	for _, help := range []func(context.Context){o.ends.run, o.progress, o.verifier.run, o.watchTopics, o.standbys.run} {
+	for _, help := range []func(context.Context){o.ends.Run, o.progress, o.verifier.run, o.watchTopics, o.standbys.run} {
 		helpers.Go(func() { defer o.caught(); help(helping) })
 	}
 	err := o.member(ctx)
@@ -129,7 +130,7 @@ func (o *Owner) prepare(ctx context.Context) (err error) {
 	o.standbys = newStandbys(o)
 	o.hard, o.kill = context.WithCancel(context.WithoutCancel(ctx))
 	o.mu.Unlock()
-	o.ends = newEnds(o.cluster, o.cfg.Sources(), o.cfg.Now, o.stamp)
+	o.ends = feed.NewEnds(o.cluster, o.cfg.Sources(), o.cfg.Now, o.stamp)
 	o.verifier = newVerifier(o)
 	return o.cluster.Await(ctx, func() error { return o.prepareUntil(ctx) })
 }
@@ -415,7 +416,7 @@ func (o *Owner) present() engine.Millis {
 	if o.guard.ok() {
 		return o.cfg.NowMillis()
 	}
-	return o.ends.trusted()
+	return o.ends.Trusted()
 }
 
 // ConfirmClock accepts the wall clock after a jump, and timers fire again.

@@ -39,7 +39,7 @@ func (g *rig) byHand(change func(*config.Config)) (o *Owner, end func()) {
 	}
 	ctx, cancel := context.WithCancel(o.hard)
 	done := make(chan struct{})
-	go func() { defer close(done); o.ends.run(ctx) }()
+	go func() { defer close(done); o.ends.Run(ctx) }()
 	return o, func() {
 		o.stop(o.owned(), handOver)
 		cancel()

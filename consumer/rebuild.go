@@ -8,23 +8,21 @@ import (
 	"strings"
 
 	"github.com/segmill/segmill/consumer/broker"
-	"github.com/segmill/segmill/consumer/cache"
 	"github.com/segmill/segmill/consumer/changelog"
-	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/fault"
+	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
 	"github.com/segmill/segmill/state"
 )
 
-// readVersions reads the versions that belong to the position.
-func (s *session) readVersions(b []byte) error {
+// readVersions reads the versions that belong to a position.
+func readVersions(b []byte) (*changelog.Versions, error) {
 	v, err := changelog.DecodeVersions(b)
 	if err != nil {
-		return fmt.Errorf("%w: %w", fault.ErrLocal, err)
+		return nil, fmt.Errorf("%w: %w", fault.ErrLocal, err)
 	}
-	s.stored = v
-	return nil
+	return v, nil
 }
 
 // checkRules compares the rules under which the customers were told with those of
@@ -38,7 +36,7 @@ func (s *session) checkRules(ctx context.Context) error {
 	}
 	if !same && !s.cfg.Rebuild {
 		return fault.Fatal("the rules are not those that the state was built with (%s): with --rebuild the state is made again from the inputs, and the differences are told",
-			difference(s.stored.Hashes, want))
+			difference(s.before.Hashes, want))
 	}
 	return s.rebuild(ctx, want)
 }
@@ -95,7 +93,7 @@ func some(ids []string) string {
 // so the facts and the offsets fit together throughout.
 func (s *session) rebuild(ctx context.Context, want map[string]string) error {
 	s.t.set(func(st *TaskStatus) { st.State = Rebuilding })
-	s.t.log.Info("rebuilding state from the inputs", "rules", difference(s.stored.Hashes, want))
+	s.t.log.Info("rebuilding state from the inputs", "rules", difference(s.before.Hashes, want))
 	scratch := s.cfg.Store.Scratch(s.t.n)
 	if err := scratch.Drop(); err != nil {
 		return err
@@ -107,11 +105,11 @@ func (s *session) rebuild(ctx context.Context, want map[string]string) error {
 		return err
 	}
 	former := map[string]string{}
-	maps.Copy(former, s.stored.Former)
-	maps.Copy(former, s.stored.Hashes)
+	maps.Copy(former, s.before.Former)
+	maps.Copy(former, s.before.Hashes)
 	s.versions = &changelog.Versions{Hashes: want, Former: former}
 	s.rules, s.rebuilding = changelog.HashVersions(want), true
-	s.readWall() // the task clock stays where it was: timers fire afterwards
+	s.begin() // the task clock stays where it was: timers fire afterwards
 	s.batch.moved = true
 	if err := s.commit(ctx); err != nil {
 		return err
@@ -139,31 +137,30 @@ func (s *session) refold(ctx context.Context, scratch *state.Task) error {
 		return err
 	}
 	next := map[string]int64{}
-	for _, in := range s.inputs {
-		next[in.topic] = in.next
-		if first[in.topic] > 0 {
+	for _, in := range s.feed.Inputs() {
+		next[in.Topic] = in.Next
+		if first[in.Topic] > 0 {
 			s.t.log.Warn("retention has deleted the beginning of a topic: what stood there is lost by the rebuild",
-				"topic", in.topic, "first_offset", first[in.topic])
+				"topic", in.Topic, "first_offset", first[in.Topic])
 		}
 	}
-	r, err := s.t.past(s.route, first, next)
-	if err != nil {
+	r := newFolder(s.t, scratch)
+	if r.feed, err = feed.Past(s.t.feedOptions(), first, next); err != nil {
 		return err
 	}
-	defer r.close()
-	r.customers = cache.New(s.cfg.Engine, scratch)
+	defer r.feed.Close()
 	for {
-		in, err := r.following(ctx)
+		in, err := r.feed.Following(ctx)
 		if err != nil {
 			return err
 		}
 		if in == nil {
 			return r.spill(scratch)
 		}
-		if err := r.foldFact(&in.head); err != nil {
+		if err := r.foldFact(&in.Head); err != nil {
 			return err
 		}
-		in.pop()
+		in.Pop()
 		if len(r.customers.Dirty) >= restoreChunk || r.batch.state >= restoreBytes {
 			if err := r.spill(scratch); err != nil {
 				return err
@@ -172,69 +169,25 @@ func (s *session) refold(ctx context.Context, scratch *state.Task) error {
 	}
 }
 
-// past returns a session that reads again what a task has taken: of every topic
-// in next the records from first on and before next, in the order of a run over
-// history, or, if the task goes by the wall clock, in the order of arrival.
-func (t *Task) past(route broker.Router, first, next map[string]int64) (*session, error) {
-	cfg := &t.o.cfg
-	live := cfg.Time.Clock == config.WallClock
-	r := &session{t: t, cfg: cfg, route: route, batch: newBatch(cfg.Engine), arrival: live}
-	for _, topic := range slices.Sorted(maps.Keys(next)) {
-		in := newInput(topic, min(first[topic], next[topic]), topic == cfg.Repartition())
-		in.limit, in.end, in.stable = next[topic], next[topic], next[topic]
-		r.inputs = append(r.inputs, in)
-	}
-	r.merge = merge{inputs: r.inputs, mode: config.EventsClock}
-	grace := millis(cfg.Time.Grace)
-	r.clock = clock{mode: config.EventsClock, grace: grace, silence: grace, now: changelog.Never, order: changelog.Never, latest: changelog.Never}
-	r.horizon = cfg.SkewNow() + millis(cfg.Time.MaxFutureSkew)
-	var err error
-	r.fetch, err = t.o.newFetcher(t.n, r.inputs)
-	return r, err
-}
-
-// following returns the input whose head is next, which the caller pops, or nil
-// at the end of the past.
-func (s *session) following(ctx context.Context) (*input, error) {
-	for !s.exhausted() {
-		if err := s.load(); err != nil {
-			return nil, err
-		}
-		s.clock.advance(s.inputs)
-		if s.merge.missing() == nil {
-			if in := s.merge.next(s.clock.order, s.horizon); in != nil {
-				return in, nil
-			}
-		}
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		if err := s.fetch.poll(ctx, s.wait()); err != nil {
-			return nil, err
-		}
-	}
-	return nil, nil
-}
-
 // foldFact folds one record if the run folded it.
-func (s *session) foldFact(h *head) error {
-	if h.bad() || s.route.Partition(h.ev.Customer) != s.t.n || h.result == schemas.IsEvent && h.ev.At > s.horizon {
+func (s *folder) foldFact(h *feed.Head) error {
+	if h.Bad() || s.route.Partition(h.Ev.Customer) != s.t.n || h.Result == schemas.IsEvent && h.Ev.At > s.feed.Horizon() {
 		return nil
 	}
-	e, err := s.customers.Get(h.ev.Customer)
+	e, err := s.customers.Get(h.Ev.Customer)
 	if err != nil {
 		return err
 	}
-	if h.result == schemas.IsEvent {
+	if h.Result == schemas.IsEvent {
 		if ok, err := s.fits(e, h); err != nil || !ok {
 			return err // it was refused then, too
 		}
 	}
-	if h.result == schemas.IsTombstone {
-		e.C = s.cfg.Engine.NewCustomer(h.ev.Customer)
+	if h.Result == schemas.IsTombstone {
+		e.C = s.cfg.Engine.NewCustomer(h.Ev.Customer)
 	} else {
-		s.clock.latest = max(s.clock.latest, h.ev.At)
-		if !s.batch.eval.FoldFacts(e.C, &h.ev, &s.batch.out) {
+		s.feed.Clock.Latest = max(s.feed.Clock.Latest, h.Ev.At)
+		if !s.batch.eval.FoldFacts(e.C, &h.Ev, &s.batch.out) {
 			return nil
 		}
 	}
@@ -243,7 +196,7 @@ func (s *session) foldFact(h *head) error {
 }
 
 // spill writes changed customers to the scratch space.
-func (s *session) spill(scratch *state.Task) error {
+func (s *folder) spill(scratch *state.Task) error {
 	var ignored changelog.Position
 	s.changes(&ignored)
 	limit := s.t.o.cacheShare()
@@ -297,7 +250,7 @@ func (s *session) retellOne(ctx context.Context, id string, fresh *engine.Custom
 		return err
 	}
 	s.step(place{}, 0)
-	s.batch.eval.Rebuild(e.C, fresh, former, s.clock.now, &s.batch.out)
+	s.batch.eval.Rebuild(e.C, fresh, former, s.feed.Clock.Now, &s.batch.out)
 	s.touch(e)
 	s.encode()
 	if !s.batch.full(s.limits()) {

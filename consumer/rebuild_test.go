@@ -212,18 +212,6 @@ func TestRebuildMovesWakeUps(t *testing.T) {
 	in.stop()
 }
 
-// A session that reads the past has no customers when a resharding reads it: it can
-// wait for a record, behind the last one too, and has no timers to wait for.
-func TestPastHasNoTimers(t *testing.T) {
-	in := newInput("purchase", 1, false)
-	in.limit, in.end = 1, 1 // what was left was the end of a transaction
-	inputs := []*input{in}
-	s := &session{cfg: &config.Config{}, inputs: inputs, merge: merge{inputs: inputs, mode: config.EventsClock}}
-	if wait := s.wait(); wait != idleWait {
-		t.Errorf("it waits for %v", wait)
-	}
-}
-
 func TestDifference(t *testing.T) {
 	before := map[string]string{"same": "1", "other": "1", "gone": "1"}
 	after := map[string]string{"same": "1", "other": "2", "new": "1"}

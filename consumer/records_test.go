@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/schemas"
@@ -31,7 +32,7 @@ func TestForwarding(t *testing.T) {
 	at := g.now().Add(-time.Minute).Truncate(time.Millisecond)
 	r := g.event(plan.Purchase, customer, at, nil)
 	r.Partition, r.Key = 0, []byte("another key")
-	r.Headers = []kgo.RecordHeader{{Key: headerTopic, Value: []byte("web")}, {Key: headerOffset, Value: []byte("x")}} // a producer's own
+	r.Headers = []kgo.RecordHeader{{Key: feed.HeaderTopic, Value: []byte("web")}, {Key: feed.HeaderOffset, Value: []byte("x")}} // a producer's own
 	erased := &kgo.Record{Topic: "profile", Partition: 0, Key: []byte(customer)}
 	misrouted := g.event(plan.Purchase, customer, at, nil)
 	in := g.start(rules, vfs.NewMem(), nil)
@@ -39,8 +40,8 @@ func TestForwarding(t *testing.T) {
 	g.produce(r)
 	g.eventually("forwarded", func() bool { return slices.Equal(g.members(), []string{customer + " buyer"}) })
 	for _, l := range g.read(app + ".repartition") {
-		from, err := originOf(l[0], []string{"purchase"})
-		if want := (origin{"purchase", 0, 0, engine.Millis(at.UnixMilli())}); err != nil || from != want {
+		from, err := feed.OriginOf(l[0], []string{"purchase"})
+		if want := (feed.Origin{Topic: "purchase", Partition: 0, Offset: 0, At: engine.Millis(at.UnixMilli())}); err != nil || from != want {
 			t.Errorf("origin %+v, %v, want %+v", from, err, want)
 		}
 		if l[0].Partition != 1 || string(l[0].Value) != string(r.Value) || string(l[0].Key) != "another key" {

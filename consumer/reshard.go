@@ -8,9 +8,9 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/ledger"
 	"github.com/segmill/segmill/state"
 )
 
@@ -62,9 +62,9 @@ type Resharded struct {
 type resharding struct {
 	*Reshard
 	old, new *Owner
-	sessions []*session // of the old partitions
+	parts    []*oldPart // of the old application, by partition
 	move     changelog.Move
-	writer   *session       // writes everything into the new topics
+	writer   *writer        // into the new topics
 	digests  []state.Digest // of the new partitions
 	done     Resharded
 }
@@ -102,7 +102,7 @@ func (o *Reshard) Undo(ctx context.Context) error {
 		return fmt.Errorf("%s already has the state: it cannot be returned", o.To.App)
 	}
 	moved := 0
-	for _, s := range r.sessions {
+	for _, s := range r.parts {
 		switch {
 		case s.move == nil:
 			continue
@@ -111,8 +111,8 @@ func (o *Reshard) Undo(ctx context.Context) error {
 		}
 		moved++
 		var none *changelog.Move
-		if err := s.inOne(ctx, []*kgo.Record{none.Record(r.old.cfg.Changelog(), s.t.n)}); err != nil {
-			return fmt.Errorf("open partition %d: %w", s.t.n, err)
+		if err := s.inOne(ctx, []*kgo.Record{none.Record(r.old.cfg.Changelog(), s.n)}); err != nil {
+			return fmt.Errorf("open partition %d: %w", s.n, err)
 		}
 	}
 	if moved == 0 {
@@ -168,38 +168,77 @@ func (o *Reshard) begin(ctx context.Context) (r *resharding, err error) {
 	r.old.partitions = topics[topic].Partitions
 	r.old.verifier = newVerifier(r.old)
 	for p := range r.old.partitions {
-		t := newTask(r.old, p)
-		s := &session{t: t, cfg: &r.old.cfg, route: broker.NewRouter(r.old.partitions), batch: newBatch(nil), mover: true}
-		r.sessions = append(r.sessions, s)
-		if s.ledger, err = t.fence(ctx); err != nil {
-			return r, fmt.Errorf("partition %d: fence: %w", p, err)
+		s, err := takeOver(ctx, newTask(r.old, p))
+		if err != nil {
+			return r, fmt.Errorf("partition %d: %w", p, err)
 		}
-		if err := s.restore(ctx); err != nil {
-			return r, fmt.Errorf("partition %d: restore: %w", p, err)
-		}
+		r.parts = append(r.parts, s)
 	}
 	return r, r.countOld()
+}
+
+// oldPart is a partition of the old application that was taken over.
+type oldPart struct {
+	*Task
+	ledger   ledger.Ledger
+	pos      *changelog.Position
+	versions *changelog.Versions // nil if the partition has never run
+	move     *changelog.Move     // what its changelog says of a resharding, nil if nothing
+}
+
+// takeOver fences and restores a partition, which may have been moved.
+func takeOver(ctx context.Context, t *Task) (*oldPart, error) {
+	l, err := t.fence(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("fence: %w", err)
+	}
+	p := &oldPart{Task: t, ledger: l, pos: t.firstPosition()}
+	c, err := t.restore(ctx, l, func(*changelog.Move) error { return nil })
+	if err == nil && c.Position != nil {
+		p.pos = c.Position
+		p.versions, err = readVersions(c.Versions)
+	}
+	if err != nil {
+		l.Close()
+		return nil, fmt.Errorf("restore: %w", err)
+	}
+	p.move = c.Move
+	return p, nil
+}
+
+func (p *oldPart) close() { p.ledger.Close() }
+
+// inOne writes records in one transaction.
+func (p *oldPart) inOne(ctx context.Context, records []*kgo.Record) error {
+	return inOne(ctx, p.ledger, records)
+}
+
+// inOne writes records in one transaction.
+func inOne(ctx context.Context, l ledger.Ledger, records []*kgo.Record) error {
+	ctx, cancel := context.WithTimeout(ctx, ledger.Timeout)
+	defer cancel()
+	_, err := l.Commit(ctx, records)
+	return err
 }
 
 // countOld finds out how many partitions the old application had. Its changelog may
 // have grown since; nothing may have run on what was added.
 func (r *resharding) countOld() error {
 	n := r.old.partitions
-	for _, s := range r.sessions {
+	for _, s := range r.parts {
 		if s.pos.Seq > 0 {
 			n = min(n, s.pos.Partitions)
 		}
 	}
-	for _, s := range r.sessions[n:] {
+	for _, s := range r.parts[n:] {
 		if s.pos.Seq > 0 {
-			return fmt.Errorf("partition %d of %s has run, and others were written for %d partitions: the state cannot be moved", s.t.n, r.From.App, n)
+			return fmt.Errorf("partition %d of %s has run, and others were written for %d partitions: the state cannot be moved", s.n, r.From.App, n)
 		}
 		s.close()
 	}
-	r.old.partitions, r.done.From, r.sessions = n, n, r.sessions[:n]
-	for _, s := range r.sessions {
-		s.route = broker.NewRouter(n)
-		if err := s.checkPosition(); err != nil {
+	r.old.partitions, r.done.From, r.parts = n, n, r.parts[:n]
+	for _, s := range r.parts {
+		if err := s.checkPosition(s.pos); err != nil {
 			return err
 		}
 	}
@@ -207,10 +246,11 @@ func (r *resharding) countOld() error {
 }
 
 func (r *resharding) close() {
-	for _, s := range append(r.sessions, r.writer) {
-		if s != nil {
-			s.close()
-		}
+	for _, s := range r.parts {
+		s.close()
+	}
+	if r.writer != nil {
+		r.writer.ledger.Close()
 	}
 	for _, o := range []*Owner{r.old, r.new} {
 		if o != nil && o.cluster != nil {

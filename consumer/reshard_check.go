@@ -45,7 +45,7 @@ func (r *resharding) check(ctx context.Context) error {
 		return err
 	}
 	r.move = changelog.Move{From: r.From.App, To: r.To.App, Partitions: r.done.To}
-	for _, s := range r.sessions {
+	for _, s := range r.parts {
 		if s.move != nil && *s.move != r.move {
 			return fmt.Errorf("the state of %s is being moved, or was moved, to %s with %d partitions: complete that move, or return the state with --undo",
 				s.move.From, s.move.To, s.move.Partitions)
@@ -57,18 +57,18 @@ func (r *resharding) check(ctx context.Context) error {
 // checkOld makes sure that all partitions are complete and were emitted under the same
 // rules.
 func (r *resharding) checkOld(ctx context.Context) error {
-	var ran *session
-	for _, s := range r.sessions {
+	var ran *oldPart
+	for _, s := range r.parts {
 		switch {
 		case s.pos.Seq == 0:
 			continue
 		case s.pos.Claim != (changelog.Claim{}):
-			return fmt.Errorf("partition %d: %w", s.t.n, errNeedsTransactions)
+			return fmt.Errorf("partition %d: %w", s.n, errNeedsTransactions)
 		case s.pos.Rebuilding || ran != nil && s.pos.Rules != ran.pos.Rules:
-			return fmt.Errorf("partition %d: a rebuild of %s was not completed: complete it first with segmill run --rebuild", s.t.n, r.From.App)
+			return fmt.Errorf("partition %d: a rebuild of %s was not completed: complete it first with segmill run --rebuild", s.n, r.From.App)
 		}
-		if _, err := replica.Verify(ctx, s.t.o.cfg.Store, s.t.n); err != nil {
-			return fmt.Errorf("partition %d: %w: delete the state directory of the old configuration and run this again", s.t.n, err)
+		if _, err := replica.Verify(ctx, s.o.cfg.Store, s.n); err != nil {
+			return fmt.Errorf("partition %d: %w: delete the state directory of the old configuration and run this again", s.n, err)
 		}
 		ran = s
 	}
@@ -185,12 +185,12 @@ func (r *resharding) bounds(ctx context.Context, topic string, p int32) (first, 
 func (r *resharding) checkRead(ctx context.Context) error {
 	unread := map[string]int64{}
 	for _, topic := range r.old.cfg.Sources() {
-		for _, s := range r.sessions {
+		for _, s := range r.parts {
 			next, end, err := s.unread(ctx, topic)
 			if err != nil {
 				return err
 			}
-			n, err := r.old.cluster.ReadRange(ctx, topic, s.t.n, next, end, func(*kgo.Record) error { return nil })
+			n, err := r.old.cluster.ReadRange(ctx, topic, s.n, next, end, func(*kgo.Record) error { return nil })
 			if err != nil {
 				return err
 			}
@@ -214,12 +214,12 @@ func (r *resharding) checkRead(ctx context.Context) error {
 }
 
 // unread returns where a topic was read up to and where it ends.
-func (s *session) unread(ctx context.Context, topic string) (next, end int64, err error) {
-	first, err := s.t.o.cluster.ListOne(ctx, broker.Start, []string{topic}, s.t.n)
+func (s *oldPart) unread(ctx context.Context, topic string) (next, end int64, err error) {
+	first, err := s.o.cluster.ListOne(ctx, broker.Start, []string{topic}, s.n)
 	if err != nil {
 		return 0, 0, err
 	}
-	last, err := s.t.o.cluster.ListOne(ctx, broker.LastStable, []string{topic}, s.t.n)
+	last, err := s.o.cluster.ListOne(ctx, broker.LastStable, []string{topic}, s.n)
 	if err != nil {
 		return 0, 0, err
 	}

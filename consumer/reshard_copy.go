@@ -17,12 +17,12 @@ import (
 // closeOld writes the move to every partition of the old changelog. A former
 // owner that comes back in between fences us, and this fails.
 func (r *resharding) closeOld(ctx context.Context) error {
-	for _, s := range r.sessions {
+	for _, s := range r.parts {
 		if s.move != nil {
 			continue
 		}
-		if err := s.inOne(ctx, []*kgo.Record{r.move.Record(r.old.cfg.Changelog(), s.t.n)}); err != nil {
-			return fmt.Errorf("close partition %d of %s: %w", s.t.n, r.From.App, err)
+		if err := s.inOne(ctx, []*kgo.Record{r.move.Record(r.old.cfg.Changelog(), s.n)}); err != nil {
+			return fmt.Errorf("close partition %d of %s: %w", s.n, r.From.App, err)
 		}
 		if err := s.at("closed"); err != nil {
 			return err
@@ -82,6 +82,16 @@ func (r *resharding) fenceNew(ctx context.Context, p int32) error {
 	return err
 }
 
+// writer writes into the topics of the new application.
+type writer struct {
+	*Task
+	ledger *ledger.Transactions
+}
+
+func (w *writer) inOne(ctx context.Context, records []*kgo.Record) error {
+	return inOne(ctx, w.ledger, records)
+}
+
 // makeWriter makes what writes to all partitions of the new application.
 func (r *resharding) makeWriter(ctx context.Context) error {
 	t := newTask(r.new, 0)
@@ -95,28 +105,20 @@ func (r *resharding) makeWriter(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.writer = &session{t: t, cfg: &r.new.cfg, ledger: l, batch: newBatch(nil)}
+	r.writer = &writer{t, l}
 	return nil
-}
-
-// inOne writes records in one transaction.
-func (s *session) inOne(ctx context.Context, records []*kgo.Record) error {
-	ctx, cancel := context.WithTimeout(ctx, ledger.Timeout)
-	defer cancel()
-	_, err := s.ledger.Commit(ctx, records)
-	return err
 }
 
 // bulk gathers records and writes them in transactions.
 type bulk struct {
-	s       *session
+	w       *writer
 	records []*kgo.Record
 	bytes   int
 }
 
 func (b *bulk) add(ctx context.Context, r *kgo.Record) error {
 	b.records = append(b.records, r)
-	if b.bytes += len(r.Key) + len(r.Value) + 64; b.bytes < b.s.cfg.Batch.Bytes && len(b.records) < b.s.cfg.Batch.Records {
+	if b.bytes += len(r.Key) + len(r.Value) + 64; b.bytes < b.w.o.cfg.Batch.Bytes && len(b.records) < b.w.o.cfg.Batch.Records {
 		return nil
 	}
 	return b.flush(ctx)
@@ -126,7 +128,7 @@ func (b *bulk) flush(ctx context.Context) error {
 	if len(b.records) == 0 {
 		return nil
 	}
-	err := b.s.inOne(ctx, b.records)
+	err := b.w.inOne(ctx, b.records)
 	b.records, b.bytes = nil, 0
 	return err
 }
@@ -136,13 +138,14 @@ func (b *bulk) flush(ctx context.Context) error {
 func (r *resharding) copyCustomers(ctx context.Context) error {
 	route := broker.NewRouter(r.done.To)
 	r.digests = make([]state.Digest, r.done.To)
-	out := bulk{s: r.writer}
-	for _, s := range r.sessions {
+	out := bulk{w: r.writer}
+	for _, s := range r.parts {
 		var sum state.Digest
+		old := broker.NewRouter(r.done.From)
 		var buf []byte
-		err := s.t.store.Scan("", func(id string, value []byte) error {
-			if s.route.Partition(id) != s.t.n {
-				return fmt.Errorf("partition %d holds a customer of partition %d", s.t.n, s.route.Partition(id))
+		err := s.store.Scan("", func(id string, value []byte) error {
+			if old.Partition(id) != s.n {
+				return fmt.Errorf("partition %d holds a customer of partition %d", s.n, old.Partition(id))
 			}
 			var d state.Digest
 			d, buf = state.DigestOf(id, value, buf)
@@ -159,7 +162,7 @@ func (r *resharding) copyCustomers(ctx context.Context) error {
 			return err
 		}
 		if sum != s.pos.Digest {
-			return fmt.Errorf("partition %d: the customers have the digest %v, the position says %v", s.t.n, sum, s.pos.Digest)
+			return fmt.Errorf("partition %d: the customers have the digest %v, the position says %v", s.n, sum, s.pos.Digest)
 		}
 		if err := s.at("copied"); err != nil {
 			return err
@@ -228,7 +231,7 @@ func (r *resharding) startedMeanwhile() error {
 // Counts are carried to the partition of the same number, modulo the new count, so
 // that their sums stay.
 func (r *resharding) positions(ctx context.Context) ([]*changelog.Position, []byte, error) {
-	now, latest := clockOf(r.sessions)
+	now, latest := clockOf(r.parts)
 	repartition := r.new.cfg.Repartition()
 	all := make([]*changelog.Position, r.done.To)
 	for p := range r.done.To {
@@ -242,12 +245,12 @@ func (r *resharding) positions(ctx context.Context) ([]*changelog.Position, []by
 		}
 	}
 	var versions []byte
-	for _, s := range r.sessions {
+	for _, s := range r.parts {
 		if s.pos.Seq == 0 {
 			continue
 		}
-		versions = s.stored.Append(nil)
-		to := all[s.t.n%r.done.To]
+		versions = s.versions.Append(nil)
+		to := all[s.n%r.done.To]
 		to.Folded += s.pos.Folded
 		to.DeadLetters += s.pos.DeadLetters
 		to.Forwarded += s.pos.Forwarded
@@ -257,8 +260,8 @@ func (r *resharding) positions(ctx context.Context) ([]*changelog.Position, []by
 		// An input that goes on is read on where it was; its new partitions and new
 		// topics are read from their beginning.
 		for _, topic := range r.new.cfg.Inputs {
-			if at, ok := s.pos.Sources[topic]; ok && s.t.n < r.done.To {
-				all[s.t.n].Sources[topic] = at
+			if at, ok := s.pos.Sources[topic]; ok && s.n < r.done.To {
+				all[s.n].Sources[topic] = at
 			}
 		}
 	}
@@ -268,9 +271,9 @@ func (r *resharding) positions(ctx context.Context) ([]*changelog.Position, []by
 // clockOf returns the clock of the new tasks: the least one. A customer's own
 // instant keeps its effects from being emitted again; a clock that is ahead of
 // one's own would make its next events late.
-func clockOf(sessions []*session) (now, latest engine.Millis) {
+func clockOf(parts []*oldPart) (now, latest engine.Millis) {
 	now, latest = engine.Never, changelog.Never
-	for _, s := range sessions {
+	for _, s := range parts {
 		if s.pos.Seq > 0 {
 			now, latest = min(now, s.pos.Clock), max(latest, s.pos.Latest)
 		}

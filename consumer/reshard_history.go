@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/broker"
+	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/engine"
 )
 
@@ -21,11 +22,11 @@ func (r *resharding) copyHistory(ctx context.Context) error {
 	var pasts []*past
 	defer func() {
 		for _, p := range pasts {
-			p.close()
+			p.feed.Close()
 		}
 	}()
-	for _, s := range r.sessions {
-		from, err := r.old.cluster.ListOne(ctx, broker.Start, r.old.cfg.Sources(), s.t.n)
+	for _, s := range r.parts {
+		from, err := r.old.cluster.ListOne(ctx, broker.Start, r.old.cfg.Sources(), s.n)
 		if err != nil {
 			return err
 		}
@@ -34,7 +35,7 @@ func (r *resharding) copyHistory(ctx context.Context) error {
 			if first[topic] == nil {
 				first[topic] = map[int32]int64{}
 			}
-			first[topic][s.t.n] = at
+			first[topic][s.n] = at
 			if source, ok := s.pos.Sources[topic]; ok {
 				next[topic] = source.Next
 			}
@@ -42,17 +43,17 @@ func (r *resharding) copyHistory(ctx context.Context) error {
 		if len(next) == 0 {
 			continue // it has never run
 		}
-		p := &past{}
-		pasts = append(pasts, p)
-		if p.session, err = s.t.past(s.route, from, next); err != nil {
+		p := &past{n: s.n, route: broker.NewRouter(r.done.From)}
+		if p.feed, err = feed.Past(s.feedOptions(), from, next); err != nil {
 			return err
 		}
+		pasts = append(pasts, p)
 		if err := p.step(ctx); err != nil {
 			return err
 		}
 	}
 	route := broker.NewRouter(r.done.To)
-	out := bulk{s: r.writer}
+	out := bulk{w: r.writer}
 	for {
 		p := earliest(pasts)
 		if p == nil {
@@ -71,23 +72,25 @@ func (r *resharding) copyHistory(ctx context.Context) error {
 
 // past is what one old partition has taken, record by record.
 type past struct {
-	*session
-	in *input // its head is the next record; nil at the end
-	at engine.Millis
+	feed  *feed.Feed
+	n     int32
+	route broker.Router
+	in    *feed.Input // its head is the next record; nil at the end
+	at    engine.Millis
 }
 
 // step goes to the next record that was folded.
 func (p *past) step(ctx context.Context) error {
 	for {
 		if p.in != nil {
-			p.in.pop()
+			p.in.Pop()
 		}
 		var err error
-		if p.in, err = p.following(ctx); err != nil || p.in == nil {
+		if p.in, err = p.feed.Following(ctx); err != nil || p.in == nil {
 			return err
 		}
-		if h := &p.in.head; !h.bad() && p.route.Partition(h.ev.Customer) == p.t.n {
-			p.at = max(p.at, h.at)
+		if h := &p.in.Head; !h.Bad() && p.route.Partition(h.Ev.Customer) == p.n {
+			p.at = max(p.at, h.At)
 			return nil
 		}
 	}
@@ -107,28 +110,28 @@ func earliest(pasts []*past) *past {
 // copyOf returns the copy of the next record of a past, nil if none is needed. first
 // says where the old topics begin.
 func (r *resharding) copyOf(p *past, route broker.Router, first map[string]map[int32]int64) *kgo.Record {
-	h := &p.in.head
-	home := route.Partition(h.ev.Customer)
-	from := h.from
-	stream, ok := r.Streams[from.topic]
+	h := &p.in.Head
+	home := route.Partition(h.Ev.Customer)
+	from := h.From
+	stream, ok := r.Streams[from.Topic]
 	if !ok {
 		return nil // that stream is no longer read
 	}
-	if stream == from.topic && from.partition == home && from.offset >= first[from.topic][from.partition] {
+	if stream == from.Topic && from.Partition == home && from.Offset >= first[from.Topic][from.Partition] {
 		return nil // it is in its place
 	}
-	if broker.Size(h.rec) > r.new.maxCopied(r.new.cfg.Repartition()) {
+	if broker.Size(h.Rec) > r.new.maxCopied(r.new.cfg.Repartition()) {
 		r.done.TooLarge++
 		return nil
 	}
 	r.done.Records++
-	from.topic = stream
-	headers := slices.DeleteFunc(slices.Clone(h.rec.Headers), func(h kgo.RecordHeader) bool {
-		return h.Key == headerTopic || h.Key == headerPartition || h.Key == headerOffset || h.Key == headerTime
+	from.Topic = stream
+	headers := slices.DeleteFunc(slices.Clone(h.Rec.Headers), func(h kgo.RecordHeader) bool {
+		return h.Key == feed.HeaderTopic || h.Key == feed.HeaderPartition || h.Key == feed.HeaderOffset || h.Key == feed.HeaderTime
 	})
 	return &kgo.Record{
 		Topic: r.new.cfg.Repartition(), Partition: home,
-		Key: h.rec.Key, Value: h.rec.Value, Headers: from.headers(headers),
+		Key: h.Rec.Key, Value: h.Rec.Value, Headers: from.Headers(headers),
 		Timestamp: r.new.cfg.NowMillis().Time(),
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/fault"
+	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/state"
@@ -227,7 +228,7 @@ func (m *moved) reshardOn(g *rig, files vfs.FS) *Reshard {
 func TestReshardUnread(t *testing.T) {
 	g := newRig(t, 2)
 	files := vfs.NewMem()
-	in := g.start(rules, files, func(c *config.Config) { c.Watch = endsInterval })
+	in := g.start(rules, files, func(c *config.Config) { c.Watch = feed.Interval })
 	in.ready()
 	for i := range 10 {
 		g.produce(g.event(plan.Purchase, fmt.Sprintf("c%d", i), g.now(), nil))

@@ -33,58 +33,62 @@ func (o *Owner) copyOptions(n int32, store *state.Task, log *slog.Logger) replic
 }
 
 // restore brings the copy in the store to the end of the changelog, which is not
-// before the claim, and reads the position there. It is said how far it has come
-// meanwhile.
-func (s *session) restore(ctx context.Context) error {
-	r, err := replica.Open(ctx, s.t.copyOptions(), broker.HighWatermark, s.ledger.Begin())
+// before the claim of a ledger, and returns what it holds. It is said how far it has
+// come meanwhile. check is asked about a resharding before the copy is verified.
+func (t *Task) restore(ctx context.Context, l ledger.Ledger, check func(*changelog.Move) error) (replica.State, error) {
+	none := replica.State{}
+	r, err := replica.Open(ctx, t.copyOptions(), broker.HighWatermark, l.Begin())
 	if err != nil {
-		return err
+		return none, err
 	}
 	defer r.Close()
-	progress, done := s.t.showRestore(r.Next(), r.End())
+	progress, done := t.showRestore(r.Next(), r.End())
 	defer done()
 	r.Watch(progress)
 	if err := r.Read(ctx, r.End()); err != nil {
-		return err
+		return none, err
 	}
-	if own := s.ledger.Claim(); own != (changelog.Claim{}) && r.Claim() != own {
-		return ledger.ErrClaimed
+	if own := l.Claim(); own != (changelog.Claim{}) && r.Claim() != own {
+		return none, ledger.ErrClaimed
 	}
 	if err := r.Flush(); err != nil {
-		return err
+		return none, err
 	}
-	if err := s.at("replayed"); err != nil {
-		return err
+	if err := t.at("replayed"); err != nil {
+		return none, err
 	}
-	s.move = r.Move()
-	if err := s.checkMove(); err != nil {
-		return err
+	if err := check(r.Move()); err != nil {
+		return none, err
 	}
 	if err := r.Verify(ctx); err != nil {
-		return err
+		return none, err
 	}
-	return s.continueFrom(r.State(), progress)
+	s := r.State()
+	if s.Position == nil && s.First > 0 {
+		return none, fault.Stopped(t.n, "the changelog begins at offset %d and has no position: its records were deleted, and with them the state. "+
+			"Restore %s from a copy; or, to begin with no state, delete the topic: everything that the inputs retain is then read again, and told a second time", s.First, t.o.cfg.Changelog())
+	}
+	if s.Position != nil && s.Records > 0 {
+		t.log.Info("restored", "records", s.Records, "tail", s.Tail, "seq", s.Position.Seq, "took", progress.Took())
+	}
+	if s.Position != nil && s.Tail {
+		t.o.verifier.later(t)
+	}
+	return s, nil
 }
 
 // continueFrom gives the session the position of a copy that is verified.
-func (s *session) continueFrom(r replica.State, progress *replica.Progress) error {
-	s.topicID, s.logged, s.rewrite = r.TopicID, r.Claim, r.Void
-	if r.Position == nil && r.First > 0 {
-		return fault.Stopped(s.t.n, "the changelog begins at offset %d and has no position: its records were deleted, and with them the state. "+
-			"Restore %s from a copy; or, to begin with no state, delete the topic: everything that the inputs retain is then read again, and told a second time", r.First, s.cfg.Changelog())
-	}
-	if r.Position == nil {
-		s.first(r.Next)
+func (s *session) continueFrom(c replica.State) error {
+	s.topicID, s.logged, s.rewrite, s.next = c.TopicID, c.Claim, c.Void, c.Next
+	if c.Position == nil {
+		s.pos = s.t.firstPosition()
+		s.versions = &changelog.Versions{Hashes: s.cfg.Engine.Versions()}
 		return nil
 	}
-	if r.Records > 0 {
-		s.t.log.Info("restored", "records", r.Records, "tail", r.Tail, "seq", r.Position.Seq, "took", progress.Took())
-	}
-	if r.Tail {
-		s.t.o.verifier.later(s.t)
-	}
-	s.pos, s.next = r.Position, r.Next
-	return s.readVersions(r.Versions)
+	s.pos = c.Position
+	var err error
+	s.before, err = readVersions(c.Versions)
+	return err
 }
 
 // showRestore begins to show a restore of the task until done is called.
@@ -101,12 +105,10 @@ func (t *Task) showRestore(from, end int64) (p *replica.Progress, done func()) {
 	}
 }
 
-// first is the position of a task that has never run.
-func (s *session) first(end int64) {
-	s.pos = &changelog.Position{
-		App: s.cfg.App, Partitions: s.t.o.partitions, Clock: changelog.Never, Latest: changelog.Never,
-		Rules: changelog.HashVersions(s.cfg.Engine.Versions()), Sources: map[string]changelog.Source{},
+// firstPosition is the position of a task that has never run.
+func (t *Task) firstPosition() *changelog.Position {
+	return &changelog.Position{
+		App: t.o.cfg.App, Partitions: t.o.partitions, Clock: changelog.Never, Latest: changelog.Never,
+		Rules: changelog.HashVersions(t.o.cfg.Engine.Versions()), Sources: map[string]changelog.Source{},
 	}
-	s.next = end
-	s.versions = &changelog.Versions{Hashes: s.cfg.Engine.Versions()}
 }

@@ -53,7 +53,7 @@ func (o *Owner) Status() Status {
 		if t.State == Released {
 			continue
 		}
-		t.overdue(now, o.ends.answered(p))
+		t.overdue(now, o.ends.Answered(p))
 		st.Tasks = append(st.Tasks, t)
 		st.Lag += t.Lag
 		st.Clock = min(st.Clock, t.Clock)

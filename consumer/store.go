@@ -21,7 +21,7 @@ const (
 // storeDue reports whether the copy is to be written.
 func (s *session) storeDue() bool {
 	each := int(s.t.o.shareOf(int64(s.cfg.StoreEach)))
-	if s.lag() <= backlog {
+	if s.feed.Lag() <= backlog {
 		each = min(each, storeLive)
 	}
 	return s.unstored > each || s.unstored > 0 && s.cfg.Now().Sub(s.storedAt) >= storeInterval

@@ -10,6 +10,7 @@ import (
 
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/fault"
+	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/consumer/ledger"
 	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/consumer/replica"
@@ -70,8 +71,8 @@ const (
 // When hard ends, everything is dropped. It returns an error if the Owner must
 // end, or nil.
 func (t *Task) run(live, hard context.Context) error {
-	t.o.ends.watch(t.n)
-	defer t.o.ends.unwatch(t.n)
+	t.o.ends.Watch(t.n)
+	defer t.o.ends.Unwatch(t.n)
 	backoff := replica.MinBackoff
 	reason := "assigned"
 	for {
@@ -223,7 +224,7 @@ type TaskStatus struct {
 	// Restore is how far a restore has come, nil if there is none.
 	Restore *replica.Status
 	// Waits is what a running task has waited for, for some seconds at least.
-	Waits []Wait
+	Waits []feed.Wait
 
 	looped time.Time // when the loop of a session last went round, or began
 	// Maps, slices, and what Restore points to, are never changed once they are here.

@@ -6,8 +6,8 @@ import (
 	"sync"
 
 	"github.com/segmill/segmill/consumer/broker"
+	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/engine"
-	"github.com/segmill/segmill/schemas"
 )
 
 // untilRun is a run that has an end: the inputs are read to the end they had at
@@ -80,46 +80,23 @@ const (
 // untilTask is the part of one session in a run with an end.
 type untilTask struct {
 	*untilRun
-	phase  phase
-	behind int // records behind one that is too late, and not too late themselves
+	phase phase
 }
 
-// limitInputs bounds what a session reads.
-func (s *session) limitInputs() {
-	u := s.t.o.until
-	if u == nil {
-		return
+// endOf returns where the reading of an input ends at first: forwarded records are read
+// once all tasks have committed what they forward.
+func (u *untilRun) endOf(in *feed.Input, partition int32) int64 {
+	if in.Forwarded {
+		return in.Next
 	}
-	s.until = &untilTask{untilRun: u}
-	for _, in := range s.inputs {
-		if in.limit = in.next; !in.origin {
-			in.limit = max(in.next, u.ends[in.topic][s.t.n].Offset)
-		}
-		if in.end = in.limit; in.origin {
-			in.stable = in.limit
-		}
-	}
-}
-
-// closes reports whether the head that was just read is later than the instant,
-// so that the reading of its partition ends before it.
-func (u *untilTask) closes(h *head) bool {
-	return u != nil && !h.bad() && h.result == schemas.IsEvent && h.ev.At > u.instant
-}
-
-// lookBehind counts a record that stays unread because it stands behind one that
-// is too late.
-func (u *untilTask) lookBehind(h *head) {
-	if h.bad() || h.result == schemas.IsEvent && h.ev.At <= u.instant {
-		u.behind++
-	}
+	return u.ends[in.Topic][partition].Offset
 }
 
 // reachedEnd moves the task from phase to phase. It returns true when the task
 // has finished.
 func (s *session) reachedEnd(ctx context.Context) (bool, error) {
 	u := s.until
-	if u == nil || !s.exhausted() {
+	if u == nil || !s.feed.Exhausted() {
 		return false, nil
 	}
 	switch u.phase {
@@ -142,7 +119,8 @@ func (s *session) reachedEnd(ctx context.Context) (bool, error) {
 		if err := s.at("forwarded read"); err != nil {
 			return false, err
 		}
-		s.clock.now, s.clock.order = max(s.clock.now, u.instant), max(s.clock.order, u.instant)
+		c := &s.feed.Clock
+		c.Now, c.Order = max(c.Now, u.instant), max(c.Order, u.instant)
 		s.batch.moved = true // the clock, which is to be committed
 		u.phase = firingTimers
 	case firingTimers:
@@ -152,24 +130,14 @@ func (s *session) reachedEnd(ctx context.Context) (bool, error) {
 		if err := s.finish(ctx); err != nil {
 			return false, err
 		}
-		if u.behind > 0 {
-			s.t.log.Warn("records were left unread because they stand behind a later one", "records", u.behind, "until", u.instant)
+		if n := s.feed.Unread(); n > 0 {
+			s.t.log.Warn("records were left unread because they stand behind a later one", "records", n, "until", u.instant)
 		}
 		s.t.set(func(st *TaskStatus) { st.State = Finished })
 		u.note(u.finished, s.t.n, u.done)
 		return true, nil
 	}
 	return false, nil
-}
-
-// exhausted reports whether everything up to the limits has been taken.
-func (s *session) exhausted() bool {
-	for _, in := range s.inputs {
-		if in.loaded || in.unread() || in.closed && in.scanned < in.limit {
-			return false
-		}
-	}
-	return true
 }
 
 // readForwarded lets the repartition topic be read to its end: all tasks have
@@ -180,10 +148,9 @@ func (s *session) readForwarded(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("end of %s: %w", topic, err)
 	}
-	for _, in := range s.inputs {
-		if in.origin {
-			in.limit = max(in.next, end[topic])
-			in.end, in.stable = in.limit, in.limit
+	for _, in := range s.feed.Inputs() {
+		if in.Forwarded {
+			in.EndAt(end[topic])
 		}
 	}
 	s.until.phase = readingForwarded

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine/plan"
 )
@@ -35,9 +36,9 @@ func TestWaitsAreShown(t *testing.T) {
 			in.ready()
 			hold := g.broker.Fault(c.fault)
 			g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
-			waits := func() []Wait { return in.o.Status().Tasks[0].Waits }
+			waits := func() []feed.Wait { return in.o.Status().Tasks[0].Waits }
 			g.eventually("it is waited for", func() bool {
-				return slices.ContainsFunc(waits(), func(w Wait) bool {
+				return slices.ContainsFunc(waits(), func(w feed.Wait) bool {
 					return w.Topic == c.topic && strings.Contains(w.Reason, c.reason)
 				})
 			})
@@ -45,7 +46,7 @@ func TestWaitsAreShown(t *testing.T) {
 				t.Error("ready all the same")
 			}
 			gauge := "segmill_waiting_seconds{0," + c.topic + "}"
-			g.eventually("the metric says so", func() bool { return gather(t, reg)[gauge] >= stallAfter.Seconds() })
+			g.eventually("the metric says so", func() bool { return gather(t, reg)[gauge] >= feed.StallAfter.Seconds() })
 			hold.Remove()
 			in.caughtUp()
 			g.eventually("the metric says that it is over", func() bool { return gather(t, reg)[gauge] == 0 })
@@ -73,7 +74,7 @@ func TestUnansweredIsShown(t *testing.T) {
 	g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
 	g.eventually("it is shown", func() bool {
 		st := in.o.Status()
-		return !st.Ready && slices.ContainsFunc(st.Tasks[0].Waits, func(w Wait) bool { return w.Topic == "" && strings.Contains(w.Reason, "does not answer") })
+		return !st.Ready && slices.ContainsFunc(st.Tasks[0].Waits, func(w feed.Wait) bool { return w.Topic == "" && strings.Contains(w.Reason, "does not answer") })
 	})
 	silent.Store(false)
 	close(answer)

@@ -1,4 +1,4 @@
-package consumer
+package feed
 
 import (
 	"testing"
@@ -12,23 +12,23 @@ import (
 )
 
 // hear is a report at the beginning of a batch.
-func (c *clock) hear(in *input, r report) {
+func (c *Clock) hear(in *Input, r report) {
 	in.hear(r)
 	c.begin(in)
 }
 
 // hand puts a record into an input's hand.
-func (c *clock) hand(in *input, offset int64, t engine.Millis) {
-	in.head = head{rec: &kgo.Record{Offset: offset}, at: t}
-	in.loaded, in.seen = true, max(in.seen, t)
+func (c *Clock) hand(in *Input, offset int64, t engine.Millis) {
+	in.Head = Head{Rec: &kgo.Record{Offset: offset}, At: t}
+	in.loaded, in.Seen = true, max(in.Seen, t)
 	c.look(in)
 }
 
-func wantClock(t *testing.T, c *clock, want engine.Millis, ins ...*input) {
+func wantClock(t *testing.T, c *Clock, want engine.Millis, ins ...*Input) {
 	t.Helper()
 	c.advance(ins)
-	if c.now != want {
-		t.Errorf("clock %d, want %d", c.now, want)
+	if c.Now != want {
+		t.Errorf("clock %d, want %d", c.Now, want)
 	}
 }
 
@@ -36,8 +36,8 @@ func wantClock(t *testing.T, c *clock, want engine.Millis, ins ...*input) {
 // was sent that reported an end it has been read to, and the clock is the least mark
 // minus the grace.
 func TestWallClock(t *testing.T) {
-	c := &clock{mode: config.WallClock, grace: 10, silence: 10, now: changelog.Never, order: changelog.Never, latest: changelog.Never}
-	a, b := newInput("a", 0, false), newInput("b", 5, false)
+	c := &Clock{mode: config.WallClock, grace: 10, silence: 10, Now: changelog.Never, Order: changelog.Never, Latest: changelog.Never}
+	a, b := NewInput("a", 0, false), NewInput("b", 5, false)
 	wantClock(t, c, changelog.Never, a, b)
 	c.hear(a, report{end: 0, asked: 1000})
 	wantClock(t, c, changelog.Never, a, b) // nothing is known of b
@@ -45,10 +45,10 @@ func TestWallClock(t *testing.T) {
 	wantClock(t, c, changelog.Never, a, b) // b has unread records, none in hand
 	c.hand(b, 5, 200)
 	wantClock(t, c, 190, a, b) // b is behind: the clock follows its log
-	b.pop()
+	b.Pop()
 	c.hand(b, 6, 150)
 	wantClock(t, c, 190, a, b) // an older record does not move it back
-	b.pop()
+	b.Pop()
 	wantClock(t, c, 190, a, b) // read, but nobody has said yet that this is the end now
 	c.hear(a, report{end: 0, asked: 1050})
 	c.hear(b, report{end: 7, asked: 1050})
@@ -65,21 +65,21 @@ func TestWallClock(t *testing.T) {
 // Silence can wait longer than the order of records, and does not end while a
 // partition is without a leader.
 func TestClockOfSilence(t *testing.T) {
-	c := &clock{mode: config.WallClock, grace: 10, silence: 100, now: changelog.Never, order: changelog.Never, latest: changelog.Never}
-	a := newInput("a", 0, false)
+	c := &Clock{mode: config.WallClock, grace: 10, silence: 100, Now: changelog.Never, Order: changelog.Never, Latest: changelog.Never}
+	a := NewInput("a", 0, false)
 	c.hear(a, report{end: 0, asked: 1000})
 	wantClock(t, c, 900, a)
-	if c.order != 990 {
-		t.Errorf("the order goes by %v", c.order)
+	if c.Order != 990 {
+		t.Errorf("the order goes by %v", c.Order)
 	}
 	c.held = true
 	c.hear(a, report{end: 0, asked: 2000})
-	if heard := c.heard([]*input{a}); heard != 900 {
+	if heard := c.Heard([]*Input{a}); heard != 900 {
 		t.Errorf("held, and a batch would begin at %v", heard)
 	}
 	wantClock(t, c, 900, a)
-	if c.order != 1990 {
-		t.Errorf("the order goes by %v", c.order)
+	if c.Order != 1990 {
+		t.Errorf("the order goes by %v", c.Order)
 	}
 	c.held = false
 	wantClock(t, c, 1900, a)
@@ -88,12 +88,12 @@ func TestClockOfSilence(t *testing.T) {
 // A partition has had a leader for as long as the same one has answered.
 func TestLed(t *testing.T) {
 	now := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
-	e := newEnds(nil, []string{"a", "b"}, func() time.Time { return now }, nil)
-	e.watch(0)
+	e := NewEnds(nil, []string{"a", "b"}, func() time.Time { return now }, nil)
+	e.Watch(0)
 	answer := func(topic string, epoch int32) { e.leads[0][topic].answer(epoch, now) }
 	want := func(what string, led bool) {
 		t.Helper()
-		if e.led(0, time.Minute) != led {
+		if e.Led(0, time.Minute) != led {
 			t.Errorf("%s: led is %v", what, !led)
 		}
 	}
@@ -123,8 +123,8 @@ func TestLed(t *testing.T) {
 // "clock: events: a partition read to its end has no mark; when none has one, the
 // clock is the greatest event time processed minus grace."
 func TestEventsClock(t *testing.T) {
-	c := &clock{mode: config.EventsClock, grace: 10, silence: 10, now: changelog.Never, order: changelog.Never, latest: changelog.Never}
-	a, b := newInput("a", 0, false), newInput("b", 0, false)
+	c := &Clock{mode: config.EventsClock, grace: 10, silence: 10, Now: changelog.Never, Order: changelog.Never, Latest: changelog.Never}
+	a, b := NewInput("a", 0, false), NewInput("b", 0, false)
 	c.hear(a, report{end: 2, asked: 1 << 40})
 	wantClock(t, c, changelog.Never, a, b) // the end of b is not known
 	c.hear(b, report{end: 1, asked: 1 << 40})
@@ -132,65 +132,36 @@ func TestEventsClock(t *testing.T) {
 	wantClock(t, c, changelog.Never, a, b)
 	c.hand(b, 0, 300)
 	wantClock(t, c, 90, a, b)
-	a.pop()
-	c.latest = 100
+	a.Pop()
+	c.Latest = 100
 	c.hand(a, 1, 250)
 	wantClock(t, c, 240, a, b)
-	a.pop()
-	c.latest = 250
+	a.Pop()
+	c.Latest = 250
 	wantClock(t, c, 290, a, b) // a is at its end: only b has a mark
-	b.pop()
-	c.latest = 300
+	b.Pop()
+	c.Latest = 300
 	wantClock(t, c, 290, a, b)
 	b.mark = changelog.Never
-	c.latest = 400
+	c.Latest = 400
 	wantClock(t, c, 390, a, b)
 }
 
 // A record in hand counts before anybody has said where its partition ends, so
 // that the clock does not depend on when brokers answer.
 func TestEventsClockBeforeTheEndIsKnown(t *testing.T) {
-	c := &clock{mode: config.EventsClock, grace: 10, silence: 10, now: changelog.Never, order: changelog.Never, latest: changelog.Never}
-	a, b := newInput("a", 0, false), newInput("b", 0, false)
+	c := &Clock{mode: config.EventsClock, grace: 10, silence: 10, Now: changelog.Never, Order: changelog.Never, Latest: changelog.Never}
+	a, b := NewInput("a", 0, false), NewInput("b", 0, false)
 	c.hear(a, report{end: 2})
 	c.hand(a, 0, 300)
 	c.hand(b, 0, 100) // its end is not known
 	wantClock(t, c, 90, a, b)
-	b.pop()
-	c.latest = 100
+	b.Pop()
+	c.Latest = 100
 	c.hand(b, 1, 200)
 	c.hear(b, report{end: 1}) // an old answer: the record in hand is beyond it
 	wantClock(t, c, 190, a, b)
-	b.pop()
-	c.latest = 200
+	b.Pop()
+	c.Latest = 200
 	wantClock(t, c, 290, a, b)
-}
-
-func TestGuard(t *testing.T) {
-	g := guard{limit: time.Hour}
-	look := func(wall, monotonic time.Duration) bool { ok, _ := g.compare(wall, monotonic); return ok }
-	switch {
-	case !look(0, 0), !look(time.Minute, time.Minute):
-		t.Error("nothing happened")
-	case !look(10*time.Hour, 9*time.Hour+30*time.Minute): // the machine slept
-		t.Error("half an hour was no jump")
-	case !look(11*time.Hour, 9*time.Hour+40*time.Minute):
-		t.Error("the jump counts from the last look")
-	case !look(5*time.Hour, 9*time.Hour+50*time.Minute):
-		t.Error("back is no jump ahead")
-	}
-	if ok, first := g.compare(24*time.Hour, 10*time.Hour); ok || !first {
-		t.Error("a jump was not noticed")
-	}
-	if ok, first := g.compare(5*time.Hour, 10*time.Hour); ok || first || g.ok() {
-		t.Error("confirmed by nobody")
-	}
-	g.confirm()
-	now := time.Now()
-	if ok, _ := g.observe(now); !ok || !g.ok() {
-		t.Error("confirmed, and still stopped")
-	}
-	if ok, _ := g.observe(now.Add(90 * time.Minute)); !ok {
-		t.Error("time that the monotonic clock saw too is no jump")
-	}
 }

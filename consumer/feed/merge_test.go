@@ -1,4 +1,4 @@
-package consumer
+package feed
 
 import (
 	"fmt"
@@ -38,22 +38,22 @@ func drain(mode config.ClockMode, clockAfter func(taken engine.Millis) engine.Mi
 	left := map[string][]item{}
 	for i, items := range topics {
 		topic := string(rune('a' + i))
-		in := newInput(topic, 0, false)
+		in := NewInput(topic, 0, false)
 		in.end = int64(len(items))
 		m.inputs = append(m.inputs, in)
 		left[topic] = items
 	}
 	load := func() {
 		for _, in := range m.inputs {
-			if l := left[in.topic]; !in.loaded && len(l) > 0 {
-				in.head = head{rec: &kgo.Record{Offset: in.next}, at: l[0].at, ev: engine.Event{At: l[0].at}, result: schemas.IsEvent}
+			if l := left[in.Topic]; !in.loaded && len(l) > 0 {
+				in.Head = Head{Rec: &kgo.Record{Offset: in.Next}, At: l[0].at, Ev: engine.Event{At: l[0].at}, Result: schemas.IsEvent}
 				if l[0].tomb {
-					in.head.result = schemas.IsTombstone
+					in.Head.Result = schemas.IsTombstone
 				}
 				if l[0].bad {
-					in.head.err = &schemas.BadInput{Detail: "bad"}
+					in.Head.Err = &schemas.BadInput{Detail: "bad"}
 				}
-				in.loaded, left[in.topic] = true, l[1:]
+				in.loaded, left[in.Topic] = true, l[1:]
 			}
 		}
 	}
@@ -65,11 +65,11 @@ func drain(mode config.ClockMode, clockAfter func(taken engine.Millis) engine.Mi
 		if in == nil {
 			return strings.Join(got, " ")
 		}
-		got = append(got, fmt.Sprintf("%s%d", in.topic, in.next))
-		if !in.head.bad() {
-			now = max(now, clockAfter(in.head.at))
+		got = append(got, fmt.Sprintf("%s%d", in.Topic, in.Next))
+		if !in.Head.Bad() {
+			now = max(now, clockAfter(in.Head.At))
 		}
-		in.pop()
+		in.Pop()
 	}
 }
 
@@ -123,7 +123,7 @@ func TestMergeGoesOnFromTurn(t *testing.T) {
 		want := drain(config.EventsClock, follow, 1000, topics...)
 		var whole merge
 		for i := range topics {
-			whole.inputs = append(whole.inputs, newInput(string(rune('a'+i)), 0, false))
+			whole.inputs = append(whole.inputs, NewInput(string(rune('a'+i)), 0, false))
 		}
 		taken, now, pos := []string{}, changelog.Never, make([]int, 3)
 		turnNow := changelog.Turn{}
@@ -131,12 +131,12 @@ func TestMergeGoesOnFromTurn(t *testing.T) {
 			// Everything is made anew for each record, but for the turn and offsets.
 			m := merge{mode: config.EventsClock, turn: turnNow}
 			for i, items := range topics {
-				in := newInput(string(rune('a'+i)), int64(pos[i]), false)
+				in := NewInput(string(rune('a'+i)), int64(pos[i]), false)
 				if pos[i] < len(items) {
 					it := items[pos[i]]
-					in.head = head{rec: &kgo.Record{Offset: in.next}, at: it.at, ev: engine.Event{At: it.at}, result: schemas.IsEvent}
+					in.Head = Head{Rec: &kgo.Record{Offset: in.Next}, At: it.at, Ev: engine.Event{At: it.at}, Result: schemas.IsEvent}
 					if it.bad {
-						in.head.err = &schemas.BadInput{Detail: "bad"}
+						in.Head.Err = &schemas.BadInput{Detail: "bad"}
 					}
 					in.loaded = true
 				}
@@ -146,9 +146,9 @@ func TestMergeGoesOnFromTurn(t *testing.T) {
 			if in == nil {
 				break
 			}
-			taken = append(taken, fmt.Sprintf("%s%d", in.topic, in.next))
-			if !in.head.bad() {
-				now = max(now, follow(in.head.at))
+			taken = append(taken, fmt.Sprintf("%s%d", in.Topic, in.Next))
+			if !in.Head.Bad() {
+				now = max(now, follow(in.Head.At))
 			}
 			pos[slices.Index(m.inputs, in)]++
 			turnNow = m.turn
@@ -163,11 +163,11 @@ func TestMergeGoesOnFromTurn(t *testing.T) {
 // nothing older: until they are read as of its time, or as of when it came.
 func TestMergeWaitsForOlder(t *testing.T) {
 	m := merge{mode: config.WallClock}
-	a, b := newInput("a", 0, false), newInput("b", 0, false)
-	m.inputs = []*input{a, b}
+	a, b := NewInput("a", 0, false), NewInput("b", 0, false)
+	m.inputs = []*Input{a, b}
 	a.end, b.end = 1, 0
 	in := func(at, came engine.Millis) {
-		a.head, a.loaded = head{rec: &kgo.Record{}, at: at, came: came}, true
+		a.Head, a.loaded = Head{Rec: &kgo.Record{}, At: at, came: came}, true
 	}
 	for _, c := range []struct {
 		at, came, asOf engine.Millis

@@ -1,4 +1,4 @@
-package consumer
+package feed
 
 import (
 	"context"
@@ -25,11 +25,11 @@ type largeBatch struct {
 
 // open begins to read a batch as a stream that is too large for the client, which has
 // stopped fetching its partition.
-func (f *fetcher) open(ctx context.Context, in *input, large *kgo.ErrDecompressTooLarge) error {
+func (f *fetcher) open(ctx context.Context, in *Input, large *kgo.ErrDecompressTooLarge) error {
 	ctx, cancel := context.WithTimeout(ctx, lookFor)
 	defer cancel()
 	last := large.NextOffset - 1
-	p, err := broker.FetchOne(ctx, f.cl, in.topic, f.partition, max(in.want(), large.Offset))
+	p, err := broker.FetchOne(ctx, f.cl, in.Topic, f.partition, max(in.want(), large.Offset))
 	if err != nil {
 		return err
 	}
@@ -66,9 +66,9 @@ func (f *fetcher) inflate() (some bool) {
 }
 
 // inflateOne reads one record, or ends the batch.
-func (f *fetcher) inflateOne(in *input) {
+func (f *fetcher) inflateOne(in *Input) {
 	b := in.large
-	r, oversize, err := b.Record(in.topic, f.partition)
+	r, oversize, err := b.Record(in.Topic, f.partition)
 	switch {
 	case err == io.EOF:
 		f.goOn(in, b.Last())
@@ -89,28 +89,28 @@ func (f *fetcher) inflateOne(in *input) {
 }
 
 // giveUp refuses what is left of a large batch.
-func (f *fetcher) giveUp(in *input, err error) {
+func (f *fetcher) giveUp(in *Input, err error) {
 	b := in.large
-	cause := causeBatch
+	cause := CauseBatch
 	if errors.Is(err, broker.ErrInflated) {
 		cause = schemas.CauseSize
 	}
 	if b.Last() >= b.want {
 		first := max(b.Next(), b.want)
-		in.refuse(&kgo.Record{Topic: in.topic, Partition: f.partition, Offset: b.Last()},
+		in.refuse(&kgo.Record{Topic: in.Topic, Partition: f.partition, Offset: b.Last()},
 			&refused{first: first, records: b.Claimed(first), cause: cause, reason: err.Error()})
 	}
 	f.goOn(in, b.Last())
 }
 
 // goOn lets the client go on behind a batch.
-func (f *fetcher) goOn(in *input, last int64) {
+func (f *fetcher) goOn(in *Input, last int64) {
 	in.endLarge()
-	f.cl.SetOffsets(map[string]map[int32]kgo.EpochOffset{in.topic: {f.partition: {Epoch: -1, Offset: last + 1}}})
+	f.cl.SetOffsets(map[string]map[int32]kgo.EpochOffset{in.Topic: {f.partition: {Epoch: -1, Offset: last + 1}}})
 }
 
 // endLarge lets go of a large batch.
-func (in *input) endLarge() {
+func (in *Input) endLarge() {
 	if in.large != nil {
 		in.large.Close()
 		in.large = nil

@@ -1,4 +1,4 @@
-package consumer
+package feed
 
 import (
 	"context"
@@ -11,16 +11,16 @@ import (
 	"github.com/segmill/segmill/engine"
 )
 
-// endsInterval is how often the ends of the inputs are asked for. Silence is
+// Interval is how often the ends of the inputs are asked for. Silence is
 // noticed no earlier than that. hurryInterval is how often when somebody waits.
 const (
-	endsInterval  = 50 * time.Millisecond
+	Interval      = 50 * time.Millisecond
 	hurryInterval = 10 * time.Millisecond
 )
 
-// ends asks the brokers where the inputs of this instance's tasks end, for all
+// Ends asks the brokers where the inputs of this instance's tasks end, for all
 // tasks together.
-type ends struct {
+type Ends struct {
 	cluster *broker.Cluster
 	topics  []string
 	// stamp reads the wall clock for a report. It returns false while the clock is
@@ -57,15 +57,17 @@ func (l *lead) answer(epoch int32, now time.Time) {
 // leader.
 const leaderPatience = 2 * time.Second
 
-func newEnds(cluster *broker.Cluster, topics []string, now func() time.Time, stamp func() (engine.Millis, bool)) *ends {
-	return &ends{
+// NewEnds returns Ends that ask nothing yet. stamp reads the wall clock for a report; it
+// returns false while the clock is not to be trusted.
+func NewEnds(cluster *broker.Cluster, topics []string, now func() time.Time, stamp func() (engine.Millis, bool)) *Ends {
+	return &Ends{
 		cluster: cluster, topics: topics, stamp: stamp, now: now, soon: make(chan struct{}, 1),
 		reports: map[int32]map[string]report{}, leads: map[int32]map[string]*lead{}, held: changelog.Never,
 	}
 }
 
-// watch begins to ask for a task. Earlier reports are forgotten.
-func (e *ends) watch(task int32) {
+// Watch begins to ask for a task. Earlier reports are forgotten.
+func (e *Ends) Watch(task int32) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.reports[task] = map[string]report{}
@@ -75,16 +77,17 @@ func (e *ends) watch(task int32) {
 	}
 }
 
-func (e *ends) unwatch(task int32) {
+// Unwatch ends that.
+func (e *Ends) Unwatch(task int32) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.reports, task)
 	delete(e.leads, task)
 }
 
-// answered returns when the end of each input of a task was last reported, or first
+// Answered returns when the end of each input of a task was last reported, or first
 // asked for.
-func (e *ends) answered(task int32) map[string]time.Time {
+func (e *Ends) Answered(task int32) map[string]time.Time {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	at := make(map[string]time.Time, len(e.leads[task]))
@@ -94,9 +97,9 @@ func (e *ends) answered(task int32) map[string]time.Time {
 	return at
 }
 
-// led reports whether every input of a task has a leader, and has had one for as long
+// Led reports whether every input of a task has a leader, and has had one for as long
 // as is given.
-func (e *ends) led(task int32, since time.Duration) bool {
+func (e *Ends) Led(task int32, since time.Duration) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := e.now()
@@ -109,32 +112,32 @@ func (e *ends) led(task int32, since time.Duration) bool {
 }
 
 // of returns the reports for a task; a topic without one is missing.
-func (e *ends) of(task int32) map[string]report {
+func (e *Ends) of(task int32) map[string]report {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return maps.Clone(e.reports[task])
 }
 
-// trusted returns the last time that was trusted.
-func (e *ends) trusted() engine.Millis {
+// Trusted returns the last time that was trusted.
+func (e *Ends) Trusted() engine.Millis {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.held
 }
 
-// hurry makes the next round come soon.
-func (e *ends) hurry() {
+// Hurry makes the next round come soon.
+func (e *Ends) Hurry() {
 	select {
 	case e.soon <- struct{}{}:
 	default:
 	}
 }
 
-// run asks until ctx ends.
-func (e *ends) run(ctx context.Context) {
+// Run asks until ctx ends.
+func (e *Ends) Run(ctx context.Context) {
 	for {
 		e.ask(ctx)
-		earliest, latest := time.After(hurryInterval), time.After(endsInterval)
+		earliest, latest := time.After(hurryInterval), time.After(Interval)
 		select {
 		case <-ctx.Done():
 			return
@@ -155,7 +158,7 @@ const roundTime = time.Second
 
 // ask makes one round. What is not answered leaves its report as it was: the
 // clocks of those tasks wait.
-func (e *ends) ask(ctx context.Context) {
+func (e *Ends) ask(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, roundTime)
 	defer cancel()
 	e.mu.Lock()

@@ -1,4 +1,4 @@
-package consumer
+package feed
 
 import (
 	"context"
@@ -25,8 +25,8 @@ type refused struct {
 	reason  string
 }
 
-// causeBatch is the cause of batches that can't be decoded.
-const causeBatch schemas.Cause = "batch"
+// CauseBatch is the cause of batches that can't be decoded.
+const CauseBatch schemas.Cause = "batch"
 
 func (r *refused) bad(last int64) *schemas.BadInput {
 	what := fmt.Sprintf("the records %d to %d of a batch: ", r.first, last)
@@ -49,14 +49,14 @@ const (
 )
 
 // want returns the offset of the next record of an input that is not in hand.
-func (in *input) want() int64 {
+func (in *Input) want() int64 {
 	if n := len(in.queue); n > 0 {
 		return in.queue[n-1].Offset + 1
 	}
 	if in.loaded {
-		return in.head.rec.Offset + 1
+		return in.Head.Rec.Offset + 1
 	}
-	return in.next
+	return in.Next
 }
 
 // failed takes in an error of fetching an input. A batch that can't be decoded is
@@ -86,7 +86,7 @@ func (f *fetcher) failed(ctx context.Context, e kgo.FetchError) error {
 }
 
 // refuse puts a record that stands for refused ones into the queue.
-func (in *input) refuse(r *kgo.Record, what *refused) {
+func (in *Input) refuse(r *kgo.Record, what *refused) {
 	if in.refused == nil {
 		in.refused = map[int64]*refused{}
 	}
@@ -95,11 +95,11 @@ func (in *input) refuse(r *kgo.Record, what *refused) {
 }
 
 // refuse refuses what is not read of a batch, and lets the client go on behind it.
-func (f *fetcher) refuse(in *input, b *kmsg.RecordBatch, reason string) {
+func (f *fetcher) refuse(in *Input, b *kmsg.RecordBatch, reason string) {
 	last := b.FirstOffset + int64(b.LastOffsetDelta)
 	first := in.want()
-	in.refuse(&kgo.Record{Topic: in.topic, Partition: f.partition, Offset: last},
-		&refused{first: first, records: broker.Claimed(b, int32(max(0, first-b.FirstOffset)), first), cause: causeBatch, reason: reason})
+	in.refuse(&kgo.Record{Topic: in.Topic, Partition: f.partition, Offset: last},
+		&refused{first: first, records: broker.Claimed(b, int32(max(0, first-b.FirstOffset)), first), cause: CauseBatch, reason: reason})
 	f.goOn(in, last)
 }
 
@@ -108,7 +108,7 @@ func (f *fetcher) refuse(in *input, b *kmsg.RecordBatch, reason string) {
 func (f *fetcher) lookAtLate(ctx context.Context) {
 	for _, in := range f.inputs {
 		switch {
-		case in.loaded || len(in.queue) > 0 || !in.unread() || f.paused[in.topic] || in.large != nil:
+		case in.loaded || len(in.queue) > 0 || !in.unread() || f.paused[in.Topic] || in.large != nil:
 			in.late = time.Time{}
 		case in.late.IsZero():
 			in.late = f.now()
@@ -121,10 +121,10 @@ func (f *fetcher) lookAtLate(ctx context.Context) {
 
 // look fetches the batch of an input's next record as it is. If the batch is
 // whole and as it was written, and can't be decoded all the same, it is refused.
-func (f *fetcher) look(ctx context.Context, in *input, limit time.Duration) (bool, error) {
+func (f *fetcher) look(ctx context.Context, in *Input, limit time.Duration) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	p, err := broker.FetchOne(ctx, f.cl, in.topic, f.partition, in.want())
+	p, err := broker.FetchOne(ctx, f.cl, in.Topic, f.partition, in.want())
 	if err != nil {
 		return false, err
 	}
@@ -134,7 +134,7 @@ func (f *fetcher) look(ctx context.Context, in *input, limit time.Duration) (boo
 		return false, nil
 	}
 	got, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
-		Offset: in.want(), Topic: in.topic, Partition: f.partition, KeepControlRecords: true,
+		Offset: in.want(), Topic: in.Topic, Partition: f.partition, KeepControlRecords: true,
 	}, &p, f.decompressor.Inner, nil)
 	switch {
 	case got.Err != nil:

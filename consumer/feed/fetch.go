@@ -1,4 +1,4 @@
-package consumer
+package feed
 
 import (
 	"context"
@@ -27,7 +27,7 @@ type fetcher struct {
 	cl        *kgo.Client
 	partition int32
 	now       func() time.Time
-	inputs    map[string]*input
+	inputs    map[string]*Input
 	paused    map[string]bool
 	room      int // of each queue, in bytes
 	idle      prometheus.Counter
@@ -36,22 +36,22 @@ type fetcher struct {
 	decompressor *broker.Decompressor
 }
 
-// newFetcher fetches from in.next of every input. There is no offset to fall back
+// newFetcher fetches from in.Next of every input. There is no offset to fall back
 // to: data that is not there is an error.
-func (o *Owner) newFetcher(partition int32, inputs []*input) (*fetcher, error) {
-	f := &fetcher{partition: partition, now: o.cfg.Now, inputs: map[string]*input{}, paused: map[string]bool{}, idle: o.cfg.Metrics.FetchIdle, pauses: o.cfg.Metrics.FetchPauses}
-	bytes := o.queueShare()
+func newFetcher(o *Options, inputs []*Input) (*fetcher, error) {
+	f := &fetcher{partition: o.Partition, now: o.Config.Now, inputs: map[string]*Input{}, paused: map[string]bool{}, idle: o.Config.Metrics.FetchIdle, pauses: o.Config.Metrics.FetchPauses}
+	bytes := o.QueueBytes
 	f.room = int(max(leastRoom, min(bytes/int64(len(inputs)), mostRoom)))
 	from := map[string]map[int32]kgo.Offset{}
 	for _, in := range inputs {
-		f.inputs[in.topic] = in
-		from[in.topic] = map[int32]kgo.Offset{partition: kgo.NewOffset().At(in.next)}
+		f.inputs[in.Topic] = in
+		from[in.Topic] = map[int32]kgo.Offset{o.Partition: kgo.NewOffset().At(in.Next)}
 	}
 	var err error
 	if f.decompressor, err = broker.NewDecompressor(); err != nil {
 		return nil, err
 	}
-	opts := append(o.cluster.ConsumerOptions(), kgo.ConsumePartitions(from), kgo.WithDecompressor(f.decompressor),
+	opts := append(o.Cluster.ConsumerOptions(), kgo.ConsumePartitions(from), kgo.WithDecompressor(f.decompressor),
 		kgo.WithPools(&broker.RecordPool{Most: f.room / recordBytes}),
 		kgo.FetchMaxBytes(int32(max(leastRoom, min(bytes, broker.MaxFetch)))))
 	if f.cl, err = kgo.NewClient(opts...); err != nil {

@@ -1,4 +1,4 @@
-package consumer
+package feed
 
 import (
 	"fmt"
@@ -30,8 +30,8 @@ const (
 )
 
 // hold notes that r, the next record of an input, can't be read yet.
-func (s *session) hold(in *input, r *kgo.Record, err error) {
-	now := s.cfg.Now()
+func (f *Feed) hold(in *Input, r *kgo.Record, err error) {
+	now := f.Config.Now()
 	h := &in.hold
 	if h.since.IsZero() {
 		h.since = now
@@ -39,39 +39,29 @@ func (s *session) hold(in *input, r *kgo.Record, err error) {
 	waited := now.Sub(h.since)
 	h.retry = now.Add(min(max(waited/16, leastRetry), mostRetry))
 	if waited >= showHold {
-		h.shown = fmt.Errorf("%s offset %d: %w", in.topic, r.Offset, err)
-		s.showRebuilding(h.shown.Error())
+		h.shown = fmt.Errorf("%s offset %d: %w", in.Topic, r.Offset, err)
+		f.Waiting(h.shown)
 	}
-	if s.cfg.Ahead == nil {
+	if f.Config.Ahead == nil {
 		return
 	}
 	for _, next := range in.queue[1:min(len(in.queue), aheadOfHold)] {
-		s.cfg.Ahead(next.Value, in.fetched)
+		f.Config.Ahead(next.Value, in.fetched)
 	}
 }
 
 // release notes that the record has been read.
-func (s *session) release(in *input) {
+func (f *Feed) release(in *Input) {
 	if in.hold.shown != nil {
-		s.showRebuilding("")
+		f.Waiting(nil)
 	}
 	in.hold = hold{}
 }
 
-// showRebuilding shows why a rebuild waits: it does not publish what a running session
-// does.
-func (s *session) showRebuilding(text string) {
-	s.t.set(func(st *TaskStatus) {
-		if st.State == Rebuilding {
-			st.Error = text
-		}
-	})
-}
-
-// held returns why a record of the task has been waiting for some time, nil if none
+// Held returns why a record of the task has been waiting for some time, nil if none
 // has.
-func (s *session) held() error {
-	for _, in := range s.inputs {
+func (f *Feed) Held() error {
+	for _, in := range f.inputs {
 		if in.hold.shown != nil {
 			return in.hold.shown
 		}

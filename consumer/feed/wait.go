@@ -1,0 +1,81 @@
+package feed
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// StallAfter is how long a running task may be without progress, while there is
+// something to do, before that is shown.
+const StallAfter = 5 * time.Second
+
+// Wait is something that a running task waits for.
+type Wait struct {
+	// Topic is the input, "" if it is not one of them that is waited for.
+	Topic string
+	// Since is when there was progress last.
+	Since time.Time
+	// Reason says what is waited for.
+	Reason string
+}
+
+// pulse is when an input last moved.
+type pulse struct {
+	next int64 // was its next offset then
+	at   time.Time
+}
+
+// beat takes in how far an input is. It returns since when it stands still with
+// records unread, zero if it does not.
+func (p *pulse) beat(in *Input, now time.Time) (since time.Time) {
+	if !in.unread() && (!in.open() || in.passesOver()) || in.Next != p.next || p.at.IsZero() {
+		p.next, p.at = in.Next, now
+		return time.Time{}
+	}
+	return p.at
+}
+
+// Waits returns what the inputs wait for: one that stands still for StallAfter
+// although it is not read to its end.
+func (f *Feed) Waits() (l []Wait) {
+	now := f.Config.Now()
+	for _, in := range f.inputs {
+		since := in.pulse.beat(in, now)
+		if err := in.hold.shown; err != nil {
+			l = append(l, Wait{Topic: in.Topic, Since: in.hold.since, Reason: err.Error()})
+			continue
+		}
+		if since.IsZero() || now.Sub(since) < StallAfter || in.open() && f.passOver(in, now.Sub(since)) {
+			continue
+		}
+		w := Wait{Topic: in.Topic, Since: since, Reason: "its next record does not come: does the leader of the partition answer?"}
+		switch {
+		case in.open():
+			w.Reason = fmt.Sprintf("a transaction is open at offset %d: its producer has neither committed nor aborted it (kafka-transactions.sh find-hanging says who); timers wait, for %v at most (max_open_transaction)",
+				in.Next, f.Config.Time.MaxOpenTransaction)
+		case in.loaded:
+			w.Reason = "its next record waits for those of the other topics"
+		}
+		l = append(l, w)
+	}
+	return l
+}
+
+// passOver reports whether a transaction has been open on an input for too long to be
+// waited for, and notes it.
+func (f *Feed) passOver(in *Input, open time.Duration) bool {
+	if open < f.Config.Time.MaxOpenTransaction {
+		return false
+	}
+	in.passed = in.Next
+	f.Config.Metrics.PassedOver.WithLabelValues(in.Topic).Inc()
+	f.Log.Error("a transaction stays open; timers go on without waiting for what stands in it and behind it",
+		"topic", in.Topic, "offset", in.Next, "open_for", open.Round(time.Second))
+	return true
+}
+
+// String says what is waited for and since when, for people.
+func (w Wait) String() string {
+	return strings.TrimSpace(fmt.Sprintf("%s since %s: %s", w.Topic, w.Since.UTC().Format(time.TimeOnly), w.Reason))
+}
