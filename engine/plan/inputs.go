@@ -49,7 +49,7 @@ func (c *compiler) inputs() error {
 			p.Summary, err = c.consent(in)
 		case InSince, InYears:
 			if in.Of < 0 || in.Of >= i {
-				return fmt.Errorf("input %s: its base stands after it", in.Text)
+				return fmt.Errorf("input %s: its base comes after it", in.Text)
 			}
 			p.Summary = c.Inputs[in.Of].Summary
 			if in.Kind == InYears {
@@ -112,7 +112,7 @@ func (c *compiler) triggerFact(p *TriggerPlan) (err error) {
 	return err
 }
 
-// triggerVersion hashes what decides on a trigger. The delay "after" stands with
+// triggerVersion hashes what decides on a trigger. The delay "after" is hashed with
 // the re-entry, other values together: what is hashed may not change.
 func (c *compiler) triggerVersion(t *Trigger) string {
 	after := t.Setting("after").N

@@ -72,7 +72,7 @@ type Setting struct {
 type Flaw struct {
 	Message string
 	Remedy  string   // "" if that is not known
-	Choices []string // if only these can stand there: the nearest one is suggested
+	Choices []string // if nothing else is accepted: the nearest one is suggested
 }
 
 // Form says what the value of a setting is and where a Trigger has it.

@@ -78,7 +78,7 @@ func (s Stream) Info() *StreamInfo {
 	return &StreamInfo{Name: "unknown"}
 }
 
-// String returns the name of the stream as it stands in rules and events.
+// String returns the name of the stream in rules and events.
 func (s Stream) String() string { return s.Info().Name }
 
 // StreamByName returns the stream of that name.

@@ -15,7 +15,7 @@ type aggregation struct {
 	x    *expression
 	call ast.Expr
 	name string
-	// The rows of the table that the name stands for, nil where there is none.
+	// The rows of the table with that name, nil where there is none.
 	ofEvents, ofField *plan.Aggregate
 	args              []argument
 	// What the arguments say: a field or none, the events that count, how far

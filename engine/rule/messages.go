@@ -13,8 +13,8 @@ import (
 	"github.com/segmill/segmill/engine/plan"
 )
 
-// syntaxErrors tells what CEL's parser could not read. Only the first error is
-// told: the others follow from it.
+// syntaxErrors reports what CEL's parser could not read. Only the first error is
+// reported: the others follow from it.
 func (x *expression) syntaxErrors(errs []*common.Error) {
 	err := errs[0]
 	at := x.charOf(err.Location)
@@ -187,7 +187,7 @@ func (x *expression) soleStream() string {
 	return ""
 }
 
-// looksLikeText reports whether a comparison sign stands right before e.
+// looksLikeText reports whether there is a comparison sign right before e.
 func (x *expression) looksLikeText(e ast.Expr) bool {
 	at := min(int(x.offsets[e.ID()].Start), len(x.chars))
 	before := strings.TrimSpace(string(x.chars[:at]))

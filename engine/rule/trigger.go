@@ -22,7 +22,7 @@ type trigger struct {
 }
 
 var (
-	// commonWords may stand in every trigger, besides the settings of its kind.
+	// commonWords are the keys of every trigger, besides the settings of its kind.
 	commonWords       = []string{"id", "kind", "name", "description", "reentry"}
 	laterTriggerWords = []string{
 		"cooldown", "only_if", "not_if", "quiet_hours", "consent", "channel", "at_most", "per", "cancel", "since",

@@ -66,7 +66,12 @@ func (k *KafkaConfig) validate(need needFunc, oneOf oneOfFunc) {
 }
 
 func (t *TopicsConfig) validate(need needFunc) {
-	need(len(t.Inputs()) > 0, "topics", "name at least one input: web, email, purchase, profile or consent")
+	var names []string
+	for s := range plan.NumStreams {
+		names = append(names, s.String())
+	}
+	last := len(names) - 1
+	need(len(t.Inputs()) > 0, "topics", "name at least one input: %s or %s", strings.Join(names[:last], ", "), names[last])
 	seen := map[string]string{}
 	type topic struct{ key, name string }
 	var all []topic
