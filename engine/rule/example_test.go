@@ -52,7 +52,7 @@ segments:
 	_, err := rule.Parse([]rule.File{{Name: "shop.yaml", Data: []byte(text)}}, schemas.Catalog(), triggers.Kinds())
 	fmt.Println(err)
 	// Output:
-	// shop.yaml:8:17: no name "purchases"
+	// shop.yaml:8:17: unknown name "purchases"
 	//     when: count(purchases, days(30)) >= 2
 	//                 ^ did you mean "purchase"?
 }
