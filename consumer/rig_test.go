@@ -102,7 +102,7 @@ func zones(name string) (*time.Location, bool) {
 
 func newEngine(t testing.TB, text string) *engine.Engine {
 	t.Helper()
-	set, err := rule.Parse([]rule.File{{Name: "rules.yaml", Data: []byte(text)}}, schemas.Catalog(), triggers.Kinds())
+	set, err := rule.Parse([]rule.File{{Name: "rules.yaml", Data: []byte(text)}}, schemas.Catalog(), triggers.Kinds(), zones)
 	if err != nil {
 		t.Fatal(err)
 	}

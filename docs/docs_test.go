@@ -53,7 +53,7 @@ func read(t *testing.T, path string) string {
 }
 
 func parse(name, text string) (*rule.Set, error) {
-	return rule.Parse([]rule.File{{Name: name, Data: []byte(text)}}, schemas.Catalog(), triggers.Kinds())
+	return rule.Parse([]rule.File{{Name: name, Data: []byte(text)}}, schemas.Catalog(), triggers.Kinds(), app.Zones())
 }
 
 // TestRuleExamples: every rule file in the documents compiles. A block that is

@@ -46,10 +46,6 @@ func testEngine(t testing.TB, text string) *engine.Engine {
 		files = append(files, rule.File{Name: fmt.Sprintf("test%d.yaml", len(files)), Data: []byte(head + rest[:n])})
 		head, rest = "version: 1\nsegments:\n", rest[n:]
 	}
-	set, err := rule.Parse(files, schemas.Catalog(), triggers.Kinds())
-	if err != nil {
-		t.Fatal(err)
-	}
 	known := map[string]*time.Location{}
 	zones := func(name string) (*time.Location, bool) {
 		if l, ok := known[name]; ok {
@@ -60,6 +56,10 @@ func testEngine(t testing.TB, text string) *engine.Engine {
 			known[name] = l
 		}
 		return l, err == nil
+	}
+	set, err := rule.Parse(files, schemas.Catalog(), triggers.Kinds(), zones)
+	if err != nil {
+		t.Fatal(err)
 	}
 	p, err := plan.Compile(set.Spec, zones)
 	if err != nil {

@@ -25,13 +25,13 @@ segments:
     when: count(purchase, days(30)) >= 2
 `
 	// 1. Rules are read and checked, planned, and made an engine, which never changes.
-	set, err := rule.Parse([]rule.File{{Name: "rules.yaml", Data: []byte(text)}}, schemas.Catalog(), triggers.Kinds())
-	if err != nil {
-		log.Fatal(err)
-	}
 	zones := func(name string) (*time.Location, bool) {
 		zone, err := time.LoadLocation(name)
 		return zone, err == nil
+	}
+	set, err := rule.Parse([]rule.File{{Name: "rules.yaml", Data: []byte(text)}}, schemas.Catalog(), triggers.Kinds(), zones)
+	if err != nil {
+		log.Fatal(err)
 	}
 	planned, err := plan.Compile(set.Spec, zones)
 	if err != nil {

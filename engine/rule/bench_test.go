@@ -21,7 +21,7 @@ func BenchmarkParse(b *testing.B) {
 	cat := testCatalog()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := Parse(files, cat, testKinds()); err != nil {
+		if _, err := Parse(files, cat, testKinds(), testZones); err != nil {
 			b.Fatal(err)
 		}
 	}

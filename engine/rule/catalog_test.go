@@ -2,6 +2,7 @@ package rule
 
 import (
 	"slices"
+	"time"
 
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
@@ -60,4 +61,13 @@ func testCatalog() *plan.Catalog {
 		expr.Field{Name: "purpose", Type: text}, expr.Field{Name: "state", Type: enum("unknown", "granted", "denied", "withdrawn")},
 	)
 	return c
+}
+
+// testZones are those of Go's database, but for the zone of the machine.
+func testZones(name string) (*time.Location, bool) {
+	if name == "" || name == "Local" {
+		return nil, false
+	}
+	zone, err := time.LoadLocation(name)
+	return zone, err == nil
 }

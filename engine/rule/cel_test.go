@@ -243,7 +243,7 @@ func TestCEL(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		g := &generator{t: t}
 		text := g.bool(rapid.IntRange(1, 4).Draw(t, "depth"))
-		set, err := Parse([]File{{"r.yaml", []byte("version: 1\nactivity:\n  - |\n    " + text + "\n")}}, cat, testKinds())
+		set, err := Parse([]File{{"r.yaml", []byte("version: 1\nactivity:\n  - |\n    " + text + "\n")}}, cat, testKinds(), testZones)
 		if err != nil {
 			if m := err.Error(); strings.Contains(m, "has no value") || strings.Contains(m, "is always") ||
 				strings.Contains(m, "activity must list streams") || strings.Contains(m, "nested at most 3 deep") {
@@ -287,7 +287,7 @@ func run(t *rapid.T, n *expr.Node, fields map[string]expr.Value) expr.Value {
 		paths, vals = append(paths, p), append(vals, v)
 	}
 	paths, vals = append(paths, ""), append(vals, expr.Value{})
-	c := expr.Compiler{Zones: zone, Slot: func(p string) int {
+	c := expr.Compiler{Zones: testZones, Slot: func(p string) int {
 		for i, q := range paths {
 			if p == q {
 				return i

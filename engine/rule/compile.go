@@ -15,6 +15,7 @@ import (
 type compiler struct {
 	*log
 	catalog *catalog
+	zones   expr.Zones
 	lang    *language
 	spec    plan.Spec
 	byText  map[string]int // index into spec.Inputs
@@ -52,10 +53,10 @@ const (
 	read
 )
 
-func newCompiler(cat *plan.Catalog, l *log) *compiler {
+func newCompiler(cat *plan.Catalog, zones expr.Zones, l *log) *compiler {
 	c := newCatalog(cat)
 	return &compiler{
-		log: l, catalog: c, lang: newLanguage(c), spec: plan.Spec{Catalog: cat},
+		log: l, catalog: c, zones: zones, lang: newLanguage(c), spec: plan.Spec{Catalog: cat},
 		byText: make(map[string]int), defines: make(map[string]*define), places: make(map[string]place),
 		fields: make(map[*expr.Node]*expr.Type), uses: make(map[string][]use),
 	}

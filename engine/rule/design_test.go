@@ -14,7 +14,7 @@ func TestDesign(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := Parse([]File{{"rules.yaml", data}}, testCatalog(), testKinds())
+	set, err := Parse([]File{{"rules.yaml", data}}, testCatalog(), testKinds(), testZones)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func TestExample(t *testing.T) {
 		}
 		files = append(files, File{filepath.Base(name), data})
 	}
-	set, err := Parse(files, testCatalog(), testKinds())
+	set, err := Parse(files, testCatalog(), testKinds(), testZones)
 	if err != nil {
 		t.Fatal(err)
 	}

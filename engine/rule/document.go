@@ -6,8 +6,10 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/segmill/segmill/engine/plan"
 	"go.yaml.in/yaml/v4"
+
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/engine/plan"
 )
 
 // document is what all files say, before any expression is looked at.
@@ -95,7 +97,7 @@ func (r *reader) defaults(n *yaml.Node) {
 	case zone == nil:
 	case prev != nil && prev.text != zone.text:
 		r.fail(zone, "the default time zone is %s here and %s in %s", zone.text, prev.text, where(prev))
-	case !isZone(zone.text):
+	case !isZone(r.zones, zone.text):
 		r.failHint(zone, "write an IANA name such as Europe/Paris", "unknown time zone %s", strconv.Quote(zone.text))
 	default:
 		r.doc.zone = zone
@@ -119,18 +121,10 @@ func (r *reader) feb29(p *passage) (marFirst bool) {
 	return p.text == names[1]
 }
 
-// isZone reports whether Go's time zone database knows the name.
-func isZone(name string) bool {
-	_, ok := zone(name)
+// isZone reports whether there is a time zone of that name.
+func isZone(zones expr.Zones, name string) bool {
+	_, ok := zones(name)
 	return ok
-}
-
-func zone(name string) (*time.Location, bool) {
-	if name == "" || name == "Local" {
-		return nil, false
-	}
-	loc, err := time.LoadLocation(name)
-	return loc, err == nil
 }
 
 func (r *reader) activity(n *yaml.Node) {

@@ -2,11 +2,18 @@ package rule_test
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/segmill/segmill/engine/rule"
 	"github.com/segmill/segmill/schemas"
 	"github.com/segmill/segmill/triggers"
 )
+
+// zones resolves the names of time zones from Go's database.
+func zones(name string) (*time.Location, bool) {
+	zone, err := time.LoadLocation(name)
+	return zone, err == nil
+}
 
 // Rules that are right become a Spec, in which everything has its type and its place.
 func ExampleParse() {
@@ -21,7 +28,7 @@ segments:
 triggers:
   - {id: cart_left, kind: abandoned_cart, after: 30m}
 `
-	set, err := rule.Parse([]rule.File{{Name: "shop.yaml", Data: []byte(text)}}, schemas.Catalog(), triggers.Kinds())
+	set, err := rule.Parse([]rule.File{{Name: "shop.yaml", Data: []byte(text)}}, schemas.Catalog(), triggers.Kinds(), zones)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -49,7 +56,7 @@ segments:
     review_by: 2099-01-01
     when: count(purchases, days(30)) >= 2
 `
-	_, err := rule.Parse([]rule.File{{Name: "shop.yaml", Data: []byte(text)}}, schemas.Catalog(), triggers.Kinds())
+	_, err := rule.Parse([]rule.File{{Name: "shop.yaml", Data: []byte(text)}}, schemas.Catalog(), triggers.Kinds(), zones)
 	fmt.Println(err)
 	// Output:
 	// shop.yaml:8:17: unknown name "purchases"

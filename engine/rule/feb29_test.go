@@ -14,14 +14,14 @@ triggers:
   - {id: b, kind: anniversary, date: profile.birth_date, feb_29: feb_28}
 `)},
 		{Name: "b.yaml", Data: []byte("version: 1\ndefaults: {feb_29: mar_1}\n")},
-	}, testCatalog(), testKinds())
+	}, testCatalog(), testKinds(), testZones)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !set.Spec.MarFirst || !set.Spec.Triggers[0].Setting("feb_29").True() || set.Spec.Triggers[1].Setting("feb_29").True() {
 		t.Errorf("ages %v, a %v, b %v", set.Spec.MarFirst, set.Spec.Triggers[0].Setting("feb_29").True(), set.Spec.Triggers[1].Setting("feb_29").True())
 	}
-	if _, err := Parse([]File{{Name: "c.yaml", Data: []byte("version: 1\ndefaults: {feb_29: march}\n")}}, testCatalog(), testKinds()); err == nil {
+	if _, err := Parse([]File{{Name: "c.yaml", Data: []byte("version: 1\ndefaults: {feb_29: march}\n")}}, testCatalog(), testKinds(), testZones); err == nil {
 		t.Error("march is taken for a date")
 	}
 }

@@ -14,7 +14,7 @@ func parseFiles(files ...string) (*Set, error) {
 	for i := 0; i < len(files); i += 2 {
 		fs = append(fs, File{files[i], []byte(files[i+1])})
 	}
-	return Parse(fs, testCatalog(), testKinds())
+	return Parse(fs, testCatalog(), testKinds(), testZones)
 }
 
 // TestSeveralFiles: names of one file are known in the others, and every clash

@@ -34,7 +34,7 @@ func FuzzParse(f *testing.F) {
 	cat := testCatalog()
 	f.Fuzz(func(t *testing.T, data []byte) {
 		start := time.Now()
-		set, err := Parse([]File{{"f.yaml", data}}, cat, testKinds())
+		set, err := Parse([]File{{"f.yaml", data}}, cat, testKinds(), testZones)
 		if took := time.Since(start); took > 10*time.Second {
 			t.Errorf("%d bytes took %v", len(data), took)
 		}
@@ -74,7 +74,7 @@ func FuzzCondition(f *testing.F) {
 				t.Skip()
 			}
 		}
-		set, err := Parse([]File{{"f.yaml", []byte(one(text))}}, cat, testKinds())
+		set, err := Parse([]File{{"f.yaml", []byte(one(text))}}, cat, testKinds(), testZones)
 		if err != nil {
 			return
 		}
@@ -82,7 +82,7 @@ func FuzzCondition(f *testing.F) {
 			t.Errorf("%s: %v", text, err)
 		}
 		printed := when(set.Spec)
-		set, err = Parse([]File{{"f.yaml", []byte(one(printed))}}, cat, testKinds())
+		set, err = Parse([]File{{"f.yaml", []byte(one(printed))}}, cat, testKinds(), testZones)
 		if err != nil {
 			t.Fatalf("%s\nprinted as %s\n%v", text, printed, err)
 		}

@@ -123,7 +123,7 @@ func (x *expression) inputCanBeAbsent(ref int) bool {
 // lintSize warns of a condition that is true of a customer who never did
 // anything: it matches nearly everybody, which is seldom meant.
 func (c *compiler) lintSize(p *passage, n *expr.Node) {
-	v, err := evaluate(n, func(ref int) expr.Value {
+	v, err := evaluate(c.zones, n, func(ref int) expr.Value {
 		switch in := c.spec.Inputs[ref]; {
 		case in.Kind == plan.InSegment || in.Kind == plan.InConsent:
 			return expr.BoolValue(false)

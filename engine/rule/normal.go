@@ -133,8 +133,8 @@ func isConstant(nodes []*expr.Node) bool {
 
 // evaluate works out a tree; fields and variables have no value, inputs the one
 // that input gives.
-func evaluate(n *expr.Node, input func(int) expr.Value) (expr.Value, error) {
-	c := expr.Compiler{Slot: func(string) int { return 0 }, Zones: zone}
+func evaluate(zones expr.Zones, n *expr.Node, input func(int) expr.Value) (expr.Value, error) {
+	c := expr.Compiler{Slot: func(string) int { return 0 }, Zones: zones}
 	fn, err := c.Compile(n)
 	if err != nil {
 		return expr.Value{}, err

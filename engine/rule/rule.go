@@ -51,16 +51,16 @@ type Set struct {
 // Parse checks the files as one set of rules. Definitions and segments of one
 // file can be used in all of them, whatever their order. The error is of type
 // Problems and holds every error of every file. cat has the streams that rules
-// read, kinds the kinds of triggers.
-func Parse(files []File, cat *plan.Catalog, kinds []*plan.Kind) (*Set, error) {
+// read, kinds the kinds of triggers, zones the time zones that rules may name.
+func Parse(files []File, cat *plan.Catalog, kinds []*plan.Kind, zones expr.Zones) (*Set, error) {
 	files = slices.Clone(files)
 	slices.SortStableFunc(files, func(a, b File) int { return cmp.Compare(a.Name, b.Name) })
 	var log log
 	var doc document
 	for _, f := range files {
-		readFile(f, &doc, kinds, &log)
+		readFile(f, &doc, kinds, zones, &log)
 	}
-	c := newCompiler(cat, &log)
+	c := newCompiler(cat, zones, &log)
 	c.compile(&doc)
 	errs, warnings := log.split()
 	if len(errs) > 0 {

@@ -23,7 +23,7 @@ func one(conditions ...string) string {
 
 func parse(t *testing.T, text string) *Set {
 	t.Helper()
-	set, err := Parse([]File{{"r.yaml", []byte(text)}}, testCatalog(), testKinds())
+	set, err := Parse([]File{{"r.yaml", []byte(text)}}, testCatalog(), testKinds(), testZones)
 	if err != nil {
 		t.Fatalf("unexpected error:\n%v", err)
 	}
@@ -32,7 +32,7 @@ func parse(t *testing.T, text string) *Set {
 
 func parseError(t *testing.T, text string) Problems {
 	t.Helper()
-	_, err := Parse([]File{{"r.yaml", []byte(text)}}, testCatalog(), testKinds())
+	_, err := Parse([]File{{"r.yaml", []byte(text)}}, testCatalog(), testKinds(), testZones)
 	if err == nil {
 		t.Fatalf("no error for\n%s", text)
 	}
@@ -61,7 +61,7 @@ func compiles(s *plan.Spec) error {
 		}
 	}
 	for _, n := range trees {
-		if _, err := evaluate(n, func(int) expr.Value { return expr.Value{} }); err != nil {
+		if _, err := evaluate(testZones, n, func(int) expr.Value { return expr.Value{} }); err != nil {
 			return err
 		}
 	}

@@ -248,7 +248,7 @@ func (t *translator) fold(e ast.Expr, n *expr.Node) *expr.Node {
 	if len(n.Args) == 0 || !isConstant(n.Args) {
 		return n
 	}
-	v, err := evaluate(n, nil)
+	v, err := evaluate(t.zones, n, nil)
 	if err != nil {
 		t.failAt(e, "", "%v", err)
 		return nil
@@ -293,7 +293,7 @@ func (t *translator) comprehension(e ast.Expr) *expr.Node {
 	}
 	n := &expr.Node{Op: expr.OpFold, Type: f.Result.Type, Fold: f}
 	if rng.Op == expr.OpConst && !has(n, expr.OpField) && !has(n, expr.OpInput) && t.depth == 0 {
-		if v, err := evaluate(n, nil); err == nil && v.Present() {
+		if v, err := evaluate(t.zones, n, nil); err == nil && v.Present() {
 			return constNode(v)
 		}
 	}

@@ -358,7 +358,7 @@ func (t *translator) pattern(e ast.Expr, n *expr.Node) bool {
 }
 
 func (t *translator) zone(e ast.Expr, n *expr.Node) bool {
-	if n.Op == expr.OpConst && isZone(n.Const.S) {
+	if n.Op == expr.OpConst && isZone(t.zones, n.Const.S) {
 		return true
 	}
 	t.failAt(e, "", `a time zone must be a string literal with an IANA name such as "Europe/Paris"`)

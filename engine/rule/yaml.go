@@ -6,8 +6,10 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/segmill/segmill/engine/plan"
 	"go.yaml.in/yaml/v4"
+
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/engine/plan"
 )
 
 // reader reads the YAML of one file into a document.
@@ -16,11 +18,12 @@ type reader struct {
 	file  *source
 	doc   *document
 	kinds []*plan.Kind
+	zones expr.Zones
 }
 
 // readFile adds what f holds to doc.
-func readFile(f File, doc *document, kinds []*plan.Kind, l *log) {
-	r := &reader{log: l, file: newSource(f), doc: doc, kinds: kinds}
+func readFile(f File, doc *document, kinds []*plan.Kind, zones expr.Zones, l *log) {
+	r := &reader{log: l, file: newSource(f), doc: doc, kinds: kinds, zones: zones}
 	if !r.acceptable() {
 		return
 	}

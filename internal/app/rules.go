@@ -48,11 +48,11 @@ func LoadRulesWithin(ctx context.Context, paths []string) (*Rules, error) {
 
 // CompileRules is LoadRules for files that are read already.
 func CompileRules(files []rule.File) (*Rules, error) {
-	set, err := rule.Parse(files, schemas.Catalog(), triggers.Kinds())
+	zones := Zones()
+	set, err := rule.Parse(files, schemas.Catalog(), triggers.Kinds(), zones)
 	if err != nil {
 		return nil, err
 	}
-	zones := Zones()
 	p, err := plan.Compile(set.Spec, zones)
 	if err != nil {
 		return nil, err

@@ -29,13 +29,13 @@ triggers:
 // too.
 func newFile(t *testing.T, rules string) (*File, *bytes.Buffer) {
 	t.Helper()
-	set, err := rule.Parse([]rule.File{{Name: "r.yaml", Data: []byte(rules)}}, schemas.Catalog(), triggers.Kinds())
-	if err != nil {
-		t.Fatal(err)
-	}
 	zones := func(name string) (*time.Location, bool) {
 		l, err := time.LoadLocation(name)
 		return l, err == nil && name != ""
+	}
+	set, err := rule.Parse([]rule.File{{Name: "r.yaml", Data: []byte(rules)}}, schemas.Catalog(), triggers.Kinds(), zones)
+	if err != nil {
+		t.Fatal(err)
 	}
 	p, err := plan.Compile(set.Spec, zones)
 	if err != nil {

@@ -74,7 +74,7 @@ func TestCartNeedsItsFields(t *testing.T) {
 
 func cartsUnder(t *testing.T, c *plan.Catalog) *plan.Spec {
 	t.Helper()
-	set, err := rule.Parse([]rule.File{{Name: "carts.yaml", Data: []byte(cartRules)}}, c, triggers.Kinds())
+	set, err := rule.Parse([]rule.File{{Name: "carts.yaml", Data: []byte(cartRules)}}, c, triggers.Kinds(), Zones)
 	if err != nil {
 		t.Fatal(err)
 	}

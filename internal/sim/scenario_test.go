@@ -80,7 +80,7 @@ func TestScenarios(t *testing.T) {
 // mustParse compiles the text of a rule file.
 func mustParse(t testing.TB, name, text string) *plan.Spec {
 	t.Helper()
-	set, err := rule.Parse([]rule.File{{Name: name, Data: []byte(text)}}, schemas.Catalog(), triggers.Kinds())
+	set, err := rule.Parse([]rule.File{{Name: name, Data: []byte(text)}}, schemas.Catalog(), triggers.Kinds(), Zones)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}

@@ -18,7 +18,7 @@ func TestTextOfRulesMeansTheSame(t *testing.T) {
 	eachSeed(t, func(t *testing.T, r *rand.Rand) {
 		rules := RandomRules(r, world())
 		calls := RandomHistory(r, rules.Spec, 60)
-		set, err := rule.Parse([]rule.File{{Name: "rules.yaml", Data: []byte(rules.Text)}}, schemas.Catalog(), triggers.Kinds())
+		set, err := rule.Parse([]rule.File{{Name: "rules.yaml", Data: []byte(rules.Text)}}, schemas.Catalog(), triggers.Kinds(), Zones)
 		if err != nil {
 			t.Fatalf("%v\n%s", err, rules.Text)
 		}
