@@ -18,14 +18,17 @@ build: ## build bin/segmill and bin/devkafka
 demo: build ## the main job live in this terminal, nothing to install
 	bin/segmill demo $(DEMO)
 
+# Tests check what must hold at every step: see internal/invariants.
+CHECKED = -tags segmill_invariants
+
 test: ## every test that needs nothing but Go
-	$(GO) vet ./...
-	$(GO) test ./...
+	$(GO) vet $(CHECKED) ./...
+	$(GO) test $(CHECKED) ./...
 
 # Left out: what computes much in one goroutine, and what chaos does with RACE=1.
 RACE_SKIPS = AgainstOracle|TestRecorded|TestChaos|ThirtyDays|ManyLargeBatches|CatchUp|LargeBatch|FloodOf|TestRights|FaultsChange|DiskErrors|FlippedBits|CrashLeaves
 race: ## the tests of what runs concurrently, under the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race -timeout 20m -skip '$(RACE_SKIPS)' ./consumer/... ./state/... ./internal/... ./schemas/...
+	CGO_ENABLED=1 $(GO) test $(CHECKED) -race -timeout 20m -skip '$(RACE_SKIPS)' ./consumer/... ./state/... ./internal/... ./schemas/...
 
 SIM_TIME ?= 60s
 sim: ## random histories against the naive oracle, SIM_TIME for each property; SEED=n repeats one
@@ -33,7 +36,7 @@ sim: ## random histories against the naive oracle, SIM_TIME for each property; S
 
 SEEDS ?= 30
 chaos: ## SEEDS random seeds of load and faults, judged by internal/checker; SEED=n repeats one, RACE=1 adds the race detector
-	CHAOS_SEEDS=$(SEEDS) CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(if $(RACE),-race) -count=1 -timeout 60m -parallel 2 -v -run '^TestChaos$$' ./consumer
+	CHAOS_SEEDS=$(SEEDS) CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(CHECKED) $(if $(RACE),-race) -count=1 -timeout 60m -parallel 2 -v -run '^TestChaos$$' ./consumer
 
 mutations: ## break the rules of the protocol and of time one by one; the tests must find every one (4 minutes)
 	$(GO) test -count=1 -tags mutations -parallel 2 -timeout 20m -v -run MutationsAreFound ./consumer

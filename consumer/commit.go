@@ -69,6 +69,7 @@ func (s *session) write(ctx context.Context, pos *changelog.Position, changes []
 	if err := s.at("ended"); err != nil {
 		return err
 	}
+	changelog.CheckStep(s.pos, pos)
 	s.pos, s.versions, s.next, s.asOf = pos, nil, offset+1, s.cfg.NowMillis()
 	if versions != nil {
 		s.unstoredVersions = versions

@@ -227,7 +227,7 @@ func TestRestoresAreVerified(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Task(0).Apply([]state.Change{{Customer: c, Value: append(b, 0), Old: state.Never, New: state.Never}}, nil); err != nil {
+		if err := s.Task(0).Load([]state.Change{{Customer: c, Value: append(b, 0)}}); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Close(); err != nil {

@@ -13,7 +13,6 @@ import (
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/consumer/feed"
-	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/state"
 )
@@ -193,7 +192,7 @@ func TestReshardRefused(t *testing.T) {
 		if b, ok, err := s.Task(p).Customer(nil, "anna"); err != nil {
 			t.Fatal(err)
 		} else if ok {
-			if err := s.Task(p).Apply([]state.Change{{Customer: "anna", Value: append(b, 0), Old: engine.Never, New: engine.Never}}, nil); err != nil {
+			if err := s.Task(p).Load([]state.Change{{Customer: "anna", Value: append(b, 0)}}); err != nil {
 				t.Fatal(err)
 			}
 		}

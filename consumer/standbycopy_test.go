@@ -74,7 +74,7 @@ func TestWrongStandby(t *testing.T) {
 		if !ok || err != nil {
 			t.Fatal(ok, err)
 		}
-		if err := s.Task(p).Apply([]state.Change{{Customer: id, Value: append(v, 0), Old: state.Never, New: state.Never}}, nil); err != nil {
+		if err := s.Task(p).Load([]state.Change{{Customer: id, Value: append(v, 0)}}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -43,6 +43,7 @@ func (s *session) store() error {
 		return err
 	}
 	s.customers.Stored()
+	s.t.store.Check(s.pos.Digest)
 	s.unstored, s.unstoredVersions = 0, nil
 	return s.at("stored")
 }
