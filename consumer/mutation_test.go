@@ -24,10 +24,11 @@ func TestMutationsAreFound(t *testing.T) {
 			}
 		}
 	})
+	all := sourcesOf(t, root(t), false)
 	for _, m := range mutations {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			overlay := mutate(t, m.file, m.from, m.to)
+			overlay := mutate(t, all, m.from, m.to)
 			start := time.Now()
 			for _, f := range m.by {
 				if found, out := f.try(t, overlay); found {
@@ -40,17 +41,13 @@ func TestMutationsAreFound(t *testing.T) {
 	}
 }
 
-// mutate returns an overlay for go test in which a piece of a file, which must
-// stand there once, is replaced.
-func mutate(t *testing.T, file, from, to string) string {
+// mutate returns an overlay for go test in which a piece of the source, which must be
+// there once, is replaced.
+func mutate(t *testing.T, sources map[string]string, from, to string) string {
 	t.Helper()
-	source := mutable(t, file, from)
-	file, err := filepath.Abs(filepath.Join("..", file))
-	if err != nil {
-		t.Fatal(err)
-	}
+	file := mutable(t, sources, from)
 	changed := filepath.Join(t.TempDir(), "changed.go")
-	if err := os.WriteFile(changed, []byte(strings.Replace(source, from, to, 1)), 0o600); err != nil {
+	if err := os.WriteFile(changed, []byte(strings.Replace(sources[file], from, to, 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {file: changed}})
@@ -72,8 +69,7 @@ func (f find) try(t *testing.T, overlay string) (found bool, out string) {
 	if overlay != "" {
 		args = append(args, "-overlay", overlay)
 	}
-	cmd := exec.CommandContext(t.Context(), "go", append(args, "./"+f.pkg)...)
-	cmd.Dir = ".."
+	cmd := exec.CommandContext(t.Context(), "go", append(args, f.packages(t)...)...)
 	cmd.Env = append(os.Environ(), "SIM_TIME=1s")
 	b, err := cmd.CombinedOutput()
 	out = string(b)
