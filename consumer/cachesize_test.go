@@ -2,7 +2,6 @@ package consumer
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 	"runtime"
 	"testing"
@@ -20,11 +19,11 @@ import (
 // are found by a map, which is more than all the rest of them.
 func TestCacheCountsBusyCustomers(t *testing.T) {
 	eng := newEngine(t, rules)
-	store, err := state.Open("db", state.Options{FS: vfs.NewMem(), Wake: engine.WakeOf, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	store, err := state.Open("db", state.Options{FS: vfs.NewMem(), Wake: engine.WakeOf, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.Close() //nolint:errcheck // memory
+	defer store.Close() // memory
 	heap := func() int64 {
 		var m runtime.MemStats
 		runtime.GC()

@@ -206,7 +206,7 @@ func (x *chaos) tail() string {
 	if err != nil {
 		return end
 	}
-	defer f.Close() //nolint:errcheck // only a log
+	defer f.Close() // only a log
 	_, _ = f.Write(x.text.Bytes())
 	return end + "\nthe whole log is in " + f.Name()
 }

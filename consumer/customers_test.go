@@ -3,7 +3,6 @@ package consumer
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"testing"
@@ -32,11 +31,11 @@ import (
 func TestCustomersAgainstModel(t *testing.T) {
 	eng := newEngine(t, rules)
 	rapid.Check(t, func(t *rapid.T) {
-		store, err := state.Open("db", state.Options{FS: vfs.NewMem(), Wake: engine.WakeOf, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+		store, err := state.Open("db", state.Options{FS: vfs.NewMem(), Wake: engine.WakeOf, Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer store.Close() //nolint:errcheck // memory
+		defer store.Close() // memory
 		s := &session{folder: folder{
 			t:   &Task{o: &Owner{cfg: config.Config{CacheBytes: cache.Overhead}}, store: store.Task(0)},
 			cfg: &config.Config{Engine: eng}, batch: newBatch(eng), customers: cache.New(eng, store.Task(0)),
@@ -129,7 +128,7 @@ func TestCustomersStayUntilStored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.Close() //nolint:errcheck // memory
+	defer store.Close() // memory
 	task := store.Task(0)
 	s := &session{folder: folder{cfg: &config.Config{Engine: eng}, batch: newBatch(eng), customers: cache.New(eng, task)}}
 	e, err := s.customers.Get("anna")
@@ -162,7 +161,7 @@ func TestValueIsWhatWasCommitted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.Close() //nolint:errcheck // memory
+	defer store.Close() // memory
 	c := before.NewCustomer("anna")
 	before.Evaluator().Apply(c, webEvent(before, "anna", 1, 1_767_225_600_000), 0, &engine.Output{})
 	was := before.Append(nil, c)
@@ -198,7 +197,7 @@ func TestLargeCustomersFillTheBatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.Close() //nolint:errcheck // memory
+	defer store.Close() // memory
 	const customers, records, limit = 40, 300, 1_000
 	s := &session{folder: folder{cfg: &config.Config{Engine: eng}, batch: newBatch(eng), customers: cache.New(eng, store.Task(0))}}
 	var out engine.Output
@@ -247,7 +246,7 @@ func TestTimerFiresAtItsInstant(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.Close() //nolint:errcheck // memory
+	defer store.Close() // memory
 	task := store.Task(0)
 	enc, err := schemas.NewEncoder(schemas.JSON, "app", schemas.IDs{})
 	if err != nil {

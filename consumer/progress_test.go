@@ -24,7 +24,7 @@ import (
 func TestProgress(t *testing.T) {
 	g := newRig(t, 1)
 	store := g.store(vfs.NewMem())
-	defer store.Close() //nolint:errcheck // nothing was written
+	defer store.Close() // nothing was written
 	var log bytes.Buffer
 	reg := prometheus.NewPedanticRegistry()
 	now := time.Now()

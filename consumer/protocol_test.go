@@ -184,7 +184,7 @@ func TestPartitionCounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	store := g.store(vfs.NewMem())
-	defer store.Close() //nolint:errcheck // nothing was written
+	defer store.Close() // nothing was written
 	run := func(change func(*config.Config)) error {
 		cfg := g.config(rules, store)
 		change(&cfg)

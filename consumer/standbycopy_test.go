@@ -106,7 +106,7 @@ func TestWrongStandby(t *testing.T) {
 func TestStandbyConfig(t *testing.T) {
 	g := newRig(t, 1)
 	store := g.store(vfs.NewMem())
-	defer store.Close() //nolint:errcheck // nothing was written
+	defer store.Close() // nothing was written
 	for _, x := range []struct {
 		change func(*config.Config)
 		want   string

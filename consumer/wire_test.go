@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -168,7 +169,7 @@ func (c *wireConn) Read(p []byte) (int, error) {
 	if err == nil {
 		err = c.pass(n)
 	}
-	if err == errReset {
+	if errors.Is(err, errReset) {
 		n = 0
 	}
 	return n, err

@@ -52,6 +52,7 @@ func rank(a Action) int {
 		return 0
 	case Entered:
 		return 1
+	default: // the others need nothing here
 	}
 	return 2
 }

@@ -43,6 +43,7 @@ func (e *Engine) valueOf(c *Customer, in *plan.InputPlan, cl *cell, now Millis) 
 		}
 	case plan.InConsent:
 		return expr.BoolValue(registerValue(cl).S == "granted")
+	default: // the others need nothing here
 	}
 	return expr.Value{}
 }
@@ -100,6 +101,7 @@ func (e *Engine) nextOf(x *Evaluator, cl *cell, i int) Millis {
 			return Never
 		}
 		return e.nextYears(x.c, in, cur)
+	default: // the others need nothing here
 	}
 	var r aggregate.Range
 	in.Index.Around(cur.K, cur.N, &r)

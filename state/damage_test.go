@@ -215,7 +215,7 @@ func readFile(t *testing.T, files vfs.FS, name string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close() // read only
 	b, err := io.ReadAll(f)
 	if err != nil {
 		t.Fatal(err)

@@ -129,7 +129,7 @@ type Verified struct {
 // returns early with ctx's error.
 func (t *Task) Verify(ctx context.Context) (Verified, error) {
 	snap := t.s.db.NewSnapshot()
-	defer snap.Close() //nolint:errcheck // closing a snapshot has nothing to report
+	defer snap.Close() // closing a snapshot has nothing to report
 	r := &Task{s: t.s, id: t.id}
 	var v Verified
 	b, closer, err := snap.Get(r.key(kindMeta))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"io"
 	"io/fs"
 	"log/slog"
 	"maps"
@@ -30,7 +29,7 @@ func bytesOf(wake Millis, rest string) []byte {
 }
 
 func options(files vfs.FS) Options {
-	return Options{FS: files, Wake: wakeOf, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), CacheBytes: 1 << 20, MemTableBytes: 4 << 20}
+	return Options{FS: files, Wake: wakeOf, Logger: slog.New(slog.DiscardHandler), CacheBytes: 1 << 20, MemTableBytes: 4 << 20}
 }
 
 func open(t testing.TB, files vfs.FS) *Store {

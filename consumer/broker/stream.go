@@ -58,7 +58,7 @@ func (b *Stream) Record(topic string, partition int32) (r *kgo.Record, oversize 
 	}
 	length, err := binary.ReadVarint(b.in)
 	switch {
-	case err == io.EOF && b.left.N > 0:
+	case errors.Is(err, io.EOF) && b.left.N > 0:
 		return nil, 0, fmt.Errorf("it does not have the %d records that it claims", b.header.NumRecords)
 	case err != nil:
 		return nil, 0, b.broken(err)

@@ -33,7 +33,7 @@ func TestEvict(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.Close() //nolint:errcheck // memory
+	defer store.Close() // memory
 	cs := New(newEngine(t), store.Task(0))
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 1_000 {

@@ -70,7 +70,7 @@ func (f *fetcher) inflateOne(in *Input) {
 	b := in.large
 	r, oversize, err := b.Record(in.Topic, f.partition)
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		f.goOn(in, b.Last())
 	case err != nil:
 		f.giveUp(in, err)

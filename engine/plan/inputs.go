@@ -56,6 +56,7 @@ func (c *compiler) inputs() error {
 				c.ZoneInputs = append(c.ZoneInputs, i)
 				c.ZoneSummary, err = c.attribute(ZonePath)
 			}
+		default: // the others need nothing here
 		}
 		if err != nil {
 			return err

@@ -61,8 +61,8 @@ func thisPlace(stateDir string) (p place, err error) {
 	if p.dir, err = filepath.Abs(stateDir); err != nil {
 		return p, err
 	}
-	if real, err := filepath.EvalSymlinks(p.dir); err == nil {
-		p.dir = real
+	if target, err := filepath.EvalSymlinks(p.dir); err == nil {
+		p.dir = target
 	}
 	return p, nil
 }

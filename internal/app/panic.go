@@ -10,7 +10,7 @@ import (
 // for wrong flags.
 const ExitPanic = 70
 
-// ExitOnPanic, deferred, ends the process with ExitPanic if its goroutine panics.
+// ExitOnPanic ends, if it is deferred, the process with ExitPanic if its goroutine panics.
 // Panics in goroutines of libraries end it with the runtime's code.
 func ExitOnPanic() {
 	if r := recover(); r != nil {

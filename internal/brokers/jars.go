@@ -47,7 +47,7 @@ func jars(ctx context.Context, version string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(fetched) //nolint:errcheck // what is left does no harm
+	defer os.RemoveAll(fetched) // what is left does no harm
 	project := filepath.Join(fetched, "pom.xml")
 	if err := os.WriteFile(project, pom, 0o600); err != nil {
 		return "", err

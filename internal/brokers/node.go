@@ -59,7 +59,7 @@ func (c *Cluster) launch(n *node) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close() //nolint:errcheck // the process has it
+	defer log.Close() // the process has it
 	cmd := exec.Command(c.java, "-Xmx400m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError",
 		"-Djava.awt.headless=true", "-Dorg.slf4j.simpleLogger.showDateTime=true",
 		"-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS",

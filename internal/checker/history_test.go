@@ -3,7 +3,6 @@ package checker
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -76,7 +75,7 @@ func makeGood(mode config.ClockMode) (*good, error) {
 	c := config.Default()
 	c.App, c.Kafka, c.Inputs, c.Changes, c.Triggers = "shop", []kgo.Opt{seeds}, slices.Collect(maps.Keys(topics)), "changes", "triggers"
 	c.Engine, c.Read, c.Now = r.Engine, reader.Read, time.Now
-	c.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	c.Logger = slog.New(slog.DiscardHandler)
 	if c.Encoder, err = schemas.NewEncoder(schemas.JSON, c.App, schemas.IDs{}); err != nil {
 		return nil, err
 	}

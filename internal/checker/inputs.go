@@ -215,6 +215,7 @@ func (j *judgement) tally(in *input, customers map[string]bool) {
 	case forwarded:
 		j.r.Forwarded++
 		return
+	default: // the others need nothing here
 	}
 	customers[in.ev.Customer] = true
 	if in.result == schemas.IsTombstone {

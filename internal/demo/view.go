@@ -75,6 +75,7 @@ func (v *view) effects(_ int32, l []engine.Effect) {
 		case engine.Fired:
 			v.fired[e.Name]++
 			v.triggers++
+		default: // the others need nothing here
 		}
 		v.add(e)
 	}

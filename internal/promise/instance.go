@@ -161,7 +161,7 @@ func (in *Instance) start(args ...string) *Process {
 	if err != nil {
 		in.job.Fatal(err)
 	}
-	defer log.Close() //nolint:errcheck // the process has it
+	defer log.Close() // the process has it
 	cmd := exec.Command(in.job.Program(), args...)
 	cmd.Stdout, cmd.Stderr, cmd.Env = log, log, append(os.Environ(), in.Env...)
 	p, err := in.job.leash.Start(cmd)

@@ -38,7 +38,7 @@ func (j *Job) Judge(mend func(*checker.Config)) *checker.Report {
 		if err != nil {
 			j.Fatal(err)
 		}
-		defer s.Close() //nolint:errcheck // only read
+		defer s.Close() // only read
 		cfg.Stores = append(cfg.Stores, s)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -83,7 +83,7 @@ func (r *rig) now() time.Time { return time.Unix(0, r.clockAt.Load()).UTC() }
 
 // settle lets everything happen that can happen without the clock of the engine.
 func (r *rig) settle() {
-	time.Sleep(2 * time.Second) // of the bubble
+	time.Sleep(2 * time.Second) //nolint:forbidigo // in a bubble of synctest
 	synctest.Wait()
 }
 

@@ -119,6 +119,7 @@ func (m moment) changesOfInput(l []Millis, ref int, to Millis) []Millis {
 		for year := today(m.now, zone).year; year <= today(to, zone).year; year++ {
 			l = append(l, clockAt(date.inYear(year, m.o.spec.MarFirst).days(), 0, zone))
 		}
+	default: // the others need nothing here
 	}
 	return l
 }

@@ -37,6 +37,7 @@ func (c *Call) String() string {
 		return fmt.Sprintf("apply   clock=%s %s", c.Clock, &c.Record)
 	case DoErase:
 		return fmt.Sprintf("erase   clock=%s at=%s %s", c.Clock, c.Record.At, c.Customer)
+	default: // the others need nothing here
 	}
 	return fmt.Sprintf("advance clock=%s %s", c.Clock, c.Customer)
 }
@@ -263,6 +264,7 @@ func (h *history) record(at Millis) Record {
 		word(h.r, f, "channel", 100, []string{"email", "sms"})
 		word(h.r, f, "purpose", 100, []string{"marketing", "marketing", "analytics"})
 		word(h.r, f, "state", 100, []string{"granted", "granted", "denied", "withdrawn"})
+	default: // the others need nothing here
 	}
 	r.Fields = f
 	return r

@@ -73,6 +73,7 @@ func (o *Oracle) Run(c *Call) ([]engine.Effect, bool) {
 		return o.Apply(c.Record, c.Clock)
 	case DoErase:
 		return o.Erase(c.Customer, c.Record.At, c.Clock), true
+	default: // the others need nothing here
 	}
 	return o.Advance(c.Customer, c.Clock), true
 }

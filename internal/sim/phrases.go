@@ -185,6 +185,7 @@ func (g *grammar) clause(s plan.Stream) (phrase, bool) {
 		machine := phrase{`email.action == "opened" && !email.machine_open`, apply(expr.OpAnd, expr.Bool,
 			isOne("action", "opened"), apply(expr.OpNot, expr.Bool, field("machine_open", expr.Bool)))}
 		return pick(g.r, text("action", emailActions...), machine, text("campaign_id", campaigns...)), false
+	default: // the others need nothing here
 	}
 	if chance(g.r, 25) {
 		return text("kind", purchaseKinds...), true

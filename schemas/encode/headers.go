@@ -59,12 +59,14 @@ func (e *Encoder) headersOf(a engine.Action, set HeaderSet) []header {
 		typ = ReceiptType
 	case engine.Fired:
 		id, typ = "trigger_id", "segmill.trigger.fired.v1"
+	default: // the others need nothing here
 	}
 	switch set {
 	case NoHeaders:
 		return nil
 	case IDHeaders:
 		return []header{{id, nil}}
+	default: // the others need nothing here
 	}
 	return []header{
 		{"ce_id", nil},

@@ -116,6 +116,7 @@ func (d *Decoder) segmentEvent(typ segmentType, l []member) (segmentEvent, *bad.
 		return segmentEvent{plan.Web, "name", "screen_viewed"}, nil
 	case segmentIdentify, segmentAlias, segmentGroup:
 		return segmentEvent{stream: plan.Profile}, nil
+	default: // the others need nothing here
 	}
 	m := find(l, "event")
 	if m.from < 0 || d.json.ByteAt(m.from) != '"' {
@@ -143,6 +144,7 @@ func (d *Decoder) segmentBody(typ segmentType, what segmentEvent, l []member) *b
 			}
 		}
 		return nil
+	default: // the others need nothing here
 	}
 	body := "properties"
 	if typ == segmentIdentify {

@@ -61,6 +61,7 @@ func InstantOf(n int64, u Unit) (expr.Millis, error) {
 			return 0, ErrRange
 		}
 		n *= DayMillis
+	default: // the others need nothing here
 	}
 	return CheckInstant(expr.Millis(n))
 }

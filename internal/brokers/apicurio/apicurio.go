@@ -66,7 +66,7 @@ func (r *Registry) launch(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close() //nolint:errcheck // the process has it
+	defer log.Close() // the process has it
 	cmd := exec.Command("java", "-Xmx384m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC",
 		"-Dquarkus.http.host="+host, "-Dquarkus.http.port="+port, "-jar", filepath.Join(dir, "apicurio-registry-app-"+Version+"-runner.jar"))
 	cmd.Dir, cmd.Stdout, cmd.Stderr = r.leash.Dir(), log, log
@@ -100,7 +100,7 @@ func (r *Registry) answers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was read
+	defer resp.Body.Close() // it was read
 	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
 		return err
 	}

@@ -92,7 +92,7 @@ func install(kind string, text []byte, fill func(dir string) error) (string, err
 	if err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(fresh) //nolint:errcheck // what is left does no harm
+	defer os.RemoveAll(fresh) // what is left does no harm
 	if err := fill(fresh); err != nil {
 		return "", err
 	}
