@@ -1,11 +1,10 @@
-// Package archtest holds the import rules of the project as a test.
+// Package archtest holds the rules of the project about imports, and about what pure
+// packages may not do, as tests.
 package archtest
 
 import (
-	"go/parser"
-	"go/token"
-	"io/fs"
-	"path/filepath"
+	"fmt"
+	"go/ast"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,156 +13,225 @@ import (
 
 const module = "github.com/segmill/segmill/"
 
-// The arrows: what a package may import of the project. Do not change this table
-// to mend a build; change the design first, and say why in docs/design.md.
-var arrows = map[string][]string{
-	"engine/expr":        {},
-	"internal/wire":      {},
-	"engine/aggregate":   {"engine/expr", "internal/wire"},
-	"engine/calendar":    {"engine/expr"},
-	"engine/plan":        {"engine/aggregate", "engine/expr"},
-	"engine/rule":        {"engine/plan", "engine/expr"},
-	"engine":             {"engine/plan", "engine/aggregate", "engine/calendar", "engine/expr", "internal/wire"},
-	"internal/sim":       {"engine", "engine/plan", "engine/expr", "engine/rule"},
-	"triggers":           {"engine", "engine/plan", "engine/aggregate", "engine/calendar", "engine/expr"},
-	"schemas/bad":        {},
-	"schemas/scalar":     {"engine/expr"},
-	"schemas/jsontext":   {"schemas/bad"},
-	"schemas/frame":      {"engine/expr", "schemas/bad", "schemas/scalar"},
-	"schemas/avro":       {"engine/expr", "schemas/bad", "schemas/scalar", "schemas/jsontext", "schemas/frame"},
-	"schemas/jsonread":   {"engine/plan", "schemas/bad", "schemas/jsontext", "schemas/frame"},
-	"schemas/registry":   {"schemas/bad"},
-	"schemas/encode":     {"engine", "engine/plan", "engine/expr", "schemas/scalar", "schemas/avro"},
-	"schemas":            {"engine", "engine/plan", "engine/expr", "schemas/bad", "schemas/frame", "schemas/avro", "schemas/jsonread", "schemas/registry", "schemas/encode"},
-	"state":              {"engine/expr", "internal/wire"},
-	"consumer/changelog": {"engine", "state"},
-	"consumer/fault":     {"state"},
-	"consumer/metrics":   {},
-	"consumer/feed":      {"engine", "schemas", "consumer/changelog", "consumer/fault", "consumer/broker", "consumer/config", "consumer/cache"},
-	"consumer/cache":     {"engine", "state", "consumer/changelog", "consumer/fault"},
-	"consumer/config":    {"engine", "schemas", "state", "consumer/broker", "consumer/ledger", "consumer/metrics"},
-	"consumer/ledger":    {"consumer/changelog", "consumer/broker"},
-	"consumer/broker":    {"consumer/changelog", "consumer/fault"},
-	"consumer/replica":   {"engine", "state", "consumer/changelog", "consumer/fault", "consumer/broker"},
-	"consumer":           {"engine", "engine/plan", "engine/expr", "schemas", "state", "consumer/changelog", "consumer/fault", "consumer/broker", "consumer/ledger", "consumer/replica", "consumer/metrics", "consumer/config", "consumer/cache", "consumer/feed"},
-	"examples/shop":      {},
-	"internal/replay":    {"engine", "schemas"},
-	"internal/leash":     {},
-	"internal/brokers":   {"internal/leash"},
-	"internal/archtest":  {},
-}
+// The arrows between the packages of the project, all of them. "a, b < c" says that
+// c may import a and b, and nothing else of the project; a package that imports nothing
+// of the project has no left side. Rows read downwards: what stands on the left has a row above.
+//
+// Do not change this table to mend a build. Change the design first, and say why in
+// docs/design.md.
+const arrows = `
+	# What everybody may use.
+	internal/invariants
+	internal/wire
+
+	# The engine. It never links CEL: rules are compiled away before it runs.
+	engine/expr
+	engine/expr, internal/wire < engine/aggregate
+	engine/expr < engine/calendar
+	engine/expr, engine/aggregate < engine/plan
+	engine/expr, engine/plan < engine/rule
+	engine/expr, engine/aggregate, engine/calendar, engine/plan, internal/wire < engine
+	engine/expr, engine/aggregate, engine/calendar, engine/plan, engine < triggers
+
+	# Records in and out. Reading knows nothing of the engine but its values.
+	schemas/bad
+	engine/expr < schemas/scalar
+	schemas/bad < schemas/jsontext
+	engine/expr, schemas/bad, schemas/scalar < schemas/frame
+	engine/expr, schemas/bad, schemas/scalar, schemas/jsontext, schemas/frame < schemas/avro
+	engine/plan, schemas/bad, schemas/jsontext, schemas/frame < schemas/jsonread
+	schemas/bad < schemas/registry
+	engine/expr, engine/plan, engine, schemas/scalar, schemas/avro < schemas/encode
+	engine/expr, engine/plan, engine, schemas/bad, schemas/frame, schemas/avro, schemas/jsonread, schemas/registry, schemas/encode < schemas
+
+	# The Kafka edge and the store below it.
+	engine/expr, internal/wire < state
+	engine, state < consumer/changelog
+	state < consumer/fault
+	consumer/changelog, consumer/fault < consumer/broker
+	consumer/changelog, consumer/broker < consumer/ledger
+	engine, state, consumer/changelog, consumer/fault, consumer/broker < consumer/replica
+	engine, state, consumer/changelog, consumer/fault < consumer/cache
+	consumer/metrics
+	engine, schemas, state, consumer/broker, consumer/ledger, consumer/metrics < consumer/config
+	engine, schemas, consumer/changelog, consumer/broker, consumer/config, consumer/cache < consumer/feed
+	engine/plan, engine, schemas, state, consumer/changelog, consumer/fault, consumer/broker, consumer/ledger, consumer/replica, consumer/metrics, consumer/config, consumer/cache, consumer/feed < consumer
+
+	# The program.
+	engine/expr, engine/aggregate, engine/plan, engine/rule, engine, triggers, schemas, state, consumer/metrics, consumer/config, consumer < internal/app
+	engine, schemas < internal/replay
+	engine/expr, engine/plan, engine, schemas, consumer, internal/app < internal/demo
+	examples/shop
+	engine/expr, engine/rule, engine, schemas, state, internal/app, internal/demo, internal/replay, examples/shop < cmd/segmill
+	cmd/devkafka
+
+	# What only tests use.
+	engine/expr, engine/plan, engine < internal/sim
+	engine/expr, engine/plan, engine, schemas, state, consumer/changelog, consumer/replica, consumer/config, internal/sim < internal/checker
+	internal/leash
+	engine, schemas, state, consumer/config, internal/app, internal/checker, internal/leash < internal/promise
+	internal/recorded
+	internal/leash < internal/brokers
+	internal/brokers/tools
+	internal/brokers/tools, internal/leash < internal/brokers/apicurio
+	internal/brokers/tools < internal/brokers/judge
+	internal/brokers/clients
+	internal/containers
+	internal/e2e
+	internal/hostile
+
+	# Benchmarks. The yardsticks know nothing of the engine.
+	bench/internal/job
+	bench/internal/side
+	bench/internal/job, bench/internal/side < bench/floor, bench/limit
+	schemas, internal/app, bench/internal/job, bench/internal/side < bench/internal/lab
+	engine/expr, internal/app, bench/internal/side < bench/engine
+	bench/internal/lab < bench/latency
+	bench/internal/job, bench/internal/lab < bench/rules
+	bench/internal/job, bench/internal/lab, bench/internal/side < bench/customers, bench/restore, bench/throughput, bench/timers
+`
 
 // Every package may check what must hold: a release has none of it.
 const everybody = "internal/invariants"
 
-// Who may import what of the outside.
+// Who may import what of the outside. A name that ends with a slash stands for all
+// packages below it, and for itself.
 var only = map[string][]string{
 	"github.com/cockroachdb/pebble/v2":   {"state", "bench/limit"}, // the yardstick has a store of its own
 	"cel.dev/cel-go":                     {"engine/rule"},
+	"go.yaml.in/yaml/v4":                 {"engine/rule", "internal/app"},
 	"github.com/linkedin/goavro/v2":      {"schemas", "schemas/avro"},
 	"github.com/twmb/franz-go/pkg/kgo":   {"consumer/", "internal/", "cmd/", "bench/"},
 	"github.com/twmb/franz-go/pkg/kfake": {"cmd/devkafka", "internal/", "bench/"},
 }
 
-// Pure packages do no I/O, start no goroutine, read no clock and draw no random
-// numbers.
-var impure = []string{"os", "io/ioutil", "net", "net/http", "sync", "sync/atomic", "math/rand", "math/rand/v2", "context", "log", "log/slog"}
+// row is what a package may import of the project.
+type row struct {
+	allowed []string
+	used    map[string]bool
+}
 
-func pure(pkg string) bool {
-	return pkg == "engine" || pkg == "triggers" || pkg == "internal/wire" || strings.HasPrefix(pkg, "engine/")
+// parseArrows reads the table. It fails the test where a row names what has none above.
+func parseArrows(t *testing.T, table string) map[string]*row {
+	t.Helper()
+	rows := map[string]*row{}
+	names := func(list string) (l []string) {
+		for name := range strings.SplitSeq(list, ",") {
+			l = append(l, strings.TrimSpace(name))
+		}
+		return l
+	}
+	for line := range strings.Lines(table) {
+		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
+			continue
+		}
+		var allowed []string
+		left, right, has := strings.Cut(line, " < ")
+		if has {
+			allowed = names(left)
+		} else {
+			right = left
+		}
+		for _, name := range allowed {
+			if rows[name] == nil {
+				t.Errorf("arrows: %q: %s has no row above this one", line, name)
+			}
+		}
+		for _, name := range names(right) {
+			if rows[name] != nil {
+				t.Errorf("arrows: %q: %s has a row already", line, name)
+			}
+			rows[name] = &row{allowed, map[string]bool{}}
+		}
+	}
+	return rows
 }
 
 func TestArrows(t *testing.T) {
+	rows := parseArrows(t, arrows)
 	seen := map[string]bool{}
-	for file, pkg := range sources(t) {
-		seen[pkg] = true
-		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
-		if err != nil {
-			t.Fatal(err)
-		}
-		allowed, limited := arrows[pkg]
-		for _, spec := range f.Imports {
-			path, _ := strconv.Unquote(spec.Path.Value)
-			if own, ok := strings.CutPrefix(path, module); ok && limited && own != everybody && !slices.Contains(allowed, own) {
-				t.Errorf("%s: %s may not import %s", file, pkg, own)
+	for _, src := range sources(t) {
+		r := rows[src.pkg]
+		if r == nil {
+			if !seen[src.pkg] {
+				t.Errorf("%s", missing(t, src.pkg))
 			}
-			for lib, who := range only {
-				if (path == lib || strings.HasPrefix(path, lib+"/")) && !allows(who, pkg) {
-					t.Errorf("%s: only %v may import %s", file, who, lib)
+			seen[src.pkg] = true
+			continue
+		}
+		seen[src.pkg] = true
+		for _, path := range src.imports() {
+			if own, ok := strings.CutPrefix(path, module); ok {
+				r.used[own] = true
+				if own != everybody && !slices.Contains(r.allowed, own) {
+					t.Errorf("%s: %s may not import %s: take the import out, or change the design and its row in arrows", src.path, src.pkg, own)
 				}
 			}
-			if pure(pkg) && slices.Contains(impure, path) {
-				t.Errorf("%s: %s is pure and may not import %s", file, pkg, path)
+			for lib, who := range only {
+				if (path == lib || strings.HasPrefix(path, lib+"/")) && !covers(who, src.pkg) {
+					t.Errorf("%s: only %v may import %s", src.path, who, lib)
+				}
 			}
 		}
 	}
-	for pkg := range arrows {
-		if !seen[pkg] && pkg != "internal/archtest" {
-			t.Errorf("the table names %s, which has no sources", pkg)
+	for pkg, r := range rows {
+		if !seen[pkg] {
+			t.Errorf("arrows: %s has a row and no sources: take the row out", pkg)
+			continue
+		}
+		for _, own := range r.allowed {
+			if !r.used[own] {
+				t.Errorf("arrows: %s may import %s and does not: take it out of the row", pkg, own)
+			}
 		}
 	}
 }
 
-func allows(who []string, pkg string) bool {
+// missing says what to do about a package without a row.
+func missing(t *testing.T, pkg string) string {
+	var need []string
+	for _, src := range sources(t) {
+		if src.pkg != pkg {
+			continue
+		}
+		for _, path := range src.imports() {
+			if own, ok := strings.CutPrefix(path, module); ok && own != everybody && !slices.Contains(need, own) {
+				need = append(need, own)
+			}
+		}
+	}
+	row := pkg
+	if len(need) > 0 {
+		slices.Sort(need)
+		row = strings.Join(need, ", ") + " < " + pkg
+	}
+	return fmt.Sprintf("arrows: the package %s has no row. If the design wants it to import what it does, add the row\n\n\t%s\n\n"+
+		"below the rows of what it imports, and the package with its one rule to the table of docs/design.md.", pkg, row)
+}
+
+// The message about a package without a row is the row that it needs.
+func TestMissingRow(t *testing.T) {
+	if got, want := missing(t, "engine/plan"), "\n\tengine/aggregate, engine/expr < engine/plan\n"; !strings.Contains(got, want) {
+		t.Errorf("%s\nlacks %q", got, want)
+	}
+}
+
+// covers reports whether a list of packages has pkg.
+func covers(who []string, pkg string) bool {
 	return slices.ContainsFunc(who, func(w string) bool {
 		return w == pkg || strings.HasSuffix(w, "/") && strings.HasPrefix(pkg+"/", w)
 	})
 }
 
-// sources maps the Go files of the project, tests apart, to their package paths.
-func sources(t *testing.T) map[string]string {
-	t.Helper()
-	files := map[string]string{}
-	root := "../.."
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.IsDir() && path != root && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata") {
-			return filepath.SkipDir
-		}
-		if strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
-			rel, _ := filepath.Rel(root, filepath.Dir(path))
-			files[path] = filepath.ToSlash(rel)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return files
+// imports returns the paths that a file imports.
+func (s *source) imports() []string {
+	return paths(s.file)
 }
 
-// The core reads no clock: it is handed instants.
-func TestNoClock(t *testing.T) {
-	for file, pkg := range sources(t) {
-		if !pure(pkg) && !strings.HasPrefix(pkg+"/", "schemas/") && !strings.HasPrefix(pkg+"/", "consumer/") && pkg != "state" {
-			continue
-		}
-		calls := []string{"Now", "Since", "Sleep"}
-		if pure(pkg) {
-			calls = append(calls, "After", "Tick", "NewTimer", "NewTicker")
-		}
-		for _, call := range calls {
-			if uses(t, file, "time", call) {
-				t.Errorf("%s calls time.%s: take the instant, or a function that gives it, as an argument", file, call)
-			}
-		}
+func paths(f *ast.File) (l []string) {
+	for _, spec := range f.Imports {
+		path, _ := strconv.Unquote(spec.Path.Value)
+		l = append(l, path)
 	}
-}
-
-// Which streams there are is the table of engine/plan. Of the packages that every
-// stream goes through, none asks which one it is.
-func TestStreamsAreData(t *testing.T) {
-	through := []string{"engine", "engine/rule", "triggers", "schemas", "internal/app", "state"}
-	for file, pkg := range sources(t) {
-		if !slices.Contains(through, pkg) && !strings.HasPrefix(pkg, "consumer") && !strings.HasPrefix(pkg, "cmd/") {
-			continue
-		}
-		for _, stream := range []string{"Web", "Email", "Purchase"} {
-			if uses(t, file, "plan", stream) {
-				t.Errorf("%s names plan.%s: put what is particular about the stream into its row", file, stream)
-			}
-		}
-	}
+	return l
 }
