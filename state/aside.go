@@ -36,7 +36,7 @@ func (s *Store) setAside() (string, error) {
 		return "", fmt.Errorf("state: set aside: %w", err)
 	}
 	s.mu.Lock()
-	s.err, s.failed, s.damaged = nil, make(chan struct{}), make(chan struct{})
+	s.err, s.failed = nil, make(chan struct{})
 	s.mu.Unlock()
 	s.dropAside()
 	return aside, nil

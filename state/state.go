@@ -46,12 +46,11 @@ type Store struct {
 	mark mark
 	opt  Options
 
-	// failed is closed when the disk refuses a write, damaged when bytes are
-	// found to be wrong. Both happen at most once, after err is set.
-	failed  chan struct{}
-	damaged chan struct{}
-	mu      sync.Mutex
-	err     error
+	// failed is closed when the disk refuses a write, once, after err is set. It
+	// releases whoever waits for Pebble, which does not return then.
+	failed chan struct{}
+	mu     sync.Mutex
+	err    error // the first failure or damage
 }
 
 // Open opens the database in dir, and creates it if there is none. The directory
@@ -62,7 +61,7 @@ type Store struct {
 // for what moving does not help: no permission, no space, another process.
 func Open(dir string, opt Options) (*Store, error) {
 	opt = opt.withDefaults()
-	s := &Store{dir: filepath.Clean(dir), opt: opt, failed: make(chan struct{}), damaged: make(chan struct{})}
+	s := &Store{dir: filepath.Clean(dir), opt: opt, failed: make(chan struct{})}
 	if err := s.claimDir(); err != nil {
 		return nil, err
 	}
@@ -150,10 +149,6 @@ func (s *Store) Err() error {
 	return s.err
 }
 
-// Failed returns a channel that is closed when the store has failed or was
-// found to be damaged; Err then says why.
-func (s *Store) Failed() (failed, damaged <-chan struct{}) { return s.failed, s.damaged }
-
 // fail records the first failure or damage.
 func (s *Store) fail(kind error, format string, args ...any) error {
 	s.mu.Lock()
@@ -164,7 +159,6 @@ func (s *Store) fail(kind error, format string, args ...any) error {
 	s.err = fmt.Errorf("%w: %w", kind, fmt.Errorf(format, args...))
 	if errors.Is(kind, ErrDamaged) {
 		s.markDamaged()
-		close(s.damaged)
 	} else {
 		close(s.failed)
 	}
