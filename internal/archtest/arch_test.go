@@ -33,6 +33,8 @@ const arrows = `
 	engine/expr, engine/aggregate, engine/calendar, engine/plan, internal/wire < engine
 	engine/expr, engine/aggregate, engine/calendar, engine/plan, engine < triggers
 
+	engine/expr < internal/wakes
+
 	# Records in and out. Reading knows nothing of the engine but its values.
 	schemas/bad
 	engine/expr < schemas/scalar
@@ -59,7 +61,7 @@ const arrows = `
 
 	# The program.
 	engine/expr, engine/aggregate, engine/plan, engine/rule, engine, triggers, schemas, state, consumer/metrics, consumer/config, consumer < internal/app
-	engine, schemas < internal/replay
+	engine, schemas, internal/wakes < internal/replay
 	engine/expr, engine/plan, engine, schemas, consumer, internal/app < internal/demo
 	examples/shop
 	engine/expr, engine/rule, engine, schemas, state, internal/app, internal/demo, internal/replay, examples/shop < cmd/segmill

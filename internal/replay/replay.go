@@ -3,9 +3,8 @@
 package replay
 
 import (
-	"container/heap"
-
 	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/internal/wakes"
 )
 
 // Runner folds events in the order in which they are given. The effects of each
@@ -17,9 +16,8 @@ type Runner struct {
 	// Emit receives effects; the slice is reused after it returns.
 	Emit func([]engine.Effect)
 
-	customers map[string]*engine.Customer
-	due       wakes
-	wakes     map[*engine.Customer]*wake // the entries of due
+	customers map[string]*person
+	due       wakes.Heap[*person]
 	started   bool
 	latest    engine.Millis // the greatest event time
 	clock     engine.Millis
@@ -27,50 +25,20 @@ type Runner struct {
 	out       engine.Output
 }
 
-// wake is the entry of a customer in the due index. Each has one at most: it is
-// moved, not left behind, when the instant changes.
-type wake struct {
-	at engine.Millis
-	c  *engine.Customer
-	i  int // index in wakes
+// person is a customer and the place of its wake-up in the due index.
+type person struct {
+	*engine.Customer
+	place wakes.Place
 }
 
-// wakes is a heap, the earliest first; customers that are due at one instant are
-// in the order of their ids.
-type wakes []*wake
-
-func (w wakes) Len() int { return len(w) }
-func (w wakes) Less(i, j int) bool {
-	return w[i].at < w[j].at || w[i].at == w[j].at && w[i].c.ID < w[j].c.ID
-}
-
-func (w wakes) Swap(i, j int) {
-	w[i], w[j] = w[j], w[i]
-	w[i].i, w[j].i = i, j
-}
-
-// Push and Pop serve container/heap.
-func (w *wakes) Push(x any) {
-	e := x.(*wake)
-	e.i = len(*w)
-	*w = append(*w, e)
-}
-
-// Pop removes the last entry.
-func (w *wakes) Pop() any {
-	old := *w
-	x := old[len(old)-1]
-	old[len(old)-1] = nil
-	*w = old[:len(old)-1]
-	return x
-}
+// byID is the order of customers that are due at one instant.
+func byID(a, b *person) bool { return a.ID < b.ID }
 
 // Feed folds one event, moves the clock, and fires what that makes due. It
 // returns false for an event that was folded before.
 func (r *Runner) Feed(ev *engine.Event) bool {
 	if r.customers == nil {
-		r.customers = map[string]*engine.Customer{}
-		r.wakes = map[*engine.Customer]*wake{}
+		r.customers, r.due = map[string]*person{}, wakes.New(byID)
 		r.eval = r.Engine.Evaluator()
 	}
 	if !r.started {
@@ -78,10 +46,10 @@ func (r *Runner) Feed(ev *engine.Event) bool {
 	}
 	c := r.customers[ev.Customer]
 	if c == nil {
-		c = r.Engine.NewCustomer(ev.Customer)
+		c = &person{Customer: r.Engine.NewCustomer(ev.Customer)}
 		r.customers[ev.Customer] = c
 	}
-	fresh := r.eval.Apply(c, ev, r.clock, &r.out)
+	fresh := r.eval.Apply(c.Customer, ev, r.clock, &r.out)
 	r.emit(c)
 	r.latest = max(r.latest, ev.At)
 	r.Turn(r.latest - r.Grace)
@@ -95,32 +63,23 @@ func (r *Runner) Turn(to engine.Millis) {
 		return
 	}
 	r.clock = max(r.clock, to)
-	for len(r.due) > 0 && r.due[0].at <= r.clock {
-		w := r.due[0]
-		r.eval.Advance(w.c, w.at, &r.out)
-		r.emit(w.c)
+	for {
+		c, at, ok := r.due.First()
+		if !ok || at > r.clock {
+			return
+		}
+		r.eval.Advance(c.Customer, at, &r.out)
+		r.emit(c)
 	}
 }
 
 // emit hands out the effects of a step and notes when c wakes next.
-func (r *Runner) emit(c *engine.Customer) {
+func (r *Runner) emit(c *person) {
 	if len(r.out.Effects) > 0 {
 		r.Emit(r.out.Effects)
 	}
 	r.out.Reset()
-	at, w := c.Wake(), r.wakes[c]
-	switch {
-	case w == nil && at != engine.Never:
-		w = &wake{at: at, c: c}
-		r.wakes[c] = w
-		heap.Push(&r.due, w)
-	case w != nil && at == engine.Never:
-		heap.Remove(&r.due, w.i)
-		delete(r.wakes, c)
-	case w != nil && at != w.at:
-		w.at = at
-		heap.Fix(&r.due, w.i)
-	}
+	r.due.Set(c, &c.place, c.Wake())
 }
 
 // Latest returns the greatest event time that was fed; ok is false if there was
@@ -129,6 +88,3 @@ func (r *Runner) Latest() (t engine.Millis, ok bool) { return r.latest, r.starte
 
 // Customers returns how many customers are known.
 func (r *Runner) Customers() int { return len(r.customers) }
-
-// Customer returns a customer, nil if it is not known.
-func (r *Runner) Customer(id string) *engine.Customer { return r.customers[id] }

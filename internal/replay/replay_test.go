@@ -185,13 +185,15 @@ func TestOneWakePerCustomer(t *testing.T) {
 		all = append(all, web(i, fmt.Sprint("c", i%customers), (at+engine.Millis(i)*1000).String()))
 	}
 	run(t, f, all...)
-	if n := len(f.Runner.due); n > customers || len(f.Runner.wakes) != n || f.Runner.Customers() != customers {
-		t.Errorf("%d wake-ups and %d entries for %d customers", n, len(f.Runner.wakes), f.Runner.Customers())
+	if n := f.Runner.due.Len(); n > customers || f.Runner.Customers() != customers {
+		t.Errorf("%d wake-ups for %d customers", n, f.Runner.Customers())
 	}
-	for i, w := range f.Runner.due {
-		if w.i != i || w.at != w.c.Wake() || f.Runner.Customer(w.c.ID) != w.c {
-			t.Errorf("wake-up %d is %+v, the customer's %s", i, w, w.c.Wake())
+	for n := f.Runner.due.Len(); n > 0; n-- {
+		c, at, _ := f.Runner.due.First()
+		if at != c.Wake() || f.Runner.customers[c.ID] != c {
+			t.Errorf("the wake-up of %s is at %s, its own is %s", c.ID, at, c.Wake())
 		}
+		f.Runner.due.Set(c, &c.place, engine.Never)
 	}
 }
 
