@@ -211,15 +211,32 @@ type Create struct {
 	Replication int16 // 0 means the broker's default
 }
 
-// Default returns a Config with every setting that has a default.
+// Defaults of settings that decide results.
+const (
+	// DefaultGrace is Time.Grace: silence is judged only when no event may be
+	// this late any more.
+	DefaultGrace = 2 * time.Second
+	// DefaultFutureSkew is Time.MaxFutureSkew.
+	DefaultFutureSkew = 5 * time.Minute
+)
+
+// GroupOf returns the settings of members whose session lasts so long: what is
+// shorter than a session is a fixed part of it.
+func GroupOf(session time.Duration) Group {
+	return Group{SessionTimeout: session, RebalanceTimeout: session * 2 / 3, Heartbeat: session / 10}
+}
+
+// Default returns a Config with the default of every setting that has one.
+// There is no other place for them: the configuration of the program takes its own
+// from here.
 func Default() Config {
 	return Config{
 		Time: Time{
-			Grace: 2 * time.Second, MaxMergeWait: 10 * time.Second, MaxOpenTransaction: 15 * time.Minute,
-			MaxClockJump: time.Hour, MaxFutureSkew: 5 * time.Minute, OverdueRate: 5_000,
+			Grace: DefaultGrace, MaxMergeWait: 10 * time.Second, MaxOpenTransaction: 15 * time.Minute,
+			MaxClockJump: time.Hour, MaxFutureSkew: DefaultFutureSkew, OverdueRate: 5_000,
 		},
 		Batch:      Batch{Records: 50_000, Bytes: 16 << 20, Interval: 100 * time.Millisecond},
-		Group:      Group{SessionTimeout: 45 * time.Second, RebalanceTimeout: 30 * time.Second, Heartbeat: 3 * time.Second},
+		Group:      GroupOf(10 * time.Second),
 		Create:     Create{Topics: true},
 		CacheBytes: 256 << 20,
 		QueueBytes: 256 << 20,

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/common/model"
 
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine/plan"
 )
 
@@ -207,7 +208,7 @@ const DefaultHTTP = "127.0.0.1:9600"
 
 // DefaultConfig returns the configuration with every default.
 func DefaultConfig() Config {
-	http := DefaultHTTP
+	http, edge := DefaultHTTP, config.Default()
 	return Config{
 		State: "state",
 		Topics: TopicsConfig{
@@ -215,17 +216,17 @@ func DefaultConfig() Config {
 			Consent: "events.consent", Changes: "segments.changes", Triggers: "triggers.fired",
 		},
 		Output:         OutputConfig{Compression: "none", Headers: "cloudevents"},
-		CommitInterval: Duration(100 * time.Millisecond),
-		Grace:          Duration(time.Duration(DefaultGrace) * time.Millisecond),
+		CommitInterval: Duration(edge.Batch.Interval),
+		Grace:          Duration(edge.Time.Grace),
 		Clock:          "wall",
-		MaxFutureSkew:  Duration(time.Duration(DefaultFutureSkew) * time.Millisecond),
-		MaxMergeWait:   Duration(10 * time.Second),
-		MaxClockJump:   Duration(time.Hour),
+		MaxFutureSkew:  Duration(edge.Time.MaxFutureSkew),
+		MaxMergeWait:   Duration(edge.Time.MaxMergeWait),
+		MaxClockJump:   Duration(edge.Time.MaxClockJump),
 
-		MaxOpenTransaction: Duration(15 * time.Minute),
+		MaxOpenTransaction: Duration(edge.Time.MaxOpenTransaction),
 		Delivery:           "exactly_once",
 		DeadLetter:         DeadLetterConfig{Payload: "original"},
-		Kafka:              KafkaConfig{SessionTimeout: Duration(10 * time.Second)},
+		Kafka:              KafkaConfig{SessionTimeout: Duration(edge.Group.SessionTimeout)},
 		HTTP:               &http,
 		Log:                "info",
 	}

@@ -1,12 +1,15 @@
 package app
 
-import "github.com/segmill/segmill/engine"
+import (
+	"time"
 
-// Defaults of settings that decide results.
+	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/engine"
+)
+
+// Defaults of settings that decide results, in ms, for tools that run the engine
+// without a consumer.
 const (
-	// DefaultGrace is how far the task clock stays behind, in ms: silence is
-	// judged only when an event may be this late.
-	DefaultGrace engine.Millis = 2_000
-	// DefaultFutureSkew is how far ahead of the wall clock an event may be, in ms.
-	DefaultFutureSkew engine.Millis = 5 * 60_000
+	DefaultGrace      = engine.Millis(config.DefaultGrace / time.Millisecond)
+	DefaultFutureSkew = engine.Millis(config.DefaultFutureSkew / time.Millisecond)
 )

@@ -215,8 +215,7 @@ func (c *Config) reading(rules *Rules, opt RunOptions) (config.Config, *sr.Clien
 	cfg.Batch.Bytes = int(min(int64(cfg.Batch.Bytes), memoryShare()/batchShare))
 	c.times(&cfg.Time, opt)
 	cfg.Batch.Interval = time.Duration(c.CommitInterval)
-	session := time.Duration(c.Kafka.SessionTimeout)
-	cfg.Group = config.Group{SessionTimeout: session, RebalanceTimeout: session * 2 / 3, Heartbeat: session / 10}
+	cfg.Group = config.GroupOf(time.Duration(c.Kafka.SessionTimeout))
 	if t := c.Topics.Create; t != nil {
 		cfg.Create = config.Create{Topics: true, Partitions: t.Partitions, Replication: t.Replication}
 	}
