@@ -5,8 +5,10 @@ import (
 	"strings"
 
 	"cel.dev/cel-go/common/types"
+
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/engine/rule/file"
 )
 
 // defaultActivity is what counts as the customer being active unless the rules
@@ -22,7 +24,7 @@ func defaultActivity() (l []plan.Source) {
 
 // setActivity reads what the files say of it. Several lines about one stream
 // add up.
-func (c *compiler) setActivity(lines []*passage) {
+func (c *compiler) setActivity(lines []*file.Passage) {
 	c.spec.Activity = defaultActivity()
 	if len(lines) == 0 {
 		return
@@ -38,15 +40,15 @@ func (c *compiler) setActivity(lines []*passage) {
 	c.ownActivity = sourcesText(sources) != sourcesText(defaultActivity())
 }
 
-func (c *compiler) activitySource(p *passage) (plan.Source, bool) {
-	name := strings.TrimSpace(p.text)
+func (c *compiler) activitySource(p *file.Passage) (plan.Source, bool) {
+	name := strings.TrimSpace(p.Text)
 	if s, ok := plan.StreamByName(name); ok {
 		switch info := s.Info(); {
 		case info.Attributes:
-			c.fail(p, "a profile update is not activity")
+			c.Fail(p, "a profile update is not activity")
 			return plan.Source{}, false
 		case info.Unattended != nil:
-			c.warn(p, info.Unattended.Remedy, "%s", info.Unattended.Message)
+			c.Warn(p, info.Unattended.Remedy, "%s", info.Unattended.Message)
 		}
 		return narrowed(s, nil, false), true
 	}
@@ -54,11 +56,11 @@ func (c *compiler) activitySource(p *passage) (plan.Source, bool) {
 	switch {
 	case r == nil:
 	case len(r.streams) != 1:
-		c.failHint(p, `for example web, or email.action == "clicked"`, "activity must list streams, or conditions on one stream each")
+		c.FailHint(p, `for example web, or email.action == "clicked"`, "activity must list streams, or conditions on one stream each")
 	case r.typ.Kind() != types.BoolKind:
-		c.fail(p, "a condition must be true or false, but this is %s", inWords(r.typ))
+		c.Fail(p, "a condition must be true or false, but this is %s", inWords(r.typ))
 	case r.node.Op == expr.OpConst:
-		c.fail(p, "this condition is always %s", r.node.Text(nil))
+		c.Fail(p, "this condition is always %s", r.node.Text(nil))
 	default:
 		return narrowed(r.streams[0], r.node, false), true
 	}
@@ -85,22 +87,22 @@ func sortSources(sources []plan.Source) {
 
 // silence returns what ends a silence: the named streams as activity has them,
 // or all of it.
-func (c *compiler) silence(streams []*passage) []plan.Source {
+func (c *compiler) silence(streams []*file.Passage) []plan.Source {
 	if streams == nil {
 		return c.spec.Activity
 	}
 	var sources []plan.Source
 	for _, p := range streams {
-		if p.text == "activity" {
+		if p.Text == "activity" {
 			for _, s := range c.spec.Activity {
 				sources = addSource(sources, s)
 			}
 			continue
 		}
-		s, ok := plan.StreamByName(p.text)
+		s, ok := plan.StreamByName(p.Text)
 		if !ok || s.Info().Attributes {
 			names := append(plan.CountedStreams(), "activity")
-			c.failHint(p, didYouMean(p.text, names), "unknown stream %q", p.text)
+			c.FailHint(p, file.DidYouMean(p.Text, names), "unknown stream %q", p.Text)
 			continue
 		}
 		if i := slices.IndexFunc(c.spec.Activity, func(a plan.Source) bool { return a.Stream == s }); i >= 0 {

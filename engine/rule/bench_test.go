@@ -16,7 +16,7 @@ func BenchmarkParse(b *testing.B) {
 				"count(purchase, days(%d)) >= 3 && sum(purchase.revenue, days(90)) > %d && since_last(activity) < days(%d)", i%90+1, i, i%200+1))
 		}
 		text := strings.ReplaceAll(one(conditions...), "id: s", fmt.Sprintf("id: f%d_", f))
-		files = append(files, File{fmt.Sprintf("%d.yaml", f), []byte(text)})
+		files = append(files, File{Name: fmt.Sprintf("%d.yaml", f), Data: []byte(text)})
 	}
 	cat := testCatalog()
 	b.ReportAllocs()

@@ -8,9 +8,10 @@ import (
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
+	"pgregory.net/rapid"
+
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
-	"pgregory.net/rapid"
 )
 
 // oracleFields are the fields of the stream that the conditions of TestCEL are
@@ -243,7 +244,7 @@ func TestCEL(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		g := &generator{t: t}
 		text := g.bool(rapid.IntRange(1, 4).Draw(t, "depth"))
-		set, err := Parse([]File{{"r.yaml", []byte("version: 1\nactivity:\n  - |\n    " + text + "\n")}}, cat, testKinds(), testZones)
+		set, err := Parse([]File{{Name: "r.yaml", Data: []byte("version: 1\nactivity:\n  - |\n    " + text + "\n")}}, cat, testKinds(), testZones)
 		if err != nil {
 			if m := err.Error(); strings.Contains(m, "has no value") || strings.Contains(m, "is always") ||
 				strings.Contains(m, "activity must list streams") || strings.Contains(m, "nested at most 3 deep") {

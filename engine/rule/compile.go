@@ -7,13 +7,15 @@ import (
 	"strings"
 
 	"cel.dev/cel-go/common/types"
+
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/engine/rule/file"
 )
 
 // compiler turns a document into a Spec.
 type compiler struct {
-	*log
+	*file.Log
 	catalog *catalog
 	zones   expr.Zones
 	lang    *language
@@ -21,7 +23,7 @@ type compiler struct {
 	byText  map[string]int // index into spec.Inputs
 	defines map[string]*define
 	// places says where each segment, lifecycle and stage is written.
-	places map[string]place
+	places map[string]file.Place
 	// segments holds the ids that in_segment may name.
 	segments []string
 	// activity says that spec.Activity is not the default one.
@@ -35,12 +37,12 @@ type compiler struct {
 // use is a call of in_segment.
 type use struct {
 	segment string
-	at      place
+	at      file.Place
 }
 
 // define is a named expression.
 type define struct {
-	declaration
+	file.Declaration
 	state  defineState
 	result *result // nil if the expression has errors
 }
@@ -53,66 +55,66 @@ const (
 	read
 )
 
-func newCompiler(cat *plan.Catalog, zones expr.Zones, l *log) *compiler {
+func newCompiler(cat *plan.Catalog, zones expr.Zones, l *file.Log) *compiler {
 	c := newCatalog(cat)
 	return &compiler{
-		log: l, catalog: c, zones: zones, lang: newLanguage(c), spec: plan.Spec{Catalog: cat},
-		byText: make(map[string]int), defines: make(map[string]*define), places: make(map[string]place),
+		Log: l, catalog: c, zones: zones, lang: newLanguage(c), spec: plan.Spec{Catalog: cat},
+		byText: make(map[string]int), defines: make(map[string]*define), places: make(map[string]file.Place),
 		fields: make(map[*expr.Node]*expr.Type), uses: make(map[string][]use),
 	}
 }
 
-func (c *compiler) compile(doc *document) {
+func (c *compiler) compile(doc *file.Document) {
 	c.spec.Zone = "UTC"
-	if doc.zone != nil {
-		c.spec.Zone = doc.zone.text
+	if doc.Zone != nil {
+		c.spec.Zone = doc.Zone.Text
 	}
-	c.spec.MarFirst = doc.marFirst
+	c.spec.MarFirst = doc.MarFirst
 	c.declare(doc)
-	c.setActivity(doc.activity)
-	for _, d := range doc.defines {
-		c.resolve(d.name.text)
+	c.setActivity(doc.Activity)
+	for _, d := range doc.Defines {
+		c.resolve(d.Name.Text)
 	}
-	for _, s := range doc.segments {
+	for _, s := range doc.Segments {
 		c.segment(s)
 	}
-	for _, l := range doc.lifecycles {
+	for _, l := range doc.Lifecycles {
 		c.lifecycle(l)
 	}
-	for i := range doc.triggers {
-		c.trigger(&doc.triggers[i])
+	for i := range doc.Triggers {
+		c.trigger(&doc.Triggers[i])
 	}
 	c.cycles()
 }
 
 // declare enters every name of every file, so that their order does not matter.
-func (c *compiler) declare(doc *document) {
-	for _, d := range doc.defines {
-		switch prev := c.defines[d.name.text]; {
-		case c.isTaken(d.name.text):
-			c.failHint(d.name, "choose another name", "%q is a reserved name", d.name.text)
+func (c *compiler) declare(doc *file.Document) {
+	for _, d := range doc.Defines {
+		switch prev := c.defines[d.Name.Text]; {
+		case c.isTaken(d.Name.Text):
+			c.FailHint(d.Name, "choose another name", "%q is a reserved name", d.Name.Text)
 		case prev != nil:
-			c.fail(d.name, "%q is already defined in %s", d.name.text, where(prev.name))
+			c.Fail(d.Name, "%q is already defined in %s", d.Name.Text, file.Where(prev.Name))
 		default:
-			c.defines[d.name.text] = &define{declaration: d}
+			c.defines[d.Name.Text] = &define{Declaration: d}
 		}
 	}
-	for _, s := range doc.segments {
-		c.name(s.id.text, s.id, true)
+	for _, s := range doc.Segments {
+		c.name(s.ID.Text, s.ID, true)
 	}
-	for _, l := range doc.lifecycles {
-		c.name(l.id.text, l.id, false)
-		for _, s := range l.stages {
-			c.name(l.id.text+"/"+s.id.text, s.id, true)
+	for _, l := range doc.Lifecycles {
+		c.name(l.ID.Text, l.ID, false)
+		for _, s := range l.Stages {
+			c.name(l.ID.Text+"/"+s.ID.Text, s.ID, true)
 		}
 	}
-	triggers := make(map[string]place)
-	for _, t := range doc.triggers {
-		if prev := triggers[t.id.text]; prev != nil {
-			c.fail(t.id, "the id %q is already used in %s", t.id.text, where(prev))
+	triggers := make(map[string]file.Place)
+	for _, t := range doc.Triggers {
+		if prev := triggers[t.ID.Text]; prev != nil {
+			c.Fail(t.ID, "the id %q is already used in %s", t.ID.Text, file.Where(prev))
 			continue
 		}
-		triggers[t.id.text] = t.id
+		triggers[t.ID.Text] = t.ID
 	}
 }
 
@@ -122,9 +124,9 @@ func (c *compiler) isTaken(name string) bool {
 		slices.Contains(laterFunctions, name) || slices.Contains(macros, name)
 }
 
-func (c *compiler) name(id string, at place, isSegment bool) {
+func (c *compiler) name(id string, at file.Place, isSegment bool) {
 	if prev := c.places[id]; prev != nil {
-		c.fail(at, "the id %q is already used in %s", id, where(prev))
+		c.Fail(at, "the id %q is already used in %s", id, file.Where(prev))
 		return
 	}
 	c.places[id] = at
@@ -140,34 +142,34 @@ func (c *compiler) resolve(name string) *define {
 		return d
 	}
 	d.state = reading
-	d.result = c.read(d.text, customer, true)
+	d.result = c.read(d.Text, customer, true)
 	d.state = read
 	return d
 }
 
-func (c *compiler) segment(s segment) {
-	if s.when == nil {
+func (c *compiler) segment(s file.Segment) {
+	if s.When == nil {
 		return
 	}
-	if node := c.condition(s.when, s.id.text); node != nil {
-		c.lintSize(s.when, node)
-		c.spec.Segments = append(c.spec.Segments, plan.Segment{ID: s.id.text, Meta: s.meta, When: node})
+	if node := c.condition(s.When, s.ID.Text); node != nil {
+		c.lintSize(s.When, node)
+		c.spec.Segments = append(c.spec.Segments, plan.Segment{ID: s.ID.Text, Meta: s.Meta, When: node})
 	}
 }
 
-func (c *compiler) lifecycle(l lifecycle) {
-	out := plan.Lifecycle{ID: l.id.text, Meta: l.meta}
-	for i, s := range l.stages {
-		if s.when == nil {
+func (c *compiler) lifecycle(l file.Lifecycle) {
+	out := plan.Lifecycle{ID: l.ID.Text, Meta: l.Meta}
+	for i, s := range l.Stages {
+		if s.When == nil {
 			continue
 		}
-		node := c.condition(s.when, l.id.text)
+		node := c.condition(s.When, l.ID.Text)
 		if node == nil {
 			continue
 		}
-		out.Stages = append(out.Stages, plan.Stage{ID: s.id.text, When: node, Pos: posOf(s.id)})
-		if isTrue(node) && i < len(l.stages)-1 {
-			c.warn(s.when, "put it last", "nobody reaches the stages below this one")
+		out.Stages = append(out.Stages, plan.Stage{ID: s.ID.Text, When: node, Pos: file.PosOf(s.ID)})
+		if isTrue(node) && i < len(l.Stages)-1 {
+			c.Warn(s.When, "put it last", "nobody reaches the stages below this one")
 		}
 	}
 	c.spec.Lifecycles = append(c.spec.Lifecycles, out)
@@ -175,7 +177,7 @@ func (c *compiler) lifecycle(l lifecycle) {
 
 // condition reads an expression that must be true or false. Memberships that it
 // reads are noted for owner, a segment or a lifecycle.
-func (c *compiler) condition(p *passage, owner string) *expr.Node {
+func (c *compiler) condition(p *file.Passage, owner string) *expr.Node {
 	r := c.read(p, customer, false)
 	if r == nil {
 		return nil
@@ -191,18 +193,18 @@ func (c *compiler) condition(p *passage, owner string) *expr.Node {
 			hint = `compare it, for example … == "FR"`
 		default:
 		}
-		c.failHint(p, hint, "a condition must be true or false, but this is %s", inWords(r.typ))
+		c.FailHint(p, hint, "a condition must be true or false, but this is %s", inWords(r.typ))
 		return nil
 	}
 	c.uses[owner] = append(c.uses[owner], r.member...)
 	if isFalse(r.node) {
-		c.warn(p, "", "this is never true")
+		c.Warn(p, "", "this is never true")
 	}
 	return r.node
 }
 
-func (c *compiler) trigger(t *trigger) {
-	spec := t.spec
+func (c *compiler) trigger(t *file.Trigger) {
+	spec := t.Spec
 	good := true
 	for i := range spec.Kind.Settings {
 		set := &spec.Kind.Settings[i]
@@ -213,13 +215,13 @@ func (c *compiler) trigger(t *trigger) {
 				spec.Values[i] = set.Default(&c.spec)
 			}
 		case plan.SetStreams:
-			spec.Sources = c.silence(t.streams)
+			spec.Sources = c.silence(t.Streams)
 		case plan.SetInput:
-			spec.Input, ok = c.triggerInput(t.input, set.Word)
+			spec.Input, ok = c.triggerInput(t.Input, set.Word)
 		case plan.SetCondition:
-			spec.When, ok = c.triggerCondition(t.when)
+			spec.When, ok = c.triggerCondition(t.When)
 		case plan.SetFields:
-			spec.Fields = c.messageFields(t.fields)
+			spec.Fields = c.messageFields(t.Fields)
 		}
 		good = good && ok
 	}
@@ -229,7 +231,7 @@ func (c *compiler) trigger(t *trigger) {
 }
 
 // triggerCondition reads the condition of a trigger.
-func (c *compiler) triggerCondition(p *passage) (*expr.Node, bool) {
+func (c *compiler) triggerCondition(p *file.Passage) (*expr.Node, bool) {
 	if p == nil {
 		return nil, false
 	}
@@ -241,7 +243,7 @@ func (c *compiler) triggerCondition(p *passage) (*expr.Node, bool) {
 }
 
 // triggerInput returns the input that a trigger goes by.
-func (c *compiler) triggerInput(p *passage, word string) (int, bool) {
+func (c *compiler) triggerInput(p *file.Passage, word string) (int, bool) {
 	if p == nil {
 		return 0, false
 	}
@@ -252,22 +254,22 @@ func (c *compiler) triggerInput(p *passage, word string) (int, bool) {
 	if n := r.node; n.Op == expr.OpInput && (n.Type == expr.Date || n.Type == expr.Time) {
 		return n.Ref, true
 	}
-	c.failHint(p, "write an attribute such as profile.birth_date, or first(purchase)", "%s must be a date or a time of the customer, but this is %s", word, inWords(r.typ))
+	c.FailHint(p, "write an attribute such as profile.birth_date, or first(purchase)", "%s must be a date or a time of the customer, but this is %s", word, inWords(r.typ))
 	return 0, false
 }
 
-func (c *compiler) messageFields(fields []declaration) []plan.NamedNode {
+func (c *compiler) messageFields(fields []file.Declaration) []plan.NamedNode {
 	var out []plan.NamedNode
 	for _, f := range fields {
-		r := c.read(f.text, customer, false)
+		r := c.read(f.Text, customer, false)
 		if r == nil {
 			continue
 		}
 		if k := kindOfType(r.typ); k == expr.List || k == expr.Record || k == expr.Absent {
-			c.fail(f.text, "a message field must be a single value, but this is %s", inWords(r.typ))
+			c.Fail(f.Text, "a message field must be a single value, but this is %s", inWords(r.typ))
 			continue
 		}
-		out = append(out, plan.NamedNode{Name: f.name.text, Node: r.node})
+		out = append(out, plan.NamedNode{Name: f.Name.Text, Node: r.node})
 	}
 	slices.SortFunc(out, func(a, b plan.NamedNode) int { return cmp.Compare(a.Name, b.Name) })
 	return out
@@ -310,7 +312,7 @@ func (c *compiler) cycles() {
 				visit(next)
 			case reading:
 				loop := append(slices.Clone(path[slices.Index(path, next):]), next)
-				c.failHint(u.at, "", "%s depends on itself: %s", strconv.Quote(next), strings.Join(loop, " → "))
+				c.FailHint(u.at, "", "%s depends on itself: %s", strconv.Quote(next), strings.Join(loop, " → "))
 			case read:
 			}
 		}

@@ -14,7 +14,7 @@ func TestDesign(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := Parse([]File{{"rules.yaml", data}}, testCatalog(), testKinds(), testZones)
+	set, err := Parse([]File{{Name: "rules.yaml", Data: data}}, testCatalog(), testKinds(), testZones)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestExample(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		files = append(files, File{filepath.Base(name), data})
+		files = append(files, File{Name: filepath.Base(name), Data: data})
 	}
 	set, err := Parse(files, testCatalog(), testKinds(), testZones)
 	if err != nil {

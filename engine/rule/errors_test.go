@@ -25,7 +25,7 @@ func TestErrors(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = Parse([]File{{filepath.Base(name), data}}, testCatalog(), testKinds(), testZones)
+			_, err = Parse([]File{{Name: filepath.Base(name), Data: data}}, testCatalog(), testKinds(), testZones)
 			if err == nil {
 				t.Fatal("no error")
 			}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
 )
@@ -12,7 +13,7 @@ import (
 func parseFiles(files ...string) (*Set, error) {
 	var fs []File
 	for i := 0; i < len(files); i += 2 {
-		fs = append(fs, File{files[i], []byte(files[i+1])})
+		fs = append(fs, File{Name: files[i], Data: []byte(files[i+1])})
 	}
 	return Parse(fs, testCatalog(), testKinds(), testZones)
 }
@@ -166,7 +167,7 @@ func TestBounds(t *testing.T) {
 	}
 	for name, text := range map[string]string{
 		"at most 1048576 bytes":         "version: 1\n" + strings.Repeat("# padding\n", MaxFileSize/10),
-		"a line can have at most":       "version: 1\n#" + strings.Repeat("x", maxLine),
+		"a line can have at most":       "version: 1\n#" + strings.Repeat("x", 8<<10),
 		"nested too deeply":             "version: 1\ndefine: " + strings.Repeat("[", 50) + strings.Repeat("]", 50),
 		"too long or nested too deeply": one(deep),
 		"has more than 4000 parts":      strings.Join(lines, "\n"),

@@ -5,8 +5,10 @@ import (
 	"strconv"
 
 	"cel.dev/cel-go/common/ast"
+
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/engine/rule/file"
 )
 
 // checkWord checks a constant that is compared with a field of few values.
@@ -22,16 +24,16 @@ func (t *translator) checkWord(e ast.Expr, value, with *expr.Node) {
 func (t *translator) checkValue(e ast.Expr, value string, f *expr.Type, name string) {
 	switch {
 	case f.Symbols != nil && !slices.Contains(f.Symbols, value):
-		t.failAt(e, didYouMean(value, f.Symbols), "%s is not a value of %s", strconv.Quote(value), name)
+		t.failAt(e, file.DidYouMean(value, f.Symbols), "%s is not a value of %s", strconv.Quote(value), name)
 	case f.Words != nil && !slices.Contains(f.Words, value):
-		t.warn(t.placeOf(e), didYouMean(value, f.Words), "%s is not a usual value of %s", strconv.Quote(value), name)
+		t.Warn(t.placeOf(e), file.DidYouMean(value, f.Words), "%s is not a usual value of %s", strconv.Quote(value), name)
 	}
 }
 
 // doubt is a != or ! whose operand can be absent: the result is then unknown,
 // and people expect it to be true.
 type doubt struct {
-	at   place
+	at   file.Place
 	sign string
 	leaf *expr.Node
 	name string // of the leaf, as the rule has it
@@ -73,7 +75,7 @@ func (t *translator) lintAbsent() {
 		if d.leaf.Op == expr.OpInput && t.spec.Inputs[d.leaf.Ref].Kind != plan.InProfile {
 			hint = "add || count(…) == 0 if those count"
 		}
-		t.warn(d.at, hint, "where %s is absent, this %s is unknown and not true", d.name, d.sign)
+		t.Warn(d.at, hint, "where %s is absent, this %s is unknown and not true", d.name, d.sign)
 	}
 }
 
@@ -122,7 +124,7 @@ func (x *expression) inputCanBeAbsent(ref int) bool {
 
 // lintSize warns of a condition that is true of a customer who never did
 // anything: it matches nearly everybody, which is seldom meant.
-func (c *compiler) lintSize(p *passage, n *expr.Node) {
+func (c *compiler) lintSize(p *file.Passage, n *expr.Node) {
 	v, err := evaluate(c.zones, n, func(ref int) expr.Value {
 		switch in := c.spec.Inputs[ref]; {
 		case in.Kind == plan.InSegment || in.Kind == plan.InConsent:
@@ -133,6 +135,6 @@ func (c *compiler) lintSize(p *passage, n *expr.Node) {
 		return expr.Value{}
 	})
 	if err == nil && v.K == expr.Bool && v.N == 1 {
-		c.warn(p, "add what they did, such as count(purchase) > 0", "this is true of every known customer who did nothing")
+		c.Warn(p, "add what they did, such as count(purchase) > 0", "this is true of every known customer who did nothing")
 	}
 }

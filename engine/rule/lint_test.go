@@ -1,6 +1,8 @@
 package rule
 
-import "testing"
+import (
+	"testing"
+)
 
 // TestWarnings: conditions that are right and probably not meant.
 func TestWarnings(t *testing.T) {

@@ -10,7 +10,9 @@ import (
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
+
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/engine/rule/file"
 )
 
 // syntaxErrors reports what CEL's parser could not read. Only the first error is
@@ -38,7 +40,7 @@ func (x *expression) syntaxErrors(errs []*common.Error) {
 	default:
 		msg, hint = "unexpected "+strconv.Quote(word), signHint(x, at, word)
 	}
-	x.failHint(x.passage.char(at), hint, "%s", msg)
+	x.FailHint(x.passage.Char(at), hint, "%s", msg)
 }
 
 func endHint(msg string) string {
@@ -142,11 +144,11 @@ func (x *expression) noFunction(e ast.Expr, name string) {
 	case e.AsCall().IsMemberFunction() && slices.Contains(aggregates, name):
 		x.failAt(e, "write "+name+"(…)", "%s is a function, not a method", name)
 	case e.AsCall().IsMemberFunction():
-		x.failAt(e, meant(name, append(slices.Clone(macros), x.lang.names[customer]...)), "unknown method %s", name)
+		x.failAt(e, file.Meant(name, append(slices.Clone(macros), x.lang.names[customer]...)), "unknown method %s", name)
 	case slices.Contains(macros, name):
 		x.failAt(e, "for example purchase.items."+name+"(i, …)", "%s is a method of lists", name)
 	default:
-		x.failAt(e, meant(name, x.lang.names[customer]), "unknown function %s", name)
+		x.failAt(e, file.Meant(name, x.lang.names[customer]), "unknown function %s", name)
 	}
 }
 
@@ -172,7 +174,7 @@ func (x *expression) noName(e ast.Expr, name string) {
 	for n := range x.defines {
 		names = append(names, n)
 	}
-	hint := meant(name, sorted(names))
+	hint := file.Meant(name, file.Sorted(names))
 	if hint == "" && e.Kind() == ast.IdentKind && x.looksLikeText(e) {
 		hint = "put strings in quotes: " + strconv.Quote(name)
 	}
@@ -202,7 +204,7 @@ func (x *expression) noField(e ast.Expr, name string) {
 	} else if strings.Contains(object, ".") {
 		in = strings.TrimPrefix(object, "@")
 	}
-	x.failAt(e, didYouMean(name, x.catalog.names(object)), "no field %q in %s", name, in)
+	x.failAt(e, file.DidYouMean(name, x.catalog.names(object)), "no field %q in %s", name, in)
 }
 
 // noOverload tells that a function or an operator cannot take its arguments.

@@ -9,8 +9,10 @@ import (
 	"cel.dev/cel-go/common"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
+
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/engine/rule/file"
 )
 
 // result is an expression that has been read.
@@ -32,7 +34,7 @@ type result struct {
 // CEL's checker; and translate, which makes the tree of package expr.
 type expression struct {
 	*compiler
-	passage *passage
+	passage *file.Passage
 	chars   []rune
 	level   level
 	// isDefine says that a bare reference to a stream makes this a condition on
@@ -50,12 +52,12 @@ type expression struct {
 }
 
 // read reads the expression in p. It returns nil after an error.
-func (c *compiler) read(p *passage, at level, isDefine bool) *result {
+func (c *compiler) read(p *file.Passage, at level, isDefine bool) *result {
 	x := &expression{
-		compiler: c, passage: p, chars: []rune(p.text), level: at, isDefine: isDefine,
+		compiler: c, passage: p, chars: []rune(p.Text), level: at, isDefine: isDefine,
 		types: make(map[int64]*types.Type), holes: make(map[int64]*result), wrong: make(map[int64]bool),
 	}
-	src := common.NewTextSource(p.text)
+	src := common.NewTextSource(p.Text)
 	tree, errs := c.lang.parser.Parse(src)
 	if len(errs.GetErrors()) > 0 {
 		x.syntaxErrors(errs.GetErrors())
@@ -103,8 +105,8 @@ func (x *expression) finish(root ast.Expr) *result {
 // check runs CEL's type checker over the tree. What it says of nodes that scope
 // has already complained about is not told again.
 func (x *expression) check(root ast.Expr) bool {
-	info := ast.NewSourceInfo(common.NewTextSource(x.passage.text))
-	checked, errs := checker.Check(ast.NewAST(root, info), common.NewTextSource(x.passage.text), x.lang.envs[x.level])
+	info := ast.NewSourceInfo(common.NewTextSource(x.passage.Text))
+	checked, errs := checker.Check(ast.NewAST(root, info), common.NewTextSource(x.passage.Text), x.lang.envs[x.level])
 	maps.Copy(x.types, checked.TypeMap())
 	nodes := make(map[int64]ast.Expr)
 	eachNode(root, func(e ast.Expr) { nodes[e.ID()] = e })
@@ -131,15 +133,15 @@ func (x *expression) isWrong(e ast.Expr) bool {
 func (x *expression) failAt(e ast.Expr, hint, format string, args ...any) {
 	x.failed = true
 	x.wrong[e.ID()] = true
-	x.failHint(x.placeOf(e), hint, format, args...)
+	x.FailHint(x.placeOf(e), hint, format, args...)
 }
 
 // placeOf is where a node stands. CEL places a call at its bracket; people look
 // at its name.
-func (x *expression) placeOf(e ast.Expr) place {
+func (x *expression) placeOf(e ast.Expr) file.Place {
 	at := int(x.offsets[e.ID()].Start)
 	if at >= len(x.chars) || x.chars[at] != '(' {
-		return x.passage.char(at)
+		return x.passage.Char(at)
 	}
 	i := at
 	for i > 0 && unicode.IsSpace(x.chars[i-1]) {
@@ -152,7 +154,7 @@ func (x *expression) placeOf(e ast.Expr) place {
 	if i == end {
 		i = at
 	}
-	return x.passage.char(i)
+	return x.passage.Char(i)
 }
 
 func isWordChar(c rune) bool { return c == '_' || unicode.IsLetter(c) || unicode.IsDigit(c) }

@@ -12,19 +12,16 @@ import (
 
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/engine/rule/file"
 )
 
 // Bounds on what Parse takes. They are far above any real rule file and keep
 // the time and memory that a file can cost in proportion to its size.
 const (
-	// MaxFileSize is the largest rule file, in bytes.
-	MaxFileSize = 1 << 20
-	maxLine     = 8 << 10 // bytes in one line
-	maxDepth    = 16      // nesting of YAML lists and mappings
-	maxText     = 8 << 10 // characters in one expression
-	maxNodes    = 4_000   // nodes of one expression, definitions expanded
-	maxNesting  = 64      // nesting of parentheses and operators
-	maxFolds    = 3       // nesting of exists, all, filter, map
+	maxText    = 8 << 10 // characters in one expression
+	maxNodes   = 4_000   // nodes of one expression, definitions expanded
+	maxNesting = 64      // nesting of parentheses and operators
+	maxFolds   = 3       // nesting of exists, all, filter, map
 )
 
 // Lengths of time that rules may name.
@@ -32,12 +29,6 @@ const (
 	day       = expr.Millis(86_400_000)
 	maxWindow = 20 * 366 * day
 )
-
-// File is a rule file that somebody has read.
-type File struct {
-	Name string
-	Data []byte
-}
 
 // Set is a checked set of rules.
 type Set struct {
@@ -55,17 +46,33 @@ type Set struct {
 func Parse(files []File, cat *plan.Catalog, kinds []*plan.Kind, zones expr.Zones) (*Set, error) {
 	files = slices.Clone(files)
 	slices.SortStableFunc(files, func(a, b File) int { return cmp.Compare(a.Name, b.Name) })
-	var log log
-	var doc document
+	var log file.Log
+	var doc file.Document
 	for _, f := range files {
-		readFile(f, &doc, kinds, zones, &log)
+		file.Read(f, &doc, kinds, zones, &log)
 	}
 	c := newCompiler(cat, zones, &log)
 	c.compile(&doc)
-	errs, warnings := log.split()
+	errs, warnings := log.Split()
 	if len(errs) > 0 {
 		return nil, errs
 	}
 	prune(&c.spec)
 	return &Set{Spec: &c.spec, Warnings: warnings}, nil
 }
+
+// The types and limits of rule files and of what is wrong with them; see package
+// [file].
+type (
+	File     = file.File
+	Problem  = file.Problem
+	Problems = file.Problems
+	Severity = file.Severity
+)
+
+// The largest rule file in bytes, and what a Problem is.
+const (
+	MaxFileSize = file.MaxFileSize
+	Error       = file.Error
+	Warning     = file.Warning
+)

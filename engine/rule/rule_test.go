@@ -23,7 +23,7 @@ func one(conditions ...string) string {
 
 func parse(t *testing.T, text string) *Set {
 	t.Helper()
-	set, err := Parse([]File{{"r.yaml", []byte(text)}}, testCatalog(), testKinds(), testZones)
+	set, err := Parse([]File{{Name: "r.yaml", Data: []byte(text)}}, testCatalog(), testKinds(), testZones)
 	if err != nil {
 		t.Fatalf("unexpected error:\n%v", err)
 	}
@@ -32,7 +32,7 @@ func parse(t *testing.T, text string) *Set {
 
 func parseError(t *testing.T, text string) Problems {
 	t.Helper()
-	_, err := Parse([]File{{"r.yaml", []byte(text)}}, testCatalog(), testKinds(), testZones)
+	_, err := Parse([]File{{Name: "r.yaml", Data: []byte(text)}}, testCatalog(), testKinds(), testZones)
 	if err == nil {
 		t.Fatalf("no error for\n%s", text)
 	}

@@ -6,7 +6,9 @@ import (
 
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
+
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/engine/rule/file"
 )
 
 // scope walks the parsed tree before its types are known. It says what may not
@@ -70,7 +72,7 @@ func (x *expression) scopeCall(e ast.Expr, name string) bool {
 // isUnknown reports whether no version of the language has the function. The
 // checker would say so too, but after complaints about its arguments.
 func (x *expression) isUnknown(name string, method bool) bool {
-	if !nameForm.MatchString(name) { // an operator
+	if !file.NameForm.MatchString(name) { // an operator
 		return false
 	}
 	if method && slices.Contains(aggregates, name) {

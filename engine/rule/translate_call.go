@@ -8,8 +8,10 @@ import (
 
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
+
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/engine/rule/file"
 )
 
 // call translates operators and functions.
@@ -311,9 +313,9 @@ func (t *translator) segmentHint(id string) string {
 		}
 	}
 	if stages != nil {
-		return "a lifecycle has stages; " + oneOf(stages)
+		return "a lifecycle has stages; " + file.OneOf(stages)
 	}
-	return didYouMean(id, sorted(t.segments))
+	return file.DidYouMean(id, file.Sorted(t.segments))
 }
 
 func (t *translator) consented(args []ast.Expr, nodes []*expr.Node) *expr.Node {
@@ -358,7 +360,7 @@ func (t *translator) pattern(e ast.Expr, n *expr.Node) bool {
 }
 
 func (t *translator) zone(e ast.Expr, n *expr.Node) bool {
-	if n.Op == expr.OpConst && isZone(t.zones, n.Const.S) {
+	if n.Op == expr.OpConst && file.IsZone(t.zones, n.Const.S) {
 		return true
 	}
 	t.failAt(e, "", `a time zone must be a string literal with an IANA name such as "Europe/Paris"`)

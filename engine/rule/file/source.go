@@ -1,13 +1,28 @@
-package rule
+package file
 
 import (
 	"bytes"
 	"slices"
 	"unicode/utf8"
 
-	"github.com/segmill/segmill/engine/plan"
 	"go.yaml.in/yaml/v4"
+
+	"github.com/segmill/segmill/engine/plan"
 )
+
+// Bounds on a rule file.
+const (
+	// MaxFileSize is the largest rule file, in bytes.
+	MaxFileSize = 1 << 20
+	maxLine     = 8 << 10 // bytes in one line
+	maxDepth    = 16      // nesting of YAML lists and mappings
+)
+
+// File is a rule file that somebody has read.
+type File struct {
+	Name string
+	Data []byte
+}
 
 // source is the text of a rule file with the starts of its lines.
 type source struct {
@@ -16,6 +31,7 @@ type source struct {
 	lines []int
 }
 
+// newSource returns the text of a file.
 func newSource(f File) *source {
 	s := &source{name: f.Name, data: f.Data, lines: []int{0}}
 	for i, b := range f.Data {
@@ -58,30 +74,30 @@ func (s *source) offset(line, column int) int {
 	return at
 }
 
-// passage is the text of a YAML scalar that knows where in the file each of its
+// Passage is the text of a YAML scalar that knows where in the file each of its
 // characters stands.
-type passage struct {
+type Passage struct {
 	file *source
 	node *yaml.Node
-	text string
+	Text string
 	// offsets holds the byte in the file of each character of text, and of its
 	// end; made when first asked for.
 	offsets []int
 }
 
-func newPassage(f *source, n *yaml.Node) *passage {
-	return &passage{file: f, node: n, text: n.Value}
+func newPassage(f *source, n *yaml.Node) *Passage {
+	return &Passage{file: f, node: n, Text: n.Value}
 }
 
 // start is where the scalar begins: its quote or its block sign, if it has one.
-func (p *passage) start() offset {
+func (p *Passage) start() offset {
 	return offset{p.file, p.file.offset(p.node.Line, p.node.Column)}
 }
 
-func (p *passage) resolve() (plan.Pos, string) { return p.char(0).resolve() }
+func (p *Passage) resolve() (plan.Pos, string) { return p.Char(0).resolve() }
 
-// char is the place of the i-th character of the text.
-func (p *passage) char(i int) offset {
+// Char is the place of the i-th character of the text.
+func (p *Passage) Char(i int) offset {
 	if p.offsets == nil {
 		p.offsets = align(p)
 	}

@@ -1,24 +1,25 @@
-package rule
+package file
 
 import (
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/segmill/segmill/engine/plan"
 	"go.yaml.in/yaml/v4"
+
+	"github.com/segmill/segmill/engine/plan"
 )
 
-// trigger is a trigger as written: what needs no expression is already in spec.
-type trigger struct {
-	id   *passage
-	spec plan.Trigger
+// Trigger is a trigger as written: what needs no expression is already in spec.
+type Trigger struct {
+	ID   *Passage
+	Spec plan.Trigger
 	// What the settings of the kind that need an expression hold, nil where they
 	// are missing.
-	streams []*passage
-	input   *passage
-	when    *passage
-	fields  []declaration
+	Streams []*Passage
+	Input   *Passage
+	When    *Passage
+	Fields  []Declaration
 }
 
 var (
@@ -41,7 +42,7 @@ func (r *reader) trigger(n *yaml.Node) {
 	if !ok {
 		return
 	}
-	t := trigger{id: r.identify(s, "trigger", "a trigger")}
+	t := Trigger{ID: r.identify(s, "trigger", "a trigger")}
 	if kind == nil {
 		r.noKind(s)
 		return
@@ -50,9 +51,9 @@ func (r *reader) trigger(n *yaml.Node) {
 	r.scalar(s, "description")
 	r.reentry(s, &t)
 	r.settings(s, kind, &t)
-	if t.id != nil {
-		t.spec.ID, t.spec.Pos = t.id.text, posOf(t.id)
-		r.doc.triggers = append(r.doc.triggers, t)
+	if t.ID != nil {
+		t.Spec.ID, t.Spec.Pos = t.ID.Text, PosOf(t.ID)
+		r.doc.Triggers = append(r.doc.Triggers, t)
 	}
 }
 
@@ -105,14 +106,14 @@ func (r *reader) noKind(s *section) {
 	}
 	switch p := r.required(s, "kind", "add kind: "+strings.Join(names, ", ")); {
 	case p == nil:
-	case slices.Contains(later, p.text):
-		r.failHint(p, oneOf(names), "this version does not have triggers of kind %s", p.text)
+	case slices.Contains(later, p.Text):
+		r.FailHint(p, OneOf(names), "this version does not have triggers of kind %s", p.Text)
 	default:
-		r.failHint(p, didYouMean(p.text, names), "unknown trigger kind %s", strconv.Quote(p.text))
+		r.FailHint(p, DidYouMean(p.Text, names), "unknown trigger kind %s", strconv.Quote(p.Text))
 	}
 }
 
-func (r *reader) reentry(s *section, t *trigger) {
+func (r *reader) reentry(s *section, t *Trigger) {
 	n := s.vals["reentry"]
 	if n == nil {
 		return
@@ -120,72 +121,72 @@ func (r *reader) reentry(s *section, t *trigger) {
 	switch n.Value {
 	case "every_time":
 	case "once":
-		t.spec.Reentry = plan.Once
+		t.Spec.Reentry = plan.Once
 	default:
 		value := n.Value
 		if n.Kind != yaml.ScalarNode {
 			value = kindOf(n)
 		}
 		names := []string{"every_time", "once"}
-		r.failHint(offset{r.file, r.file.offset(n.Line, n.Column)}, didYouMean(n.Value, names), "reentry must be every_time or once, not %s", value)
+		r.FailHint(offset{r.file, r.file.offset(n.Line, n.Column)}, DidYouMean(n.Value, names), "reentry must be every_time or once, not %s", value)
 	}
 }
 
 // settings reads the settings of the kind.
-func (r *reader) settings(s *section, kind *plan.Kind, t *trigger) {
-	t.spec.Kind = kind
-	t.spec.Values = kind.NoValues()
+func (r *reader) settings(s *section, kind *plan.Kind, t *Trigger) {
+	t.Spec.Kind = kind
+	t.Spec.Values = kind.NoValues()
 	for i := range kind.Settings {
 		set := &kind.Settings[i]
 		if _, ok := s.vals[set.Word]; !ok && set.Missing != "" {
-			r.failHint(s.at, set.Missing, "%s has no %s", s.what, set.Word)
+			r.FailHint(s.at, set.Missing, "%s has no %s", s.what, set.Word)
 			continue
 		}
 		switch set.Form {
 		case plan.SetValue:
 			if p := r.scalar(s, set.Word); p != nil {
-				v, flaw := set.Read(p.text)
-				t.spec.Values[i] = v
+				v, flaw := set.Read(p.Text)
+				t.Spec.Values[i] = v
 				r.flaw(p, flaw)
 			}
 		case plan.SetStreams:
-			t.streams = r.streams(s, set.Word)
+			t.Streams = r.streams(s, set.Word)
 		case plan.SetInput:
-			t.input = r.scalar(s, set.Word)
+			t.Input = r.scalar(s, set.Word)
 		case plan.SetCondition:
-			t.when = r.scalar(s, set.Word)
+			t.When = r.scalar(s, set.Word)
 		case plan.SetFields:
-			t.fields = r.fields(s, set.Word)
+			t.Fields = r.fields(s, set.Word)
 		}
 	}
 }
 
 // flaw tells what is wrong with the text of a setting, if anything is.
-func (r *reader) flaw(p *passage, f *plan.Flaw) {
+func (r *reader) flaw(p *Passage, f *plan.Flaw) {
 	if f == nil {
 		return
 	}
 	hint := f.Remedy
 	if f.Choices != nil {
-		hint = didYouMean(p.text, f.Choices)
+		hint = DidYouMean(p.Text, f.Choices)
 	}
-	r.failHint(p, hint, "%s", f.Message)
+	r.FailHint(p, hint, "%s", f.Message)
 }
 
 // streams reads a list of streams.
-func (r *reader) streams(s *section, word string) []*passage {
+func (r *reader) streams(s *section, word string) []*Passage {
 	n := s.vals[word]
 	if n == nil {
 		return nil
 	}
 	if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
-		r.failHint(offset{r.file, r.file.offset(n.Line, n.Column)}, "remove the key to count any activity", "%s is empty", word)
+		r.FailHint(offset{r.file, r.file.offset(n.Line, n.Column)}, "remove the key to count any activity", "%s is empty", word)
 	}
 	return r.texts(n, word)
 }
 
 // fields reads named expressions.
-func (r *reader) fields(s *section, word string) (l []declaration) {
+func (r *reader) fields(s *section, word string) (l []Declaration) {
 	n := s.vals[word]
 	if n == nil {
 		return nil
@@ -195,12 +196,12 @@ func (r *reader) fields(s *section, word string) (l []declaration) {
 		return nil
 	}
 	for _, name := range f.order {
-		if !nameForm.MatchString(name.text) {
-			r.failHint(name, "use letters, digits and _", "%s is not a valid field name", strconv.Quote(name.text))
+		if !NameForm.MatchString(name.Text) {
+			r.FailHint(name, "use letters, digits and _", "%s is not a valid field name", strconv.Quote(name.Text))
 			continue
 		}
-		if text := r.scalar(f, name.text); text != nil {
-			l = append(l, declaration{name, text})
+		if text := r.scalar(f, name.Text); text != nil {
+			l = append(l, Declaration{name, text})
 		}
 	}
 	return l

@@ -1,4 +1,4 @@
-package rule
+package file
 
 import (
 	"regexp"
@@ -12,38 +12,38 @@ import (
 	"github.com/segmill/segmill/engine/plan"
 )
 
-// document is what all files say, before any expression is looked at.
-type document struct {
-	zone       *passage
-	feb29      *passage
-	marFirst   bool // what feb29 says
-	activity   []*passage
-	activityAt *passage
-	defines    []declaration
-	segments   []segment
-	lifecycles []lifecycle
-	triggers   []trigger
+// Document is what all files say, before any expression is looked at.
+type Document struct {
+	Zone       *Passage
+	feb29      *Passage
+	MarFirst   bool // what feb29 says
+	Activity   []*Passage
+	activityAt *Passage
+	Defines    []Declaration
+	Segments   []Segment
+	Lifecycles []Lifecycle
+	Triggers   []Trigger
 }
 
-// declaration is a name with an expression.
-type declaration struct{ name, text *passage }
+// Declaration is a name with an expression.
+type Declaration struct{ Name, Text *Passage }
 
-// segment is a segment as written.
-type segment struct {
-	id   *passage
-	meta plan.Meta
-	when *passage
+// Segment is a segment as written.
+type Segment struct {
+	ID   *Passage
+	Meta plan.Meta
+	When *Passage
 }
 
-// lifecycle is a lifecycle as written.
-type lifecycle struct {
-	id     *passage
-	meta   plan.Meta
-	stages []stage
+// Lifecycle is a lifecycle as written.
+type Lifecycle struct {
+	ID     *Passage
+	Meta   plan.Meta
+	Stages []stage
 }
 
 // stage is a stage of a lifecycle as written.
-type stage struct{ id, when *passage }
+type stage struct{ ID, When *Passage }
 
 var (
 	topWords     = words{known: []string{"version", "defaults", "activity", "define", "segments", "lifecycles", "triggers"}, later: []string{"streams", "traits"}}
@@ -64,8 +64,8 @@ func (r *reader) top(root *yaml.Node) {
 	if !ok {
 		return
 	}
-	if v := r.required(s, "version", "start the file with version: 1"); v != nil && v.text != "1" {
-		r.failHint(v, "write version: 1", "this version of segmill does not support version %s of the rule language", strconv.Quote(v.text))
+	if v := r.required(s, "version", "start the file with version: 1"); v != nil && v.Text != "1" {
+		r.FailHint(v, "write version: 1", "this version of segmill does not support version %s of the rule language", strconv.Quote(v.Text))
 	}
 	if n := s.vals["defaults"]; n != nil {
 		r.defaults(n)
@@ -93,36 +93,36 @@ func (r *reader) defaults(n *yaml.Node) {
 		return
 	}
 	zone := r.scalar(s, "timezone")
-	switch prev := r.doc.zone; {
+	switch prev := r.doc.Zone; {
 	case zone == nil:
-	case prev != nil && prev.text != zone.text:
-		r.fail(zone, "the default time zone is %s here and %s in %s", zone.text, prev.text, where(prev))
-	case !isZone(r.zones, zone.text):
-		r.failHint(zone, "write an IANA name such as Europe/Paris", "unknown time zone %s", strconv.Quote(zone.text))
+	case prev != nil && prev.Text != zone.Text:
+		r.Fail(zone, "the default time zone is %s here and %s in %s", zone.Text, prev.Text, Where(prev))
+	case !IsZone(r.zones, zone.Text):
+		r.FailHint(zone, "write an IANA name such as Europe/Paris", "unknown time zone %s", strconv.Quote(zone.Text))
 	default:
-		r.doc.zone = zone
+		r.doc.Zone = zone
 	}
 	feb29 := r.scalar(s, "feb_29")
 	switch prev := r.doc.feb29; {
 	case feb29 == nil:
-	case prev != nil && prev.text != feb29.text:
-		r.fail(feb29, "feb_29 is %s here and %s in %s", feb29.text, prev.text, where(prev))
+	case prev != nil && prev.Text != feb29.Text:
+		r.Fail(feb29, "feb_29 is %s here and %s in %s", feb29.Text, prev.Text, Where(prev))
 	default:
-		r.doc.feb29, r.doc.marFirst = feb29, r.feb29(feb29)
+		r.doc.feb29, r.doc.MarFirst = feb29, r.feb29(feb29)
 	}
 }
 
 // feb29 reads what being born on 29 February means in common years.
-func (r *reader) feb29(p *passage) (marFirst bool) {
+func (r *reader) feb29(p *Passage) (marFirst bool) {
 	names := []string{"feb_28", "mar_1"}
-	if !slices.Contains(names, p.text) {
-		r.failHint(p, didYouMean(p.text, names), "feb_29 must be feb_28 or mar_1, not %s", strconv.Quote(p.text))
+	if !slices.Contains(names, p.Text) {
+		r.FailHint(p, DidYouMean(p.Text, names), "feb_29 must be feb_28 or mar_1, not %s", strconv.Quote(p.Text))
 	}
-	return p.text == names[1]
+	return p.Text == names[1]
 }
 
-// isZone reports whether there is a time zone of that name.
-func isZone(zones expr.Zones, name string) bool {
+// IsZone reports whether there is a time zone of that name.
+func IsZone(zones expr.Zones, name string) bool {
 	_, ok := zones(name)
 	return ok
 }
@@ -131,39 +131,40 @@ func (r *reader) activity(n *yaml.Node) {
 	list := r.texts(n, "activity")
 	if len(list) == 0 {
 		if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
-			r.failHint(offset{r.file, r.file.offset(n.Line, n.Column)}, "remove the key to get the default", "activity is empty")
+			r.FailHint(offset{r.file, r.file.offset(n.Line, n.Column)}, "remove the key to get the default", "activity is empty")
 		}
 		return
 	}
 	at := newPassage(r.file, n)
 	if r.doc.activityAt != nil {
-		if !sameTexts(r.doc.activity, list) {
-			r.fail(offset{r.file, r.file.offset(n.Line, n.Column)}, "activity is also set in %s, to another value", where(r.doc.activityAt.start()))
+		if !sameTexts(r.doc.Activity, list) {
+			r.Fail(offset{r.file, r.file.offset(n.Line, n.Column)}, "activity is also set in %s, to another value", Where(r.doc.activityAt.start()))
 		}
 		return
 	}
-	r.doc.activity, r.doc.activityAt = list, at
+	r.doc.Activity, r.doc.activityAt = list, at
 }
 
-func sameTexts(a, b []*passage) bool {
+func sameTexts(a, b []*Passage) bool {
 	if len(a) != len(b) {
 		return false
 	}
 	for i := range a {
-		if a[i].text != b[i].text {
+		if a[i].Text != b[i].Text {
 			return false
 		}
 	}
 	return true
 }
 
-// where names a place in the middle of a sentence.
-func where(p place) string {
-	pos := posOf(p)
+// Where names a place in the middle of a sentence.
+func Where(p Place) string {
+	pos := PosOf(p)
 	return pos.File + ":" + strconv.Itoa(pos.Line)
 }
 
-var nameForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,99}$`)
+// NameForm is what a name of a definition looks like.
+var NameForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,99}$`)
 
 func (r *reader) defines(n *yaml.Node) {
 	s, ok := r.section(n, "define", words{any: true})
@@ -171,13 +172,13 @@ func (r *reader) defines(n *yaml.Node) {
 		return
 	}
 	for _, name := range s.order {
-		if !nameForm.MatchString(name.text) {
-			r.failHint(name, "use letters, digits and _", "%s is not a valid name", strconv.Quote(name.text))
+		if !NameForm.MatchString(name.Text) {
+			r.FailHint(name, "use letters, digits and _", "%s is not a valid name", strconv.Quote(name.Text))
 			continue
 		}
-		text := r.scalar(s, name.text)
+		text := r.scalar(s, name.Text)
 		if text != nil {
-			r.doc.defines = append(r.doc.defines, declaration{name, text})
+			r.doc.Defines = append(r.doc.Defines, Declaration{name, text})
 		}
 	}
 }
@@ -193,17 +194,17 @@ func (r *reader) segment(n *yaml.Node) {
 	if id == nil {
 		return
 	}
-	meta.Pos = posOf(id)
-	r.doc.segments = append(r.doc.segments, segment{id, meta, when})
+	meta.Pos = PosOf(id)
+	r.doc.Segments = append(r.doc.Segments, Segment{id, meta, when})
 }
 
 // identify reads the id and puts it into the name by which errors call s.
-func (r *reader) identify(s *section, short, what string) *passage {
+func (r *reader) identify(s *section, short, what string) *Passage {
 	id := r.required(s, "id", "add id: a short name that never changes")
 	if !r.id(id, what) {
 		return nil
 	}
-	s.what = short + " " + strconv.Quote(id.text)
+	s.what = short + " " + strconv.Quote(id.Text)
 	return id
 }
 
@@ -220,7 +221,7 @@ func (r *reader) meta(s *section) plan.Meta {
 		{"review_by", "add review_by: the day by which somebody looks at it again", &m.ReviewBy},
 	} {
 		if p := r.required(s, f.key, f.hint); p != nil {
-			*f.to = p.text
+			*f.to = p.Text
 			if f.key == "review_by" {
 				r.date(p)
 			}
@@ -235,30 +236,30 @@ func (r *reader) meta(s *section) plan.Meta {
 	return m
 }
 
-func (r *reader) optional(s *section, key string, to *string) *passage {
+func (r *reader) optional(s *section, key string, to *string) *Passage {
 	p := r.scalar(s, key)
 	if p != nil {
-		*to = p.text
+		*to = p.Text
 	}
 	return p
 }
 
-func (r *reader) date(p *passage) {
-	if _, err := time.Parse(time.DateOnly, p.text); err != nil {
-		r.failHint(p, "write a date such as 2027-06-01", "%s is not a date", strconv.Quote(p.text))
+func (r *reader) date(p *Passage) {
+	if _, err := time.Parse(time.DateOnly, p.Text); err != nil {
+		r.FailHint(p, "write a date such as 2027-06-01", "%s is not a date", strconv.Quote(p.Text))
 	}
 }
 
-func (r *reader) size(p *passage) {
-	m := sizeForm.FindStringSubmatch(p.text)
+func (r *reader) size(p *Passage) {
+	m := sizeForm.FindStringSubmatch(p.Text)
 	if m == nil {
-		r.failHint(p, "write it as 5%..25%", "%s is not a range of percentages", strconv.Quote(p.text))
+		r.FailHint(p, "write it as 5%..25%", "%s is not a range of percentages", strconv.Quote(p.Text))
 		return
 	}
 	low, _ := strconv.ParseFloat(m[1], 64)
 	high, _ := strconv.ParseFloat(m[2], 64)
 	if low > high || high > 100 {
-		r.fail(p, "a range of percentages must run from the smaller to the larger, up to 100%%")
+		r.Fail(p, "a range of percentages must run from the smaller to the larger, up to 100%%")
 	}
 }
 
@@ -268,10 +269,10 @@ func (r *reader) lifecycle(n *yaml.Node) {
 		return
 	}
 	id := r.identify(s, "lifecycle", "a lifecycle")
-	l := lifecycle{id: id, meta: r.meta(s)}
+	l := Lifecycle{ID: id, Meta: r.meta(s)}
 	nodes := r.list(s.vals["stages"], "stages")
 	if s.vals["stages"] == nil || len(nodes) == 0 && s.vals["stages"].Kind == yaml.SequenceNode {
-		r.failHint(s.at, "add stages: a list of id and when", "%s has no stages", s.what)
+		r.FailHint(s.at, "add stages: a list of id and when", "%s has no stages", s.what)
 	}
 	for _, node := range nodes {
 		st, ok := r.section(node, "a stage", stageWords)
@@ -281,11 +282,11 @@ func (r *reader) lifecycle(n *yaml.Node) {
 		sid := r.identify(st, "stage", "a stage")
 		when := r.required(st, "when", `add when: its condition, or when: "true" for whoever is left`)
 		if sid != nil {
-			l.stages = append(l.stages, stage{sid, when})
+			l.Stages = append(l.Stages, stage{sid, when})
 		}
 	}
 	if id != nil {
-		l.meta.Pos = posOf(id)
-		r.doc.lifecycles = append(r.doc.lifecycles, l)
+		l.Meta.Pos = PosOf(id)
+		r.doc.Lifecycles = append(r.doc.Lifecycles, l)
 	}
 }

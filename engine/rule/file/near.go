@@ -1,4 +1,4 @@
-package rule
+package file
 
 import (
 	"slices"
@@ -32,24 +32,24 @@ func near(word string, names []string) string {
 	return best
 }
 
-// meant is the hint that names the nearest of names, "" if none is near.
-func meant(word string, names []string) string {
+// Meant is the hint that names the nearest of names, "" if none is near.
+func Meant(word string, names []string) string {
 	if n := near(word, names); n != "" {
 		return "did you mean " + strconv.Quote(n) + "?"
 	}
 	return ""
 }
 
-// didYouMean is the hint that names the nearest of names, else what there is.
-func didYouMean(word string, names []string) string {
-	if hint := meant(word, names); hint != "" {
+// DidYouMean is the hint that names the nearest of names, else what there is.
+func DidYouMean(word string, names []string) string {
+	if hint := Meant(word, names); hint != "" {
 		return hint
 	}
-	return oneOf(names)
+	return OneOf(names)
 }
 
-// oneOf lists names, as many as fit a line.
-func oneOf(names []string) string {
+// OneOf lists names, as many as fit a line.
+func OneOf(names []string) string {
 	const most = 8
 	switch {
 	case len(names) == 0:
@@ -85,6 +85,7 @@ func distance(a, b string) int {
 	return prev[len(y)]
 }
 
-func sorted(names []string) []string {
+// Sorted returns names in order, and leaves them as they are.
+func Sorted(names []string) []string {
 	return slices.Sorted(slices.Values(names))
 }

@@ -1,4 +1,4 @@
-package rule
+package file
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ import (
 // it to, an escape for its character, and everything else for itself. If the two
 // do not agree, every character is placed at the start of the scalar: an error
 // is then less exact, never in a wrong line of another rule.
-func align(p *passage) []int {
+func align(p *Passage) []int {
 	start := p.start().at
 	a := aligner{data: p.file.data, at: start}
 	switch {
@@ -28,10 +28,10 @@ func align(p *passage) []int {
 		a.quotes = true
 	}
 	var offsets []int
-	for _, r := range p.text {
+	for _, r := range p.Text {
 		at, ok := a.next(r)
 		if !ok {
-			return sameOffset(start, utf8.RuneCountInString(p.text)+1)
+			return sameOffset(start, utf8.RuneCountInString(p.Text)+1)
 		}
 		offsets = append(offsets, at)
 	}

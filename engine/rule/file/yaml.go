@@ -1,4 +1,9 @@
-package rule
+// Package file reads rule files: YAML, checked for its form. What needs no expression
+// is complete afterwards; expressions stay texts that know where each character stands.
+//
+// The one rule it keeps: every problem has its place in the file that a person edited,
+// and all problems of all files come at once.
+package file
 
 import (
 	"errors"
@@ -14,16 +19,16 @@ import (
 
 // reader reads the YAML of one file into a document.
 type reader struct {
-	*log
+	*Log
 	file  *source
-	doc   *document
+	doc   *Document
 	kinds []*plan.Kind
 	zones expr.Zones
 }
 
-// readFile adds what f holds to doc.
-func readFile(f File, doc *document, kinds []*plan.Kind, zones expr.Zones, l *log) {
-	r := &reader{log: l, file: newSource(f), doc: doc, kinds: kinds, zones: zones}
+// Read adds what f holds to doc.
+func Read(f File, doc *Document, kinds []*plan.Kind, zones expr.Zones, l *Log) {
+	r := &reader{Log: l, file: newSource(f), doc: doc, kinds: kinds, zones: zones}
 	if !r.acceptable() {
 		return
 	}
@@ -41,7 +46,7 @@ func readFile(f File, doc *document, kinds []*plan.Kind, zones expr.Zones, l *lo
 func (r *reader) acceptable() bool {
 	data := r.file.data
 	if len(data) > MaxFileSize {
-		r.failHint(offset{r.file, 0}, "split it into several files", "a rule file can have at most %d bytes, but this one has %d", MaxFileSize, len(data))
+		r.FailHint(offset{r.file, 0}, "split it into several files", "a rule file can have at most %d bytes, but this one has %d", MaxFileSize, len(data))
 		return false
 	}
 	for i, start := range r.file.lines {
@@ -50,14 +55,14 @@ func (r *reader) acceptable() bool {
 			end = r.file.lines[i+1]
 		}
 		if end-start > maxLine {
-			r.fail(offset{r.file, start}, "a line can have at most %d bytes, but this one has %d", maxLine, end-start)
+			r.Fail(offset{r.file, start}, "a line can have at most %d bytes, but this one has %d", maxLine, end-start)
 			return false
 		}
 	}
 	for i := 0; i < len(data); {
 		c, n := utf8.DecodeRune(data[i:])
 		if c == utf8.RuneError && n == 1 {
-			r.fail(offset{r.file, i}, "the file is not UTF-8 text: byte %#02x", data[i])
+			r.Fail(offset{r.file, i}, "the file is not UTF-8 text: byte %#02x", data[i])
 			return false
 		}
 		i += n
@@ -70,13 +75,13 @@ func (r *reader) acceptable() bool {
 func (r *reader) yamlError(err error) {
 	var le *yaml.LoadError
 	if !errors.As(err, &le) {
-		r.fail(offset{r.file, 0}, "not YAML: %v", err)
+		r.Fail(offset{r.file, 0}, "not YAML: %v", err)
 		return
 	}
 	msg, hint := le.Message, ""
 	switch {
 	case strings.Contains(msg, "no documents"):
-		r.failHint(offset{r.file, 0}, "start with version: 1", "the file is empty")
+		r.FailHint(offset{r.file, 0}, "start with version: 1", "the file is empty")
 		return
 	case strings.Contains(msg, "multiple"):
 		msg, hint = "a rule file holds one document", "remove the --- between the documents"
@@ -87,7 +92,7 @@ func (r *reader) yamlError(err error) {
 	case strings.Contains(msg, "unknown anchor"), strings.Contains(msg, "alias"):
 		hint = "a value that starts with * needs quotes"
 	}
-	r.failHint(offset{r.file, r.file.offset(max(1, le.Mark.Line), max(1, le.Mark.Column))}, hint, "not YAML: %s", msg)
+	r.FailHint(offset{r.file, r.file.offset(max(1, le.Mark.Line), max(1, le.Mark.Column))}, hint, "not YAML: %s", msg)
 }
 
 // plain reports whether the tree below n uses only plain YAML: no anchors,
@@ -96,16 +101,16 @@ func (r *reader) plain(n *yaml.Node, depth int) bool {
 	at := offset{r.file, r.file.offset(n.Line, n.Column)}
 	switch {
 	case depth > maxDepth:
-		r.fail(at, "nested too deeply")
+		r.Fail(at, "nested too deeply")
 		return false
 	case n.Kind == yaml.AliasNode || n.Anchor != "":
-		r.failHint(at, "name a shared condition under define instead", "rule files have no YAML anchors and aliases")
+		r.FailHint(at, "name a shared condition under define instead", "rule files have no YAML anchors and aliases")
 		return false
 	case n.Tag == "!!merge":
-		r.fail(at, "rule files have no YAML merge keys")
+		r.Fail(at, "rule files have no YAML merge keys")
 		return false
 	case n.Style&yaml.TaggedStyle != 0:
-		r.failHint(at, "put a condition that starts with ! in quotes or in a | block", "YAML reads %s as a tag", n.Tag)
+		r.FailHint(at, "put a condition that starts with ! in quotes or in a | block", "YAML reads %s as a tag", n.Tag)
 		return false
 	}
 	ok := true
@@ -118,11 +123,11 @@ func (r *reader) plain(n *yaml.Node, depth int) bool {
 // section is a YAML mapping whose keys have been checked.
 type section struct {
 	what string // "segment", for errors
-	at   place
+	at   Place
 	// vals holds nil for a value that an error has been told of.
 	vals map[string]*yaml.Node
 	// order holds the keys as they stand in the file.
-	order []*passage
+	order []*Passage
 }
 
 // words are the keys that a mapping may have.
@@ -140,29 +145,29 @@ type words struct {
 func (r *reader) section(n *yaml.Node, what string, w words) (*section, bool) {
 	at := offset{r.file, r.file.offset(n.Line, n.Column)}
 	if n.Kind != yaml.MappingNode {
-		r.failHint(at, "write it as key: value lines", "%s must be a mapping, but this is %s", what, kindOf(n))
+		r.FailHint(at, "write it as key: value lines", "%s must be a mapping, but this is %s", what, kindOf(n))
 		return nil, false
 	}
 	s := &section{what: what, at: at, vals: make(map[string]*yaml.Node, len(n.Content)/2)}
-	seen := make(map[string]*passage)
+	seen := make(map[string]*Passage)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, val := newPassage(r.file, n.Content[i]), n.Content[i+1]
 		if n.Content[i].Kind != yaml.ScalarNode {
-			r.fail(offset{r.file, r.file.offset(n.Content[i].Line, n.Content[i].Column)}, "a key must be a name")
+			r.Fail(offset{r.file, r.file.offset(n.Content[i].Line, n.Content[i].Column)}, "a key must be a name")
 			continue
 		}
-		if prev := seen[key.text]; prev != nil {
-			r.fail(key, "duplicate key %q, already set in line %d", key.text, prev.node.Line)
+		if prev := seen[key.Text]; prev != nil {
+			r.Fail(key, "duplicate key %q, already set in line %d", key.Text, prev.node.Line)
 			continue
 		}
-		seen[key.text] = key
+		seen[key.Text] = key
 		switch {
 		case !w.any && isCutOff(key, val, n.Style) && len(s.order) > 0:
 			// What stands before the comma is half an expression.
-			s.vals[s.order[len(s.order)-1].text] = nil
-			r.failHint(key, `put a condition that contains a comma in quotes: when: "…"`, "inside { } a comma ends the value")
+			s.vals[s.order[len(s.order)-1].Text] = nil
+			r.FailHint(key, `put a condition that contains a comma in quotes: when: "…"`, "inside { } a comma ends the value")
 		case r.key(key, what, w):
-			s.vals[key.text] = val
+			s.vals[key.Text] = val
 			s.order = append(s.order, key)
 		}
 	}
@@ -171,15 +176,15 @@ func (r *reader) section(n *yaml.Node, what string, w words) (*section, bool) {
 
 // isCutOff reports whether a key is the rest of an expression that a comma cut in
 // two.
-func isCutOff(key *passage, val *yaml.Node, style yaml.Style) bool {
-	return style&yaml.FlowStyle != 0 && val.Tag == "!!null" && strings.ContainsAny(key.text, "()=<>")
+func isCutOff(key *Passage, val *yaml.Node, style yaml.Style) bool {
+	return style&yaml.FlowStyle != 0 && val.Tag == "!!null" && strings.ContainsAny(key.Text, "()=<>")
 }
 
 // key reports whether a mapping may have the key, and says why not.
-func (r *reader) key(key *passage, what string, w words) bool {
+func (r *reader) key(key *Passage, what string, w words) bool {
 	has := func(names []string) bool {
 		for _, n := range names {
-			if n == key.text {
+			if n == key.Text {
 				return true
 			}
 		}
@@ -189,11 +194,11 @@ func (r *reader) key(key *passage, what string, w words) bool {
 	case w.any || has(w.known):
 		return true
 	case has(w.elsewhere):
-		r.failHint(key, oneOf(w.known), "%s does not take %q", what, key.text)
+		r.FailHint(key, OneOf(w.known), "%s does not take %q", what, key.Text)
 	case has(w.later):
-		r.failHint(key, "remove it; ignoring it could change what the rule does", "this version does not have %q in %s", key.text, what)
+		r.FailHint(key, "remove it; ignoring it could change what the rule does", "this version does not have %q in %s", key.Text, what)
 	default:
-		r.failHint(key, didYouMean(key.text, w.known), "unknown key %q in %s", key.text, what)
+		r.FailHint(key, DidYouMean(key.Text, w.known), "unknown key %q in %s", key.Text, what)
 	}
 	return false
 }
@@ -214,7 +219,7 @@ func kindOf(n *yaml.Node) string {
 
 // scalar returns the text of the key, nil if the section has none. A value that
 // is no text is an error.
-func (r *reader) scalar(s *section, key string) *passage {
+func (r *reader) scalar(s *section, key string) *Passage {
 	n := s.vals[key]
 	if n == nil {
 		return nil
@@ -222,19 +227,19 @@ func (r *reader) scalar(s *section, key string) *passage {
 	at := offset{r.file, r.file.offset(n.Line, n.Column)}
 	switch {
 	case n.Kind != yaml.ScalarNode:
-		r.fail(at, "%s must be a single value, but this is %s", key, kindOf(n))
+		r.Fail(at, "%s must be a single value, but this is %s", key, kindOf(n))
 		return nil
 	case n.Tag == "!!null" || strings.TrimSpace(n.Value) == "":
-		r.fail(at, "%s is empty", key)
+		r.Fail(at, "%s is empty", key)
 		return nil
 	}
 	return newPassage(r.file, n)
 }
 
 // required is scalar for a key that must be there.
-func (r *reader) required(s *section, key, hint string) *passage {
+func (r *reader) required(s *section, key, hint string) *Passage {
 	if _, ok := s.vals[key]; !ok {
-		r.failHint(s.at, hint, "%s has no %s", s.what, key)
+		r.FailHint(s.at, hint, "%s has no %s", s.what, key)
 		return nil
 	}
 	return r.scalar(s, key)
@@ -246,18 +251,18 @@ func (r *reader) list(n *yaml.Node, what string) []*yaml.Node {
 		return nil
 	}
 	if n.Kind != yaml.SequenceNode {
-		r.failHint(offset{r.file, r.file.offset(n.Line, n.Column)}, "start each element with -", "%s must be a list, but this is %s", what, kindOf(n))
+		r.FailHint(offset{r.file, r.file.offset(n.Line, n.Column)}, "start each element with -", "%s must be a list, but this is %s", what, kindOf(n))
 		return nil
 	}
 	return n.Content
 }
 
 // texts returns the elements of a list of texts.
-func (r *reader) texts(n *yaml.Node, what string) []*passage {
-	var out []*passage
+func (r *reader) texts(n *yaml.Node, what string) []*Passage {
+	var out []*Passage
 	for _, e := range r.list(n, what) {
 		if e.Kind != yaml.ScalarNode || e.Tag == "!!null" {
-			r.fail(offset{r.file, r.file.offset(e.Line, e.Column)}, "an element of %s must be a single value, but this is %s", what, kindOf(e))
+			r.Fail(offset{r.file, r.file.offset(e.Line, e.Column)}, "an element of %s must be a single value, but this is %s", what, kindOf(e))
 			continue
 		}
 		out = append(out, newPassage(r.file, e))
@@ -266,18 +271,18 @@ func (r *reader) texts(n *yaml.Node, what string) []*passage {
 }
 
 // id checks an identifier.
-func (r *reader) id(p *passage, what string) bool {
+func (r *reader) id(p *Passage, what string) bool {
 	if p == nil {
 		return false
 	}
-	for _, c := range p.text {
+	for _, c := range p.Text {
 		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '_' || c == '-') {
-			r.failHint(p, "use a-z, 0-9, _ and -", "%s cannot have the id %s", what, strconv.Quote(p.text))
+			r.FailHint(p, "use a-z, 0-9, _ and -", "%s cannot have the id %s", what, strconv.Quote(p.Text))
 			return false
 		}
 	}
-	if len(p.text) > 100 {
-		r.fail(p, "an id can have at most 100 characters, but this one has %d", len(p.text))
+	if len(p.Text) > 100 {
+		r.Fail(p, "an id can have at most 100 characters, but this one has %d", len(p.Text))
 		return false
 	}
 	return true

@@ -1,4 +1,4 @@
-package rule
+package file
 
 import (
 	"cmp"
@@ -89,33 +89,33 @@ func (ps Problems) Error() string {
 	return strings.Join(parts, "\n")
 }
 
-// log collects problems while files are read.
-type log struct {
+// Log collects problems while files are read.
+type Log struct {
 	problems []Problem
 }
 
-func (l *log) add(s Severity, at place, hint, format string, args ...any) {
+func (l *Log) add(s Severity, at Place, hint, format string, args ...any) {
 	p := Problem{Severity: s, Message: fmt.Sprintf(format, args...), Hint: hint}
 	p.Pos, p.Line = at.resolve()
 	l.problems = append(l.problems, p)
 }
 
-// fail tells an error without a remedy.
-func (l *log) fail(at place, format string, args ...any) { l.add(Error, at, "", format, args...) }
+// Fail tells an error without a remedy.
+func (l *Log) Fail(at Place, format string, args ...any) { l.add(Error, at, "", format, args...) }
 
-// failHint tells an error with a remedy.
-func (l *log) failHint(at place, hint, format string, args ...any) {
+// FailHint tells an error with a remedy.
+func (l *Log) FailHint(at Place, hint, format string, args ...any) {
 	l.add(Error, at, hint, format, args...)
 }
 
-// warn tells a warning.
-func (l *log) warn(at place, hint, format string, args ...any) {
+// Warn tells a warning.
+func (l *Log) Warn(at Place, hint, format string, args ...any) {
 	l.add(Warning, at, hint, format, args...)
 }
 
-// split sorts the problems and parts errors from warnings. The same thing said
+// Split sorts the problems and parts errors from warnings. The same thing said
 // twice of one place is said once.
-func (l *log) split() (errs, warnings Problems) {
+func (l *Log) Split() (errs, warnings Problems) {
 	slices.SortStableFunc(l.problems, func(a, b Problem) int {
 		return cmp.Or(comparePos(a.Pos, b.Pos), cmp.Compare(a.Severity, b.Severity))
 	})
@@ -136,8 +136,8 @@ func comparePos(a, b plan.Pos) int {
 	return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 }
 
-// place is a position that is worked out only if somebody asks for it.
-type place interface{ resolve() (plan.Pos, string) }
+// Place is a position that is worked out only if somebody asks for it.
+type Place interface{ resolve() (plan.Pos, string) }
 
 // offset is a place in a file, in bytes from its start.
 type offset struct {
@@ -152,7 +152,8 @@ func (o offset) resolve() (plan.Pos, string) {
 	return plan.Pos{File: o.file.name, Line: line + 1, Column: column}, o.file.line(line)
 }
 
-func posOf(p place) plan.Pos {
+// PosOf works out the position of a place.
+func PosOf(p Place) plan.Pos {
 	pos, _ := p.resolve()
 	return pos
 }
