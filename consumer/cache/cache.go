@@ -16,6 +16,7 @@ import (
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/internal/wakes"
 	"github.com/segmill/segmill/state"
 )
 
@@ -49,7 +50,7 @@ type Customer struct {
 	Encoded int  // bytes, as last committed
 	Grown   int  // by at most so many bytes since then
 	size    int  // what it takes in memory, about
-	place   int  // in the heap of wake-ups, -1 if it is not there
+	place   wakes.Place
 }
 
 // changed reports whether the store does not have the customer as it is.
@@ -72,7 +73,7 @@ type Customers struct {
 
 	Dirty  []*Customer
 	behind []*Customer
-	wakes  wakeHeap // of changed customers that have a wake-up
+	wakes  wakes.Heap[*Customer] // of changed customers that have a wake-up
 
 	// due is read ahead from the store's index, up to and including cursor, which
 	// is the last entry of the index if ended. Entries of changed customers are
@@ -92,9 +93,12 @@ type Customers struct {
 	looked int64              // keeps ahead from being left out
 }
 
+// earlier is the order of customers that wake up at the same instant.
+func earlier(a, b *Customer) bool { return a.C.ID < b.C.ID }
+
 // New returns the customers of a task, of whom none is cached.
 func New(eng *engine.Engine, store *state.Task) *Customers {
-	return &Customers{eng: eng, store: store, byID: map[string]*Customer{}, cursor: state.Due{At: changelog.Never}}
+	return &Customers{eng: eng, store: store, byID: map[string]*Customer{}, wakes: wakes.New(earlier), cursor: state.Due{At: changelog.Never}}
 }
 
 // Group is of how many customers memory is read ahead at once: as many as the
@@ -153,7 +157,7 @@ func (cs *Customers) Get(id string) (*Customer, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Customer{indexed: engine.Never, used: true, place: -1}
+	e := &Customer{indexed: engine.Never, used: true}
 	if !ok {
 		e.C = cs.eng.NewCustomer(id)
 	} else {
@@ -209,15 +213,12 @@ func (cs *Customers) Touch(e *Customer) {
 	if !e.C.Known() {
 		at = engine.Never
 	}
-	cs.wakes.set(e, at)
+	cs.wakes.Set(e, &e.place, at)
 }
 
 // Earliest returns an instant before which no wake-up is.
 func (cs *Customers) Earliest() engine.Millis {
-	at := engine.Never
-	if len(cs.wakes) > 0 {
-		at = cs.wakes[0].at
-	}
+	_, at, _ := cs.wakes.First()
 	switch {
 	case len(cs.due) > 0:
 		at = min(at, cs.due[0].At)
@@ -237,11 +238,8 @@ func (cs *Customers) Next(upto engine.Millis) (e *Customer, at engine.Millis, ok
 	if err != nil {
 		return nil, 0, false, err
 	}
-	if len(cs.wakes) > 0 {
-		w := cs.wakes[0]
-		if w.at <= upto && (stored == nil || w.at < stored.At || w.at == stored.At && w.e.C.ID < stored.Customer) {
-			return w.e, w.at, true, nil
-		}
+	if e, at, ok := cs.wakes.First(); ok && at <= upto && (stored == nil || at < stored.At || at == stored.At && e.C.ID < stored.Customer) {
+		return e, at, true, nil
 	}
 	if stored == nil {
 		return nil, 0, false, nil
@@ -341,16 +339,16 @@ func (cs *Customers) Stored() {
 		first = cs.cursor.At
 	}
 	for _, e := range cs.behind {
-		e.behind, e.place, e.indexed = false, -1, engine.Never
+		e.behind, e.indexed = false, engine.Never
 		if e.C.Known() {
 			e.indexed = e.C.Wake()
 		}
 		first = min(first, e.indexed)
 	}
 	clear(cs.behind)
-	clear(cs.wakes)
+	cs.wakes.Clear()
 	cs.due, cs.cursor, cs.ended = nil, state.Due{At: first}, first == engine.Never
-	cs.behind, cs.wakes = cs.behind[:0], cs.wakes[:0]
+	cs.behind = cs.behind[:0]
 }
 
 // Evict drops customers that the store has until at most limit bytes are cached, and

@@ -53,8 +53,8 @@ func TestEvict(t *testing.T) {
 func TestFindGuesses(t *testing.T) {
 	eng := newEngine(t)
 	cs := New(eng, nil)
-	a := &Customer{C: eng.NewCustomer("a"), place: -1}
-	b := &Customer{C: eng.NewCustomer("b"), place: -1}
+	a := &Customer{C: eng.NewCustomer("a")}
+	b := &Customer{C: eng.NewCustomer("b")}
 	old := &Customer{C: eng.NewCustomer("a"), dropped: true}
 	cs.byID["a"], cs.byID["b"] = a, b
 	for _, guess := range []*Customer{nil, a, b, old} {

@@ -54,7 +54,7 @@ const arrows = `
 	consumer/changelog, consumer/fault < consumer/broker
 	consumer/changelog, consumer/broker < consumer/ledger
 	engine, state, consumer/changelog, consumer/fault, consumer/broker < consumer/replica
-	engine, state, consumer/changelog, consumer/fault < consumer/cache
+	engine, state, consumer/changelog, consumer/fault, internal/wakes < consumer/cache
 	consumer/metrics
 	engine, schemas, state, consumer/broker, consumer/ledger, consumer/metrics < consumer/config
 	engine, schemas, consumer/changelog, consumer/broker, consumer/config, consumer/cache < consumer/feed
