@@ -26,9 +26,15 @@ func TestReshardDies(t *testing.T) {
 		count        int
 		open, closed bool // the new application has move records; the old one has
 	}{
-		{"produced", 1, false, false}, {"opened", 1, true, false}, {"produced", 2, true, false},
-		{"closed", 1, true, true}, {"produced", 3, true, true}, {"closed", 2, true, true},
-		{"copied", 1, true, true}, {"switching", 1, true, true}, {"produced", 6, true, true},
+		{"produced", 1, false, false},
+		{"opened", 1, true, false},
+		{"produced", 2, true, false},
+		{"closed", 1, true, true},
+		{"produced", 3, true, true},
+		{"closed", 2, true, true},
+		{"copied", 1, true, true},
+		{"switching", 1, true, true},
+		{"produced", 6, true, true},
 	} {
 		t.Run(fmt.Sprint(c.point, c.count), func(t *testing.T) {
 			g := newRig(t, 2)

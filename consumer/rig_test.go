@@ -71,8 +71,10 @@ func newRig(t testing.TB, partitions int32, opts ...kfake.Opt) *rig {
 // newRigOn is newRig with options of the broker, and of every client.
 func newRigOn(t testing.TB, partitions int32, opts []kfake.Opt, clients ...kgo.Opt) *rig {
 	t.Helper()
-	fake, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1), kfake.SeedTopics(partitions, "web", "purchase", "profile"),
-		kfake.GroupMinSessionTimeout(100 * time.Millisecond)}, opts...)...)
+	fake, err := kfake.NewCluster(append([]kfake.Opt{
+		kfake.NumBrokers(1), kfake.SeedTopics(partitions, "web", "purchase", "profile"),
+		kfake.GroupMinSessionTimeout(100 * time.Millisecond),
+	}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -174,7 +174,8 @@ func (g *rig) newcomers(rng *rand.Rand, start time.Time, n int, text string, end
 		days := birth.Unix() / 86_400
 		for _, r := range []sim.Record{
 			{Stream: plan.Profile, ID: profileID, At: expr.MillisOf(come), Fields: map[string]expr.Value{
-				"birth_date": expr.DateValue(days), "time_zone": expr.StringValue(zone)}},
+				"birth_date": expr.DateValue(days), "time_zone": expr.StringValue(zone),
+			}},
 			{Stream: plan.Web, ID: fmt.Sprint("e", g.seq), At: expr.MillisOf(visit), Fields: map[string]expr.Value{"name": expr.StringValue(name)}},
 		} {
 			r.Customer = id

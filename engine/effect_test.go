@@ -14,8 +14,10 @@ func TestID(t *testing.T) {
 	g := rand.New(rand.NewSource(1))
 	text := func() string { return strings.Repeat("ü", g.Intn(3)*g.Intn(70)) }
 	for range 300 {
-		e := &Effect{Action: Action(1 + g.Intn(4)), Customer: "c" + text(), Name: text(), At: Millis(g.Int63n(4e12) - 1e12),
-			Sequence: g.Uint64() >> g.Intn(64), CauseEvent: text(), Known: g.Intn(2) == 0, Message: &Message{Due: Millis(g.Int63n(4e12)), AnchorID: text()}}
+		e := &Effect{
+			Action: Action(1 + g.Intn(4)), Customer: "c" + text(), Name: text(), At: Millis(g.Int63n(4e12) - 1e12),
+			Sequence: g.Uint64() >> g.Intn(64), CauseEvent: text(), Known: g.Intn(2) == 0, Message: &Message{Due: Millis(g.Int63n(4e12)), AnchorID: text()},
+		}
 		var in []byte
 		add := func(s string) { in = append(binary.AppendUvarint(in, uint64(len(s))), s...) }
 		add("shop")

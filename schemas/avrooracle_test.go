@@ -175,8 +175,10 @@ func (g *gen) listField(f expr.Field) variant {
 func (g *gen) variant(f expr.Field) variant {
 	switch {
 	case f.Type.Map:
-		return variant{typ: map[string]any{"type": "map", "values": "string"}, branch: "map",
-			native: map[string]any{"plan": "gold", "other": "x", "tier": ""}}
+		return variant{
+			typ: map[string]any{"type": "map", "values": "string"}, branch: "map",
+			native: map[string]any{"plan": "gold", "other": "x", "tier": ""},
+		}
 	case f.Type.Symbols != nil:
 		return g.enumField(f)
 	}
@@ -254,11 +256,14 @@ func (g *gen) record(name string, fields []expr.Field, must []string) (typ any, 
 func (g *gen) stranger() part {
 	n := g.name()
 	rec := map[string]any{"type": "record", "name": n, "fields": []any{
-		map[string]any{"name": "a", "type": "double"}, map[string]any{"name": "b", "type": map[string]any{"type": "array", "items": "string"}}}}
+		map[string]any{"name": "a", "type": "double"}, map[string]any{"name": "b", "type": map[string]any{"type": "array", "items": "string"}},
+	}}
 	lines := map[string]any{"type": "array", "items": map[string]any{"type": "record", "name": n, "fields": []any{
 		map[string]any{"name": "a", "type": []any{"null", "string"}},
 		map[string]any{"name": "b", "type": map[string]any{"type": "array", "items": map[string]any{"type": "record", "name": n + "b", "fields": []any{
-			map[string]any{"name": "c", "type": "long"}}}}}}}}
+			map[string]any{"name": "c", "type": "long"},
+		}}}},
+	}}}
 	list := []any{}
 	for range []int{0, 1, 3, 70}[g.Intn(4)] {
 		list = append(list, map[string]any{"a": map[string]any{"string": "ü"}, "b": []any{map[string]any{"c": int64(1 << 40)}, map[string]any{"c": int64(0)}}},

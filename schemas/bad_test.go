@@ -255,8 +255,10 @@ func TestKillerBytes(t *testing.T) {
 		{"a block of huge size", `{"name":"a","type":{"type":"array","items":"int"}}`, long(-1) + long(math.MaxInt64) + "\x00", bad.Decode},
 		{"bytes of 2^40", `{"name":"a","type":"bytes"}`, long(1 << 40), bad.Decode},
 		{"many blocks", `{"name":"a","type":{"type":"array","items":"int"}}`, strings.Repeat("\x02\x00", 300_000) + "\x00", bad.Size},
-		{"many items", `{"name":"items","type":{"type":"array","items":{"type":"record","name":"I","fields":[{"name":"product_id","type":"string"}]}}}`,
-			long(500_000) + fill(0, 500_001), bad.Size},
+		{
+			"many items", `{"name":"items","type":{"type":"array","items":{"type":"record","name":"I","fields":[{"name":"product_id","type":"string"}]}}}`,
+			long(500_000) + fill(0, 500_001), bad.Size,
+		},
 		{"arrays in arrays", `{"name":"a","type":` + strings.Repeat(deep, 25) + `"int"` + strings.Repeat("}", 25) + `}`, fill(2, 500_000), bad.Size},
 		{"items of a thousand nulls", `{"name":"a","type":` + wide + `}`, long(9000) + fill(0, 9001), bad.Size},
 		{"a truth value of 2", `{"name":"a","type":"boolean"}`, "\x02", bad.Decode},
@@ -351,11 +353,16 @@ func TestBadMoneyInAvro(t *testing.T) {
 // A type that can never become the field's is refused with both types named.
 func TestWrongWriterTypes(t *testing.T) {
 	for _, tt := range []struct{ field, typ, bytes string }{
-		{"revenue", `"boolean"`, "\x01"}, {"revenue", `"bytes"`, "\x00"}, {"occurred_at", `"double"`, "12345678"},
+		{"revenue", `"boolean"`, "\x01"},
+		{"revenue", `"bytes"`, "\x00"},
+		{"occurred_at", `"double"`, "12345678"},
 		{"occurred_at", `{"type":"long","logicalType":"local-timestamp-millis"}`, "\x00"},
-		{"occurred_at", `{"type":"int","logicalType":"date"}`, "\x00"}, {"event_id", `"long"`, "\x00"},
-		{"items", `"string"`, "\x00"}, {"items", `{"type":"array","items":"string"}`, "\x02\x00\x00"},
-		{"attributes", `{"type":"array","items":"string"}`, "\x00"}, {"kind", `"int"`, "\x00"},
+		{"occurred_at", `{"type":"int","logicalType":"date"}`, "\x00"},
+		{"event_id", `"long"`, "\x00"},
+		{"items", `"string"`, "\x00"},
+		{"items", `{"type":"array","items":"string"}`, "\x02\x00\x00"},
+		{"attributes", `{"type":"array","items":"string"}`, "\x00"},
+		{"kind", `"int"`, "\x00"},
 	} {
 		schema := fmt.Sprintf(`{"type":"record","name":"W","fields":[{"name":%q,"type":%s}]}`, tt.field, tt.typ)
 		r := readerOf(t, &fakeRegistry{texts: map[int]string{1: schema}}, nil)

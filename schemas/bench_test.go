@@ -15,9 +15,11 @@ import (
 
 // purchase is an order of three items, as maps for the event encoder.
 func purchase(g *rand.Rand) map[string]any {
-	m := map[string]any{"event_id": fmt.Sprint("evt-", g.Int63()), "customer_id": fmt.Sprint("customer-", g.Intn(1e6)),
+	m := map[string]any{
+		"event_id": fmt.Sprint("evt-", g.Int63()), "customer_id": fmt.Sprint("customer-", g.Intn(1e6)),
 		"occurred_at": time.UnixMilli(1_700_000_000_000 + g.Int63n(1e9)), "source": "/shop/web", "order_id": fmt.Sprint("o-", g.Intn(1e9)),
-		"revenue": fmt.Sprintf("%d.%02d", g.Intn(1000), g.Intn(100)), "currency": "EUR", "channel": "web"}
+		"revenue": fmt.Sprintf("%d.%02d", g.Intn(1000), g.Intn(100)), "currency": "EUR", "channel": "web",
+	}
 	var items []map[string]any
 	for range 3 {
 		items = append(items, map[string]any{"product_id": fmt.Sprint("p", g.Intn(1000)), "category": "shoes", "quantity": 1 + g.Intn(3), "price": "19.90"})
@@ -27,9 +29,11 @@ func purchase(g *rand.Rand) map[string]any {
 }
 
 // order is a purchase of one item with short ids.
-var order = map[string]any{"event_id": "e0000012345", "customer_id": "c0012345", "occurred_at": time.UnixMilli(1_700_000_000_123),
+var order = map[string]any{
+	"event_id": "e0000012345", "customer_id": "c0012345", "occurred_at": time.UnixMilli(1_700_000_000_123),
 	"source": "/shop", "order_id": "o0000012345", "revenue": "49.90", "currency": "EUR", "channel": "web",
-	"items": []map[string]any{{"product_id": "p123", "category": "shoes", "quantity": 1, "price": "49.90"}}}
+	"items": []map[string]any{{"product_id": "p123", "category": "shoes", "quantity": 1, "price": "49.90"}},
+}
 
 // ownEvent is a random purchase in Avro with the schema id of ownRegistry.
 func ownEvent(t testing.TB, g *rand.Rand) []byte {
@@ -55,8 +59,10 @@ func hotRecords(t testing.TB) map[string]*Record {
 			t.Fatal(err)
 		}
 		m[name+"/purchase"] = &Record{Topic: "events.purchase", Value: b}
-		b, err = enc.Append(nil, plan.Web, map[string]any{"event_id": "e-77", "customer_id": "customer-5", "occurred_at": time.UnixMilli(1_700_000_000_000),
-			"source": "/shop/web", "name": "product_added", "cart_id": "k", "items": purchase(g)["items"]})
+		b, err = enc.Append(nil, plan.Web, map[string]any{
+			"event_id": "e-77", "customer_id": "customer-5", "occurred_at": time.UnixMilli(1_700_000_000_000),
+			"source": "/shop/web", "name": "product_added", "cart_id": "k", "items": purchase(g)["items"],
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -143,9 +149,12 @@ func BenchmarkReadGoavro(b *testing.B) {
 }
 
 // change is what an engine says most often.
-var change = engine.Effect{Action: engine.Entered, Customer: "c0012345", Name: "loyal", Version: "9f86d081884c7d65", At: 1_700_000_000_000,
+var change = engine.Effect{
+	Action: engine.Entered, Customer: "c0012345", Name: "loyal", Version: "9f86d081884c7d65", At: 1_700_000_000_000,
 	Sequence: 1, Cause: engine.CauseEvent, CauseEvent: "e0000012345", Evidence: []engine.Pair{
-		{Name: "count(purchase, 30d)", Value: "3"}, {Name: "sum(purchase.revenue, 30d)", Value: "249.90"}}}
+		{Name: "count(purchase, 30d)", Value: "3"}, {Name: "sum(purchase.revenue, 30d)", Value: "249.90"},
+	},
+}
 
 // BenchmarkAppend is an effect with its headers.
 func BenchmarkAppend(b *testing.B) {

@@ -43,8 +43,10 @@ func FuzzSchema(f *testing.F) {
 	f.Add(`{"type":"record","name":"R","fields":[{"name":"event_id","type":{"type":"fixed","name":"F","size":3}}]}`, []byte("abc"))
 	r := readerOf(f, nil, nil)
 	f.Fuzz(func(t *testing.T, schema string, value []byte) {
-		one := &Reader{cfg: r.cfg, topics: r.topics, targets: r.targets,
-			lookups: lookupsOf(&Config{Registry: &fakeRegistry{texts: map[int]string{1: schema}}})}
+		one := &Reader{
+			cfg: r.cfg, topics: r.topics, targets: r.targets,
+			lookups: lookupsOf(&Config{Registry: &fakeRegistry{texts: map[int]string{1: schema}}}),
+		}
 		var ev engine.Event
 		for topic := range topics {
 			if _, err := one.Read(&Record{Topic: topic, Key: []byte("k"), Value: confluent(1, value)}, &ev); err != nil {
@@ -148,8 +150,15 @@ func FuzzCloudEvent(f *testing.F) {
 	f.Add("e", "/s", "1.5e3", "c", []byte(`"data"`))
 	r := readerOf(f, nil, nil)
 	f.Fuzz(func(t *testing.T, id, source, at, subject string, payload []byte) {
-		headers := []Header{{"ce_specversion", []byte("1.0")}, {"ce_id", []byte(id)}, {"ce_source", []byte(source)},
-			{"ce_time", []byte(at)}, {"ce_subject", []byte(subject)}, {"ce_", nil}, {"content-type", []byte("application/json")}}
+		headers := []Header{
+			{"ce_specversion", []byte("1.0")},
+			{"ce_id", []byte(id)},
+			{"ce_source", []byte(source)},
+			{"ce_time", []byte(at)},
+			{"ce_subject", []byte(subject)},
+			{"ce_", nil},
+			{"content-type", []byte("application/json")},
+		}
 		attrs, err := json.Marshal(map[string]any{"specversion": "1.0", "id": id, "source": source, "time": at, "subject": subject, "type": "t"})
 		if err != nil {
 			t.Skip()
@@ -183,8 +192,10 @@ func FuzzRegistryAnswer(f *testing.F) {
 		if subject != "" {
 			reg.subjects[7] = []string{subject}
 		}
-		r := &Reader{cfg: base.cfg, topics: base.topics, targets: base.targets, own: base.own,
-			lookups: lookupsOf(&Config{Registry: reg, Subjects: []string{"events.web-value"}})}
+		r := &Reader{
+			cfg: base.cfg, topics: base.topics, targets: base.targets, own: base.own,
+			lookups: lookupsOf(&Config{Registry: reg, Subjects: []string{"events.web-value"}}),
+		}
 		var ev engine.Event
 		for range 2 { // the second time from the cache
 			_, err := r.Read(&Record{Topic: "events.web", Key: []byte("k"), Value: confluent(7, value)}, &ev)

@@ -17,8 +17,10 @@ import (
 )
 
 // topics are the input topics of all tests.
-var topics = map[string]plan.Stream{"events.web": plan.Web, "events.email": plan.Email,
-	"events.purchase": plan.Purchase, "events.profile": plan.Profile, "events.consent": plan.Consent}
+var topics = map[string]plan.Stream{
+	"events.web": plan.Web, "events.email": plan.Email,
+	"events.purchase": plan.Purchase, "events.profile": plan.Profile, "events.consent": plan.Consent,
+}
 
 func topicOf(s plan.Stream) string { return "events." + s.String() }
 

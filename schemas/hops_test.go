@@ -37,8 +37,10 @@ func mutate(g *rand.Rand, b []byte) []byte {
 // What a hop takes, the op takes in the same way; what it leaves gives the same
 // error.
 func TestHopsAreOnlyShorter(t *testing.T) {
-	few := map[plan.Stream][]string{plan.Web: {"name"}, plan.Email: {"action"}, plan.Purchase: {"channel", "revenue"},
-		plan.Profile: {"traits.plan"}, plan.Consent: {"state"}}
+	few := map[plan.Stream][]string{
+		plan.Web: {"name"}, plan.Email: {"action"}, plan.Purchase: {"channel", "revenue"},
+		plan.Profile: {"traits.plan"}, plan.Consent: {"state"},
+	}
 	good, bad := 0, 0
 	for seed := range int64(40) {
 		for s := range plan.NumStreams {

@@ -60,8 +60,10 @@ func TestJSONValues(t *testing.T) {
 		{plan.Web, "items", `null`, "[]"},
 		{plan.Web, "source", `""`, "/unknown"},
 	} {
-		fields := map[string]string{"event_id": `"e"`, "customer_id": `"c"`, "occurred_at": `1`, "name": `"n"`, "action": `"sent"`,
-			"campaign_id": `"k"`, "order_id": `"o"`, "revenue": `1`, "currency": `"EUR"`, "channel": `"email"`, "state": `"granted"`}
+		fields := map[string]string{
+			"event_id": `"e"`, "customer_id": `"c"`, "occurred_at": `1`, "name": `"n"`, "action": `"sent"`,
+			"campaign_id": `"k"`, "order_id": `"o"`, "revenue": `1`, "currency": `"EUR"`, "channel": `"email"`, "state": `"granted"`,
+		}
 		fields[tt.field] = tt.json
 		var parts []string
 		for k, v := range fields {
@@ -86,8 +88,10 @@ func TestJSONValues(t *testing.T) {
 // either order.
 func TestAttributesWin(t *testing.T) {
 	r := readerOf(t, nil, nil)
-	for _, more := range []string{`"plan":"out","attributes":{"plan":"in"}`, `"attributes":{"plan":"in"},"plan":"out"`,
-		`"attributes":{"plan":null},"plan":"in"`, `"attributes":{},"plan":"in"`, `"plan":"in"`} {
+	for _, more := range []string{
+		`"plan":"out","attributes":{"plan":"in"}`, `"attributes":{"plan":"in"},"plan":"out"`,
+		`"attributes":{"plan":null},"plan":"in"`, `"attributes":{},"plan":"in"`, `"plan":"in"`,
+	} {
 		var ev engine.Event
 		_, err := r.Read(&Record{Topic: "events.web", Value: []byte(`{"event_id":"e","customer_id":"c","occurred_at":1,"name":"n",` + more + `}`)}, &ev)
 		if got := values(&ev)["attributes.plan"].S; err != nil || got != "in" {

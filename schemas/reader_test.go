@@ -97,8 +97,10 @@ func TestWhoTheCustomerIs(t *testing.T) {
 		{``, "", ""},
 	} {
 		var ev engine.Event
-		_, err := r.Read(&Record{Topic: "events.web", Key: []byte(tt.key),
-			Value: []byte(`{` + tt.ids + `"event_id":"e","occurred_at":1700000000,"name":"x"}`)}, &ev)
+		_, err := r.Read(&Record{
+			Topic: "events.web", Key: []byte(tt.key),
+			Value: []byte(`{` + tt.ids + `"event_id":"e","occurred_at":1700000000,"name":"x"}`),
+		}, &ev)
 		if tt.want == "" {
 			wantBad(t, err, bad.Identity, "customer_id")
 		} else if err != nil || ev.Customer != tt.want {
@@ -136,8 +138,10 @@ func TestRegistryErrors(t *testing.T) {
 	reg := ownRegistry(t)
 	reg.err = errors.New("connection refused")
 	r := readerOf(t, reg, nil)
-	b, err := NewEventEncoder(encode.Avro, ownIDs).Append(nil, plan.Consent, map[string]any{"event_id": "e", "customer_id": "c",
-		"occurred_at": time.UnixMilli(1), "channel": "email", "state": "granted"})
+	b, err := NewEventEncoder(encode.Avro, ownIDs).Append(nil, plan.Consent, map[string]any{
+		"event_id": "e", "customer_id": "c",
+		"occurred_at": time.UnixMilli(1), "channel": "email", "state": "granted",
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,8 +235,10 @@ func TestEventsAreUsedAgain(t *testing.T) {
 		g := rand.New(rand.NewSource(1))
 		var ev engine.Event
 		for i := range 200 {
-			m := map[string]any{"event_id": fmt.Sprint("e", i), "occurred_at": time.UnixMilli(g.Int63n(1e12)), "source": []string{"", "/shop"}[g.Intn(2)],
-				"customer_id": "c", "name": "n", "items": purchase(g)["items"].([]map[string]any)[:g.Intn(4)]}
+			m := map[string]any{
+				"event_id": fmt.Sprint("e", i), "occurred_at": time.UnixMilli(g.Int63n(1e12)), "source": []string{"", "/shop"}[g.Intn(2)],
+				"customer_id": "c", "name": "n", "items": purchase(g)["items"].([]map[string]any)[:g.Intn(4)],
+			}
 			for k, v := range map[string]any{"url": "u", "value": "1.50", "currency": "EUR", "attributes": map[string]string{"plan": "gold"}} {
 				if g.Intn(2) == 0 {
 					m[k] = v

@@ -73,8 +73,10 @@ func TestEventEncoderErrors(t *testing.T) {
 	if _, err := enc.Append(nil, plan.Web, good()); err != nil {
 		t.Error(err)
 	}
-	for field, v := range map[string]any{"event_id": nil, "nosuch": 1, "name": 5, "value": "x", "items": []map[string]any{{"sku": "s"}},
-		"attributes": map[string]int{}, "occurred_at": "now", "currency": true, "session_id": int64(7)} {
+	for field, v := range map[string]any{
+		"event_id": nil, "nosuch": 1, "name": 5, "value": "x", "items": []map[string]any{{"sku": "s"}},
+		"attributes": map[string]int{}, "occurred_at": "now", "currency": true, "session_id": int64(7),
+	} {
 		m := good()
 		m[field] = v
 		if _, err := enc.Append(nil, plan.Web, m); err == nil || !strings.Contains(err.Error(), field) {

@@ -131,8 +131,15 @@ func TestNotSegment(t *testing.T) {
 func TestCloudEvents(t *testing.T) {
 	r := readerOf(t, nil, nil)
 	const envelope = `{"specversion":"1.0","type":"t","id":"ce","source":"/ce","time":"2026-01-01T00:00:00Z","subject":"s\u0075b","data":`
-	headers := []Header{{"ce_id", []byte("ce")}, {"ce_source", []byte("/ce")}, {"ce_time", []byte("2026-01-01T00:00:00Z")},
-		{"ce_subject", []byte("sub")}, {"ce_", nil}, {"ce_idx", []byte("no")}, {"traceparent", []byte{0xff}}}
+	headers := []Header{
+		{"ce_id", []byte("ce")},
+		{"ce_source", []byte("/ce")},
+		{"ce_time", []byte("2026-01-01T00:00:00Z")},
+		{"ce_subject", []byte("sub")},
+		{"ce_", nil},
+		{"ce_idx", []byte("no")},
+		{"traceparent", []byte{0xff}},
+	}
 	for _, tt := range []struct{ data, want string }{
 		{`{"name":"n"}`, `web "sub" "ce" "/ce" 2026-01-01T00:00:00.000Z`},
 		{`{"name":"n","event_id":"e","customer_id":"c","source":"/own","occurred_at":0}`, `web "c" "e" "/own" 1970-01-01T00:00:00.000Z`},

@@ -229,8 +229,10 @@ func (r *report) print(w io.Writer) {
 		s          lab.Series
 	}{
 		{"kill -9, disk kept: first change after", "s", r.Killed},
-		{"join: gap of partitions kept", "ms", r.JoinKept}, {"join: gap of partitions moved", "ms", r.JoinMove},
-		{"leave: gap of partitions kept", "ms", r.LeaveKept}, {"leave: gap of partitions moved", "ms", r.LeaveMove},
+		{"join: gap of partitions kept", "ms", r.JoinKept},
+		{"join: gap of partitions moved", "ms", r.JoinMove},
+		{"leave: gap of partitions kept", "ms", r.LeaveKept},
+		{"leave: gap of partitions moved", "ms", r.LeaveMove},
 	} {
 		if len(l.s) > 0 {
 			digits := 0

@@ -89,11 +89,13 @@ func TestMergeOrder(t *testing.T) {
 		{"offsets are never reordered", config.EventsClock, still, [][]item{at(9, 1), at(5, 6)}, "b0 b1 a0 a1"},
 		{
 			"a head older than the clock has no claim: one of each topic after a record with a claim", config.EventsClock, follow,
-			[][]item{at(10, 11, 12), at(1, 2, 3), at(4, 5)}, "b0 b1 b2 c0 c1 a0 a1 a2",
+			[][]item{at(10, 11, 12), at(1, 2, 3), at(4, 5)},
+			"b0 b1 b2 c0 c1 a0 a1 a2",
 		},
 		{
 			"late ones do not stop the others and are not stopped", config.EventsClock, follow,
-			[][]item{at(10, 1, 2, 11), at(20, 3, 4, 21)}, "a0 a1 b0 a2 b1 a3 b2 b3",
+			[][]item{at(10, 1, 2, 11), at(20, 3, 4, 21)},
+			"a0 a1 b0 a2 b1 a3 b2 b3",
 		},
 		{"unreadable ones go along", config.EventsClock, still, [][]item{{badItem, badItem, badItem}, at(1, 2)}, "b0 a0 b1 a1 a2"},
 		{"none has a claim: round robin", config.EventsClock, still, [][]item{{badItem, badItem}, {badItem}, {badItem, badItem}}, "a0 b0 c0 a1 c1"},

@@ -7,8 +7,9 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/segmill/segmill/engine/expr"
 	"pgregory.net/rapid"
+
+	"github.com/segmill/segmill/engine/expr"
 )
 
 var allFamilies = []*Family{
@@ -310,7 +311,9 @@ func TestMergeCoarseLists(t *testing.T) {
 		return l
 	}
 	for _, c := range []struct{ a, b *List }{
-		{make(1, 0), make(2, 2)}, {make(1, 2), make(86_400_000, 0)}, {make(86_400_000, 1), make(1, 3)},
+		{make(1, 0), make(2, 2)},
+		{make(1, 2), make(86_400_000, 0)},
+		{make(86_400_000, 1), make(1, 3)},
 		{make(1, 1), foldAll(FamList, []Sample{{Stamp: Stamp{At: 70_000}, Num: 1}}).(*List)},
 	} {
 		want := c.a.Compute(OpSum, expr.Int, 1<<40, 1<<41).N + c.b.Compute(OpSum, expr.Int, 1<<40, 1<<41).N

@@ -5,8 +5,9 @@ import (
 	"slices"
 	"sort"
 
-	"github.com/segmill/segmill/engine/expr"
 	"github.com/zeebo/xxh3"
+
+	"github.com/segmill/segmill/engine/expr"
 )
 
 // MaxDistinct is how many values a Distinct keeps before it samples.

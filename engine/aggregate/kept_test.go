@@ -3,8 +3,9 @@ package aggregate
 import (
 	"testing"
 
-	"github.com/segmill/segmill/engine/expr"
 	"pgregory.net/rapid"
+
+	"github.com/segmill/segmill/engine/expr"
 )
 
 // What is kept of windows is what adding them up gives, whatever happens to the list;

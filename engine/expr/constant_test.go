@@ -10,7 +10,8 @@ import (
 var anyValue = rapid.Custom(func(t *rapid.T) Value {
 	n := rapid.Int64Range(-2, 2).Draw(t, "n")
 	return rapid.SampledFrom([]Value{
-		{}, BoolValue(n > 0), IntValue(n), IntValue(n + 1<<53), DoubleValue(float64(n) / 2), DoubleValue(1 << 53), DecimalValue(n * 5000),
+		{},
+		BoolValue(n > 0), IntValue(n), IntValue(n + 1<<53), DoubleValue(float64(n) / 2), DoubleValue(1 << 53), DecimalValue(n * 5000),
 		StringValue(strconv.FormatInt(n, 10)), TimeValue(Millis(n)), DurationValue(Millis(n)), DateValue(n), ListValue(nil),
 	}).Draw(t, "value")
 })

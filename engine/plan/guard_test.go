@@ -5,8 +5,9 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/segmill/segmill/engine/expr"
 	"pgregory.net/rapid"
+
+	"github.com/segmill/segmill/engine/expr"
 )
 
 // The inputs of these tests: three numbers and a text.

@@ -6,9 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/segmill/segmill/engine/aggregate"
 	"github.com/segmill/segmill/engine/expr"
-	"pgregory.net/rapid"
 )
 
 var comparisons = []expr.Op{expr.OpEq, expr.OpNe, expr.OpLt, expr.OpLe, expr.OpGt, expr.OpGe}

@@ -9,9 +9,10 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/zeebo/xxh3"
+
 	"github.com/segmill/segmill/engine/aggregate"
 	"github.com/segmill/segmill/engine/expr"
-	"github.com/zeebo/xxh3"
 )
 
 // Plan is a compiled Spec. It is immutable.

@@ -24,13 +24,21 @@ func testCatalog() *plan.Catalog {
 	attributes := expr.Type{Kind: expr.String, Map: true}
 	enum := func(symbols ...string) expr.Type { return expr.Type{Kind: expr.String, Symbols: symbols} }
 	items := expr.Type{Kind: expr.List, Elem: &expr.Type{Kind: expr.Record, Fields: []expr.Field{
-		{Name: "product_id", Type: text}, {Name: "sku", Type: maybeText}, {Name: "name", Type: maybeText},
-		{Name: "category", Type: maybeText}, {Name: "brand", Type: maybeText},
-		{Name: "quantity", Type: expr.Type{Kind: expr.Int}}, {Name: "price", Type: maybeMoney},
+		{Name: "product_id", Type: text},
+		{Name: "sku", Type: maybeText},
+		{Name: "name", Type: maybeText},
+		{Name: "category", Type: maybeText},
+		{Name: "brand", Type: maybeText},
+		{Name: "quantity", Type: expr.Type{Kind: expr.Int}},
+		{Name: "price", Type: maybeMoney},
 	}}}
 	head := []expr.Field{
-		{Name: "event_id", Type: text}, {Name: "customer_id", Type: maybeText}, {Name: "anonymous_id", Type: maybeText},
-		{Name: "occurred_at", Type: at}, {Name: "received_at", Type: maybeAt}, {Name: "source", Type: text},
+		{Name: "event_id", Type: text},
+		{Name: "customer_id", Type: maybeText},
+		{Name: "anonymous_id", Type: maybeText},
+		{Name: "occurred_at", Type: at},
+		{Name: "received_at", Type: maybeAt},
+		{Name: "source", Type: text},
 	}
 	stream := func(fields ...expr.Field) []expr.Field { return append(head[:len(head):len(head)], fields...) }
 	c := &plan.Catalog{}

@@ -34,7 +34,8 @@ func TestHandler(t *testing.T) {
 	}{
 		{"at first", consumer.Status{}, 503, "no partitions are assigned yet\n"},
 		{"one is stopped", consumer.Status{Tasks: []consumer.TaskStatus{
-			{Partition: 0, State: consumer.Running}, {Partition: 1, State: consumer.Acquiring},
+			{Partition: 0, State: consumer.Running},
+			{Partition: 1, State: consumer.Acquiring},
 			{Partition: 2, State: consumer.Stopped, Error: "the changelog is gone"},
 		}}, 503, "partition 1: acquiring\npartition 2: stopped the changelog is gone\n"},
 		{"restoring", consumer.Status{Tasks: []consumer.TaskStatus{

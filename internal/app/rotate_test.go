@@ -49,8 +49,10 @@ func TestCertificatesRenewed(t *testing.T) {
 	owner := make(chan *consumer.Owner, 1)
 	done := make(chan error, 1)
 	go func() {
-		done <- RunRules(ctx, conf, buyersRules(t), RunOptions{Logger: slog.New(slog.DiscardHandler), OnStart: func(o *consumer.Owner) { owner <- o },
-			Kafka: []kgo.Opt{kgo.MetadataMinAge(50 * time.Millisecond)}})
+		done <- RunRules(ctx, conf, buyersRules(t), RunOptions{
+			Logger: slog.New(slog.DiscardHandler), OnStart: func(o *consumer.Owner) { owner <- o },
+			Kafka: []kgo.Opt{kgo.MetadataMinAge(50 * time.Millisecond)},
+		})
 	}()
 	o := <-owner
 	eventually(t, "ready", func() bool { return o.Status().Ready })

@@ -193,8 +193,10 @@ func TestRunChangedRules(t *testing.T) {
 		return st.Ready && n > 0
 	}
 	cl := client(t, conf.Kafka.Brokers, kgo.UnknownTopicRetries(-1))
-	cl.Produce(t.Context(), &kgo.Record{Topic: "events.purchase", Key: []byte("c1"),
-		Value: []byte(`{"event_id":"p1","occurred_at":"2026-01-01T00:00:00Z","revenue":"9.90"}`)}, nil)
+	cl.Produce(t.Context(), &kgo.Record{
+		Topic: "events.purchase", Key: []byte("c1"),
+		Value: []byte(`{"event_id":"p1","occurred_at":"2026-01-01T00:00:00Z","revenue":"9.90"}`),
+	}, nil)
 	if err := run(buyersRules(t), folded); err != nil {
 		t.Fatal(err)
 	}

@@ -15,8 +15,10 @@ import (
 var purePackages = []string{"engine/", "triggers", "internal/wire"}
 
 // What may not be imported by pure packages.
-var impure = []string{"os", "os/exec", "os/signal", "io/ioutil", "net", "net/http", "net/url", "sync", "sync/atomic", "syscall",
-	"math/rand", "math/rand/v2", "crypto/rand", "context", "log", "log/slog", "runtime", "unsafe"}
+var impure = []string{
+	"os", "os/exec", "os/signal", "io/ioutil", "net", "net/http", "net/url", "sync", "sync/atomic", "syscall",
+	"math/rand", "math/rand/v2", "crypto/rand", "context", "log", "log/slog", "runtime", "unsafe",
+}
 
 // ban is a list of functions that some packages may not use, and what to do instead.
 type ban struct {
@@ -28,7 +30,9 @@ type ban struct {
 
 var bans = []ban{
 	{
-		[]string{"engine/", "triggers", "internal/wire", "schemas/", "consumer/", "state"}, "time", []string{"Now", "Since", "Until", "Sleep"},
+		[]string{"engine/", "triggers", "internal/wire", "schemas/", "consumer/", "state"},
+		"time",
+		[]string{"Now", "Since", "Until", "Sleep"},
 		"take the instant, or a function that gives it, as an argument",
 	},
 	{purePackages, "time", []string{"After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}, "a pure package waits for nothing"},

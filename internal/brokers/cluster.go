@@ -191,6 +191,8 @@ func (c *Cluster) AdminClient() *kadm.Client { return c.adm }
 // org.apache.kafka.tools.TransactionsCommand or
 // org.apache.kafka.tools.consumer.ConsoleConsumer. Its log goes to standard error.
 func (c *Cluster) Tool(ctx context.Context, class string, args ...string) *exec.Cmd {
-	return exec.CommandContext(ctx, c.java, append([]string{"-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC",
-		"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", c.classpath, class}, args...)...)
+	return exec.CommandContext(ctx, c.java, append([]string{
+		"-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC",
+		"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", c.classpath, class,
+	}, args...)...)
 }

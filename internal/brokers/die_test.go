@@ -193,8 +193,10 @@ func notExact(cfg *checker.Config) { cfg.Exact = func(string) bool { return fals
 // checker and counts from what was acknowledged.
 func judgeIndependently(t *testing.T, c *Cluster, j *promise.Job, until string) {
 	t.Helper()
-	args := []string{"--brokers", strings.Join(c.Addresses(), ","), "--changes", j.Topic("changes"), "--triggers", j.Topic("triggers"),
-		"--dlq", j.Topic("dlq"), "--acked", j.WriteAcked(), "--rules", j.Rules}
+	args := []string{
+		"--brokers", strings.Join(c.Addresses(), ","), "--changes", j.Topic("changes"), "--triggers", j.Topic("triggers"),
+		"--dlq", j.Topic("dlq"), "--acked", j.WriteAcked(), "--rules", j.Rules,
+	}
 	if until != "" {
 		args = append(args, "--until", until)
 	}

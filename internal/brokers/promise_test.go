@@ -38,8 +38,13 @@ func TestVersions(t *testing.T) {
 	versions := []Options{{Version: "3.9.1"}, {TransactionVersion: "0"}}
 	if long {
 		versions = []Options{
-			{Version: "3.9.1"}, {Version: "4.0.0", TransactionVersion: "0"}, {Version: "4.0.0", TransactionVersion: "1"}, {Version: "4.0.0"},
-			{TransactionVersion: "0"}, {TransactionVersion: "1"}, {TransactionVersion: "2"},
+			{Version: "3.9.1"},
+			{Version: "4.0.0", TransactionVersion: "0"},
+			{Version: "4.0.0", TransactionVersion: "1"},
+			{Version: "4.0.0"},
+			{TransactionVersion: "0"},
+			{TransactionVersion: "1"},
+			{TransactionVersion: "2"},
 		}
 	}
 	for _, o := range versions {

@@ -134,10 +134,14 @@ func (h *history) join(i int, from time.Time) {
 
 // products are what the shop sells.
 var products = []struct{ id, name, category, price string }{
-	{"shoe-1", "Trail shoe", "shoes/trail", "129.00"}, {"shoe-2", "Road shoe", "shoes/road", "149.90"},
-	{"sock-1", "Wool socks", "clothes/socks", "14.90"}, {"tee-1", "T-shirt", "clothes/shirts", "29.90"},
-	{"jacket-1", "Rain jacket", "clothes/jackets", "189.00"}, {"bottle-1", "Bottle", "gear/bottles", "12.50"},
-	{"lamp-1", "Head lamp", "gear/lamps", "59.00"}, {"watch-1", "Watch", "gear/watches", "399.00"},
+	{"shoe-1", "Trail shoe", "shoes/trail", "129.00"},
+	{"shoe-2", "Road shoe", "shoes/road", "149.90"},
+	{"sock-1", "Wool socks", "clothes/socks", "14.90"},
+	{"tee-1", "T-shirt", "clothes/shirts", "29.90"},
+	{"jacket-1", "Rain jacket", "clothes/jackets", "189.00"},
+	{"bottle-1", "Bottle", "gear/bottles", "12.50"},
+	{"lamp-1", "Head lamp", "gear/lamps", "59.00"},
+	{"watch-1", "Watch", "gear/watches", "399.00"},
 }
 
 func line(i, quantity int) map[string]any {

@@ -40,8 +40,10 @@ const (
 	Union
 )
 
-var wireNames = [...]string{"null", "boolean", "int", "long", "float", "double", "bytes",
-	"string", "fixed", "enum", "record", "array", "map", "union"}
+var wireNames = [...]string{
+	"null", "boolean", "int", "long", "float", "double", "bytes",
+	"string", "fixed", "enum", "record", "array", "map", "union",
+}
 
 // String returns the name of the wire type in Avro.
 func (w Wire) String() string { return wireNames[w] }

@@ -122,30 +122,36 @@ func native(e *engine.Effect, emitted expr.Millis) map[string]any {
 	}
 	rat := func(v expr.Value) any { return opt("bytes.decimal", big.NewRat(v.N, 10_000), v.Present()) }
 	if e.Action != engine.Fired {
-		return map[string]any{"change_id": e.ID("shop"), "customer_id": e.Customer, "segment": e.Name, "action": e.Action.String(),
+		return map[string]any{
+			"change_id": e.ID("shop"), "customer_id": e.Customer, "segment": e.Name, "action": e.Action.String(),
 			"effective_at": e.At.Time(), "emitted_at": emitted.Time(), "sequence": int64(e.Sequence), "cause": e.Cause.String(),
 			"cause_event_id": str(e.CauseEvent), "rule_version": e.Version, "group": str(e.Group), "from_segment": str(e.From),
 			"member_for_ms": opt("long", int64(e.MemberFor), e.Action == engine.Exited), "evidence": m(e.Evidence),
-			"known": opt("boolean", e.Known, e.Action == engine.Erased)}
+			"known": opt("boolean", e.Known, e.Action == engine.Erased),
+		}
 	}
 	items := []any{}
 	for _, i := range e.Field("items").L {
-		items = append(items, map[string]any{"product_id": i.L[0].S, "sku": nil, "name": nil, "category": nil, "brand": nil,
-			"quantity": int32(i.L[1].N), "price": rat(i.L[2])})
+		items = append(items, map[string]any{
+			"product_id": i.L[0].S, "sku": nil, "name": nil, "category": nil, "brand": nil,
+			"quantity": int32(i.L[1].N), "price": rat(i.L[2]),
+		})
 	}
 	segments := []any{}
 	for _, s := range e.Field("segments").L {
 		segments = append(segments, s.S)
 	}
 	silent, birthday := e.Kind == "inactivity", e.Kind == "anniversary"
-	return map[string]any{"trigger_id": e.ID("shop"), "trigger": e.Name, "kind": e.Kind, "customer_id": e.Customer,
+	return map[string]any{
+		"trigger_id": e.ID("shop"), "trigger": e.Name, "kind": e.Kind, "customer_id": e.Customer,
 		"due_at": e.Due.Time(), "fired_at": e.At.Time(), "emitted_at": emitted.Time(), "sequence": int64(e.Sequence),
 		"rule_version": e.Version, "anchor_event_id": str(e.AnchorID),
 		"anchor_at": opt("long.timestamp-millis", e.AnchorAt.Time(), e.AnchorAt != expr.Never), "items": items,
 		"value": rat(e.Field("value")), "currency": str(e.Field("currency").S),
 		"last_event_at": opt("long.timestamp-millis", expr.Millis(e.Field("last_event_at").N).Time(), silent), "days_silent": opt("long", e.Field("days_silent").N, silent),
 		"segments": opt("array", segments, silent), "date": opt("int.date", time.Unix(e.Field("date").N*86_400, 0).UTC(), birthday),
-		"years": opt("int", int32(e.Field("years").N), birthday), "from": nil, "to": nil, "context": m(e.Context)}
+		"years": opt("int", int32(e.Field("years").N), birthday), "from": nil, "to": nil, "context": m(e.Context),
+	}
 }
 
 // plain turns what goavro gives into what JSON gives: unions without their
@@ -249,8 +255,10 @@ func TestEncoderKnowsEveryField(t *testing.T) {
 }
 
 func TestEncoderJSON(t *testing.T) {
-	e := engine.Effect{Action: engine.Exited, Customer: "c", Name: "loyal", Version: "v", At: 1_700_000_000_000, Sequence: 2, Cause: engine.CauseTimer,
-		MemberFor: 5, Evidence: []engine.Pair{{Name: "count(purchase)", Value: "3"}}}
+	e := engine.Effect{
+		Action: engine.Exited, Customer: "c", Name: "loyal", Version: "v", At: 1_700_000_000_000, Sequence: 2, Cause: engine.CauseTimer,
+		MemberFor: 5, Evidence: []engine.Pair{{Name: "count(purchase)", Value: "3"}},
+	}
 	got := string(valueOfEffect(testEncoder(t, JSON), &e, 1_700_000_000_001))
 	want := `{"change_id":"` + e.ID("shop") + `","customer_id":"c","segment":"loyal","action":"exited","effective_at":"2023-11-14T22:13:20.000Z",` +
 		`"emitted_at":"2023-11-14T22:13:20.001Z","sequence":2,"cause":"timer","cause_event_id":null,"rule_version":"v","group":null,` +
@@ -261,8 +269,10 @@ func TestEncoderJSON(t *testing.T) {
 }
 
 func TestHeaders(t *testing.T) {
-	for action, typ := range map[engine.Action]string{engine.Entered: "segmill.segment.entered.v1", engine.Exited: "segmill.segment.exited.v1",
-		engine.Erased: "segmill.customer.erased.v1", engine.Fired: "segmill.trigger.fired.v1"} {
+	for action, typ := range map[engine.Action]string{
+		engine.Entered: "segmill.segment.entered.v1", engine.Exited: "segmill.segment.exited.v1",
+		engine.Erased: "segmill.customer.erased.v1", engine.Fired: "segmill.trigger.fired.v1",
+	} {
 		e := engine.Effect{Action: action, Customer: "c", At: 1_700_000_000_000, Message: &engine.Message{}}
 		id := "change_id"
 		if action == engine.Fired {

@@ -24,8 +24,10 @@ var HeadNames = [NumHead]string{"event_id", "customer_id", "anonymous_id", "occu
 
 // IDNames are the fields that name customers, events and sources: they are bounded
 // in length and hold no 0x00.
-var IDNames = map[string]bool{"event_id": true, "customer_id": true, "anonymous_id": true,
-	"source": true, "merge_from": true}
+var IDNames = map[string]bool{
+	"event_id": true, "customer_id": true, "anonymous_id": true,
+	"source": true, "merge_from": true,
+}
 
 // Field is a field of one of our schemas, with the place that its value goes to.
 type Field struct {

@@ -32,8 +32,10 @@ const (
 	segmentGroup
 )
 
-var segmentTypes = map[string]segmentType{"track": segmentTrack, "page": segmentPage, "screen": segmentScreen,
-	"identify": segmentIdentify, "alias": segmentAlias, "group": segmentGroup}
+var segmentTypes = map[string]segmentType{
+	"track": segmentTrack, "page": segmentPage, "screen": segmentScreen,
+	"identify": segmentIdentify, "alias": segmentAlias, "group": segmentGroup,
+}
 
 // segmentEvent is what the name of a track event, or a type, means: a stream,
 // and the value of the field that says what happened.
@@ -59,8 +61,10 @@ var segmentEvents = map[string]segmentEvent{
 var segmentAliases = [plan.NumStreams]map[string]string{
 	plan.Web:      {"products": "items"},
 	plan.Purchase: {"products": "items"},
-	plan.Profile: {"createdAt": "signed_up_at", "created_at": "signed_up_at", "birthday": "birth_date",
-		"timezone": "time_zone", "locale": "language"},
+	plan.Profile: {
+		"createdAt": "signed_up_at", "created_at": "signed_up_at", "birthday": "birth_date",
+		"timezone": "time_zone", "locale": "language",
+	},
 }
 
 // segmentHead are the members of a message that fill the head of the event, the
@@ -69,16 +73,24 @@ var segmentHead = [...]struct {
 	head int
 	key  string
 }{
-	{frame.HeadEventID, "messageId"}, {frame.HeadCustomer, "userId"}, {frame.HeadAnonymous, "anonymousId"},
-	{frame.HeadAt, "timestamp"}, {frame.HeadAt, "originalTimestamp"}, {frame.HeadAt, "sentAt"},
+	{frame.HeadEventID, "messageId"},
+	{frame.HeadCustomer, "userId"},
+	{frame.HeadAnonymous, "anonymousId"},
+	{frame.HeadAt, "timestamp"},
+	{frame.HeadAt, "originalTimestamp"},
+	{frame.HeadAt, "sentAt"},
 }
 
 // segmentContext are the parts of the context that fill fields which the
 // properties leave empty.
 var segmentContext = [...]struct{ object, key, field string }{
-	{"campaign", "source", "utm_source"}, {"campaign", "medium", "utm_medium"}, {"campaign", "name", "utm_campaign"},
-	{"page", "url", "url"}, {"page", "referrer", "referrer"},
-	{"", "timezone", "time_zone"}, {"", "locale", "language"},
+	{"campaign", "source", "utm_source"},
+	{"campaign", "medium", "utm_medium"},
+	{"campaign", "name", "utm_campaign"},
+	{"page", "url", "url"},
+	{"page", "referrer", "referrer"},
+	{"", "timezone", "time_zone"},
+	{"", "locale", "language"},
 }
 
 // readSegment reads a message whose members are l.

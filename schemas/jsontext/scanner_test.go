@@ -109,8 +109,10 @@ func checkAgainstStdlib(t *testing.T, b []byte) {
 	}
 }
 
-var jsonSeeds = []string{`{}`, `[]`, `""`, `0`, `-0.5e+10`, `true`, `null`, ` { "a" : [ 1 , "x" , { } ] } `, `"\ud83d\ude00\u00e9\n\/"`,
-	`"\ud83d"`, `{"a":1,"a":2}`, `{"a":1,"\u0061":2}`, `[1,]`, `{"a":1,}`, `01`, `1.`, `+1`, `nul`, "\"\x01\"", "\"\xff\"", `"é"`, `{"items":[{"price":"1.50","quantity":2}],"kind":null}`}
+var jsonSeeds = []string{
+	`{}`, `[]`, `""`, `0`, `-0.5e+10`, `true`, `null`, ` { "a" : [ 1 , "x" , { } ] } `, `"\ud83d\ude00\u00e9\n\/"`,
+	`"\ud83d"`, `{"a":1,"a":2}`, `{"a":1,"\u0061":2}`, `[1,]`, `{"a":1,}`, `01`, `1.`, `+1`, `nul`, "\"\x01\"", "\"\xff\"", `"é"`, `{"items":[{"price":"1.50","quantity":2}],"kind":null}`,
+}
 
 func TestScannerAgainstStdlib(t *testing.T) {
 	for _, s := range jsonSeeds {

@@ -14,8 +14,13 @@ func TestMoneyRounding(t *testing.T) {
 		want int64
 		err  bool
 	}{
-		{0.1 + 0.2, 3000, false}, {19.990000000000002, 199_900, false}, {-1.00004, -10_000, false},
-		{math.NaN(), 0, true}, {math.Inf(-1), 0, true}, {1e15, 0, true}, {9e14, 9e18, false},
+		{0.1 + 0.2, 3000, false},
+		{19.990000000000002, 199_900, false},
+		{-1.00004, -10_000, false},
+		{math.NaN(), 0, true},
+		{math.Inf(-1), 0, true},
+		{1e15, 0, true},
+		{9e14, 9e18, false},
 	} {
 		got, err := DecimalOfFloat(tt.f)
 		if got != tt.want || (err != nil) != tt.err {

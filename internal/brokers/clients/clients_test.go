@@ -118,8 +118,10 @@ func judged(t *testing.T, app string, input []*kgo.Record) {
 	}
 	enc := json.NewEncoder(f)
 	for _, r := range input {
-		if err := enc.Encode(map[string]any{"topic": r.Topic, "partition": r.Partition, "offset": r.Offset,
-			"timestamp_ms": r.Timestamp.UnixMilli(), "key": string(r.Key), "value": string(r.Value)}); err != nil {
+		if err := enc.Encode(map[string]any{
+			"topic": r.Topic, "partition": r.Partition, "offset": r.Offset,
+			"timestamp_ms": r.Timestamp.UnixMilli(), "key": string(r.Key), "value": string(r.Value),
+		}); err != nil {
 			t.Fatal(err)
 		}
 	}
