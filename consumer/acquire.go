@@ -45,9 +45,9 @@ func (t *Task) acquire(ctx context.Context) (*session, error) {
 		return s, err
 	}
 	start := s.cfg.Now()
-	copy, err := t.restore(ctx, l, t.checkMove)
+	restored, err := t.restore(ctx, l, t.checkMove)
 	if err == nil {
-		err = s.continueFrom(copy)
+		err = s.continueFrom(restored)
 	}
 	if err != nil {
 		return s, fmt.Errorf("restore: %w", err)

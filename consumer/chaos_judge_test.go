@@ -106,7 +106,7 @@ func (x *chaos) await(what string, ok func() bool) bool {
 	x.fail("group: %+v", x.broker.GroupInfo(chaosApp))
 	var b bytes.Buffer
 	_ = pprof.Lookup("goroutine").WriteTo(&b, 1)
-	x.log.Error("goroutines\n" + b.String())
+	x.log.Error("goroutines", "profile", b.String())
 	return false
 }
 

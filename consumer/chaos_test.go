@@ -105,7 +105,7 @@ func (x *chaos) now() time.Time { return time.Now().Add(time.Duration(x.shift.Lo
 // note writes into the log of faults.
 func (x *chaos) note(format string, args ...any) {
 	text := fmt.Sprintf("%8v ", time.Since(x.begin).Round(time.Millisecond)) + fmt.Sprintf(format, args...)
-	x.log.Warn("FAULT " + text)
+	x.log.Warn("FAULT", "what", text)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.notes = append(x.notes, text)
@@ -114,7 +114,7 @@ func (x *chaos) note(format string, args ...any) {
 // fail notes what must not be.
 func (x *chaos) fail(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	x.log.Error("WRONG " + text)
+	x.log.Error("WRONG", "what", text)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.wrong = append(x.wrong, text)

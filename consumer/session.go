@@ -89,5 +89,3 @@ func (s *session) close() {
 	}
 	s.ledger.Close()
 }
-
-func millis(d time.Duration) engine.Millis { return engine.Millis(d.Milliseconds()) }

@@ -35,10 +35,6 @@ type standbys struct {
 	copies map[int32]*replica.Standby // guarded by o.mu
 }
 
-// standbyInterval is how often the group is looked at and the copies are brought
-// up to date.
-const standbyInterval = time.Second
-
 const (
 	// standbyLoads is how many whole changelogs are read at once.
 	standbyLoads = 2

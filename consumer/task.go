@@ -18,10 +18,6 @@ import (
 	"github.com/segmill/segmill/state"
 )
 
-// errLocal is wrapped by errors that blame the local copy: it is dropped, and
-// the task restored from its changelog.
-var errLocal = errors.New("local state")
-
 // Task owns one partition from its assignment to its revocation. It is one
 // goroutine, which runs one session after another.
 type Task struct {
@@ -60,12 +56,6 @@ func newTask(o *Owner, n int32) *Task {
 		limit: o.cfg.Batch.Records, poison: map[place]bool{}, status: TaskStatus{Partition: n, State: Acquiring},
 	}
 }
-
-// Limits of the wait before a task is acquired again.
-const (
-	minBackoff = 100 * time.Millisecond
-	maxBackoff = 10 * time.Second
-)
 
 // run runs the task until live ends: then the batch at hand is committed first.
 // When hard ends, everything is dropped. It returns an error if the Owner must

@@ -148,9 +148,6 @@ func inputSettings(c *config.Config) map[string]*string {
 // outage of some days must not cost events.
 const leastRetention engine.Millis = 7 * 24 * 3_600_000
 
-// watchInterval is how often the topics are looked at while the engine runs.
-const watchInterval = 30 * time.Second
-
 // watchTopics ends the run when an input gets more partitions: nobody would read
 // the new ones, and the keys of the others would move. When a topic has been
 // created anew, tasks acquire again, and see whether they can go on.

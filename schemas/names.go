@@ -13,6 +13,8 @@ import (
 )
 
 // What is wrong with a record that cannot be read; see [bad.Input].
+//
+//nolint:revive // they are documented there
 type (
 	BadInput = bad.Input
 	Cause    = bad.Cause
@@ -25,6 +27,8 @@ const (
 )
 
 // What makes bytes of effects and events; see package encode.
+//
+//nolint:revive // they are documented there
 type (
 	Encoder      = encode.Encoder
 	EventEncoder = encode.EventEncoder
@@ -60,6 +64,8 @@ func HeadersOf[H ~struct {
 
 // What a registry of schemas is, and what [Reader.Read] says of one; see package
 // registry.
+//
+//nolint:revive // they are documented there
 type (
 	Registry = registry.Source
 	Waiting  = registry.Waiting

@@ -186,7 +186,7 @@ func (f *replayFlags) printer(w io.Writer) (func([]engine.Effect), error) {
 		now := expr.MillisOf(time.Now())
 		for i := range effects {
 			b = enc.Append(b[:0], &o, &effects[i], now)
-			w.Write(o.Value) // a bufio.Writer keeps its first error for Flush
+			_, _ = w.Write(o.Value) // a bufio.Writer keeps its first error for Flush
 			io.WriteString(w, "\n")
 		}
 	}, nil

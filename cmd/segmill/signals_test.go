@@ -212,7 +212,7 @@ func TestCommandsEndOnSIGTERM(t *testing.T) {
 	p = launch(t, "segmill", "check", writeFile(t, filepath.Join(dir, "many.yaml"), b.String()))
 	p.signal(t, syscall.SIGTERM)
 	select {
-	case <-p.done:
+	case <-p.done: //nolint:errcheck // only that it ends
 	case <-time.After(10 * time.Second):
 		t.Error("check goes on")
 	}

@@ -16,7 +16,7 @@ func stateCommand() *cobra.Command {
 		Use:   "state",
 		Short: "Change the state of a stopped application",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(*cobra.Command, []string) error {
 			return &exitError{exitUsage, errors.New("missing subcommand: reshard")}
 		},
 	}

@@ -120,8 +120,8 @@ func TestLed(t *testing.T) {
 	want("a minute after that", true)
 }
 
-// "clock: events: a partition read to its end has no mark; when none has one, the
-// clock is the greatest event time processed minus grace."
+// With the clock of events a partition read to its end has no mark; when none has one,
+// the clock is the greatest event time processed minus grace.
 func TestEventsClock(t *testing.T) {
 	c := &Clock{mode: config.EventsClock, grace: 10, silence: 10, Now: changelog.Never, Order: changelog.Never, Latest: changelog.Never}
 	a, b := NewInput("a", 0, false), NewInput("b", 0, false)

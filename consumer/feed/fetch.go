@@ -76,8 +76,7 @@ func (f *fetcher) poll(ctx context.Context, wait time.Duration) error {
 	f.balance()
 	var fetches kgo.Fetches
 	if wait <= 0 {
-		//lint:ignore SA1012 to this client, nil means not to wait
-		fetches = f.cl.PollRecords(nil, 0)
+		fetches = f.cl.PollRecords(nil, 0) //nolint:staticcheck // SA1012: to this client, nil means not to wait
 	} else {
 		waiting, cancel := context.WithTimeout(ctx, wait)
 		fetches = f.cl.PollRecords(waiting, 0)

@@ -130,7 +130,7 @@ func (p *Progress) update() {
 	p.counted = st.Records
 	if now := p.Now(); !now.Before(p.say) {
 		p.say = now.Add(sayInterval)
-		p.Log.Info(st.String(), "records", st.Records, "bytes", st.Bytes, "next", st.Next, "end", st.End)
+		p.Log.Info(st.String(), "records", st.Records, "bytes", st.Bytes, "next", st.Next, "end", st.End) //nolint:sloglint // for people
 	}
 }
 

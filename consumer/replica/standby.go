@@ -47,6 +47,7 @@ type StandbyOptions struct {
 // StandbyState is a state of a standby.
 type StandbyState string
 
+// The states.
 const (
 	Loading StandbyState = "loading" // the copy is of no use yet
 	Current StandbyState = "current" // the copy lacks what was written in the last seconds, at most

@@ -91,7 +91,8 @@ func (d *Distinct) Coarse() bool { return d.Level > 0 }
 // Merge adds the values of another set; shared events do no harm.
 func (d *Distinct) Merge(o Cell, _ []Shared) bool {
 	x := o.(*Distinct)
-	for d.Level < x.Level && d.Squeeze() {
+	for more := d.Level < x.Level; more; {
+		more = d.Squeeze() && d.Level < x.Level
 	}
 	d.Level = max(d.Level, x.Level)
 	d.prune(max(d.From, x.From))

@@ -61,8 +61,9 @@ func Parse(files []File, cat *plan.Catalog, kinds []*plan.Kind, zones expr.Zones
 	return &Set{Spec: &c.spec, Warnings: warnings}, nil
 }
 
-// The types and limits of rule files and of what is wrong with them; see package
-// [file].
+// The types of rule files and of what is wrong with them; see package [file].
+//
+//nolint:revive // they are documented there
 type (
 	File     = file.File
 	Problem  = file.Problem

@@ -36,7 +36,7 @@ func TestIdsExpire(t *testing.T) {
 				return err
 			}
 			if !errors.Is(d[id].Err, kerr.TransactionalIDNotFound) {
-				return fmt.Errorf("%s: %s, %v", id, d[id].State, d[id].Err)
+				return fmt.Errorf("%s: %s, %w", id, d[id].State, d[id].Err)
 			}
 		}
 		return nil

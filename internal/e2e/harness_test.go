@@ -86,7 +86,7 @@ func startBrokerFor(t *testing.T, user, password string, topics ...string) broke
 	}
 	t.Cleanup(func() {
 		cmd.Process.Signal(syscall.SIGTERM)
-		cmd.Wait()
+		_ = cmd.Wait() // its end is asked for
 	})
 	var b broker
 	sc := bufio.NewScanner(out)
@@ -101,7 +101,7 @@ func startBrokerFor(t *testing.T, user, password string, topics ...string) broke
 			b.registry = v
 		}
 	}
-	go io.Copy(io.Discard, out)
+	go func() { _, _ = io.Copy(io.Discard, out) }()
 	if b.cl, err = kgo.NewClient(kgo.SeedBrokers(b.kafka), kgo.ManualFlushing(), kgo.MaxBufferedRecords(1<<20), kgo.ProducerBatchMaxBytes(1<<20), login); err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ func TestOpenTransaction(t *testing.T) {
 			for p := range int32(partitions) {
 				eventually(t, 30*time.Second, "it is shown", func() bool {
 					for line := range strings.Lines(s.p.ready()) {
-						if strings.HasPrefix(line, "partition "+string('0'+rune(p))) && strings.Contains(line, s.app+".purchase since ") && strings.Contains(line, "a transaction is open at offset") {
+						if strings.HasPrefix(line, "partition "+string('0'+p)) && strings.Contains(line, s.app+".purchase since ") && strings.Contains(line, "a transaction is open at offset") {
 							return true
 						}
 					}

@@ -18,7 +18,7 @@ type change struct {
 }
 
 // changes returns what was emitted, by customer, in order; what Before emitted comes
-// first. Sequences of each customer and segment must be 1, 2, 3 …
+// first. Sequences of each customer and segment must be 1, 2, 3 and so on.
 func (j *Job) changes() map[string][]change {
 	j.Helper()
 	m := map[string][]change{}

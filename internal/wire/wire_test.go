@@ -109,7 +109,7 @@ func FuzzReader(f *testing.F) {
 			return v
 		}
 		for _, op := range program {
-			ok := true
+			var ok bool
 			switch op % 6 {
 			case 0:
 				ok = r.Uvarint() == uvarint()

@@ -200,7 +200,7 @@ func appendQuoted(b []byte, t string) []byte {
 	for i := 0; i < len(t); {
 		c, n := t[i], 1
 		if c >= utf8.RuneSelf {
-			r := utf8.RuneError
+			var r rune
 			if r, n = utf8.DecodeRuneInString(t[i:]); r != utf8.RuneError || n > 1 {
 				i += n
 				continue

@@ -2,6 +2,7 @@ package frame
 
 import (
 	"bytes"
+	"errors"
 	"strconv"
 
 	"github.com/segmill/segmill/engine/expr"
@@ -10,8 +11,8 @@ import (
 )
 
 // Wants says what the field takes, for errors.
-func (fd *Field) Wants() string {
-	switch fd.Kind {
+func (f *Field) Wants() string {
+	switch f.Kind {
 	case expr.Bool:
 		return "true or false"
 	case expr.Int:
@@ -27,7 +28,7 @@ func (fd *Field) Wants() string {
 	case expr.List:
 		return "a list of records"
 	}
-	if fd.Elem == nil && fd.Place < 0 {
+	if f.Elem == nil && f.Place < 0 {
 		return "a map of strings"
 	}
 	return "a string"
@@ -80,13 +81,13 @@ func (f *Frame) Text(fd *Field, dst *Cell, b []byte) *bad.Input {
 }
 
 // Symbol returns the symbol that b is, whatever its case, else "unknown".
-func (fd *Field) Symbol(b []byte) Cell {
-	for i, s := range fd.Symbols {
+func (f *Field) Symbol(b []byte) Cell {
+	for i, s := range f.Symbols {
 		if bytes.EqualFold(b, s) {
-			return fd.Values[i]
+			return f.Values[i]
 		}
 	}
-	return fd.Values[0]
+	return f.Values[0]
 }
 
 // Capture copies a text.
@@ -137,7 +138,7 @@ func (f *Frame) Number(fd *Field, dst *Cell, b []byte) *bad.Input {
 		return Set(fd, dst, expr.TimeValue(m), err)
 	}
 	i, err := n.Scaled(0)
-	if err == scalar.ErrDigits {
+	if errors.Is(err, scalar.ErrDigits) {
 		return WrongType(fd, "a number with a fraction")
 	}
 	if err != nil {

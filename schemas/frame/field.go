@@ -67,8 +67,9 @@ func (s *FieldSet) Find(name []byte) *Field {
 // FindNext is Find for fields that mostly come in the order of the schema: next is
 // the one to try first.
 func (s *FieldSet) FindNext(name []byte, next *int) *Field {
-	i, ok := *next, true
+	i := *next
 	if i == len(s.Fields) || s.Fields[i].Name != string(name) {
+		var ok bool
 		if i, ok = s.ByName[string(name)]; !ok {
 			return nil
 		}
@@ -125,8 +126,8 @@ func (s *FieldSet) Missing(vals []Cell) *bad.Input {
 	return nil
 }
 
-func (fd *Field) why() string {
-	if fd.Name == "event_id" || fd.Name == "occurred_at" {
+func (f *Field) why() string {
+	if f.Name == "event_id" || f.Name == "occurred_at" {
 		return "every event needs it"
 	}
 	return "a rule reads it"

@@ -21,6 +21,7 @@ import (
 // the members of the outermost object are; from their keys follows what kind of
 // JSON it is. The second reads the members that somebody wants.
 
+// Limits of messages.
 const (
 	MaxDepth   = 64   // of arrays and objects within each other
 	maxMembers = 4096 // of an object that is looked into

@@ -18,6 +18,7 @@ const (
 // Unit is what one step of a number that denotes an instant is.
 type Unit uint8
 
+// The units.
 const (
 	UnitGuess Unit = iota // seconds, milliseconds or microseconds by magnitude
 	UnitMillis

@@ -131,14 +131,14 @@ func (r *reader) activity(n *yaml.Node) {
 	list := r.texts(n, "activity")
 	if len(list) == 0 {
 		if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
-			r.FailHint(offset{r.file, r.file.offset(n.Line, n.Column)}, "remove the key to get the default", "activity is empty")
+			r.FailHint(Offset{r.file, r.file.offset(n.Line, n.Column)}, "remove the key to get the default", "activity is empty")
 		}
 		return
 	}
 	at := newPassage(r.file, n)
 	if r.doc.activityAt != nil {
 		if !sameTexts(r.doc.Activity, list) {
-			r.Fail(offset{r.file, r.file.offset(n.Line, n.Column)}, "activity is also set in %s, to another value", Where(r.doc.activityAt.start()))
+			r.Fail(Offset{r.file, r.file.offset(n.Line, n.Column)}, "activity is also set in %s, to another value", Where(r.doc.activityAt.start()))
 		}
 		return
 	}

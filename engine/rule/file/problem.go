@@ -139,13 +139,13 @@ func comparePos(a, b plan.Pos) int {
 // Place is a position that is worked out only if somebody asks for it.
 type Place interface{ resolve() (plan.Pos, string) }
 
-// offset is a place in a file, in bytes from its start.
-type offset struct {
+// Offset is a place in a file, in bytes from its start.
+type Offset struct {
 	file *source
 	at   int
 }
 
-func (o offset) resolve() (plan.Pos, string) {
+func (o Offset) resolve() (plan.Pos, string) {
 	line := o.file.lineAt(o.at)
 	start := o.file.lines[line]
 	column := utf8.RuneCount(o.file.data[start:max(start, min(o.at, len(o.file.data)))]) + 1

@@ -90,16 +90,16 @@ func newPassage(f *source, n *yaml.Node) *Passage {
 }
 
 // start is where the scalar begins: its quote or its block sign, if it has one.
-func (p *Passage) start() offset {
-	return offset{p.file, p.file.offset(p.node.Line, p.node.Column)}
+func (p *Passage) start() Offset {
+	return Offset{p.file, p.file.offset(p.node.Line, p.node.Column)}
 }
 
 func (p *Passage) resolve() (plan.Pos, string) { return p.Char(0).resolve() }
 
 // Char is the place of the i-th character of the text.
-func (p *Passage) Char(i int) offset {
+func (p *Passage) Char(i int) Offset {
 	if p.offsets == nil {
 		p.offsets = align(p)
 	}
-	return offset{p.file, p.offsets[max(0, min(i, len(p.offsets)-1))]}
+	return Offset{p.file, p.offsets[max(0, min(i, len(p.offsets)-1))]}
 }

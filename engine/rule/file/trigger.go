@@ -128,7 +128,7 @@ func (r *reader) reentry(s *section, t *Trigger) {
 			value = kindOf(n)
 		}
 		names := []string{"every_time", "once"}
-		r.FailHint(offset{r.file, r.file.offset(n.Line, n.Column)}, DidYouMean(n.Value, names), "reentry must be every_time or once, not %s", value)
+		r.FailHint(Offset{r.file, r.file.offset(n.Line, n.Column)}, DidYouMean(n.Value, names), "reentry must be every_time or once, not %s", value)
 	}
 }
 
@@ -180,7 +180,7 @@ func (r *reader) streams(s *section, word string) []*Passage {
 		return nil
 	}
 	if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
-		r.FailHint(offset{r.file, r.file.offset(n.Line, n.Column)}, "remove the key to count any activity", "%s is empty", word)
+		r.FailHint(Offset{r.file, r.file.offset(n.Line, n.Column)}, "remove the key to count any activity", "%s is empty", word)
 	}
 	return r.texts(n, word)
 }

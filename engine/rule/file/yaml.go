@@ -46,7 +46,7 @@ func Read(f File, doc *Document, kinds []*plan.Kind, zones expr.Zones, l *Log) {
 func (r *reader) acceptable() bool {
 	data := r.file.data
 	if len(data) > MaxFileSize {
-		r.FailHint(offset{r.file, 0}, "split it into several files", "a rule file can have at most %d bytes, but this one has %d", MaxFileSize, len(data))
+		r.FailHint(Offset{r.file, 0}, "split it into several files", "a rule file can have at most %d bytes, but this one has %d", MaxFileSize, len(data))
 		return false
 	}
 	for i, start := range r.file.lines {
@@ -55,14 +55,14 @@ func (r *reader) acceptable() bool {
 			end = r.file.lines[i+1]
 		}
 		if end-start > maxLine {
-			r.Fail(offset{r.file, start}, "a line can have at most %d bytes, but this one has %d", maxLine, end-start)
+			r.Fail(Offset{r.file, start}, "a line can have at most %d bytes, but this one has %d", maxLine, end-start)
 			return false
 		}
 	}
 	for i := 0; i < len(data); {
 		c, n := utf8.DecodeRune(data[i:])
 		if c == utf8.RuneError && n == 1 {
-			r.Fail(offset{r.file, i}, "the file is not UTF-8 text: byte %#02x", data[i])
+			r.Fail(Offset{r.file, i}, "the file is not UTF-8 text: byte %#02x", data[i])
 			return false
 		}
 		i += n
@@ -75,13 +75,13 @@ func (r *reader) acceptable() bool {
 func (r *reader) yamlError(err error) {
 	var le *yaml.LoadError
 	if !errors.As(err, &le) {
-		r.Fail(offset{r.file, 0}, "not YAML: %v", err)
+		r.Fail(Offset{r.file, 0}, "not YAML: %v", err)
 		return
 	}
 	msg, hint := le.Message, ""
 	switch {
 	case strings.Contains(msg, "no documents"):
-		r.FailHint(offset{r.file, 0}, "start with version: 1", "the file is empty")
+		r.FailHint(Offset{r.file, 0}, "start with version: 1", "the file is empty")
 		return
 	case strings.Contains(msg, "multiple"):
 		msg, hint = "a rule file holds one document", "remove the --- between the documents"
@@ -92,13 +92,13 @@ func (r *reader) yamlError(err error) {
 	case strings.Contains(msg, "unknown anchor"), strings.Contains(msg, "alias"):
 		hint = "a value that starts with * needs quotes"
 	}
-	r.FailHint(offset{r.file, r.file.offset(max(1, le.Mark.Line), max(1, le.Mark.Column))}, hint, "not YAML: %s", msg)
+	r.FailHint(Offset{r.file, r.file.offset(max(1, le.Mark.Line), max(1, le.Mark.Column))}, hint, "not YAML: %s", msg)
 }
 
 // plain reports whether the tree below n uses only plain YAML: no anchors,
 // aliases, merge keys or tags, and no deep nesting.
 func (r *reader) plain(n *yaml.Node, depth int) bool {
-	at := offset{r.file, r.file.offset(n.Line, n.Column)}
+	at := Offset{r.file, r.file.offset(n.Line, n.Column)}
 	switch {
 	case depth > maxDepth:
 		r.Fail(at, "nested too deeply")
@@ -143,7 +143,7 @@ type words struct {
 // section reads the mapping n. A key that must not be there is an error; the
 // others are kept.
 func (r *reader) section(n *yaml.Node, what string, w words) (*section, bool) {
-	at := offset{r.file, r.file.offset(n.Line, n.Column)}
+	at := Offset{r.file, r.file.offset(n.Line, n.Column)}
 	if n.Kind != yaml.MappingNode {
 		r.FailHint(at, "write it as key: value lines", "%s must be a mapping, but this is %s", what, kindOf(n))
 		return nil, false
@@ -153,7 +153,7 @@ func (r *reader) section(n *yaml.Node, what string, w words) (*section, bool) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, val := newPassage(r.file, n.Content[i]), n.Content[i+1]
 		if n.Content[i].Kind != yaml.ScalarNode {
-			r.Fail(offset{r.file, r.file.offset(n.Content[i].Line, n.Content[i].Column)}, "a key must be a name")
+			r.Fail(Offset{r.file, r.file.offset(n.Content[i].Line, n.Content[i].Column)}, "a key must be a name")
 			continue
 		}
 		if prev := seen[key.Text]; prev != nil {
@@ -224,7 +224,7 @@ func (r *reader) scalar(s *section, key string) *Passage {
 	if n == nil {
 		return nil
 	}
-	at := offset{r.file, r.file.offset(n.Line, n.Column)}
+	at := Offset{r.file, r.file.offset(n.Line, n.Column)}
 	switch {
 	case n.Kind != yaml.ScalarNode:
 		r.Fail(at, "%s must be a single value, but this is %s", key, kindOf(n))
@@ -251,7 +251,7 @@ func (r *reader) list(n *yaml.Node, what string) []*yaml.Node {
 		return nil
 	}
 	if n.Kind != yaml.SequenceNode {
-		r.FailHint(offset{r.file, r.file.offset(n.Line, n.Column)}, "start each element with -", "%s must be a list, but this is %s", what, kindOf(n))
+		r.FailHint(Offset{r.file, r.file.offset(n.Line, n.Column)}, "start each element with -", "%s must be a list, but this is %s", what, kindOf(n))
 		return nil
 	}
 	return n.Content
@@ -262,7 +262,7 @@ func (r *reader) texts(n *yaml.Node, what string) []*Passage {
 	var out []*Passage
 	for _, e := range r.list(n, what) {
 		if e.Kind != yaml.ScalarNode || e.Tag == "!!null" {
-			r.Fail(offset{r.file, r.file.offset(e.Line, e.Column)}, "an element of %s must be a single value, but this is %s", what, kindOf(e))
+			r.Fail(Offset{r.file, r.file.offset(e.Line, e.Column)}, "an element of %s must be a single value, but this is %s", what, kindOf(e))
 			continue
 		}
 		out = append(out, newPassage(r.file, e))
