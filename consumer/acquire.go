@@ -39,7 +39,7 @@ func (t *Task) acquire(ctx context.Context) (*session, error) {
 	}
 	s := &session{
 		folder: newFolder(t, t.store), ledger: l, told: newEffectCounters(),
-		headers: schemas.HeadersOf[kgo.RecordHeader](t.o.cfg.Encoder, t.o.cfg.Headers), committedAt: t.o.cfg.Now(),
+		headers: schemas.HeadersOf[kgo.RecordHeader](t.in.cfg.Encoder, t.in.cfg.Headers), committedAt: t.in.cfg.Now(),
 	}
 	if err := s.at("fenced"); err != nil {
 		return s, err
@@ -68,10 +68,10 @@ func (t *Task) acquire(ctx context.Context) (*session, error) {
 	if err != nil {
 		return s, err
 	}
-	if u := t.o.until; u != nil {
+	if u := t.in.until; u != nil {
 		s.until = &untilTask{untilRun: u}
 	}
-	if s.feed, err = feed.Live(s.feedOptions(), t.o.ends, inputs, s.pos); err != nil {
+	if s.feed, err = feed.Live(s.feedOptions(), t.in.ends, inputs, s.pos); err != nil {
 		return s, err
 	}
 	if err := s.checkRules(ctx); err != nil {
@@ -94,7 +94,7 @@ func (s *session) feedOptions() feed.Options {
 // feedOptions returns what the feed of a past needs.
 func (t *Task) feedOptions() feed.Options {
 	return feed.Options{
-		Config: &t.o.cfg, Cluster: t.o.cluster, Partition: t.n, Log: t.log, QueueBytes: t.o.queueShare(),
+		Config: &t.in.cfg, Cluster: t.in.cluster, Partition: t.n, Log: t.log, QueueBytes: t.in.queueShare(),
 		LookAhead: func([]*kgo.Record, []*cache.Customer) {},
 		Alive:     func() error { return nil },
 		Waiting:   t.showRebuilding,
@@ -111,14 +111,14 @@ func (t *Task) fence(ctx context.Context) (ledger.Ledger, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, broker.RequestTimeout)
 	defer cancel()
-	if t.o.cfg.Delivery == config.AtLeastOnce {
-		l, err := ledger.NewClaims(ctx, t.o.cfg.Group.SessionTimeout, opts)
+	if t.in.cfg.Delivery == config.AtLeastOnce {
+		l, err := ledger.NewClaims(ctx, t.in.cfg.Group.SessionTimeout, opts)
 		if err != nil {
 			return nil, err
 		}
 		return l, nil
 	}
-	l, err := ledger.NewTransactions(ctx, t.o.cfg.TransactionalID(t.n), t.o.cfg.BrokerTimeout, opts)
+	l, err := ledger.NewTransactions(ctx, t.in.cfg.TransactionalID(t.n), t.in.cfg.BrokerTimeout, opts)
 	if err != nil {
 		return nil, err // not l, which is a nil of a type
 	}
@@ -126,27 +126,27 @@ func (t *Task) fence(ctx context.Context) (ledger.Ledger, error) {
 }
 
 func (t *Task) ledgerOptions() (ledger.Options, error) {
-	c := &t.o.cfg
+	c := &t.in.cfg
 	compressor, err := broker.NewCompressor(c.Compression, c.IsOutput())
 	return ledger.Options{
-		Cluster: t.o.cluster, Topic: c.Changelog(), Partition: t.n,
+		Cluster: t.in.cluster, Topic: c.Changelog(), Partition: t.n,
 		Compressor: compressor, BatchBytes: t.batchBytes, Point: t.at,
 	}, err
 }
 
 // at passes a point of the protocol.
 func (t *Task) at(point string) error {
-	if t.o.cfg.FailAt == nil {
+	if t.in.cfg.FailAt == nil {
 		return nil
 	}
-	return t.o.cfg.FailAt(t.n, point)
+	return t.in.cfg.FailAt(t.n, point)
 }
 
 // batchBytes returns how large a batch of a topic is at most: what brokers take by
 // default, but for copies of records, which can be as large as inputs have them.
 func (t *Task) batchBytes(topic string) int32 {
-	if topic == t.o.cfg.Repartition() || topic == t.o.cfg.DeadLetters() {
-		return int32(t.o.batchBytes(topic))
+	if topic == t.in.cfg.Repartition() || topic == t.in.cfg.DeadLetters() {
+		return int32(t.in.batchBytes(topic))
 	}
 	return 1_000_012 // the client's own default
 }
@@ -156,26 +156,26 @@ func (t *Task) checkPosition(p *changelog.Position) error {
 	if p.Seq == 0 {
 		return nil
 	}
-	if p.Partitions != t.o.partitions {
+	if p.Partitions != t.in.partitions {
 		return t.otherCount(p.Partitions)
 	}
-	if p.App != t.o.cfg.App {
-		return fault.Fatal("the changelog %s was written by %q and not by %q", t.o.cfg.Changelog(), p.App, t.o.cfg.App)
+	if p.App != t.in.cfg.App {
+		return fault.Fatal("the changelog %s was written by %q and not by %q", t.in.cfg.Changelog(), p.App, t.in.cfg.App)
 	}
 	return nil
 }
 
 func (t *Task) otherCount(was int32) error {
-	n := t.o.partitions
+	n := t.in.partitions
 	return fault.Fatal("the state of %s was written for %d partitions, and the inputs now have %d: records of a customer would go to another partition than their state; go back to topics of %d partitions, or move the state with segmill state reshard",
-		t.o.cfg.App, was, n, was)
+		t.in.cfg.App, was, n, was)
 }
 
 // checkOthers makes sure, for a partition that has never run, that those that have
 // run were as many as there are now: somebody may have added partitions to all
 // topics, the changelog too. The lowest partition that has run tells.
 func (t *Task) checkOthers(ctx context.Context) error {
-	o, topic := t.o, t.o.cfg.Changelog()
+	o, topic := t.in, t.in.cfg.Changelog()
 	var others []int32
 	for p := range o.partitions {
 		if p != t.n {
@@ -226,15 +226,15 @@ func (s *session) placeInputs(ctx context.Context) (inputs []*feed.Input, err er
 	ctx, cancel := context.WithTimeout(ctx, broker.RequestTimeout)
 	defer cancel()
 	topics := s.cfg.Sources()
-	infos, err := s.t.o.cluster.Describe(ctx, topics...)
+	infos, err := s.t.in.cluster.Describe(ctx, topics...)
 	if err != nil {
 		return nil, err
 	}
-	first, err := s.t.o.cluster.ListOne(ctx, broker.Start, topics, s.t.n)
+	first, err := s.t.in.cluster.ListOne(ctx, broker.Start, topics, s.t.n)
 	if err != nil {
 		return nil, err
 	}
-	last, err := s.t.o.cluster.ListOne(ctx, broker.HighWatermark, topics, s.t.n)
+	last, err := s.t.in.cluster.ListOne(ctx, broker.HighWatermark, topics, s.t.n)
 	if err != nil {
 		return nil, err
 	}
@@ -260,7 +260,7 @@ func (s *session) placeInputs(ctx context.Context) (inputs []*feed.Input, err er
 		in := feed.NewInput(topic, next, topic == s.cfg.Repartition())
 		in.Seen, in.ID = at.Seen, id
 		s.cfg.Metrics.PassedOver.WithLabelValues(topic) // so that the first one is an increase
-		if u := s.t.o.until; u != nil {
+		if u := s.t.in.until; u != nil {
 			in.EndAt(u.endOf(in, s.t.n))
 		}
 		inputs = append(inputs, in)

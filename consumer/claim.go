@@ -18,11 +18,11 @@ import (
 )
 
 // checkDelivery refuses a cluster that has no transactions if they are needed.
-func (o *Owner) checkDelivery(ctx context.Context) error {
-	if o.cfg.Delivery == config.AtLeastOnce {
+func (in *Instance) checkDelivery(ctx context.Context) error {
+	if in.cfg.Delivery == config.AtLeastOnce {
 		return nil
 	}
-	resp, err := o.cluster.APIVersions(ctx)
+	resp, err := in.cluster.APIVersions(ctx)
 	if err != nil {
 		return err
 	}
@@ -38,16 +38,16 @@ func (o *Owner) checkDelivery(ctx context.Context) error {
 
 // warnOfCompaction says so if compaction would not wait for what has to be written
 // again.
-func (o *Owner) warnOfCompaction(ctx context.Context) {
+func (in *Instance) warnOfCompaction(ctx context.Context) {
 	const key = "min.compaction.lag.ms"
-	configs, err := kadm.NewClient(o.cluster.Admin).DescribeTopicConfigs(ctx, o.cfg.Changelog())
+	configs, err := kadm.NewClient(in.cluster.Admin).DescribeTopicConfigs(ctx, in.cfg.Changelog())
 	if err != nil || len(configs) != 1 {
 		return
 	}
 	for _, kv := range configs[0].Configs {
 		if lag, err := strconv.ParseInt(kv.MaybeValue(), 10, 64); kv.Key == key && err == nil && lag < ledger.CompactionLag.Milliseconds() {
-			o.cfg.Logger.Warn("without transactions the changelog must not be compacted at once: state that the next owner needs can be lost; raise "+key,
-				"topic", o.cfg.Changelog(), key, lag, "needed", ledger.CompactionLag.Milliseconds())
+			in.cfg.Logger.Warn("without transactions the changelog must not be compacted at once: state that the next owner needs can be lost; raise "+key,
+				"topic", in.cfg.Changelog(), key, lag, "needed", ledger.CompactionLag.Milliseconds())
 		}
 	}
 }

@@ -35,7 +35,7 @@ func (s *session) commit(ctx context.Context) error {
 	if s.cfg.OnEffects != nil && len(s.batch.out.Effects) > 0 {
 		s.cfg.OnEffects(s.t.n, s.batch.out.Effects)
 	}
-	full, erased := s.customers.Committed(s.t.o.cacheShare()), s.batch.erased
+	full, erased := s.customers.Committed(s.t.in.cacheShare()), s.batch.erased
 	s.batch.reset()
 	s.commits++
 	s.t.grow()
@@ -46,7 +46,7 @@ func (s *session) commit(ctx context.Context) error {
 	if err := s.store(); err != nil {
 		return err
 	}
-	s.customers.Evict(s.t.o.cacheShare())
+	s.customers.Evict(s.t.in.cacheShare())
 	return nil
 }
 

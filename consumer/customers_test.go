@@ -37,7 +37,7 @@ func TestCustomersAgainstModel(t *testing.T) {
 		}
 		defer store.Close() // memory
 		s := &session{folder: folder{
-			t:   &Task{o: &Owner{cfg: config.Config{CacheBytes: cache.Overhead}}, store: store.Task(0)},
+			t:   &Task{in: &Instance{cfg: config.Config{CacheBytes: cache.Overhead}, running: func() int { return 1 }}, store: store.Task(0)},
 			cfg: &config.Config{Engine: eng}, batch: newBatch(eng), customers: cache.New(eng, store.Task(0)),
 		}}
 		model := map[string]engine.Millis{} // wake-ups
@@ -99,17 +99,17 @@ func TestCustomersAgainstModel(t *testing.T) {
 			},
 			"commit": func(t *rapid.T) {
 				s.changes(pos)
-				s.customers.Committed(s.t.o.cacheShare())
+				s.customers.Committed(s.t.in.cacheShare())
 				s.batch.reset()
 			},
 			"store": func(t *rapid.T) {
 				s.changes(pos)
-				s.customers.Committed(s.t.o.cacheShare())
+				s.customers.Committed(s.t.in.cacheShare())
 				if err := s.t.store.Write(s.customers.Changes(), &state.Meta{}); err != nil {
 					t.Fatal(err)
 				}
 				s.customers.Stored()
-				if s.customers.Evict(s.t.o.cacheShare()) {
+				if s.customers.Evict(s.t.in.cacheShare()) {
 					t.Fatal("nothing is changed, and the limit is not kept")
 				}
 				v, err := store.Task(0).Verify(t.Context())

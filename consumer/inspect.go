@@ -50,37 +50,37 @@ func (i *Inspection) warn(topic, remedy, format string, args ...any) {
 // it needs no Engine, Encoder or Store. An error means that the cluster could not
 // be asked.
 func Inspect(ctx context.Context, cfg config.Config, perPartition int) (*Inspection, error) {
-	o, err := newTool(cfg)
+	in, err := newTool(cfg)
 	if err != nil {
 		return nil, err
 	}
-	defer o.cluster.Close()
-	i := &Inspection{Inputs: len(o.cfg.Inputs)}
-	own := slices.Sorted(maps.Keys(ownTopics(&o.cfg)))
-	topics, err := o.cluster.Describe(ctx, append(slices.Clone(own), o.cfg.Inputs...)...)
+	defer in.cluster.Close()
+	i := &Inspection{Inputs: len(in.cfg.Inputs)}
+	own := slices.Sorted(maps.Keys(ownTopics(&in.cfg)))
+	topics, err := in.cluster.Describe(ctx, append(slices.Clone(own), in.cfg.Inputs...)...)
 	if err != nil {
 		return nil, err
 	}
-	if err := o.checkDelivery(ctx); fault.IsFatal(err) {
+	if err := in.checkDelivery(ctx); fault.IsFatal(err) {
 		i.fail("", "", "%v", err)
 	} else if err != nil {
 		return nil, err
 	}
-	i.counts(o, topics, own)
+	i.counts(in, topics, own)
 	maps.DeleteFunc(topics, func(_ string, t broker.Topic) bool { return t.Err != nil })
-	if _, message := o.weakTransactions(ctx); message != "" {
+	if _, message := in.weakTransactions(ctx); message != "" {
 		i.warn("", "", "%s", message)
 	}
-	configs := o.cluster.TopicConfigs(ctx, slices.Sorted(maps.Keys(topics)))
-	if err := o.checkChangelog(configs); err != nil {
-		i.fail(o.cfg.Changelog(), "", "%v", err)
+	configs := in.cluster.TopicConfigs(ctx, slices.Sorted(maps.Keys(topics)))
+	if err := in.checkChangelog(configs); err != nil {
+		i.fail(in.cfg.Changelog(), "", "%v", err)
 	}
-	for _, w := range o.weaknesses(topics, configs) {
+	for _, w := range in.weaknesses(topics, configs) {
 		i.warn(strings.Join(w.topics, ", "), "", "%s", w.message)
 	}
-	for _, topic := range o.cfg.Inputs {
+	for _, topic := range in.cfg.Inputs {
 		if t, ok := topics[topic]; ok {
-			if err := i.sample(ctx, o, topic, t.Partitions, perPartition); err != nil {
+			if err := i.sample(ctx, in, topic, t.Partitions, perPartition); err != nil {
 				return nil, err
 			}
 		}
@@ -89,7 +89,7 @@ func Inspect(ctx context.Context, cfg config.Config, perPartition int) (*Inspect
 }
 
 // counts looks at which topics there are and at their numbers of partitions.
-func (i *Inspection) counts(o *Owner, topics map[string]broker.Topic, own []string) {
+func (i *Inspection) counts(in *Instance, topics map[string]broker.Topic, own []string) {
 	first := ""
 	look := func(name string, create bool) {
 		t := topics[name]
@@ -109,18 +109,18 @@ func (i *Inspection) counts(o *Owner, topics map[string]broker.Topic, own []stri
 				t.Partitions, first, topics[first].Partitions)
 		}
 	}
-	for _, name := range o.cfg.Inputs {
-		look(name, o.cfg.Create.Partitions > 0)
+	for _, name := range in.cfg.Inputs {
+		look(name, in.cfg.Create.Partitions > 0)
 	}
-	if n := o.cfg.Create.Partitions; len(i.Create) > 0 && first != "" && topics[first].Partitions != n {
+	if n := in.cfg.Create.Partitions; len(i.Create) > 0 && first != "" && topics[first].Partitions != n {
 		i.fail(strings.Join(i.Create, ", "), "set topics.create.partitions to the number of the others",
 			"the topic would be created with %d partitions, and %s has %d", n, first, topics[first].Partitions)
 	}
 	if first == "" {
-		i.Partitions = o.cfg.Create.Partitions
+		i.Partitions = in.cfg.Create.Partitions
 	}
 	for _, name := range own {
-		look(name, o.cfg.Create.Topics)
+		look(name, in.cfg.Create.Topics)
 	}
 }
 
@@ -131,21 +131,21 @@ type sampled struct {
 }
 
 // sample reads the newest records of an input.
-func (i *Inspection) sample(ctx context.Context, o *Owner, topic string, partitions int32, perPartition int) error {
+func (i *Inspection) sample(ctx context.Context, in *Instance, topic string, partitions int32, perPartition int) error {
 	seen := sampled{causes: map[string]int{}}
-	reader, horizon := &feed.Reader{Config: &o.cfg}, feed.Horizon(&o.cfg)
+	reader, horizon := &feed.Reader{Config: &in.cfg}, feed.Horizon(&in.cfg)
 	route := broker.NewRouter(partitions)
 	for p := range partitions {
-		first, err := o.cluster.ListOne(ctx, broker.Start, []string{topic}, p)
+		first, err := in.cluster.ListOne(ctx, broker.Start, []string{topic}, p)
 		if err != nil {
 			return err
 		}
-		end, err := o.cluster.ListOne(ctx, broker.LastStable, []string{topic}, p)
+		end, err := in.cluster.ListOne(ctx, broker.LastStable, []string{topic}, p)
 		if err != nil {
 			return err
 		}
 		from := max(first[topic], end[topic]-int64(perPartition))
-		if _, err := o.cluster.ReadRange(ctx, topic, p, from, end[topic], func(r *kgo.Record) error { return seen.record(reader, horizon, route, r) }); err != nil {
+		if _, err := in.cluster.ReadRange(ctx, topic, p, from, end[topic], func(r *kgo.Record) error { return seen.record(reader, horizon, route, r) }); err != nil {
 			return err
 		}
 	}
@@ -153,14 +153,14 @@ func (i *Inspection) sample(ctx context.Context, o *Owner, topic string, partiti
 	if seen.wrong > 0 {
 		i.warn(topic, "produce with the customer id as key and murmur2 (librdkafka: partitioner=murmur2_random)",
 			"%s of %d sampled records are on another partition than their customer's; each is forwarded: written and read a second time, kept for good in %s, and taken later than others",
-			percent(seen.wrong, seen.records), seen.records, o.cfg.Repartition())
+			percent(seen.wrong, seen.records), seen.records, in.cfg.Repartition())
 	}
 	if seen.bad > 0 {
 		var causes []string
 		for _, c := range slices.Sorted(maps.Keys(seen.causes)) {
 			causes = append(causes, fmt.Sprintf("%s %d", c, seen.causes[c]))
 		}
-		i.warn(topic, "docs/formats.md says what the causes mean; run writes such records to "+o.cfg.DeadLetters(),
+		i.warn(topic, "docs/formats.md says what the causes mean; run writes such records to "+in.cfg.DeadLetters(),
 			"%s of %d sampled records are bad input: %s", percent(seen.bad, seen.records), seen.records, strings.Join(causes, ", "))
 	}
 	if seen.unknown > 0 {

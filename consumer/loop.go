@@ -50,7 +50,7 @@ func (s *session) run(live, hard context.Context) error {
 		if wait > 0 {
 			wait = min(wait, s.untilTimer())
 		}
-		if err := s.feed.Poll(live, wait, s.t.o.present); err != nil {
+		if err := s.feed.Poll(live, wait, s.t.in.present); err != nil {
 			return err
 		}
 		if s.batch.empty() {
@@ -231,7 +231,7 @@ const overdueAfter = engine.Millis(60_000)
 // fire fires the timers that are due by the task clock, in order of (due,
 // customer), each as one step.
 func (s *session) fire() error {
-	if s.cfg.Time.Clock == config.WallClock && !s.t.o.guard.ok() {
+	if s.cfg.Time.Clock == config.WallClock && !s.t.in.guard.ok() {
 		return nil
 	}
 	for !s.batch.full(s.limits()) {

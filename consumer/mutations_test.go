@@ -36,8 +36,8 @@ var mutations = []struct {
 	// The protocol.
 	{
 		"every session has a transactional id of its own, so nobody is fenced",
-		`ledger.NewTransactions(ctx, t.o.cfg.TransactionalID(t.n), t`,
-		`ledger.NewTransactions(ctx, fmt.Sprintf("%s-%p", t.o.cfg.TransactionalID(t.n), opts.Compressor), t`,
+		`ledger.NewTransactions(ctx, t.in.cfg.TransactionalID(t.n), t`,
+		`ledger.NewTransactions(ctx, fmt.Sprintf("%s-%p", t.in.cfg.TransactionalID(t.n), opts.Compressor), t`,
 		[]find{{"consumer", "Zombie"}, protocol},
 	},
 	{

@@ -14,27 +14,6 @@ import (
 	"github.com/segmill/segmill/engine"
 )
 
-// copiedBytes is max.message.bytes of the topics that records are copied to, which must
-// hold what the inputs hold, with headers. copyMargin is what a batch of one record
-// has beside it.
-const (
-	copiedBytes  = 4 << 20
-	defaultBytes = 1_048_588 // of brokers
-	copyMargin   = 4 << 10
-)
-
-// maxCopied returns the size of the largest record that can be copied to a topic, as
-// that was at the start.
-func (o *Owner) maxCopied(topic string) int { return o.batchBytes(topic) - copyMargin }
-
-// batchBytes returns the size of the largest batch that a topic of copies takes, about.
-func (o *Owner) batchBytes(topic string) int {
-	if n, ok := o.messageBytes[topic]; ok {
-		return min(n, copiedBytes)
-	}
-	return defaultBytes
-}
-
 // Most pieces of memory that a record needs are smaller.
 const (
 	pieceBytes   = 1024
@@ -75,7 +54,7 @@ func (s *session) emit(r *kgo.Record) {
 // topic. It returns what became of the record.
 func (s *session) forward(h *feed.Head) string {
 	r := h.Rec
-	if broker.Size(r) > s.t.o.maxCopied(s.cfg.Repartition()) {
+	if broker.Size(r) > s.t.in.maxCopied(s.cfg.Repartition()) {
 		return s.deadLetter(h, "size", "the record is on a wrong partition and too large to be forwarded")
 	}
 	// The copy has the time of the forwarding as its timestamp: retention goes by
@@ -111,7 +90,7 @@ func (s *session) deadLetter(h *feed.Head, cause, reason string) string {
 		kgo.RecordHeader{Key: "dlq.at", Value: []byte(s.wall.Time().Format(time.RFC3339Nano))})
 	if h.IsBatch() {
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: "dlq.last_offset", Value: strconv.AppendInt(nil, h.Rec.Offset, 10)})
-	} else if s.cfg.HashDeadLetters || broker.Size(h.Rec) > s.t.o.maxCopied(s.cfg.DeadLetters()) {
+	} else if s.cfg.HashDeadLetters || broker.Size(h.Rec) > s.t.in.maxCopied(s.cfg.DeadLetters()) {
 		r.Headers = append(r.Headers[len(h.Rec.Headers):], s.hashOf(r.Value)...)
 		r.Key, r.Value = nil, nil
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/broker"
-	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/consumer/feed"
@@ -26,19 +25,11 @@ import (
 // partition stands for one task, so all inputs and the state of a partition land
 // on the same instance without a balancer of our own.
 type Owner struct {
-	cfg        config.Config
-	cluster    *broker.Cluster
-	partitions int32
-	ids        map[string]changelog.TopicID // of all topics, at the start
-	// messageBytes is max.message.bytes of topics whose settings may be read.
-	messageBytes map[string]int
-	ends         *feed.Ends
-	guard        guard
-	until        *untilRun // nil unless the run has an end
-	verifier     *verifier
-	standbys     *standbys
-	gauged       map[int32]bool        // partitions that have gauges; of progress
-	waiting      map[int32][]feed.Wait // what was shown last; of progress
+	Instance
+	verifier *verifier
+	standbys *standbys
+	gauged   map[int32]bool        // partitions that have gauges; of progress
+	waiting  map[int32][]feed.Wait // what was shown last; of progress
 
 	// hard is what tasks run under; kill ends it, and with it everything at once.
 	hard   context.Context //nolint:containedctx // outlives the callbacks that start tasks
@@ -73,8 +64,7 @@ func New(cfg config.Config) (*Owner, error) {
 		}
 		cfg.Metrics.Damaged.WithLabelValues(cause).Inc()
 	}
-	o := &Owner{cfg: cfg, failed: make(chan error, 1), fence: fence{again: make(chan struct{}, 1)}, tasks: map[int32]*running{}, guard: guard{limit: cfg.Time.MaxClockJump}}
-	return o, nil
+	return &Owner{Instance: newInstance(cfg), failed: make(chan error, 1), fence: fence{again: make(chan struct{}, 1)}, tasks: map[int32]*running{}}, nil
 }
 
 // Name changes the name of this instance in the group, until Run is called.
@@ -132,6 +122,7 @@ func (o *Owner) prepare(ctx context.Context) (err error) {
 	o.mu.Unlock()
 	o.ends = feed.NewEnds(o.cluster, o.cfg.Sources(), o.cfg.Now, o.stamp)
 	o.verifier = newVerifier(o)
+	o.verify, o.running = o.verifier.later, o.count
 	return o.cluster.Await(ctx, func() error { return o.prepareUntil(ctx) })
 }
 
@@ -302,7 +293,7 @@ func (o *Owner) assigned(parts []int32) {
 // the same copy.
 func (o *Owner) start(p int32) {
 	before := o.tasks[p]
-	r := &running{t: newTask(o, p), done: make(chan struct{})}
+	r := &running{t: newTask(&o.Instance, p), done: make(chan struct{})}
 	var live, hard context.Context
 	hard, r.kill = context.WithCancel(o.hard)
 	live, r.release = context.WithCancel(hard)
@@ -409,16 +400,6 @@ func (o *Owner) stamp() (engine.Millis, bool) {
 	return engine.Millis(now.UnixMilli()), ok
 }
 
-// present is the wall clock as reports of ends have it: while it is not trusted,
-// the last one that was. A record that comes then would otherwise be taken for
-// later than every report, and wait for MaxMergeWait.
-func (o *Owner) present() engine.Millis {
-	if o.guard.ok() {
-		return o.cfg.NowMillis()
-	}
-	return o.ends.Trusted()
-}
-
 // ConfirmClock accepts the wall clock after a jump, and timers fire again.
 func (o *Owner) ConfirmClock() {
 	o.guard.confirm()
@@ -426,16 +407,11 @@ func (o *Owner) ConfirmClock() {
 	o.cfg.Logger.Info("wall clock confirmed")
 }
 
-// cacheShare returns how many bytes of decoded customers a task may keep.
-func (o *Owner) cacheShare() int64 { return o.shareOf(o.cfg.CacheBytes) }
-
-// queueShare returns how many bytes of records a task may have in hand.
-func (o *Owner) queueShare() int64 { return o.shareOf(o.cfg.QueueBytes) }
-
-func (o *Owner) shareOf(bytes int64) int64 {
+// count returns how many tasks there are.
+func (o *Owner) count() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return bytes / int64(max(1, len(o.tasks)))
+	return len(o.tasks)
 }
 
 // topicID returns the id of a topic.

@@ -132,7 +132,7 @@ func (s *session) rebuild(ctx context.Context, want map[string]string) error {
 // refold folds the facts of everything that was read so far into scratch space,
 // in the order of a run over history.
 func (s *session) refold(ctx context.Context, scratch *state.Task) error {
-	first, err := s.t.o.cluster.ListOne(ctx, broker.Start, s.cfg.Sources(), s.t.n)
+	first, err := s.t.in.cluster.ListOne(ctx, broker.Start, s.cfg.Sources(), s.t.n)
 	if err != nil {
 		return err
 	}
@@ -199,7 +199,7 @@ func (s *folder) foldFact(h *feed.Head) error {
 func (s *folder) spill(scratch *state.Task) error {
 	var ignored changelog.Position
 	s.changes(&ignored)
-	limit := s.t.o.cacheShare()
+	limit := s.t.in.cacheShare()
 	s.customers.Committed(limit)
 	if err := scratch.Fill(s.customers.Changes()); err != nil {
 		return err

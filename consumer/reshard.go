@@ -61,7 +61,7 @@ type Resharded struct {
 // resharding is a Reshard on its way.
 type resharding struct {
 	*Reshard
-	old, new *Owner
+	old, new *Instance
 	parts    []*oldPart // of the old application, by partition
 	move     changelog.Move
 	writer   *writer        // into the new topics
@@ -125,13 +125,13 @@ func (o *Reshard) Undo(ctx context.Context) error {
 // former owners nothing could keep out.
 var errNeedsTransactions = errors.New("resharding requires transactions: run the old configuration once with delivery: exactly_once until each partition has committed, stop it, and run this again")
 
-// newTool returns an Owner that runs no tasks.
-func newTool(cfg config.Config) (*Owner, error) {
+// newTool returns what tools need of an Instance: they run no tasks.
+func newTool(cfg config.Config) (*Instance, error) {
 	cfg.Fill()
-	o := &Owner{cfg: cfg, guard: guard{limit: cfg.Time.MaxClockJump}}
+	in := newInstance(cfg)
 	var err error
-	o.cluster, err = cfg.Connect()
-	return o, err
+	in.cluster, err = cfg.Connect()
+	return &in, err
 }
 
 // begin takes over every partition of the old application. What it returns is to
@@ -166,7 +166,6 @@ func (o *Reshard) begin(ctx context.Context) (r *resharding, err error) {
 		return r, fmt.Errorf("topic %s: %w (is the app of the old configuration right?)", topic, err)
 	}
 	r.old.partitions = topics[topic].Partitions
-	r.old.verifier = newVerifier(r.old)
 	for p := range r.old.partitions {
 		s, err := takeOver(ctx, newTask(r.old, p))
 		if err != nil {
@@ -252,7 +251,7 @@ func (r *resharding) close() {
 	if r.writer != nil {
 		r.writer.ledger.Close()
 	}
-	for _, o := range []*Owner{r.old, r.new} {
+	for _, o := range []*Instance{r.old, r.new} {
 		if o != nil && o.cluster != nil {
 			o.cluster.Close()
 		}

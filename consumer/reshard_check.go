@@ -67,7 +67,7 @@ func (r *resharding) checkOld(ctx context.Context) error {
 		case s.pos.Rebuilding || ran != nil && s.pos.Rules != ran.pos.Rules:
 			return fmt.Errorf("partition %d: a rebuild of %s was not completed: complete it first with segmill run --rebuild", s.n, r.From.App)
 		}
-		if _, err := replica.Verify(ctx, s.o.cfg.Store, s.n); err != nil {
+		if _, err := replica.Verify(ctx, s.in.cfg.Store, s.n); err != nil {
 			return fmt.Errorf("partition %d: %w: delete the state directory of the old configuration and run this again", s.n, err)
 		}
 		ran = s
@@ -215,11 +215,11 @@ func (r *resharding) checkRead(ctx context.Context) error {
 
 // unread returns where a topic was read up to and where it ends.
 func (s *oldPart) unread(ctx context.Context, topic string) (next, end int64, err error) {
-	first, err := s.o.cluster.ListOne(ctx, broker.Start, []string{topic}, s.n)
+	first, err := s.in.cluster.ListOne(ctx, broker.Start, []string{topic}, s.n)
 	if err != nil {
 		return 0, 0, err
 	}
-	last, err := s.o.cluster.ListOne(ctx, broker.LastStable, []string{topic}, s.n)
+	last, err := s.in.cluster.ListOne(ctx, broker.LastStable, []string{topic}, s.n)
 	if err != nil {
 		return 0, 0, err
 	}

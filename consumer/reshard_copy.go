@@ -118,7 +118,7 @@ type bulk struct {
 
 func (b *bulk) add(ctx context.Context, r *kgo.Record) error {
 	b.records = append(b.records, r)
-	if b.bytes += len(r.Key) + len(r.Value) + 64; b.bytes < b.w.o.cfg.Batch.Bytes && len(b.records) < b.w.o.cfg.Batch.Records {
+	if b.bytes += len(r.Key) + len(r.Value) + 64; b.bytes < b.w.in.cfg.Batch.Bytes && len(b.records) < b.w.in.cfg.Batch.Records {
 		return nil
 	}
 	return b.flush(ctx)

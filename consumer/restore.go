@@ -2,16 +2,13 @@ package consumer
 
 import (
 	"context"
-	"log/slog"
 	"strconv"
 
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/consumer/ledger"
-	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/consumer/replica"
-	"github.com/segmill/segmill/state"
 )
 
 // restoreChunk and restoreBytes are how many customers a rebuild gathers before it
@@ -22,15 +19,7 @@ const (
 )
 
 // copyOptions are where the copy of the task's state is.
-func (t *Task) copyOptions() replica.Options { return t.o.copyOptions(t.n, t.store, t.log) }
-
-func (o *Owner) copyOptions(n int32, store *state.Task, log *slog.Logger) replica.Options {
-	topic := o.cfg.Changelog()
-	return replica.Options{
-		Cluster: o.cluster, Topic: topic, Partition: n, Store: store, Log: log, Known: o.ids[topic],
-		Damaged: func() { o.cfg.Metrics.Damaged.WithLabelValues(metrics.DamagedDigest).Inc() },
-	}
-}
+func (t *Task) copyOptions() replica.Options { return t.in.copyOptions(t.n, t.store, t.log) }
 
 // restore brings the copy in the store to the end of the changelog, which is not
 // before the claim of a ledger, and returns what it holds. It is said how far it has
@@ -66,13 +55,13 @@ func (t *Task) restore(ctx context.Context, l ledger.Ledger, check func(*changel
 	s := r.State()
 	if s.Position == nil && s.First > 0 {
 		return none, fault.Stopped(t.n, "the changelog begins at offset %d and has no position: its records were deleted, and with them the state. "+
-			"Restore %s from a copy; or, to begin with no state, delete the topic: everything that the inputs retain is then read again, and told a second time", s.First, t.o.cfg.Changelog())
+			"Restore %s from a copy; or, to begin with no state, delete the topic: everything that the inputs retain is then read again, and told a second time", s.First, t.in.cfg.Changelog())
 	}
 	if s.Position != nil && s.Records > 0 {
 		t.log.Info("restored", "records", s.Records, "tail", s.Tail, "seq", s.Position.Seq, "took", progress.Took())
 	}
 	if s.Position != nil && s.Tail {
-		t.o.verifier.later(t)
+		t.in.verify(t)
 	}
 	return s, nil
 }
@@ -93,10 +82,10 @@ func (s *session) continueFrom(c replica.State) error {
 
 // showRestore begins to show a restore of the task until done is called.
 func (t *Task) showRestore(from, end int64) (p *replica.Progress, done func()) {
-	m := t.o.cfg.Metrics
+	m := t.in.cfg.Metrics
 	n := strconv.Itoa(int(t.n))
 	p = replica.Display{
-		Now: t.o.cfg.Now, Log: t.log, Left: m.Restoring.WithLabelValues(n), Counter: m.Restored,
+		Now: t.in.cfg.Now, Log: t.log, Left: m.Restoring.WithLabelValues(n), Counter: m.Restored,
 		Show: func(r *replica.Status) { t.set(func(st *TaskStatus) { st.Restore = r }) },
 	}.Begin(from, end)
 	return p, func() {
@@ -108,7 +97,7 @@ func (t *Task) showRestore(from, end int64) (p *replica.Progress, done func()) {
 // firstPosition is the position of a task that has never run.
 func (t *Task) firstPosition() *changelog.Position {
 	return &changelog.Position{
-		App: t.o.cfg.App, Partitions: t.o.partitions, Clock: changelog.Never, Latest: changelog.Never,
-		Rules: changelog.HashVersions(t.o.cfg.Engine.Versions()), Sources: map[string]changelog.Source{},
+		App: t.in.cfg.App, Partitions: t.in.partitions, Clock: changelog.Never, Latest: changelog.Never,
+		Rules: changelog.HashVersions(t.in.cfg.Engine.Versions()), Sources: map[string]changelog.Source{},
 	}
 }

@@ -50,8 +50,8 @@ type folder struct {
 
 func newFolder(t *Task, store *state.Task) folder {
 	return folder{
-		t: t, cfg: &t.o.cfg, customers: cache.New(t.o.cfg.Engine, store),
-		batch: newBatch(t.o.cfg.Engine), route: broker.NewRouter(t.o.partitions),
+		t: t, cfg: &t.in.cfg, customers: cache.New(t.in.cfg.Engine, store),
+		batch: newBatch(t.in.cfg.Engine), route: broker.NewRouter(t.in.partitions),
 	}
 }
 

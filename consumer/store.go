@@ -20,7 +20,7 @@ const (
 
 // storeDue reports whether the copy is to be written.
 func (s *session) storeDue() bool {
-	each := int(s.t.o.shareOf(int64(s.cfg.StoreEach)))
+	each := int(s.t.in.shareOf(int64(s.cfg.StoreEach)))
 	if s.feed.Lag() <= backlog {
 		each = min(each, storeLive)
 	}

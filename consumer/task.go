@@ -21,7 +21,7 @@ import (
 // Task owns one partition from its assignment to its revocation. It is one
 // goroutine, which runs one session after another.
 type Task struct {
-	o     *Owner
+	in    *Instance
 	n     int32
 	log   *slog.Logger
 	store *state.Task
@@ -50,10 +50,10 @@ type place struct {
 	offset int64
 }
 
-func newTask(o *Owner, n int32) *Task {
+func newTask(in *Instance, n int32) *Task {
 	return &Task{
-		o: o, n: n, log: o.cfg.Logger.With("partition", n), store: o.cfg.Store.Task(n),
-		limit: o.cfg.Batch.Records, poison: map[place]bool{}, status: TaskStatus{Partition: n, State: Acquiring},
+		in: in, n: n, log: in.cfg.Logger.With("partition", n), store: in.cfg.Store.Task(n),
+		limit: in.cfg.Batch.Records, poison: map[place]bool{}, status: TaskStatus{Partition: n, State: Acquiring},
 	}
 }
 
@@ -61,12 +61,12 @@ func newTask(o *Owner, n int32) *Task {
 // When hard ends, everything is dropped. It returns an error if the Owner must
 // end, or nil.
 func (t *Task) run(live, hard context.Context) error {
-	t.o.ends.Watch(t.n)
-	defer t.o.ends.Unwatch(t.n)
+	t.in.ends.Watch(t.n)
+	defer t.in.ends.Unwatch(t.n)
 	backoff := replica.MinBackoff
 	reason := "assigned"
 	for {
-		t.o.cfg.Metrics.Acquisitions.WithLabelValues(reason).Inc()
+		t.in.cfg.Metrics.Acquisitions.WithLabelValues(reason).Inc()
 		err := t.session(live, hard)
 		switch {
 		case live.Err() != nil || err == nil:
@@ -79,7 +79,7 @@ func (t *Task) run(live, hard context.Context) error {
 				return err
 			}
 			return nil
-		case fault.IsFatal(err) || fault.IsStopped(err) && t.o.until != nil:
+		case fault.IsFatal(err) || fault.IsStopped(err) && t.in.until != nil:
 			t.report(Stopped, err)
 			return err
 		case fault.IsStopped(err):
@@ -96,7 +96,7 @@ func (t *Task) run(live, hard context.Context) error {
 			// The new owner has fenced us. If the group still says that we own the
 			// partition after a session timeout, it is for us to fence; sooner, and
 			// two owners would fence each other for ever.
-			reason, wait = "fenced", t.o.cfg.Group.SessionTimeout
+			reason, wait = "fenced", t.in.cfg.Group.SessionTimeout
 		}
 		backoff = min(2*backoff, replica.MaxBackoff)
 		t.report(Waiting, err)
@@ -135,7 +135,7 @@ func (t *Task) judge(err error) error {
 		return fault.Stopped(t.n, "what the changelog gives is wrong too: %w", err)
 	}
 	t.scratch = true
-	t.o.cfg.Metrics.Damaged.WithLabelValues(metrics.DamagedDigest).Inc()
+	t.in.cfg.Metrics.Damaged.WithLabelValues(metrics.DamagedDigest).Inc()
 	t.log.Error("local state is wrong; it is restored from the changelog", "error", err)
 	if derr := t.store.Drop(); derr != nil {
 		return derr
@@ -145,7 +145,7 @@ func (t *Task) judge(err error) error {
 
 // grow lets batches become larger again after a commit.
 func (t *Task) grow() {
-	t.limit = min(2*t.limit, t.o.cfg.Batch.Records)
+	t.limit = min(2*t.limit, t.in.cfg.Batch.Records)
 	t.scratch = false
 }
 

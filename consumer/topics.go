@@ -23,18 +23,18 @@ import (
 
 // prepareTopics creates the topics that are missing, if that is allowed, and
 // checks that all fit together. It returns how many partitions they have.
-func (o *Owner) prepareTopics(ctx context.Context) (int32, error) {
-	c := &o.cfg
+func (in *Instance) prepareTopics(ctx context.Context) (int32, error) {
+	c := &in.cfg
 	if c.Create.Partitions > 0 {
 		inputs := map[string]map[string]*string{}
 		for _, topic := range c.Inputs {
 			inputs[topic] = inputSettings(c)
 		}
-		if err := o.cluster.CreateMissing(ctx, c.Create.Partitions, c.Create.Replication, inputs); err != nil {
+		if err := in.cluster.CreateMissing(ctx, c.Create.Partitions, c.Create.Replication, inputs); err != nil {
 			return 0, err
 		}
 	}
-	topics, err := o.cluster.Agreed(ctx, c.Inputs...)
+	topics, err := in.cluster.Agreed(ctx, c.Inputs...)
 	if err != nil {
 		return 0, err
 	}
@@ -44,32 +44,32 @@ func (o *Owner) prepareTopics(ctx context.Context) (int32, error) {
 	}
 	own := ownTopics(c)
 	if c.Create.Topics {
-		if err := o.cluster.CreateMissing(ctx, n, c.Create.Replication, own); err != nil {
+		if err := in.cluster.CreateMissing(ctx, n, c.Create.Replication, own); err != nil {
 			return 0, err
 		}
 	}
 	names := slices.Sorted(maps.Keys(own))
-	if topics, err = o.cluster.Agreed(ctx, append(slices.Clone(names), c.Inputs...)...); err != nil {
+	if topics, err = in.cluster.Agreed(ctx, append(slices.Clone(names), c.Inputs...)...); err != nil {
 		return 0, err
 	}
 	if _, err := sameCount(topics, names, n); err != nil {
 		return 0, err
 	}
-	configs := o.cluster.TopicConfigs(ctx, slices.Sorted(maps.Keys(topics)))
-	o.messageBytes = map[string]int{}
+	configs := in.cluster.TopicConfigs(ctx, slices.Sorted(maps.Keys(topics)))
+	in.messageBytes = map[string]int{}
 	for name := range topics {
 		if n, err := strconv.Atoi(broker.SettingOf(configs, name, "max.message.bytes")); err == nil {
-			o.messageBytes[name] = n
+			in.messageBytes[name] = n
 		}
 	}
-	if err := o.checkChangelog(configs); err != nil {
+	if err := in.checkChangelog(configs); err != nil {
 		return 0, err
 	}
-	o.ids = map[string]changelog.TopicID{}
+	in.ids = map[string]changelog.TopicID{}
 	for name, t := range topics {
-		o.ids[name] = t.ID
+		in.ids[name] = t.ID
 	}
-	o.warn(ctx, topics, configs)
+	in.warn(ctx, topics, configs)
 	return n, nil
 }
 

@@ -144,7 +144,7 @@ func (s *session) reachedEnd(ctx context.Context) (bool, error) {
 // committed what they forward.
 func (s *session) readForwarded(ctx context.Context) error {
 	topic := s.cfg.Repartition()
-	end, err := s.t.o.cluster.ListOne(ctx, broker.LastStable, []string{topic}, s.t.n)
+	end, err := s.t.in.cluster.ListOne(ctx, broker.LastStable, []string{topic}, s.t.n)
 	if err != nil {
 		return fmt.Errorf("end of %s: %w", topic, err)
 	}

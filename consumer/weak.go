@@ -23,24 +23,24 @@ type weakness struct {
 }
 
 // warn says what is weaker than the guarantees assume.
-func (o *Owner) warn(ctx context.Context, topics map[string]broker.Topic, configs []kadm.ResourceConfig) {
-	if v, message := o.weakTransactions(ctx); message != "" {
-		o.cfg.Logger.Warn(message, "transaction_version", v) //nolint:sloglint // one text
+func (in *Instance) warn(ctx context.Context, topics map[string]broker.Topic, configs []kadm.ResourceConfig) {
+	if v, message := in.weakTransactions(ctx); message != "" {
+		in.cfg.Logger.Warn(message, "transaction_version", v) //nolint:sloglint // one text
 	}
-	o.cfg.Metrics.Weak.Reset()
-	for _, w := range o.weaknesses(topics, configs) {
-		o.cfg.Logger.Warn(w.message, "topics", w.topics) //nolint:sloglint // one of a few texts
+	in.cfg.Metrics.Weak.Reset()
+	for _, w := range in.weaknesses(topics, configs) {
+		in.cfg.Logger.Warn(w.message, "topics", w.topics) //nolint:sloglint // one of a few texts
 		for _, topic := range w.topics {
-			o.cfg.Metrics.Weak.WithLabelValues(topic, w.kind).Set(1)
+			in.cfg.Metrics.Weak.WithLabelValues(topic, w.kind).Set(1)
 		}
 	}
 }
 
 // weakTransactions returns what to say of the cluster's transaction.version, "" if
 // it is good or does not matter.
-func (o *Owner) weakTransactions(ctx context.Context) (version int16, message string) {
-	v, err := o.cluster.TransactionVersion(ctx)
-	if o.cfg.Delivery != config.ExactlyOnce || err != nil || v >= 2 {
+func (in *Instance) weakTransactions(ctx context.Context) (version int16, message string) {
+	v, err := in.cluster.TransactionVersion(ctx)
+	if in.cfg.Delivery != config.ExactlyOnce || err != nil || v >= 2 {
 		return v, ""
 	}
 	return v, "the cluster's transaction.version is below 2: a delayed end of a transaction can reach a later one (KIP-890); raise it with kafka-features"
@@ -48,8 +48,8 @@ func (o *Owner) weakTransactions(ctx context.Context) (version int16, message st
 
 // checkChangelog refuses a changelog that Kafka deletes: it is the state. Settings
 // that may not be read are passed over; they are a weakness.
-func (o *Owner) checkChangelog(configs []kadm.ResourceConfig) error {
-	name := o.cfg.Changelog()
+func (in *Instance) checkChangelog(configs []kadm.ResourceConfig) error {
+	name := in.cfg.Changelog()
 	if policy := broker.SettingOf(configs, name, "cleanup.policy"); policy != "" && policy != "compact" {
 		return fault.Fatal("%s has cleanup.policy %s: Kafka would delete the state of customers who are silent. "+
 			"kafka-configs.sh --bootstrap-server BROKER --alter --entity-type topics --entity-name %s --add-config cleanup.policy=compact mends it", name, policy, name)
@@ -58,7 +58,7 @@ func (o *Owner) checkChangelog(configs []kadm.ResourceConfig) error {
 }
 
 // weaknesses returns those of topics that exist.
-func (o *Owner) weaknesses(topics map[string]broker.Topic, configs []kadm.ResourceConfig) []weakness {
+func (in *Instance) weaknesses(topics map[string]broker.Topic, configs []kadm.ResourceConfig) []weakness {
 	all := map[string][]string{}
 	for _, name := range slices.Sorted(maps.Keys(topics)) {
 		is := func(key, value string) bool { return broker.SettingOf(configs, name, key) == value }
@@ -67,16 +67,16 @@ func (o *Owner) weaknesses(topics map[string]broker.Topic, configs []kadm.Resour
 				all[kind] = append(all[kind], name)
 			}
 		}
-		input := slices.Contains(o.cfg.Inputs, name)
+		input := slices.Contains(in.cfg.Inputs, name)
 		note("replicas", topics[name].Replicas < 3)
 		note("min_isr", is("min.insync.replicas", "1"))
 		note("unclean", is("unclean.leader.election.enable", "true"))
-		note("unknown", name == o.cfg.Changelog() && is("cleanup.policy", ""))
+		note("unknown", name == in.cfg.Changelog() && is("cleanup.policy", ""))
 		note("compacted", input && strings.Contains(broker.SettingOf(configs, name, "cleanup.policy"), "compact"))
-		copies := name == o.cfg.Repartition() || name == o.cfg.DeadLetters()
+		copies := name == in.cfg.Repartition() || name == in.cfg.DeadLetters()
 		note("message_bytes", copies && shorter(broker.SettingOf(configs, name, "max.message.bytes"), copiedBytes))
 		note("retention", input && strings.Contains(broker.SettingOf(configs, name, "cleanup.policy"), "delete") &&
-			shorter(broker.SettingOf(configs, name, "retention.ms"), o.cfg.LookBack[name]))
+			shorter(broker.SettingOf(configs, name, "retention.ms"), in.cfg.LookBack[name]))
 	}
 	var l []weakness
 	for _, w := range []weakness{
