@@ -18,6 +18,7 @@ import (
 
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/feed"
+	"github.com/segmill/segmill/consumer/topics"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/schemas"
@@ -199,7 +200,7 @@ func (g *rig) wantDeadLetters(bad []badRecord) {
 		if cause := header(r, "dlq.cause"); cause != b.cause {
 			g.Errorf("%v has cause %s, want %s: %.80q", p, cause, b.cause, b.Value)
 		}
-		if broker.Size(b.Record) > copiedBytes-copyMargin { // as the engine counts
+		if broker.Size(b.Record) > topics.CopiedBytes-copyMargin { // as the engine counts
 			if sum := sha256.Sum256(b.Value); header(r, "dlq.sha256") != hex.EncodeToString(sum[:]) || r.Value != nil {
 				g.Errorf("%v: of %d bytes, the hash is wrong", p, broker.Size(b.Record))
 			}

@@ -15,6 +15,7 @@ import (
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/consumer/feed"
+	"github.com/segmill/segmill/consumer/topics"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
 )
@@ -56,30 +57,30 @@ func Inspect(ctx context.Context, cfg config.Config, perPartition int) (*Inspect
 	}
 	defer in.cluster.Close()
 	i := &Inspection{Inputs: len(in.cfg.Inputs)}
-	own := slices.Sorted(maps.Keys(ownTopics(&in.cfg)))
-	topics, err := in.cluster.Describe(ctx, append(slices.Clone(own), in.cfg.Inputs...)...)
+	own := slices.Sorted(maps.Keys(topics.Own(&in.cfg)))
+	infos, err := in.cluster.Describe(ctx, append(slices.Clone(own), in.cfg.Inputs...)...)
 	if err != nil {
 		return nil, err
 	}
-	if err := in.checkDelivery(ctx); fault.IsFatal(err) {
+	if err := in.topics().CheckDelivery(ctx); fault.IsFatal(err) {
 		i.fail("", "", "%v", err)
 	} else if err != nil {
 		return nil, err
 	}
-	i.counts(in, topics, own)
-	maps.DeleteFunc(topics, func(_ string, t broker.Topic) bool { return t.Err != nil })
-	if _, message := in.weakTransactions(ctx); message != "" {
+	i.counts(in, infos, own)
+	maps.DeleteFunc(infos, func(_ string, t broker.Topic) bool { return t.Err != nil })
+	if _, message := in.topics().WeakTransactions(ctx); message != "" {
 		i.warn("", "", "%s", message)
 	}
-	configs := in.cluster.TopicConfigs(ctx, slices.Sorted(maps.Keys(topics)))
-	if err := in.checkChangelog(configs); err != nil {
+	configs := in.cluster.TopicConfigs(ctx, slices.Sorted(maps.Keys(infos)))
+	if err := in.topics().CheckChangelog(configs); err != nil {
 		i.fail(in.cfg.Changelog(), "", "%v", err)
 	}
-	for _, w := range in.weaknesses(topics, configs) {
-		i.warn(strings.Join(w.topics, ", "), "", "%s", w.message)
+	for _, w := range in.topics().Weaknesses(infos, configs) {
+		i.warn(strings.Join(w.Topics, ", "), "", "%s", w.Message)
 	}
 	for _, topic := range in.cfg.Inputs {
-		if t, ok := topics[topic]; ok {
+		if t, ok := infos[topic]; ok {
 			if err := i.sample(ctx, in, topic, t.Partitions, perPartition); err != nil {
 				return nil, err
 			}
@@ -89,10 +90,10 @@ func Inspect(ctx context.Context, cfg config.Config, perPartition int) (*Inspect
 }
 
 // counts looks at which topics there are and at their numbers of partitions.
-func (i *Inspection) counts(in *Instance, topics map[string]broker.Topic, own []string) {
+func (i *Inspection) counts(in *Instance, infos map[string]broker.Topic, own []string) {
 	first := ""
 	look := func(name string, create bool) {
-		t := topics[name]
+		t := infos[name]
 		switch {
 		case errors.Is(t.Err, kerr.UnknownTopicOrPartition) && create:
 			i.Create = append(i.Create, name)
@@ -102,19 +103,19 @@ func (i *Inspection) counts(in *Instance, topics map[string]broker.Topic, own []
 			i.fail(name, "", "%v", t.Err)
 		case first == "":
 			first, i.Partitions = name, t.Partitions
-		case t.Partitions != topics[first].Partitions:
+		case t.Partitions != infos[first].Partitions:
 			i.Partitions = 0
 			i.fail(name, "give each topic the same number; to go over to another number, see segmill state reshard",
 				"it has %d partitions and %s has %d: a customer's records must be in the same partition of every topic",
-				t.Partitions, first, topics[first].Partitions)
+				t.Partitions, first, infos[first].Partitions)
 		}
 	}
 	for _, name := range in.cfg.Inputs {
 		look(name, in.cfg.Create.Partitions > 0)
 	}
-	if n := in.cfg.Create.Partitions; len(i.Create) > 0 && first != "" && topics[first].Partitions != n {
+	if n := in.cfg.Create.Partitions; len(i.Create) > 0 && first != "" && infos[first].Partitions != n {
 		i.fail(strings.Join(i.Create, ", "), "set topics.create.partitions to the number of the others",
-			"the topic would be created with %d partitions, and %s has %d", n, first, topics[first].Partitions)
+			"the topic would be created with %d partitions, and %s has %d", n, first, infos[first].Partitions)
 	}
 	if first == "" {
 		i.Partitions = in.cfg.Create.Partitions

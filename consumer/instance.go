@@ -9,6 +9,7 @@ import (
 	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/consumer/replica"
+	"github.com/segmill/segmill/consumer/topics"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
 )
@@ -39,6 +40,14 @@ func newInstance(cfg config.Config) Instance {
 	}
 }
 
+// topics returns the topics of the application.
+func (in *Instance) topics() *topics.Set { return &topics.Set{Config: &in.cfg, Cluster: in.cluster} }
+
+// found takes in what the topics are like.
+func (in *Instance) found(f topics.Found) {
+	in.partitions, in.ids, in.messageBytes = f.Partitions, f.IDs, f.MessageBytes
+}
+
 // present is the wall clock as reports of ends have it: while it is not trusted,
 // the last one that was. A record that comes then would otherwise be taken for
 // later than every report, and wait for MaxMergeWait.
@@ -59,11 +68,8 @@ func (in *Instance) shareOf(bytes int64) int64 {
 	return bytes / int64(max(1, in.running()))
 }
 
-// copiedBytes is max.message.bytes of the topics that records are copied to, which must
-// hold what the inputs hold, with headers. copyMargin is what a batch of one record
-// has beside it.
+// Sizes of batches, in bytes. copyMargin is what a batch of one record has beside it.
 const (
-	copiedBytes  = 4 << 20
 	defaultBytes = 1_048_588 // of brokers
 	copyMargin   = 4 << 10
 )
@@ -75,7 +81,7 @@ func (in *Instance) maxCopied(topic string) int { return in.batchBytes(topic) - 
 // batchBytes returns the size of the largest batch that a topic of copies takes, about.
 func (in *Instance) batchBytes(topic string) int {
 	if n, ok := in.messageBytes[topic]; ok {
-		return min(n, copiedBytes)
+		return min(n, topics.CopiedBytes)
 	}
 	return defaultBytes
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/replica"
+	"github.com/segmill/segmill/consumer/topics"
 )
 
 // One fault at a time: what all of these tests share. Each runs over the same
@@ -100,7 +101,7 @@ func (f disturbance) changesNothing(t *testing.T, opts ...kfake.Opt) {
 func (g *rig) createTopics() {
 	g.Helper()
 	c := config.Config{App: app, Changes: "changes", Triggers: "triggers"}
-	for topic, settings := range ownTopics(&c) {
+	for topic, settings := range topics.Own(&c) {
 		plain := map[string]string{}
 		for k, v := range settings {
 			plain[k] = *v

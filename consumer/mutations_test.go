@@ -22,7 +22,7 @@ var (
 	protocol   = find{"consumer", "ChangelogEnd|Death|Wrong|Zombie|Unproducible|FaultsChange"}
 	virtual    = find{"consumer", "ThirtyDays/autumn"}
 	registries = find{"schemas", "^Test(Answers|IDBeforeItExists|LaggingReplica|SubjectAddedLater)$"}
-	topics     = find{"consumer", "ChangelogMustBeKept"}
+	changelogs = find{"consumer", "ChangelogMustBeKept"}
 	own        = find{"state", "^Test(ForeignDirectories|Claim)$"}
 	timers     = find{"consumer", "Customers|TimerFires|AfterOutage|ClockJumps|EventTimes"}
 )
@@ -292,7 +292,7 @@ var mutations = []struct {
 	{
 		"the state may be in a changelog that Kafka deletes",
 		`policy != "" && policy != "compact"`, `policy == "nosuch"`,
-		[]find{topics},
+		[]find{changelogs},
 	},
 	{
 		"another application's directory is taken",

@@ -16,6 +16,7 @@ import (
 	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/consumer/metrics"
+	"github.com/segmill/segmill/consumer/topics"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
 )
@@ -111,12 +112,12 @@ func (o *Owner) prepare(ctx context.Context) (err error) {
 			o.cluster.Close()
 		}
 	}()
-	var n int32
-	if err := o.cluster.Await(ctx, func() (err error) { n, err = o.prepareCluster(ctx); return err }); err != nil {
+	var f topics.Found
+	if err := o.cluster.Await(ctx, func() (err error) { f, err = o.prepareCluster(ctx); return err }); err != nil {
 		return err
 	}
 	o.mu.Lock()
-	o.partitions = n
+	o.found(f)
 	o.standbys = newStandbys(o)
 	o.hard, o.kill = context.WithCancel(context.WithoutCancel(ctx))
 	o.mu.Unlock()
@@ -126,17 +127,18 @@ func (o *Owner) prepare(ctx context.Context) (err error) {
 	return o.cluster.Await(ctx, func() error { return o.prepareUntil(ctx) })
 }
 
-// prepareCluster makes sure that the cluster can do what is needed of it, and
-// returns how many partitions there are.
-func (o *Owner) prepareCluster(ctx context.Context) (int32, error) {
-	if err := o.checkDelivery(ctx); err != nil {
-		return 0, err
+// prepareCluster makes sure that the cluster can do what is needed of it, and returns
+// what its topics are like.
+func (o *Owner) prepareCluster(ctx context.Context) (topics.Found, error) {
+	t := o.topics()
+	if err := t.CheckDelivery(ctx); err != nil {
+		return topics.Found{}, err
 	}
-	n, err := o.prepareTopics(ctx)
+	f, err := t.Prepare(ctx)
 	if err == nil && o.cfg.Delivery == config.AtLeastOnce {
-		o.warnOfCompaction(ctx)
+		t.WarnOfCompaction(ctx)
 	}
-	return n, err
+	return f, err
 }
 
 // member is in the group until ctx ends or a task says that nothing can go on.

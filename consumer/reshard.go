@@ -158,14 +158,14 @@ func (o *Reshard) begin(ctx context.Context) (r *resharding, err error) {
 		return r, err
 	}
 	topic := r.old.cfg.Changelog()
-	topics, err := r.old.cluster.Describe(ctx, topic)
+	infos, err := r.old.cluster.Describe(ctx, topic)
 	if err != nil {
 		return r, err
 	}
-	if err := topics[topic].Err; err != nil {
+	if err := infos[topic].Err; err != nil {
 		return r, fmt.Errorf("topic %s: %w (is the app of the old configuration right?)", topic, err)
 	}
-	r.old.partitions = topics[topic].Partitions
+	r.old.partitions = infos[topic].Partitions
 	for p := range r.old.partitions {
 		s, err := takeOver(ctx, newTask(r.old, p))
 		if err != nil {

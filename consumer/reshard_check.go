@@ -15,6 +15,7 @@ import (
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/replica"
+	"github.com/segmill/segmill/consumer/topics"
 )
 
 // nobody makes sure that no instance of either application is in its group.
@@ -81,21 +82,21 @@ func (r *resharding) checkOld(ctx context.Context) error {
 // checkNew makes sure that the topics of the new application fit together and
 // that it has no state yet.
 func (r *resharding) checkNew(ctx context.Context) error {
-	topics, err := r.new.cluster.Describe(ctx, r.new.cfg.Inputs...)
+	infos, err := r.new.cluster.Describe(ctx, r.new.cfg.Inputs...)
 	if err != nil {
 		return err
 	}
-	n, err := sameCount(topics, r.new.cfg.Inputs, 0)
+	n, err := topics.SameCount(infos, r.new.cfg.Inputs, 0)
 	if err != nil {
 		return err
 	}
 	r.done.To, r.new.partitions = n, n
-	names := slices.Sorted(maps.Keys(ownTopics(&r.new.cfg)))
-	if topics, err = r.new.cluster.Describe(ctx, names...); err != nil {
+	names := slices.Sorted(maps.Keys(topics.Own(&r.new.cfg)))
+	if infos, err = r.new.cluster.Describe(ctx, names...); err != nil {
 		return err
 	}
 	for _, name := range names {
-		t := topics[name]
+		t := infos[name]
 		if t.Err == nil && t.Partitions != n {
 			return fmt.Errorf("%s has %d partitions and the new inputs have %d: add partitions to it, or use another topic in the new configuration",
 				name, t.Partitions, n)
@@ -128,12 +129,12 @@ const (
 // once, so one partition is enough.
 func (r *resharding) target(ctx context.Context) (targetState, error) {
 	topic, repartition := r.new.cfg.Changelog(), r.new.cfg.Repartition()
-	topics, err := r.new.cluster.Describe(ctx, topic, repartition)
+	infos, err := r.new.cluster.Describe(ctx, topic, repartition)
 	if err != nil {
 		return 0, err
 	}
 	state := targetEmpty
-	for name, t := range topics {
+	for name, t := range infos {
 		if errors.Is(t.Err, kerr.UnknownTopicOrPartition) {
 			continue
 		}

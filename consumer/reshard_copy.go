@@ -36,9 +36,11 @@ func (r *resharding) closeOld(ctx context.Context) error {
 // too early is fenced then, and a later one finds the move.
 func (r *resharding) openNew(ctx context.Context) error {
 	r.new.cfg.Create.Topics = true
-	if _, err := r.new.prepareTopics(ctx); err != nil {
+	f, err := r.new.topics().Prepare(ctx)
+	if err != nil {
 		return err
 	}
+	r.new.found(f)
 	topic := r.new.cfg.Changelog()
 	var records []*kgo.Record
 	for p := range r.done.To {

@@ -58,7 +58,8 @@ const arrows = `
 	consumer/metrics
 	engine, schemas, state, consumer/broker, consumer/ledger, consumer/metrics < consumer/config
 	engine, schemas, consumer/changelog, consumer/broker, consumer/config, consumer/cache < consumer/feed
-	engine/plan, engine, schemas, state, consumer/changelog, consumer/fault, consumer/broker, consumer/ledger, consumer/replica, consumer/metrics, consumer/config, consumer/cache, consumer/feed < consumer
+	engine/plan, engine, consumer/changelog, consumer/fault, consumer/broker, consumer/ledger, consumer/replica, consumer/config < consumer/topics
+	engine, schemas, state, consumer/changelog, consumer/fault, consumer/broker, consumer/ledger, consumer/replica, consumer/metrics, consumer/config, consumer/cache, consumer/feed, consumer/topics < consumer
 
 	# The program.
 	engine/expr, engine/aggregate, engine/plan, engine/rule, engine, triggers, schemas, state, consumer/metrics, consumer/config, consumer < internal/app

@@ -1,4 +1,4 @@
-package consumer
+package topics
 
 import (
 	"context"
@@ -21,61 +21,74 @@ import (
 	"github.com/segmill/segmill/engine/plan"
 )
 
-// prepareTopics creates the topics that are missing, if that is allowed, and
-// checks that all fit together. It returns how many partitions they have.
-func (in *Instance) prepareTopics(ctx context.Context) (int32, error) {
-	c := &in.cfg
+// Set is the topics of an application: those that it reads, and its own.
+type Set struct {
+	Config  *config.Config
+	Cluster *broker.Cluster
+}
+
+// Found is what the topics of an application are like.
+type Found struct {
+	Partitions   int32
+	IDs          map[string]changelog.TopicID
+	MessageBytes map[string]int // max.message.bytes of topics whose settings may be read
+}
+
+// Prepare creates the topics that are missing, if that is allowed, and checks that all
+// fit together. An error that is not fault.IsFatal may go away.
+func (t *Set) Prepare(ctx context.Context) (Found, error) {
+	none := Found{}
+	c := t.Config
 	if c.Create.Partitions > 0 {
 		inputs := map[string]map[string]*string{}
 		for _, topic := range c.Inputs {
 			inputs[topic] = inputSettings(c)
 		}
-		if err := in.cluster.CreateMissing(ctx, c.Create.Partitions, c.Create.Replication, inputs); err != nil {
-			return 0, err
+		if err := t.Cluster.CreateMissing(ctx, c.Create.Partitions, c.Create.Replication, inputs); err != nil {
+			return none, err
 		}
 	}
-	topics, err := in.cluster.Agreed(ctx, c.Inputs...)
+	topics, err := t.Cluster.Agreed(ctx, c.Inputs...)
 	if err != nil {
-		return 0, err
+		return none, err
 	}
-	n, err := sameCount(topics, c.Inputs, 0)
+	n, err := SameCount(topics, c.Inputs, 0)
 	if err != nil {
-		return 0, err
+		return none, err
 	}
-	own := ownTopics(c)
+	own := Own(c)
 	if c.Create.Topics {
-		if err := in.cluster.CreateMissing(ctx, n, c.Create.Replication, own); err != nil {
-			return 0, err
+		if err := t.Cluster.CreateMissing(ctx, n, c.Create.Replication, own); err != nil {
+			return none, err
 		}
 	}
 	names := slices.Sorted(maps.Keys(own))
-	if topics, err = in.cluster.Agreed(ctx, append(slices.Clone(names), c.Inputs...)...); err != nil {
-		return 0, err
+	if topics, err = t.Cluster.Agreed(ctx, append(slices.Clone(names), c.Inputs...)...); err != nil {
+		return none, err
 	}
-	if _, err := sameCount(topics, names, n); err != nil {
-		return 0, err
+	if _, err := SameCount(topics, names, n); err != nil {
+		return none, err
 	}
-	configs := in.cluster.TopicConfigs(ctx, slices.Sorted(maps.Keys(topics)))
-	in.messageBytes = map[string]int{}
+	configs := t.Cluster.TopicConfigs(ctx, slices.Sorted(maps.Keys(topics)))
+	f := Found{Partitions: n, IDs: map[string]changelog.TopicID{}, MessageBytes: map[string]int{}}
 	for name := range topics {
 		if n, err := strconv.Atoi(broker.SettingOf(configs, name, "max.message.bytes")); err == nil {
-			in.messageBytes[name] = n
+			f.MessageBytes[name] = n
 		}
 	}
-	if err := in.checkChangelog(configs); err != nil {
-		return 0, err
+	if err := t.CheckChangelog(configs); err != nil {
+		return none, err
 	}
-	in.ids = map[string]changelog.TopicID{}
-	for name, t := range topics {
-		in.ids[name] = t.ID
+	for name, info := range topics {
+		f.IDs[name] = info.ID
 	}
-	in.warn(ctx, topics, configs)
-	return n, nil
+	t.Warn(ctx, topics, configs)
+	return f, nil
 }
 
-// sameCount returns the number of partitions that all of names have. want is what
+// SameCount returns the number of partitions that all of names have. want is what
 // the inputs have, 0 if these are the inputs.
-func sameCount(topics map[string]broker.Topic, names []string, want int32) (int32, error) {
+func SameCount(topics map[string]broker.Topic, names []string, want int32) (int32, error) {
 	first := "the inputs"
 	for _, name := range names {
 		t := topics[name]
@@ -96,9 +109,9 @@ func sameCount(topics map[string]broker.Topic, names []string, want int32) (int3
 	return want, nil
 }
 
-// ownTopics returns the topics that the engine writes with the settings that they
+// Own returns the topics that the engine writes with the settings that they
 // are created with.
-func ownTopics(c *config.Config) map[string]map[string]*string {
+func Own(c *config.Config) map[string]map[string]*string {
 	ms := func(d time.Duration) *string { s := strconv.FormatInt(d.Milliseconds(), 10); return &s }
 	text := func(s string) *string { return &s }
 	log := map[string]*string{
@@ -112,7 +125,7 @@ func ownTopics(c *config.Config) map[string]map[string]*string {
 	if c.Delivery == config.AtLeastOnce {
 		log["min.compaction.lag.ms"] = ms(ledger.CompactionLag)
 	}
-	copies := text(strconv.Itoa(copiedBytes))
+	copies := text(strconv.Itoa(CopiedBytes))
 	return map[string]map[string]*string{
 		c.Changelog(): log,
 		// Forwarded records are the only copy that a rebuild can read of records
@@ -148,33 +161,6 @@ func inputSettings(c *config.Config) map[string]*string {
 // outage of some days must not cost events.
 const leastRetention engine.Millis = 7 * 24 * 3_600_000
 
-// watchTopics ends the run when an input gets more partitions: nobody would read
-// the new ones, and the keys of the others would move. When a topic has been
-// created anew, tasks acquire again, and see whether they can go on.
-func (o *Owner) watchTopics(ctx context.Context) {
-	tick := time.NewTicker(o.cfg.Watch)
-	defer tick.Stop()
-	seen := map[string]changelog.TopicID{} // those created anew
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		topics, err := o.cluster.Describe(ctx, append(o.cfg.Sources(), o.cfg.Changelog())...)
-		if err != nil {
-			continue
-		}
-		for name, t := range topics {
-			if t.Err == nil && t.ID != o.ids[name] && t.ID != seen[name] {
-				seen[name] = t.ID
-				o.acquireAgain(fmt.Errorf("%s was created anew", name))
-			}
-			if t.Err == nil && t.Partitions != o.partitions && slices.Contains(o.cfg.Inputs, name) {
-				o.fail(fault.Fatal("%s now has %d partitions and had %d: a customer's records would go to another partition than its state; move the state with segmill state reshard",
-					name, t.Partitions, o.partitions))
-				return
-			}
-		}
-	}
-}
+// CopiedBytes is max.message.bytes of the topics that records are copied to, which must
+// hold what the inputs hold, with headers.
+const CopiedBytes = 4 << 20
