@@ -33,19 +33,19 @@ import (
 //
 // The session is returned also with an error, to be closed.
 func (t *Task) acquire(ctx context.Context) (*session, error) {
-	l, err := t.fence(ctx)
+	l, err := t.Fence(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("fence: %w", err)
 	}
 	s := &session{
-		folder: newFolder(t, t.store), ledger: l, told: newEffectCounters(),
-		headers: schemas.HeadersOf[kgo.RecordHeader](t.in.cfg.Encoder, t.in.cfg.Headers), committedAt: t.in.cfg.Now(),
+		folder: newFolder(t, t.Store), ledger: l, told: newEffectCounters(),
+		headers: schemas.HeadersOf[kgo.RecordHeader](t.Instance.Config.Encoder, t.Instance.Config.Headers), committedAt: t.Instance.Config.Now(),
 	}
 	if err := s.at("fenced"); err != nil {
 		return s, err
 	}
 	start := s.cfg.Now()
-	restored, err := t.restore(ctx, l, t.checkMove)
+	restored, err := t.Restore(ctx, l, t.checkMove)
 	if err == nil {
 		err = s.continueFrom(restored)
 	}
@@ -56,7 +56,7 @@ func (t *Task) acquire(ctx context.Context) (*session, error) {
 	if err := s.at("restored"); err != nil {
 		return s, err
 	}
-	if err := t.checkPosition(s.pos); err != nil {
+	if err := t.CheckPosition(s.pos); err != nil {
 		return s, err
 	}
 	if s.pos.Seq == 0 {
@@ -68,10 +68,10 @@ func (t *Task) acquire(ctx context.Context) (*session, error) {
 	if err != nil {
 		return s, err
 	}
-	if u := t.in.until; u != nil {
-		s.until = &untilTask{untilRun: u}
+	if u := t.Instance.Until; u != nil {
+		s.until = &untilTask{Until: u}
 	}
-	if s.feed, err = feed.Live(s.feedOptions(), t.in.ends, inputs, s.pos); err != nil {
+	if s.feed, err = feed.Live(s.feedOptions(), t.Instance.Ends, inputs, s.pos); err != nil {
 		return s, err
 	}
 	if err := s.checkRules(ctx); err != nil {
@@ -83,7 +83,7 @@ func (t *Task) acquire(ctx context.Context) (*session, error) {
 
 // feedOptions returns what the feed of a session needs.
 func (s *session) feedOptions() feed.Options {
-	o := s.t.feedOptions()
+	o := s.t.FeedOptions()
 	o.LookAhead, o.Alive = s.lookAhead, s.follow // a registry that hangs is no standing still
 	if s.until != nil {
 		o.Until = s.until.instant
@@ -92,9 +92,9 @@ func (s *session) feedOptions() feed.Options {
 }
 
 // feedOptions returns what the feed of a past needs.
-func (t *Task) feedOptions() feed.Options {
+func (t *Task) FeedOptions() feed.Options {
 	return feed.Options{
-		Config: &t.in.cfg, Cluster: t.in.cluster, Partition: t.n, Log: t.log, QueueBytes: t.in.queueShare(),
+		Config: &t.Instance.Config, Cluster: t.Instance.Cluster, Partition: t.Partition, Log: t.log, QueueBytes: t.Instance.queueShare(),
 		LookAhead: func([]*kgo.Record, []*cache.Customer) {},
 		Alive:     func() error { return nil },
 		Waiting:   t.showRebuilding,
@@ -104,81 +104,81 @@ func (t *Task) feedOptions() feed.Options {
 
 // fence returns the ledger of a task, which keeps older owners from writing what
 // counts.
-func (t *Task) fence(ctx context.Context) (ledger.Ledger, error) {
-	opts, err := t.ledgerOptions()
+func (t *Task) Fence(ctx context.Context) (ledger.Ledger, error) {
+	opts, err := t.LedgerOptions()
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, broker.RequestTimeout)
 	defer cancel()
-	if t.in.cfg.Delivery == config.AtLeastOnce {
-		l, err := ledger.NewClaims(ctx, t.in.cfg.Group.SessionTimeout, opts)
+	if t.Instance.Config.Delivery == config.AtLeastOnce {
+		l, err := ledger.NewClaims(ctx, t.Instance.Config.Group.SessionTimeout, opts)
 		if err != nil {
 			return nil, err
 		}
 		return l, nil
 	}
-	l, err := ledger.NewTransactions(ctx, t.in.cfg.TransactionalID(t.n), t.in.cfg.BrokerTimeout, opts)
+	l, err := ledger.NewTransactions(ctx, t.Instance.Config.TransactionalID(t.Partition), t.Instance.Config.BrokerTimeout, opts)
 	if err != nil {
 		return nil, err // not l, which is a nil of a type
 	}
 	return l, nil
 }
 
-func (t *Task) ledgerOptions() (ledger.Options, error) {
-	c := &t.in.cfg
+func (t *Task) LedgerOptions() (ledger.Options, error) {
+	c := &t.Instance.Config
 	compressor, err := broker.NewCompressor(c.Compression, c.IsOutput())
 	return ledger.Options{
-		Cluster: t.in.cluster, Topic: c.Changelog(), Partition: t.n,
-		Compressor: compressor, BatchBytes: t.batchBytes, Point: t.at,
+		Cluster: t.Instance.Cluster, Topic: c.Changelog(), Partition: t.Partition,
+		Compressor: compressor, BatchBytes: t.batchBytes, Point: t.At,
 	}, err
 }
 
 // at passes a point of the protocol.
-func (t *Task) at(point string) error {
-	if t.in.cfg.FailAt == nil {
+func (t *Task) At(point string) error {
+	if t.Instance.Config.FailAt == nil {
 		return nil
 	}
-	return t.in.cfg.FailAt(t.n, point)
+	return t.Instance.Config.FailAt(t.Partition, point)
 }
 
 // batchBytes returns how large a batch of a topic is at most: what brokers take by
 // default, but for copies of records, which can be as large as inputs have them.
 func (t *Task) batchBytes(topic string) int32 {
-	if topic == t.in.cfg.Repartition() || topic == t.in.cfg.DeadLetters() {
-		return int32(t.in.batchBytes(topic))
+	if topic == t.Instance.Config.Repartition() || topic == t.Instance.Config.DeadLetters() {
+		return int32(t.Instance.batchBytes(topic))
 	}
 	return 1_000_012 // the client's own default
 }
 
 // checkPosition makes sure that the position is one of this engine.
-func (t *Task) checkPosition(p *changelog.Position) error {
+func (t *Task) CheckPosition(p *changelog.Position) error {
 	if p.Seq == 0 {
 		return nil
 	}
-	if p.Partitions != t.in.partitions {
+	if p.Partitions != t.Instance.Partitions {
 		return t.otherCount(p.Partitions)
 	}
-	if p.App != t.in.cfg.App {
-		return fault.Fatal("the changelog %s was written by %q and not by %q", t.in.cfg.Changelog(), p.App, t.in.cfg.App)
+	if p.App != t.Instance.Config.App {
+		return fault.Fatal("the changelog %s was written by %q and not by %q", t.Instance.Config.Changelog(), p.App, t.Instance.Config.App)
 	}
 	return nil
 }
 
 func (t *Task) otherCount(was int32) error {
-	n := t.in.partitions
+	n := t.Instance.Partitions
 	return fault.Fatal("the state of %s was written for %d partitions, and the inputs now have %d: records of a customer would go to another partition than their state; go back to topics of %d partitions, or move the state with segmill state reshard",
-		t.in.cfg.App, was, n, was)
+		t.Instance.Config.App, was, n, was)
 }
 
 // checkOthers makes sure, for a partition that has never run, that those that have
 // run were as many as there are now: somebody may have added partitions to all
 // topics, the changelog too. The lowest partition that has run tells.
 func (t *Task) checkOthers(ctx context.Context) error {
-	o, topic := t.in, t.in.cfg.Changelog()
+	o, topic := t.Instance, t.Instance.Config.Changelog()
 	var others []int32
-	for p := range o.partitions {
-		if p != t.n {
+	for p := range o.Partitions {
+		if p != t.Partition {
 			others = append(others, p)
 		}
 	}
@@ -187,11 +187,11 @@ func (t *Task) checkOthers(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, broker.RequestTimeout)
 	defer cancel()
-	first, err := o.cluster.List(ctx, broker.Start, []string{topic}, others)
+	first, err := o.Cluster.List(ctx, broker.Start, []string{topic}, others)
 	if err != nil {
 		return err
 	}
-	end, err := o.cluster.List(ctx, broker.LastStable, []string{topic}, others)
+	end, err := o.Cluster.List(ctx, broker.LastStable, []string{topic}, others)
 	if err != nil {
 		return err
 	}
@@ -201,7 +201,7 @@ func (t *Task) checkOthers(ctx context.Context) error {
 			continue
 		}
 		var last *changelog.Position
-		_, err := o.cluster.ReadRange(ctx, topic, p, max(from, to-replica.LookBack), to, func(r *kgo.Record) (err error) {
+		_, err := o.Cluster.ReadRange(ctx, topic, p, max(from, to-replica.LookBack), to, func(r *kgo.Record) (err error) {
 			if string(r.Key) == changelog.PositionKey {
 				last, err = changelog.DecodePosition(r.Value)
 			}
@@ -211,7 +211,7 @@ func (t *Task) checkOthers(ctx context.Context) error {
 			return err
 		}
 		if last != nil {
-			if last.Partitions != o.partitions {
+			if last.Partitions != o.Partitions {
 				return t.otherCount(last.Partitions)
 			}
 			return nil
@@ -226,15 +226,15 @@ func (s *session) placeInputs(ctx context.Context) (inputs []*feed.Input, err er
 	ctx, cancel := context.WithTimeout(ctx, broker.RequestTimeout)
 	defer cancel()
 	topics := s.cfg.Sources()
-	infos, err := s.t.in.cluster.Describe(ctx, topics...)
+	infos, err := s.t.Instance.Cluster.Describe(ctx, topics...)
 	if err != nil {
 		return nil, err
 	}
-	first, err := s.t.in.cluster.ListOne(ctx, broker.Start, topics, s.t.n)
+	first, err := s.t.Instance.Cluster.ListOne(ctx, broker.Start, topics, s.t.Partition)
 	if err != nil {
 		return nil, err
 	}
-	last, err := s.t.in.cluster.ListOne(ctx, broker.HighWatermark, topics, s.t.n)
+	last, err := s.t.Instance.Cluster.ListOne(ctx, broker.HighWatermark, topics, s.t.Partition)
 	if err != nil {
 		return nil, err
 	}
@@ -243,15 +243,15 @@ func (s *session) placeInputs(ctx context.Context) (inputs []*feed.Input, err er
 		id, next := infos[topic].ID, at.Next
 		switch {
 		case ok && at.ID != changelog.TopicID{} && id != changelog.TopicID{} && at.ID != id:
-			return nil, fault.Stopped(s.t.n, "%s was read up to offset %d and has been created anew since: its records would be taken for others; begin with another app name",
+			return nil, fault.Stopped(s.t.Partition, "%s was read up to offset %d and has been created anew since: its records would be taken for others; begin with another app name",
 				topic, next)
 		case !ok:
 			next, at.Seen = first[topic], changelog.Never
 		case next > last[topic]:
-			return nil, fault.Stopped(s.t.n, "%s ends at offset %d and was read up to %d: it has lost records or was created anew; restore it, or begin with another app name",
+			return nil, fault.Stopped(s.t.Partition, "%s ends at offset %d and was read up to %d: it has lost records or was created anew; restore it, or begin with another app name",
 				topic, last[topic], next)
 		case next < first[topic] && !s.cfg.SkipDeleted:
-			return nil, fault.Stopped(s.t.n, "records %d to %d of %s were deleted before they were read; to go on without them, set skip_deleted",
+			return nil, fault.Stopped(s.t.Partition, "records %d to %d of %s were deleted before they were read; to go on without them, set skip_deleted",
 				next, first[topic]-1, topic)
 		case next < first[topic]:
 			s.t.log.Error("records were deleted before they were read; going on without them", "topic", topic, "from", next, "to", first[topic]-1)
@@ -260,8 +260,8 @@ func (s *session) placeInputs(ctx context.Context) (inputs []*feed.Input, err er
 		in := feed.NewInput(topic, next, topic == s.cfg.Repartition())
 		in.Seen, in.ID = at.Seen, id
 		s.cfg.Metrics.PassedOver.WithLabelValues(topic) // so that the first one is an increase
-		if u := s.t.in.until; u != nil {
-			in.EndAt(u.endOf(in, s.t.n))
+		if u := s.t.Instance.Until; u != nil {
+			in.EndAt(u.endOf(in, s.t.Partition))
 		}
 		inputs = append(inputs, in)
 	}

@@ -107,9 +107,9 @@ func TestAskAllPassesOverTheDead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.cluster = &broker.Cluster{Admin: g.client(), Settings: broker.Settings{Now: g.now}}
+	o.Cluster = &broker.Cluster{Admin: g.client(), Settings: broker.Settings{Now: g.now}}
 	down.Store(g.broker.ListenAddrs()[2])
-	topics, err := o.cluster.Agreed(t.Context(), "web", "lost")
+	topics, err := o.Cluster.Agreed(t.Context(), "web", "lost")
 	if err != nil || topics["web"].Partitions != 3 || !errors.Is(topics["lost"].Err, kerr.UnknownTopicOrPartition) {
 		t.Errorf("%v, %v", topics, err)
 	}

@@ -21,7 +21,7 @@ func (s *session) again(add func(key, value []byte)) error {
 			value = s.unstoredVersions
 		case key == changelog.VersionsKey:
 			var meta state.Meta
-			meta, ok, err = s.t.store.Meta()
+			meta, ok, err = s.t.Store.Meta()
 			if value = meta.Versions; !ok {
 				continue // the first batch writes them
 			}

@@ -234,7 +234,7 @@ func testRestoreOf(t *testing.T, c *claims, fromCopy bool) {
 	o, end := g.byHand(func(c *config.Config) { c.Time.Clock = config.EventsClock }) // no timers
 	defer end()
 	g.produce(c.log...)
-	store := o.cfg.Store.Task(0)
+	store := o.Config.Store.Task(0)
 	if fromCopy && len(c.copies) > 0 {
 		from := c.copies[c.rng.IntN(len(c.copies))]
 		id, err := o.topicID(context.Background(), app+".changelog")
@@ -250,7 +250,7 @@ func testRestoreOf(t *testing.T, c *claims, fromCopy bool) {
 			changes = append(changes, state.Change{Customer: id, Value: value, Old: engine.Never, New: wake})
 		}
 		versions := changelog.Versions{Hashes: c.eng.Versions()}
-		meta := state.Meta{Position: from.pos.Append(nil), Versions: versions.Append(nil), TopicID: id, Next: int64(from.next), AppliedAt: o.cfg.NowMillis()}
+		meta := state.Meta{Position: from.pos.Append(nil), Versions: versions.Append(nil), TopicID: id, Next: int64(from.next), AppliedAt: o.Config.NowMillis()}
 		if err := store.Apply(changes, &meta); err != nil {
 			t.Fatal(err)
 		}
@@ -395,14 +395,14 @@ func TestNoTopicIDs(t *testing.T) {
 			if err != nil || id != [16]byte{} {
 				t.Fatalf("the changelog has the id %v: %v", id, err)
 			}
-			r, err := replica.Open(t.Context(), o.copyOptions(0, o.cfg.Store.Task(0), o.cfg.Logger), broker.HighWatermark, 0)
+			r, err := replica.Open(t.Context(), o.CopyOptions(0, o.Config.Store.Task(0), o.Config.Logger), broker.HighWatermark, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if !r.State().Tail {
 				t.Error("the copy is not used")
 			}
-			if err := o.cfg.Store.Close(); err != nil {
+			if err := o.Config.Store.Close(); err != nil {
 				t.Error(err)
 			}
 		})

@@ -33,9 +33,9 @@ func (s *session) commit(ctx context.Context) error {
 	metrics.Since(s.cfg.Metrics.Commit, start, s.cfg.Now())
 	s.count()
 	if s.cfg.OnEffects != nil && len(s.batch.out.Effects) > 0 {
-		s.cfg.OnEffects(s.t.n, s.batch.out.Effects)
+		s.cfg.OnEffects(s.t.Partition, s.batch.out.Effects)
 	}
-	full, erased := s.customers.Committed(s.t.in.cacheShare()), s.batch.erased
+	full, erased := s.customers.Committed(s.t.Instance.cacheShare()), s.batch.erased
 	s.batch.reset()
 	s.commits++
 	s.t.grow()
@@ -46,7 +46,7 @@ func (s *session) commit(ctx context.Context) error {
 	if err := s.store(); err != nil {
 		return err
 	}
-	s.customers.Evict(s.t.in.cacheShare())
+	s.customers.Evict(s.t.Instance.cacheShare())
 	return nil
 }
 
@@ -150,7 +150,7 @@ func (s *session) transaction(pos *changelog.Position, changes []change, version
 	topic := s.cfg.Changelog()
 	add := func(key, value []byte) {
 		r := b.record()
-		r.Topic, r.Partition, r.Key, r.Value, r.Headers = topic, s.t.n, key, value, stamped
+		r.Topic, r.Partition, r.Key, r.Value, r.Headers = topic, s.t.Partition, key, value, stamped
 		records = append(records, r)
 	}
 	if claim != s.logged {
@@ -248,6 +248,6 @@ func (c *effectCounters) kind(m *metrics.Metrics, e *engine.Effect) int32 {
 func (t *Task) committed(pos *changelog.Position) {
 	t.set(func(s *TaskStatus) {
 		s.Seq, s.Folded, s.DeadLetters, s.Forwarded = pos.Seq, pos.Folded, pos.DeadLetters, pos.Forwarded
-		s.sources = pos.Sources
+		s.Sources = pos.Sources
 	})
 }

@@ -37,7 +37,7 @@ func TestCustomersAgainstModel(t *testing.T) {
 		}
 		defer store.Close() // memory
 		s := &session{folder: folder{
-			t:   &Task{in: &Instance{cfg: config.Config{CacheBytes: cache.Overhead}, running: func() int { return 1 }}, store: store.Task(0)},
+			t:   &Task{Instance: &Instance{Config: config.Config{CacheBytes: cache.Overhead}, Running: func() int { return 1 }}, Store: store.Task(0)},
 			cfg: &config.Config{Engine: eng}, batch: newBatch(eng), customers: cache.New(eng, store.Task(0)),
 		}}
 		model := map[string]engine.Millis{} // wake-ups
@@ -99,17 +99,17 @@ func TestCustomersAgainstModel(t *testing.T) {
 			},
 			"commit": func(t *rapid.T) {
 				s.changes(pos)
-				s.customers.Committed(s.t.in.cacheShare())
+				s.customers.Committed(s.t.Instance.cacheShare())
 				s.batch.reset()
 			},
 			"store": func(t *rapid.T) {
 				s.changes(pos)
-				s.customers.Committed(s.t.in.cacheShare())
-				if err := s.t.store.Write(s.customers.Changes(), &state.Meta{}); err != nil {
+				s.customers.Committed(s.t.Instance.cacheShare())
+				if err := s.t.Store.Write(s.customers.Changes(), &state.Meta{}); err != nil {
 					t.Fatal(err)
 				}
 				s.customers.Stored()
-				if s.customers.Evict(s.t.in.cacheShare()) {
+				if s.customers.Evict(s.t.Instance.cacheShare()) {
 					t.Fatal("nothing is changed, and the limit is not kept")
 				}
 				v, err := store.Task(0).Verify(t.Context())
@@ -255,7 +255,7 @@ func TestTimerFiresAtItsInstant(t *testing.T) {
 	cfg := &config.Config{Engine: eng, Encoder: enc, Metrics: metrics.New(prometheus.NewRegistry()), Batch: config.Batch{Bytes: 1 << 20}}
 	cfg.Time.Clock = config.EventsClock
 	s := &session{
-		folder:  folder{t: &Task{limit: 100, store: task}, cfg: cfg, batch: newBatch(eng), customers: cache.New(eng, task), feed: &feed.Feed{}},
+		folder:  folder{t: &Task{limit: 100, Store: task}, cfg: cfg, batch: newBatch(eng), customers: cache.New(eng, task), feed: &feed.Feed{}},
 		headers: schemas.HeadersOf[kgo.RecordHeader](enc, schemas.CloudEventsHeaders), told: newEffectCounters(),
 	}
 	var out engine.Output

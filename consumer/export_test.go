@@ -22,7 +22,7 @@ func (o *Owner) Kill() {
 }
 
 // Next returns the offset up to which a topic has been taken by the last commit.
-func (s TaskStatus) Next(topic string) int64 { return s.sources[topic].Next }
+func (s TaskStatus) Next(topic string) int64 { return s.Sources[topic].Next }
 
 // Liar lies about ends of transactions.
 type Liar = liar

@@ -60,13 +60,13 @@ func (h groupErrors) OnGroupManageError(err error) {
 func (o *Owner) outside(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.refused = fmt.Sprintf("group %s: %v", o.cfg.App, err)
+	o.refused = fmt.Sprintf("group %s: %v", o.Config.App, err)
 	if !errors.Is(err, kerr.FencedInstanceID) {
 		return
 	}
 	// Whoever joins with the same name has the place from then on, and this one
 	// would be outside for ever.
-	if o.fence.soon(o.cfg.Now()) {
-		o.fail(fault.Fatal("group %s: %w", o.cfg.App, err))
+	if o.fence.soon(o.Config.Now()) {
+		o.fail(fault.Fatal("group %s: %w", o.Config.App, err))
 	}
 }

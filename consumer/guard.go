@@ -8,7 +8,7 @@ import (
 // guard watches the wall clock of the process. A jump ahead that the monotonic
 // clock did not make would fire timers that can't be taken back. Time that the
 // process was down is no jump: the guard knows only its own life.
-type guard struct {
+type Guard struct {
 	limit time.Duration
 
 	mu      sync.Mutex
@@ -19,7 +19,7 @@ type guard struct {
 
 // observe takes in the wall clock. It returns false from a jump on until confirm.
 // first is true at the jump itself.
-func (g *guard) observe(now time.Time) (ok, first bool) {
+func (g *Guard) Observe(now time.Time) (ok, first bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.start.IsZero() {
@@ -30,7 +30,7 @@ func (g *guard) observe(now time.Time) (ok, first bool) {
 }
 
 // compare takes in how far both clocks have come since start.
-func (g *guard) compare(wall, monotonic time.Duration) (ok, first bool) {
+func (g *Guard) compare(wall, monotonic time.Duration) (ok, first bool) {
 	ahead := wall - monotonic
 	if !g.tripped && ahead-g.ahead > g.limit {
 		g.tripped, first = true, true
@@ -42,14 +42,14 @@ func (g *guard) compare(wall, monotonic time.Duration) (ok, first bool) {
 }
 
 // ok reports whether the clock is trusted.
-func (g *guard) ok() bool {
+func (g *Guard) OK() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return !g.tripped
 }
 
 // confirm accepts the clock as it is.
-func (g *guard) confirm() {
+func (g *Guard) Confirm() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.tripped, g.start, g.ahead = false, time.Time{}, 0

@@ -6,7 +6,7 @@ import (
 )
 
 func TestGuard(t *testing.T) {
-	g := guard{limit: time.Hour}
+	g := Guard{limit: time.Hour}
 	look := func(wall, monotonic time.Duration) bool { ok, _ := g.compare(wall, monotonic); return ok }
 	switch {
 	case !look(0, 0), !look(time.Minute, time.Minute):
@@ -21,15 +21,15 @@ func TestGuard(t *testing.T) {
 	if ok, first := g.compare(24*time.Hour, 10*time.Hour); ok || !first {
 		t.Error("a jump was not noticed")
 	}
-	if ok, first := g.compare(5*time.Hour, 10*time.Hour); ok || first || g.ok() {
+	if ok, first := g.compare(5*time.Hour, 10*time.Hour); ok || first || g.OK() {
 		t.Error("confirmed by nobody")
 	}
-	g.confirm()
+	g.Confirm()
 	now := time.Now()
-	if ok, _ := g.observe(now); !ok || !g.ok() {
+	if ok, _ := g.Observe(now); !ok || !g.OK() {
 		t.Error("confirmed, and still stopped")
 	}
-	if ok, _ := g.observe(now.Add(90 * time.Minute)); !ok {
+	if ok, _ := g.Observe(now.Add(90 * time.Minute)); !ok {
 		t.Error("time that the monotonic clock saw too is no jump")
 	}
 }

@@ -55,31 +55,31 @@ func Inspect(ctx context.Context, cfg config.Config, perPartition int) (*Inspect
 	if err != nil {
 		return nil, err
 	}
-	defer in.cluster.Close()
-	i := &Inspection{Inputs: len(in.cfg.Inputs)}
-	own := slices.Sorted(maps.Keys(topics.Own(&in.cfg)))
-	infos, err := in.cluster.Describe(ctx, append(slices.Clone(own), in.cfg.Inputs...)...)
+	defer in.Cluster.Close()
+	i := &Inspection{Inputs: len(in.Config.Inputs)}
+	own := slices.Sorted(maps.Keys(topics.Own(&in.Config)))
+	infos, err := in.Cluster.Describe(ctx, append(slices.Clone(own), in.Config.Inputs...)...)
 	if err != nil {
 		return nil, err
 	}
-	if err := in.topics().CheckDelivery(ctx); fault.IsFatal(err) {
+	if err := in.Topics().CheckDelivery(ctx); fault.IsFatal(err) {
 		i.fail("", "", "%v", err)
 	} else if err != nil {
 		return nil, err
 	}
 	i.counts(in, infos, own)
 	maps.DeleteFunc(infos, func(_ string, t broker.Topic) bool { return t.Err != nil })
-	if _, message := in.topics().WeakTransactions(ctx); message != "" {
+	if _, message := in.Topics().WeakTransactions(ctx); message != "" {
 		i.warn("", "", "%s", message)
 	}
-	configs := in.cluster.TopicConfigs(ctx, slices.Sorted(maps.Keys(infos)))
-	if err := in.topics().CheckChangelog(configs); err != nil {
-		i.fail(in.cfg.Changelog(), "", "%v", err)
+	configs := in.Cluster.TopicConfigs(ctx, slices.Sorted(maps.Keys(infos)))
+	if err := in.Topics().CheckChangelog(configs); err != nil {
+		i.fail(in.Config.Changelog(), "", "%v", err)
 	}
-	for _, w := range in.topics().Weaknesses(infos, configs) {
+	for _, w := range in.Topics().Weaknesses(infos, configs) {
 		i.warn(strings.Join(w.Topics, ", "), "", "%s", w.Message)
 	}
-	for _, topic := range in.cfg.Inputs {
+	for _, topic := range in.Config.Inputs {
 		if t, ok := infos[topic]; ok {
 			if err := i.sample(ctx, in, topic, t.Partitions, perPartition); err != nil {
 				return nil, err
@@ -110,18 +110,18 @@ func (i *Inspection) counts(in *Instance, infos map[string]broker.Topic, own []s
 				t.Partitions, first, infos[first].Partitions)
 		}
 	}
-	for _, name := range in.cfg.Inputs {
-		look(name, in.cfg.Create.Partitions > 0)
+	for _, name := range in.Config.Inputs {
+		look(name, in.Config.Create.Partitions > 0)
 	}
-	if n := in.cfg.Create.Partitions; len(i.Create) > 0 && first != "" && infos[first].Partitions != n {
+	if n := in.Config.Create.Partitions; len(i.Create) > 0 && first != "" && infos[first].Partitions != n {
 		i.fail(strings.Join(i.Create, ", "), "set topics.create.partitions to the number of the others",
 			"the topic would be created with %d partitions, and %s has %d", n, first, infos[first].Partitions)
 	}
 	if first == "" {
-		i.Partitions = in.cfg.Create.Partitions
+		i.Partitions = in.Config.Create.Partitions
 	}
 	for _, name := range own {
-		look(name, in.cfg.Create.Topics)
+		look(name, in.Config.Create.Topics)
 	}
 }
 
@@ -134,19 +134,19 @@ type sampled struct {
 // sample reads the newest records of an input.
 func (i *Inspection) sample(ctx context.Context, in *Instance, topic string, partitions int32, perPartition int) error {
 	seen := sampled{causes: map[string]int{}}
-	reader, horizon := &feed.Reader{Config: &in.cfg}, feed.Horizon(&in.cfg)
+	reader, horizon := &feed.Reader{Config: &in.Config}, feed.Horizon(&in.Config)
 	route := broker.NewRouter(partitions)
 	for p := range partitions {
-		first, err := in.cluster.ListOne(ctx, broker.Start, []string{topic}, p)
+		first, err := in.Cluster.ListOne(ctx, broker.Start, []string{topic}, p)
 		if err != nil {
 			return err
 		}
-		end, err := in.cluster.ListOne(ctx, broker.LastStable, []string{topic}, p)
+		end, err := in.Cluster.ListOne(ctx, broker.LastStable, []string{topic}, p)
 		if err != nil {
 			return err
 		}
 		from := max(first[topic], end[topic]-int64(perPartition))
-		if _, err := in.cluster.ReadRange(ctx, topic, p, from, end[topic], func(r *kgo.Record) error { return seen.record(reader, horizon, route, r) }); err != nil {
+		if _, err := in.Cluster.ReadRange(ctx, topic, p, from, end[topic], func(r *kgo.Record) error { return seen.record(reader, horizon, route, r) }); err != nil {
 			return err
 		}
 	}
@@ -154,14 +154,14 @@ func (i *Inspection) sample(ctx context.Context, in *Instance, topic string, par
 	if seen.wrong > 0 {
 		i.warn(topic, "produce with the customer id as key and murmur2 (librdkafka: partitioner=murmur2_random)",
 			"%s of %d sampled records are on another partition than their customer's; each is forwarded: written and read a second time, kept for good in %s, and taken later than others",
-			percent(seen.wrong, seen.records), seen.records, in.cfg.Repartition())
+			percent(seen.wrong, seen.records), seen.records, in.Config.Repartition())
 	}
 	if seen.bad > 0 {
 		var causes []string
 		for _, c := range slices.Sorted(maps.Keys(seen.causes)) {
 			causes = append(causes, fmt.Sprintf("%s %d", c, seen.causes[c]))
 		}
-		i.warn(topic, "docs/formats.md says what the causes mean; run writes such records to "+in.cfg.DeadLetters(),
+		i.warn(topic, "docs/formats.md says what the causes mean; run writes such records to "+in.Config.DeadLetters(),
 			"%s of %d sampled records are bad input: %s", percent(seen.bad, seen.records), seen.records, strings.Join(causes, ", "))
 	}
 	if seen.unknown > 0 {

@@ -17,55 +17,55 @@ import (
 // Instance is what the tasks of one instance share. It is complete before the first
 // task starts, and does not change then.
 type Instance struct {
-	cfg        config.Config
-	cluster    *broker.Cluster
-	partitions int32
-	ids        map[string]changelog.TopicID // of all topics, at the start
+	Config     config.Config
+	Cluster    *broker.Cluster
+	Partitions int32
+	IDs        map[string]changelog.TopicID // of all topics, at the start
 	// messageBytes is max.message.bytes of topics whose settings may be read.
 	messageBytes map[string]int
-	ends         *feed.Ends
-	guard        guard
-	until        *untilRun // nil unless the run has an end
+	Ends         *feed.Ends
+	Guard        Guard
+	Until        *Until // nil unless the run has an end
 	// verify has a task's copy scanned in the background.
-	verify func(*Task)
+	Verify func(*Task)
 	// running returns how many tasks run.
-	running func() int
+	Running func() int
 }
 
 // newInstance returns an Instance that no task uses yet.
-func newInstance(cfg config.Config) Instance {
+func NewInstance(cfg config.Config) Instance {
 	return Instance{
-		cfg: cfg, guard: guard{limit: cfg.Time.MaxClockJump},
-		verify: func(*Task) {}, running: func() int { return 0 },
+		Config: cfg, Guard: Guard{limit: cfg.Time.MaxClockJump},
+		Verify: func(*Task) {}, Running: func() int { return 0 },
 	}
 }
 
 // topics returns the topics of the application.
-func (in *Instance) topics() *topics.Set { return &topics.Set{Config: &in.cfg, Cluster: in.cluster} }
+func (in *Instance) Topics() *topics.Set { return &topics.Set{Config: &in.Config, Cluster: in.Cluster} }
 
 // found takes in what the topics are like.
-func (in *Instance) found(f topics.Found) {
-	in.partitions, in.ids, in.messageBytes = f.Partitions, f.IDs, f.MessageBytes
+func (in *Instance) Found(f topics.Found) {
+	in.Partitions, in.IDs, in.messageBytes = f.Partitions, f.IDs, f.MessageBytes
 }
 
 // present is the wall clock as reports of ends have it: while it is not trusted,
 // the last one that was. A record that comes then would otherwise be taken for
 // later than every report, and wait for MaxMergeWait.
-func (in *Instance) present() engine.Millis {
-	if in.guard.ok() {
-		return in.cfg.NowMillis()
+func (in *Instance) Present() engine.Millis {
+	if in.Guard.OK() {
+		return in.Config.NowMillis()
 	}
-	return in.ends.Trusted()
+	return in.Ends.Trusted()
 }
 
 // cacheShare returns how many bytes of decoded customers a task may keep.
-func (in *Instance) cacheShare() int64 { return in.shareOf(in.cfg.CacheBytes) }
+func (in *Instance) cacheShare() int64 { return in.shareOf(in.Config.CacheBytes) }
 
 // queueShare returns how many bytes of records a task may have in hand.
-func (in *Instance) queueShare() int64 { return in.shareOf(in.cfg.QueueBytes) }
+func (in *Instance) queueShare() int64 { return in.shareOf(in.Config.QueueBytes) }
 
 func (in *Instance) shareOf(bytes int64) int64 {
-	return bytes / int64(max(1, in.running()))
+	return bytes / int64(max(1, in.Running()))
 }
 
 // Sizes of batches, in bytes. copyMargin is what a batch of one record has beside it.
@@ -76,7 +76,7 @@ const (
 
 // maxCopied returns the size of the largest record that can be copied to a topic, as
 // that was at the start.
-func (in *Instance) maxCopied(topic string) int { return in.batchBytes(topic) - copyMargin }
+func (in *Instance) MaxCopied(topic string) int { return in.batchBytes(topic) - copyMargin }
 
 // batchBytes returns the size of the largest batch that a topic of copies takes, about.
 func (in *Instance) batchBytes(topic string) int {
@@ -87,10 +87,10 @@ func (in *Instance) batchBytes(topic string) int {
 }
 
 // copyOptions are where the copy of a partition is.
-func (in *Instance) copyOptions(n int32, store *state.Task, log *slog.Logger) replica.Options {
-	topic := in.cfg.Changelog()
+func (in *Instance) CopyOptions(n int32, store *state.Task, log *slog.Logger) replica.Options {
+	topic := in.Config.Changelog()
 	return replica.Options{
-		Cluster: in.cluster, Topic: topic, Partition: n, Store: store, Log: log, Known: in.ids[topic],
-		Damaged: func() { in.cfg.Metrics.Damaged.WithLabelValues(metrics.DamagedDigest).Inc() },
+		Cluster: in.Cluster, Topic: topic, Partition: n, Store: store, Log: log, Known: in.IDs[topic],
+		Damaged: func() { in.Config.Metrics.Damaged.WithLabelValues(metrics.DamagedDigest).Inc() },
 	}
 }

@@ -111,7 +111,7 @@ func (s *session) summarize() {
 	for _, l := range s.batch.inOrder {
 		number := func(n int64) []byte { return strconv.AppendInt(nil, n, 10) }
 		s.emit(&kgo.Record{
-			Topic: s.cfg.DeadLetters(), Partition: s.t.n, Value: appendRange(l.ranges, l.from, l.to),
+			Topic: s.cfg.DeadLetters(), Partition: s.t.Partition, Value: appendRange(l.ranges, l.from, l.to),
 			Headers: []kgo.RecordHeader{
 				{Key: "dlq.error", Value: fmt.Appendf(nil, "%d records have no dead letter of their own, since there were more than %d a second: the value lists their offsets", l.n, letterRate)},
 				{Key: "dlq.cause", Value: []byte(l.cause)},

@@ -50,7 +50,7 @@ func (s *session) run(live, hard context.Context) error {
 		if wait > 0 {
 			wait = min(wait, s.untilTimer())
 		}
-		if err := s.feed.Poll(live, wait, s.t.in.present); err != nil {
+		if err := s.feed.Poll(live, wait, s.t.Instance.Present); err != nil {
 			return err
 		}
 		if s.batch.empty() {
@@ -175,7 +175,7 @@ func (s *session) dispatch(in *feed.Input, h *feed.Head, at place) (what string,
 	case h.Result == schemas.IsEvent && h.Ev.At > s.feed.Horizon():
 		return s.deadLetter(h, "future", "the event is dated "+h.Ev.At.String()+
 			", more than "+s.cfg.Time.MaxFutureSkew.String()+" ahead of the clock"), nil
-	case s.route.Partition(h.Ev.Customer) != s.t.n:
+	case s.route.Partition(h.Ev.Customer) != s.t.Partition:
 		if in.Forwarded {
 			return s.deadLetter(h, "misrouted", "the record was forwarded to a partition that is not its customer's"), nil
 		}
@@ -231,7 +231,7 @@ const overdueAfter = engine.Millis(60_000)
 // fire fires the timers that are due by the task clock, in order of (due,
 // customer), each as one step.
 func (s *session) fire() error {
-	if s.cfg.Time.Clock == config.WallClock && !s.t.in.guard.ok() {
+	if s.cfg.Time.Clock == config.WallClock && !s.t.Instance.Guard.OK() {
 		return nil
 	}
 	for !s.batch.full(s.limits()) {
@@ -246,7 +246,7 @@ func (s *session) fire() error {
 		s.batch.timers = true
 		s.batch.eval.Advance(e.C, at, &s.batch.out)
 		if e.C.Wake() <= at {
-			return fault.Stopped(s.t.n, "a customer's wake-up at %v did not go away when it fired; this is a defect", at)
+			return fault.Stopped(s.t.Partition, "a customer's wake-up at %v did not go away when it fired; this is a defect", at)
 		}
 		s.touch(e)
 		s.encode()

@@ -136,7 +136,7 @@ func (g *rig) byHandToEnd(change func(*config.Config)) {
 		o.startByHand(p)
 	}
 	select {
-	case <-o.until.over():
+	case <-o.Until.Over():
 	case err := <-o.failed:
 		g.Errorf("run: %v", err)
 	case <-time.After(time.Minute):

@@ -124,7 +124,7 @@ func TestTopicsCreated(t *testing.T) {
 	if got := g.setting(app+".repartition", "retention.ms"); got != "-1" {
 		t.Errorf("forwarded records are kept %q", got)
 	}
-	if !slices.Equal(in.o.cfg.Inputs, []string{"profile", "purchase", "web"}) {
-		t.Errorf("inputs %v", in.o.cfg.Inputs)
+	if !slices.Equal(in.o.Config.Inputs, []string{"profile", "purchase", "web"}) {
+		t.Errorf("inputs %v", in.o.Config.Inputs)
 	}
 }

@@ -29,7 +29,7 @@ func (s *session) encode() {
 		e := &b.out.Effects[b.encoded]
 		b.memory.keep(s.cfg.Encoder.Append(b.memory.room(pieceBytes), o, e, s.wall))
 		r := b.record()
-		r.Topic, r.Partition, r.Key, r.Value = s.cfg.Changes, s.t.n, o.Key, o.Value
+		r.Topic, r.Partition, r.Key, r.Value = s.cfg.Changes, s.t.Partition, o.Key, o.Value
 		if e.Action == engine.Fired {
 			r.Topic = s.cfg.Triggers
 		}
@@ -54,7 +54,7 @@ func (s *session) emit(r *kgo.Record) {
 // topic. It returns what became of the record.
 func (s *session) forward(h *feed.Head) string {
 	r := h.Rec
-	if broker.Size(r) > s.t.in.maxCopied(s.cfg.Repartition()) {
+	if broker.Size(r) > s.t.Instance.MaxCopied(s.cfg.Repartition()) {
 		return s.deadLetter(h, "size", "the record is on a wrong partition and too large to be forwarded")
 	}
 	// The copy has the time of the forwarding as its timestamp: retention goes by
@@ -80,7 +80,7 @@ func (s *session) deadLetter(h *feed.Head, cause, reason string) string {
 	if s.cfg.HashDeadLetters {
 		reason = placeOf(h, cause)
 	}
-	r := &kgo.Record{Topic: s.cfg.DeadLetters(), Partition: s.t.n, Key: h.Rec.Key, Value: h.Rec.Value}
+	r := &kgo.Record{Topic: s.cfg.DeadLetters(), Partition: s.t.Partition, Key: h.Rec.Key, Value: h.Rec.Value}
 	r.Headers = append(h.Rec.Headers[:len(h.Rec.Headers):len(h.Rec.Headers)],
 		kgo.RecordHeader{Key: "dlq.error", Value: []byte(reason)},
 		kgo.RecordHeader{Key: "dlq.cause", Value: []byte(cause)},
@@ -90,7 +90,7 @@ func (s *session) deadLetter(h *feed.Head, cause, reason string) string {
 		kgo.RecordHeader{Key: "dlq.at", Value: []byte(s.wall.Time().Format(time.RFC3339Nano))})
 	if h.IsBatch() {
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: "dlq.last_offset", Value: strconv.AppendInt(nil, h.Rec.Offset, 10)})
-	} else if s.cfg.HashDeadLetters || broker.Size(h.Rec) > s.t.in.maxCopied(s.cfg.DeadLetters()) {
+	} else if s.cfg.HashDeadLetters || broker.Size(h.Rec) > s.t.Instance.MaxCopied(s.cfg.DeadLetters()) {
 		r.Headers = append(r.Headers[len(h.Rec.Headers):], s.hashOf(r.Value)...)
 		r.Key, r.Value = nil, nil
 	}

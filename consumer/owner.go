@@ -65,11 +65,11 @@ func New(cfg config.Config) (*Owner, error) {
 		}
 		cfg.Metrics.Damaged.WithLabelValues(cause).Inc()
 	}
-	return &Owner{Instance: newInstance(cfg), failed: make(chan error, 1), fence: fence{again: make(chan struct{}, 1)}, tasks: map[int32]*running{}}, nil
+	return &Owner{Instance: NewInstance(cfg), failed: make(chan error, 1), fence: fence{again: make(chan struct{}, 1)}, tasks: map[int32]*running{}}, nil
 }
 
 // Name changes the name of this instance in the group, until Run is called.
-func (o *Owner) Name(instance string) { o.cfg.Group.Instance = instance }
+func (o *Owner) Name(instance string) { o.Config.Group.Instance = instance }
 
 // handOver is how long a task that is released may take to commit what it has at
 // hand. Then it is dropped, which costs the next owner a second reading.
@@ -89,11 +89,11 @@ func (o *Owner) Run(ctx context.Context) error {
 		}
 		return fmt.Errorf("consumer: %w", err)
 	}
-	defer o.cluster.Close()
+	defer o.Cluster.Close()
 	defer o.kill()
 	var helpers sync.WaitGroup
 	helping, stopHelpers := context.WithCancel(o.hard)
-	for _, help := range []func(context.Context){o.ends.Run, o.progress, o.verifier.run, o.watchTopics, o.standbys.run} {
+	for _, help := range []func(context.Context){o.Ends.Run, o.progress, o.verifier.run, o.watchTopics, o.standbys.run} {
 		helpers.Go(func() { defer o.caught(); help(helping) })
 	}
 	err := o.member(ctx)
@@ -104,41 +104,56 @@ func (o *Owner) Run(ctx context.Context) error {
 
 // prepare makes everything that tasks need.
 func (o *Owner) prepare(ctx context.Context) (err error) {
-	if o.cluster, err = o.cfg.Connect(); err != nil {
+	if o.Cluster, err = o.Config.Connect(); err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			o.cluster.Close()
+			o.Cluster.Close()
 		}
 	}()
 	var f topics.Found
-	if err := o.cluster.Await(ctx, func() (err error) { f, err = o.prepareCluster(ctx); return err }); err != nil {
+	if err := o.Cluster.Await(ctx, func() (err error) { f, err = o.prepareCluster(ctx); return err }); err != nil {
 		return err
 	}
 	o.mu.Lock()
-	o.found(f)
+	o.Found(f)
 	o.standbys = newStandbys(o)
 	o.hard, o.kill = context.WithCancel(context.WithoutCancel(ctx))
 	o.mu.Unlock()
-	o.ends = feed.NewEnds(o.cluster, o.cfg.Sources(), o.cfg.Now, o.stamp)
+	o.Ends = feed.NewEnds(o.Cluster, o.Config.Sources(), o.Config.Now, o.stamp)
 	o.verifier = newVerifier(o)
-	o.verify, o.running = o.verifier.later, o.count
-	return o.cluster.Await(ctx, func() error { return o.prepareUntil(ctx) })
+	o.Verify, o.Running = o.verifier.later, o.count
+	return o.Cluster.Await(ctx, func() error { return o.prepareUntil(ctx) })
 }
 
 // prepareCluster makes sure that the cluster can do what is needed of it, and returns
 // what its topics are like.
 func (o *Owner) prepareCluster(ctx context.Context) (topics.Found, error) {
-	t := o.topics()
+	t := o.Topics()
 	if err := t.CheckDelivery(ctx); err != nil {
 		return topics.Found{}, err
 	}
 	f, err := t.Prepare(ctx)
-	if err == nil && o.cfg.Delivery == config.AtLeastOnce {
+	if err == nil && o.Config.Delivery == config.AtLeastOnce {
 		t.WarnOfCompaction(ctx)
 	}
 	return f, err
+}
+
+// prepareUntil asks where the inputs end, if the run has an end.
+func (o *Owner) prepareUntil(ctx context.Context) error {
+	if o.Config.Time.Until == 0 {
+		return nil
+	}
+	parts := make([]int32, o.Partitions)
+	for i := range parts {
+		parts[i] = int32(i)
+	}
+	// Transactions that are open at the start are waited for: their records are there.
+	ends, err := o.Cluster.List(ctx, broker.HighWatermark, o.Config.Inputs, parts)
+	o.Until = NewUntil(o.Config.Time.Until, ends, len(parts))
+	return err
 }
 
 // member is in the group until ctx ends or a task says that nothing can go on.
@@ -170,7 +185,7 @@ func (o *Owner) inGroup(ctx context.Context) (again bool, err error) {
 	select {
 	case <-ctx.Done():
 	case err = <-o.failed:
-	case <-o.until.over():
+	case <-o.Until.Over():
 	case <-o.fence.again:
 		again = true
 	}
@@ -180,7 +195,7 @@ func (o *Owner) inGroup(ctx context.Context) (again bool, err error) {
 	leaving, cancel := context.WithTimeout(o.hard, handOver+broker.RequestTimeout)
 	defer cancel()
 	if lerr := group.LeaveGroupContext(leaving); lerr != nil {
-		o.cfg.Logger.Warn("group not left; the partitions move after the session timeout", "error", lerr)
+		o.Config.Logger.Warn("group not left; the partitions move after the session timeout", "error", lerr)
 	}
 	group.Close()
 	o.stop(o.owned(), handOver)
@@ -200,25 +215,25 @@ func (o *Owner) inGroup(ctx context.Context) (again bool, err error) {
 // at once, and only a killed process keeps its partitions until it is back or its
 // session ends.
 func (o *Owner) leave(ctx context.Context) {
-	if o.cfg.Group.Instance == "" {
+	if o.Config.Group.Instance == "" {
 		return
 	}
-	b := kadm.LeaveGroup(o.cfg.App).Reason("clean stop").InstanceIDs(o.cfg.Group.Instance)
-	if _, err := kadm.NewClient(o.cluster.Admin).LeaveGroup(ctx, b); err != nil {
-		o.cfg.Logger.Warn("group not left; the partitions move after the session timeout", "error", err)
+	b := kadm.LeaveGroup(o.Config.App).Reason("clean stop").InstanceIDs(o.Config.Group.Instance)
+	if _, err := kadm.NewClient(o.Cluster.Admin).LeaveGroup(ctx, b); err != nil {
+		o.Config.Logger.Warn("group not left; the partitions move after the session timeout", "error", err)
 	}
 }
 
 func (o *Owner) join() (*kgo.Client, error) {
-	g := o.cfg.Group
-	opts := o.cluster.Options()
+	g := o.Config.Group
+	opts := o.Cluster.Options()
 	if g.Instance != "" {
 		opts = append(opts, kgo.InstanceID(g.Instance))
 	}
 	cl, err := kgo.NewClient(append(opts,
 		kgo.WithHooks(groupErrors{o}),
-		kgo.ConsumerGroup(o.cfg.App),
-		kgo.ConsumeTopics(o.cfg.Changelog()),
+		kgo.ConsumerGroup(o.Config.App),
+		kgo.ConsumeTopics(o.Config.Changelog()),
 		kgo.Balancers(o.standbys.balancer()),
 		kgo.SessionTimeout(g.SessionTimeout),
 		kgo.RebalanceTimeout(g.RebalanceTimeout),
@@ -236,23 +251,23 @@ func (o *Owner) join() (*kgo.Client, error) {
 		}),
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, m map[string][]int32) {
 			defer o.caught()
-			o.assigned(m[o.cfg.Changelog()])
+			o.assigned(m[o.Config.Changelog()])
 		}),
 		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, m map[string][]int32) {
 			defer o.caught()
-			o.stop(m[o.cfg.Changelog()], handOver)
+			o.stop(m[o.Config.Changelog()], handOver)
 		}),
 		// Somebody else may have the partitions already. Nothing depends on how
 		// soon we stop: the other one fences us.
 		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, m map[string][]int32) {
 			defer o.caught()
-			o.stop(m[o.cfg.Changelog()], 0)
+			o.stop(m[o.Config.Changelog()], 0)
 		}),
 	)...)
 	if err != nil {
 		return nil, err
 	}
-	cl.PauseFetchTopics(o.cfg.Changelog())
+	cl.PauseFetchTopics(o.Config.Changelog())
 	return cl, nil
 }
 
@@ -262,7 +277,7 @@ func (o *Owner) poll(ctx context.Context, group *kgo.Client) {
 	for ctx.Err() == nil {
 		for _, e := range group.PollFetches(ctx).Errors() {
 			if ctx.Err() == nil {
-				o.cfg.Logger.Warn("group", "group", o.cfg.App, "error", e.Err)
+				o.Config.Logger.Warn("group", "group", o.Config.App, "error", e.Err)
 				select {
 				case <-ctx.Done():
 				case <-time.After(time.Second): // no spinning on an error that stays
@@ -278,15 +293,15 @@ func (o *Owner) assigned(parts []int32) {
 	o.refused = ""
 	o.joined = true
 	for _, p := range parts {
-		if p >= o.partitions {
+		if p >= o.Partitions {
 			o.fail(fault.Fatal("%s now has partition %d and the inputs have %d partitions: nobody may add partitions to the changelog; segmill state reshard moves the state to a new one",
-				o.cfg.Changelog(), p, o.partitions))
+				o.Config.Changelog(), p, o.Partitions))
 			return
 		}
 		o.start(p)
 	}
-	if o.until != nil && len(o.tasks) < int(o.partitions) {
-		o.cfg.Logger.Warn("a run with an end waits until this instance has every partition", "has", len(o.tasks), "of", o.partitions)
+	if o.Until != nil && len(o.tasks) < int(o.Partitions) {
+		o.Config.Logger.Warn("a run with an end waits until this instance has every partition", "has", len(o.tasks), "of", o.Partitions)
 	}
 }
 
@@ -295,7 +310,7 @@ func (o *Owner) assigned(parts []int32) {
 // the same copy.
 func (o *Owner) start(p int32) {
 	before := o.tasks[p]
-	r := &running{t: newTask(&o.Instance, p), done: make(chan struct{})}
+	r := &running{t: NewTask(&o.Instance, p), done: make(chan struct{})}
 	var live, hard context.Context
 	hard, r.kill = context.WithCancel(o.hard)
 	live, r.release = context.WithCancel(hard)
@@ -308,7 +323,7 @@ func (o *Owner) start(p int32) {
 			<-before.done
 		}
 		<-copied
-		if err := r.t.run(live, hard); err != nil {
+		if err := r.t.Run(live, hard); err != nil {
 			o.fail(err)
 		}
 	}()
@@ -316,11 +331,11 @@ func (o *Owner) start(p int32) {
 
 // caught, deferred, hands a panic to OnPanic.
 func (o *Owner) caught() {
-	if o.cfg.OnPanic == nil {
+	if o.Config.OnPanic == nil {
 		return
 	}
 	if r := recover(); r != nil {
-		o.cfg.OnPanic(r)
+		o.Config.OnPanic(r)
 	}
 }
 
@@ -378,7 +393,7 @@ func (o *Owner) acquireAgain(why error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, r := range o.tasks {
-		r.t.wrong.Store(&why)
+		r.t.AcquireAgain(why)
 	}
 }
 
@@ -392,21 +407,21 @@ func (o *Owner) fail(err error) {
 
 // stamp is the wall clock for reports of ends.
 func (o *Owner) stamp() (engine.Millis, bool) {
-	now := o.cfg.Now()
-	ok, first := o.guard.observe(now)
+	now := o.Config.Now()
+	ok, first := o.Guard.Observe(now)
 	if first {
-		o.cfg.Metrics.ClockStopped.Set(1)
-		o.cfg.Logger.Error("the wall clock has jumped ahead: timers are stopped until the clock is confirmed",
-			"now", now, "more_than", o.cfg.Time.MaxClockJump)
+		o.Config.Metrics.ClockStopped.Set(1)
+		o.Config.Logger.Error("the wall clock has jumped ahead: timers are stopped until the clock is confirmed",
+			"now", now, "more_than", o.Config.Time.MaxClockJump)
 	}
 	return engine.Millis(now.UnixMilli()), ok
 }
 
 // ConfirmClock accepts the wall clock after a jump, and timers fire again.
 func (o *Owner) ConfirmClock() {
-	o.guard.confirm()
-	o.cfg.Metrics.ClockStopped.Set(0)
-	o.cfg.Logger.Info("wall clock confirmed")
+	o.Guard.Confirm()
+	o.Config.Metrics.ClockStopped.Set(0)
+	o.Config.Logger.Info("wall clock confirmed")
 }
 
 // count returns how many tasks there are.
@@ -418,7 +433,7 @@ func (o *Owner) count() int {
 
 // topicID returns the id of a topic.
 func (o *Owner) topicID(ctx context.Context, topic string) ([16]byte, error) {
-	topics, err := o.cluster.Describe(ctx, topic)
+	topics, err := o.Cluster.Describe(ctx, topic)
 	if err != nil {
 		return [16]byte{}, err
 	}

@@ -36,7 +36,7 @@ func TestProgress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	task := newTask(&o.Instance, 3)
+	task := NewTask(&o.Instance, 3)
 	lines := func() int { return strings.Count(log.String(), "\n") }
 	check := func(when, text string, remaining, restored float64, logged int) {
 		t.Helper()

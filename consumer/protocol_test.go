@@ -39,13 +39,13 @@ func (g *rig) byHand(change func(*config.Config)) (o *Owner, end func()) {
 	}
 	ctx, cancel := context.WithCancel(o.hard)
 	done := make(chan struct{})
-	go func() { defer close(done); o.ends.Run(ctx) }()
+	go func() { defer close(done); o.Ends.Run(ctx) }()
 	return o, func() {
 		o.stop(o.owned(), handOver)
 		cancel()
 		<-done
 		o.kill()
-		o.cluster.Admin.Close()
+		o.Cluster.Admin.Close()
 		if err := store.Close(); err != nil {
 			g.Error(err)
 		}

@@ -13,7 +13,7 @@ func (s *session) publish() {
 		case st.State == Waiting:
 			st.State, st.Error = Running, ""
 		}
-		st.Clock, st.Lag, st.Customers, st.behind = s.feed.Clock.Now, lag, s.customers.Len(), behind
+		st.Clock, st.Lag, st.Customers, st.Behind = s.feed.Clock.Now, lag, s.customers.Len(), behind
 		st.Waits, st.looped = waits, now
 	})
 }

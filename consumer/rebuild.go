@@ -17,7 +17,7 @@ import (
 )
 
 // readVersions reads the versions that belong to a position.
-func readVersions(b []byte) (*changelog.Versions, error) {
+func ReadVersions(b []byte) (*changelog.Versions, error) {
 	v, err := changelog.DecodeVersions(b)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", fault.ErrLocal, err)
@@ -94,7 +94,7 @@ func some(ids []string) string {
 func (s *session) rebuild(ctx context.Context, want map[string]string) error {
 	s.t.set(func(st *TaskStatus) { st.State = Rebuilding })
 	s.t.log.Info("rebuilding state from the inputs", "rules", difference(s.before.Hashes, want))
-	scratch := s.cfg.Store.Scratch(s.t.n)
+	scratch := s.cfg.Store.Scratch(s.t.Partition)
 	if err := scratch.Drop(); err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func (s *session) rebuild(ctx context.Context, want map[string]string) error {
 // refold folds the facts of everything that was read so far into scratch space,
 // in the order of a run over history.
 func (s *session) refold(ctx context.Context, scratch *state.Task) error {
-	first, err := s.t.in.cluster.ListOne(ctx, broker.Start, s.cfg.Sources(), s.t.n)
+	first, err := s.t.Instance.Cluster.ListOne(ctx, broker.Start, s.cfg.Sources(), s.t.Partition)
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func (s *session) refold(ctx context.Context, scratch *state.Task) error {
 		}
 	}
 	r := newFolder(s.t, scratch)
-	if r.feed, err = feed.Past(s.t.feedOptions(), first, next); err != nil {
+	if r.feed, err = feed.Past(s.t.FeedOptions(), first, next); err != nil {
 		return err
 	}
 	defer r.feed.Close()
@@ -171,7 +171,7 @@ func (s *session) refold(ctx context.Context, scratch *state.Task) error {
 
 // foldFact folds one record if the run folded it.
 func (s *folder) foldFact(h *feed.Head) error {
-	if h.Bad() || s.route.Partition(h.Ev.Customer) != s.t.n || h.Result == schemas.IsEvent && h.Ev.At > s.feed.Horizon() {
+	if h.Bad() || s.route.Partition(h.Ev.Customer) != s.t.Partition || h.Result == schemas.IsEvent && h.Ev.At > s.feed.Horizon() {
 		return nil
 	}
 	e, err := s.customers.Get(h.Ev.Customer)
@@ -199,7 +199,7 @@ func (s *folder) foldFact(h *feed.Head) error {
 func (s *folder) spill(scratch *state.Task) error {
 	var ignored changelog.Position
 	s.changes(&ignored)
-	limit := s.t.in.cacheShare()
+	limit := s.t.Instance.cacheShare()
 	s.customers.Committed(limit)
 	if err := scratch.Fill(s.customers.Changes()); err != nil {
 		return err
@@ -229,10 +229,10 @@ func (s *session) retell(ctx context.Context, scratch *state.Task, former map[st
 		}
 		return s.retellOne(ctx, id, fresh, former)
 	}
-	if err := s.t.store.Scan("", func(id string, _ []byte) error { return one(id) }); err != nil {
+	if err := s.t.Store.Scan("", func(id string, _ []byte) error { return one(id) }); err != nil {
 		return err
 	}
-	err := s.cfg.Store.Scratch(s.t.n).Scan("", func(id string, _ []byte) error {
+	err := s.cfg.Store.Scratch(s.t.Partition).Scan("", func(id string, _ []byte) error {
 		if e, err := s.customers.Get(id); err != nil || e.Known || e.Dirty {
 			return err
 		}

@@ -111,8 +111,8 @@ func (o *Reshard) Undo(ctx context.Context) error {
 		}
 		moved++
 		var none *changelog.Move
-		if err := s.inOne(ctx, []*kgo.Record{none.Record(r.old.cfg.Changelog(), s.n)}); err != nil {
-			return fmt.Errorf("open partition %d: %w", s.n, err)
+		if err := s.inOne(ctx, []*kgo.Record{none.Record(r.old.Config.Changelog(), s.Partition)}); err != nil {
+			return fmt.Errorf("open partition %d: %w", s.Partition, err)
 		}
 	}
 	if moved == 0 {
@@ -128,9 +128,9 @@ var errNeedsTransactions = errors.New("resharding requires transactions: run the
 // newTool returns what tools need of an Instance: they run no tasks.
 func newTool(cfg config.Config) (*Instance, error) {
 	cfg.Fill()
-	in := newInstance(cfg)
+	in := NewInstance(cfg)
 	var err error
-	in.cluster, err = cfg.Connect()
+	in.Cluster, err = cfg.Connect()
 	return &in, err
 }
 
@@ -157,17 +157,17 @@ func (o *Reshard) begin(ctx context.Context) (r *resharding, err error) {
 	if err := r.makeWriter(ctx); err != nil {
 		return r, err
 	}
-	topic := r.old.cfg.Changelog()
-	infos, err := r.old.cluster.Describe(ctx, topic)
+	topic := r.old.Config.Changelog()
+	infos, err := r.old.Cluster.Describe(ctx, topic)
 	if err != nil {
 		return r, err
 	}
 	if err := infos[topic].Err; err != nil {
 		return r, fmt.Errorf("topic %s: %w (is the app of the old configuration right?)", topic, err)
 	}
-	r.old.partitions = infos[topic].Partitions
-	for p := range r.old.partitions {
-		s, err := takeOver(ctx, newTask(r.old, p))
+	r.old.Partitions = infos[topic].Partitions
+	for p := range r.old.Partitions {
+		s, err := takeOver(ctx, NewTask(r.old, p))
 		if err != nil {
 			return r, fmt.Errorf("partition %d: %w", p, err)
 		}
@@ -187,15 +187,15 @@ type oldPart struct {
 
 // takeOver fences and restores a partition, which may have been moved.
 func takeOver(ctx context.Context, t *Task) (*oldPart, error) {
-	l, err := t.fence(ctx)
+	l, err := t.Fence(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("fence: %w", err)
 	}
-	p := &oldPart{Task: t, ledger: l, pos: t.firstPosition()}
-	c, err := t.restore(ctx, l, func(*changelog.Move) error { return nil })
+	p := &oldPart{Task: t, ledger: l, pos: t.FirstPosition()}
+	c, err := t.Restore(ctx, l, func(*changelog.Move) error { return nil })
 	if err == nil && c.Position != nil {
 		p.pos = c.Position
-		p.versions, err = readVersions(c.Versions)
+		p.versions, err = ReadVersions(c.Versions)
 	}
 	if err != nil {
 		l.Close()
@@ -223,7 +223,7 @@ func inOne(ctx context.Context, l ledger.Ledger, records []*kgo.Record) error {
 // countOld finds out how many partitions the old application had. Its changelog may
 // have grown since; nothing may have run on what was added.
 func (r *resharding) countOld() error {
-	n := r.old.partitions
+	n := r.old.Partitions
 	for _, s := range r.parts {
 		if s.pos.Seq > 0 {
 			n = min(n, s.pos.Partitions)
@@ -231,13 +231,13 @@ func (r *resharding) countOld() error {
 	}
 	for _, s := range r.parts[n:] {
 		if s.pos.Seq > 0 {
-			return fmt.Errorf("partition %d of %s has run, and others were written for %d partitions: the state cannot be moved", s.n, r.From.App, n)
+			return fmt.Errorf("partition %d of %s has run, and others were written for %d partitions: the state cannot be moved", s.Partition, r.From.App, n)
 		}
 		s.close()
 	}
-	r.old.partitions, r.done.From, r.parts = n, n, r.parts[:n]
+	r.old.Partitions, r.done.From, r.parts = n, n, r.parts[:n]
 	for _, s := range r.parts {
-		if err := s.checkPosition(s.pos); err != nil {
+		if err := s.CheckPosition(s.pos); err != nil {
 			return err
 		}
 	}
@@ -252,8 +252,8 @@ func (r *resharding) close() {
 		r.writer.ledger.Close()
 	}
 	for _, o := range []*Instance{r.old, r.new} {
-		if o != nil && o.cluster != nil {
-			o.cluster.Close()
+		if o != nil && o.Cluster != nil {
+			o.Cluster.Close()
 		}
 	}
 }

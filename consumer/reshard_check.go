@@ -21,7 +21,7 @@ import (
 // nobody makes sure that no instance of either application is in its group.
 func (r *resharding) nobody(ctx context.Context) error {
 	for _, app := range []string{r.From.App, r.To.App} {
-		groups, err := kadm.NewClient(r.old.cluster.Admin).DescribeGroups(ctx, app)
+		groups, err := kadm.NewClient(r.old.Cluster.Admin).DescribeGroups(ctx, app)
 		if err != nil {
 			return fmt.Errorf("group %s: %w", app, err)
 		}
@@ -64,12 +64,12 @@ func (r *resharding) checkOld(ctx context.Context) error {
 		case s.pos.Seq == 0:
 			continue
 		case s.pos.Claim != (changelog.Claim{}):
-			return fmt.Errorf("partition %d: %w", s.n, errNeedsTransactions)
+			return fmt.Errorf("partition %d: %w", s.Partition, errNeedsTransactions)
 		case s.pos.Rebuilding || ran != nil && s.pos.Rules != ran.pos.Rules:
-			return fmt.Errorf("partition %d: a rebuild of %s was not completed: complete it first with segmill run --rebuild", s.n, r.From.App)
+			return fmt.Errorf("partition %d: a rebuild of %s was not completed: complete it first with segmill run --rebuild", s.Partition, r.From.App)
 		}
-		if _, err := replica.Verify(ctx, s.in.cfg.Store, s.n); err != nil {
-			return fmt.Errorf("partition %d: %w: delete the state directory of the old configuration and run this again", s.n, err)
+		if _, err := replica.Verify(ctx, s.Instance.Config.Store, s.Partition); err != nil {
+			return fmt.Errorf("partition %d: %w: delete the state directory of the old configuration and run this again", s.Partition, err)
 		}
 		ran = s
 	}
@@ -82,17 +82,17 @@ func (r *resharding) checkOld(ctx context.Context) error {
 // checkNew makes sure that the topics of the new application fit together and
 // that it has no state yet.
 func (r *resharding) checkNew(ctx context.Context) error {
-	infos, err := r.new.cluster.Describe(ctx, r.new.cfg.Inputs...)
+	infos, err := r.new.Cluster.Describe(ctx, r.new.Config.Inputs...)
 	if err != nil {
 		return err
 	}
-	n, err := topics.SameCount(infos, r.new.cfg.Inputs, 0)
+	n, err := topics.SameCount(infos, r.new.Config.Inputs, 0)
 	if err != nil {
 		return err
 	}
-	r.done.To, r.new.partitions = n, n
-	names := slices.Sorted(maps.Keys(topics.Own(&r.new.cfg)))
-	if infos, err = r.new.cluster.Describe(ctx, names...); err != nil {
+	r.done.To, r.new.Partitions = n, n
+	names := slices.Sorted(maps.Keys(topics.Own(&r.new.Config)))
+	if infos, err = r.new.Cluster.Describe(ctx, names...); err != nil {
 		return err
 	}
 	for _, name := range names {
@@ -108,7 +108,7 @@ func (r *resharding) checkNew(ctx context.Context) error {
 		return err
 	case state == targetBegun:
 		return fmt.Errorf("a resharding to %s was begun and not completed: delete the topics %s and %s, then run it again",
-			r.To.App, r.new.cfg.Changelog(), r.new.cfg.Repartition())
+			r.To.App, r.new.Config.Changelog(), r.new.Config.Repartition())
 	case state == targetComplete:
 		return fmt.Errorf("%s already has state: it was moved there, or %s has run; if it has run by mistake, use another name for the new application",
 			r.To.App, r.To.App)
@@ -128,8 +128,8 @@ const (
 // target looks at the topics of the new application. They become complete all at
 // once, so one partition is enough.
 func (r *resharding) target(ctx context.Context) (targetState, error) {
-	topic, repartition := r.new.cfg.Changelog(), r.new.cfg.Repartition()
-	infos, err := r.new.cluster.Describe(ctx, topic, repartition)
+	topic, repartition := r.new.Config.Changelog(), r.new.Config.Repartition()
+	infos, err := r.new.Cluster.Describe(ctx, topic, repartition)
 	if err != nil {
 		return 0, err
 	}
@@ -147,7 +147,7 @@ func (r *resharding) target(ctx context.Context) (targetState, error) {
 				return 0, err
 			}
 			var closed []byte
-			_, err = r.new.cluster.ReadRange(ctx, name, p, first, end, func(rec *kgo.Record) error {
+			_, err = r.new.Cluster.ReadRange(ctx, name, p, first, end, func(rec *kgo.Record) error {
 				state = max(state, targetBegun)
 				switch key := string(rec.Key); {
 				case name == repartition:
@@ -172,11 +172,11 @@ func (r *resharding) target(ctx context.Context) (targetState, error) {
 var errEnough = errors.New("enough is known")
 
 func (r *resharding) bounds(ctx context.Context, topic string, p int32) (first, end int64, err error) {
-	at, err := r.new.cluster.ListOne(ctx, broker.Start, []string{topic}, p)
+	at, err := r.new.Cluster.ListOne(ctx, broker.Start, []string{topic}, p)
 	if err != nil {
 		return 0, 0, err
 	}
-	to, err := r.new.cluster.ListOne(ctx, broker.HighWatermark, []string{topic}, p)
+	to, err := r.new.Cluster.ListOne(ctx, broker.HighWatermark, []string{topic}, p)
 	return at[topic], to[topic], err
 }
 
@@ -185,13 +185,13 @@ func (r *resharding) bounds(ctx context.Context, topic string, p int32) (first, 
 // transactions.
 func (r *resharding) checkRead(ctx context.Context) error {
 	unread := map[string]int64{}
-	for _, topic := range r.old.cfg.Sources() {
+	for _, topic := range r.old.Config.Sources() {
 		for _, s := range r.parts {
 			next, end, err := s.unread(ctx, topic)
 			if err != nil {
 				return err
 			}
-			n, err := r.old.cluster.ReadRange(ctx, topic, s.n, next, end, func(*kgo.Record) error { return nil })
+			n, err := r.old.Cluster.ReadRange(ctx, topic, s.Partition, next, end, func(*kgo.Record) error { return nil })
 			if err != nil {
 				return err
 			}
@@ -201,11 +201,11 @@ func (r *resharding) checkRead(ctx context.Context) error {
 		}
 	}
 	for _, topic := range slices.Sorted(maps.Keys(unread)) {
-		if slices.Contains(r.new.cfg.Inputs, topic) && r.Unread {
+		if slices.Contains(r.new.Config.Inputs, topic) && r.Unread {
 			continue
 		}
 		hint := "start the old configuration until its lag is 0, stop it, and run this again"
-		if slices.Contains(r.new.cfg.Inputs, topic) {
+		if slices.Contains(r.new.Config.Inputs, topic) {
 			hint += "; if it can no longer run because the topic has grown, use --unread: the facts will be right, but effects of customers that move may be emitted in another order"
 		}
 		return fmt.Errorf("%d records of %s are unread: %s", unread[topic], topic, hint)
@@ -216,11 +216,11 @@ func (r *resharding) checkRead(ctx context.Context) error {
 
 // unread returns where a topic was read up to and where it ends.
 func (s *oldPart) unread(ctx context.Context, topic string) (next, end int64, err error) {
-	first, err := s.in.cluster.ListOne(ctx, broker.Start, []string{topic}, s.n)
+	first, err := s.Instance.Cluster.ListOne(ctx, broker.Start, []string{topic}, s.Partition)
 	if err != nil {
 		return 0, 0, err
 	}
-	last, err := s.in.cluster.ListOne(ctx, broker.LastStable, []string{topic}, s.n)
+	last, err := s.Instance.Cluster.ListOne(ctx, broker.LastStable, []string{topic}, s.Partition)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -21,10 +21,10 @@ func (r *resharding) closeOld(ctx context.Context) error {
 		if s.move != nil {
 			continue
 		}
-		if err := s.inOne(ctx, []*kgo.Record{r.move.Record(r.old.cfg.Changelog(), s.n)}); err != nil {
-			return fmt.Errorf("close partition %d of %s: %w", s.n, r.From.App, err)
+		if err := s.inOne(ctx, []*kgo.Record{r.move.Record(r.old.Config.Changelog(), s.Partition)}); err != nil {
+			return fmt.Errorf("close partition %d of %s: %w", s.Partition, r.From.App, err)
 		}
-		if err := s.at("closed"); err != nil {
+		if err := s.At("closed"); err != nil {
 			return err
 		}
 	}
@@ -35,13 +35,13 @@ func (r *resharding) closeOld(ctx context.Context) error {
 // partition of its changelog, all in one transaction. An instance that was started
 // too early is fenced then, and a later one finds the move.
 func (r *resharding) openNew(ctx context.Context) error {
-	r.new.cfg.Create.Topics = true
-	f, err := r.new.topics().Prepare(ctx)
+	r.new.Config.Create.Topics = true
+	f, err := r.new.Topics().Prepare(ctx)
 	if err != nil {
 		return err
 	}
-	r.new.found(f)
-	topic := r.new.cfg.Changelog()
+	r.new.Found(f)
+	topic := r.new.Config.Changelog()
 	var records []*kgo.Record
 	for p := range r.done.To {
 		records = append(records, r.move.Record(topic, p))
@@ -57,7 +57,7 @@ func (r *resharding) openNew(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		n, err := r.new.cluster.ReadRange(ctx, topic, p, first, end, func(*kgo.Record) error { return nil })
+		n, err := r.new.Cluster.ReadRange(ctx, topic, p, first, end, func(*kgo.Record) error { return nil })
 		if err != nil {
 			return err
 		}
@@ -65,19 +65,19 @@ func (r *resharding) openNew(ctx context.Context) error {
 			return r.startedMeanwhile()
 		}
 	}
-	return r.writer.at("opened")
+	return r.writer.At("opened")
 }
 
 // fenceNew keeps out an instance of the new application that was started too early,
 // however the application delivers.
 func (r *resharding) fenceNew(ctx context.Context, p int32) error {
-	opts, err := newTask(r.new, p).ledgerOptions()
+	opts, err := NewTask(r.new, p).LedgerOptions()
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, broker.RequestTimeout)
 	defer cancel()
-	l, err := ledger.NewTransactions(ctx, r.new.cfg.TransactionalID(p), r.new.cfg.BrokerTimeout, opts)
+	l, err := ledger.NewTransactions(ctx, r.new.Config.TransactionalID(p), r.new.Config.BrokerTimeout, opts)
 	if err == nil {
 		l.Close()
 	}
@@ -96,8 +96,8 @@ func (w *writer) inOne(ctx context.Context, records []*kgo.Record) error {
 
 // makeWriter makes what writes to all partitions of the new application.
 func (r *resharding) makeWriter(ctx context.Context) error {
-	t := newTask(r.new, 0)
-	opts, err := t.ledgerOptions()
+	t := NewTask(r.new, 0)
+	opts, err := t.LedgerOptions()
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ type bulk struct {
 
 func (b *bulk) add(ctx context.Context, r *kgo.Record) error {
 	b.records = append(b.records, r)
-	if b.bytes += len(r.Key) + len(r.Value) + 64; b.bytes < b.w.in.cfg.Batch.Bytes && len(b.records) < b.w.in.cfg.Batch.Records {
+	if b.bytes += len(r.Key) + len(r.Value) + 64; b.bytes < b.w.Instance.Config.Batch.Bytes && len(b.records) < b.w.Instance.Config.Batch.Records {
 		return nil
 	}
 	return b.flush(ctx)
@@ -145,9 +145,9 @@ func (r *resharding) copyCustomers(ctx context.Context) error {
 		var sum state.Digest
 		old := broker.NewRouter(r.done.From)
 		var buf []byte
-		err := s.store.Scan("", func(id string, value []byte) error {
-			if old.Partition(id) != s.n {
-				return fmt.Errorf("partition %d holds a customer of partition %d", s.n, old.Partition(id))
+		err := s.Store.Scan("", func(id string, value []byte) error {
+			if old.Partition(id) != s.Partition {
+				return fmt.Errorf("partition %d holds a customer of partition %d", s.Partition, old.Partition(id))
 			}
 			var d state.Digest
 			d, buf = state.DigestOf(id, value, buf)
@@ -156,7 +156,7 @@ func (r *resharding) copyCustomers(ctx context.Context) error {
 			r.digests[p] = r.digests[p].Add(d)
 			r.done.Customers++
 			return out.add(ctx, &kgo.Record{
-				Topic: r.new.cfg.Changelog(), Partition: p,
+				Topic: r.new.Config.Changelog(), Partition: p,
 				Key: []byte(changelog.CustomerPrefix + id), Value: slices.Clone(value),
 			})
 		})
@@ -164,9 +164,9 @@ func (r *resharding) copyCustomers(ctx context.Context) error {
 			return err
 		}
 		if sum != s.pos.Digest {
-			return fmt.Errorf("partition %d: the customers have the digest %v, the position says %v", s.n, sum, s.pos.Digest)
+			return fmt.Errorf("partition %d: the customers have the digest %v, the position says %v", s.Partition, sum, s.pos.Digest)
 		}
-		if err := s.at("copied"); err != nil {
+		if err := s.At("copied"); err != nil {
 			return err
 		}
 	}
@@ -185,7 +185,7 @@ func (r *resharding) switchOver(ctx context.Context) error {
 	if err := r.unclaimed(ctx); err != nil {
 		return err
 	}
-	topic := r.new.cfg.Changelog()
+	topic := r.new.Config.Changelog()
 	var none *changelog.Move
 	var records []*kgo.Record
 	for p, pos := range positions {
@@ -195,7 +195,7 @@ func (r *resharding) switchOver(ctx context.Context) error {
 			&kgo.Record{Topic: topic, Partition: int32(p), Key: []byte(changelog.VersionsKey), Value: versions},
 			&kgo.Record{Topic: topic, Partition: int32(p), Key: []byte(changelog.PositionKey), Value: pos.Append(nil)})
 	}
-	if err := r.writer.at("switching"); err != nil {
+	if err := r.writer.At("switching"); err != nil {
 		return err
 	}
 	if err := r.writer.inOne(ctx, records); err != nil {
@@ -207,13 +207,13 @@ func (r *resharding) switchOver(ctx context.Context) error {
 // unclaimed makes sure that no instance has claimed a partition of the new
 // application.
 func (r *resharding) unclaimed(ctx context.Context) error {
-	topic := r.new.cfg.Changelog()
+	topic := r.new.Config.Changelog()
 	for p := range r.done.To {
 		first, end, err := r.bounds(ctx, topic, p)
 		if err != nil {
 			return err
 		}
-		if _, err := r.new.cluster.ReadRange(ctx, topic, p, first, end, func(rec *kgo.Record) error {
+		if _, err := r.new.Cluster.ReadRange(ctx, topic, p, first, end, func(rec *kgo.Record) error {
 			if changelog.IsClaim(string(rec.Key)) {
 				return r.startedMeanwhile()
 			}
@@ -226,7 +226,7 @@ func (r *resharding) unclaimed(ctx context.Context) error {
 }
 
 func (r *resharding) startedMeanwhile() error {
-	return fmt.Errorf("%s was started in the meantime: stop it, delete its topics %s and %s, and run this again", r.To.App, r.new.cfg.Changelog(), r.new.cfg.Repartition())
+	return fmt.Errorf("%s was started in the meantime: stop it, delete its topics %s and %s, and run this again", r.To.App, r.new.Config.Changelog(), r.new.Config.Repartition())
 }
 
 // positions returns the first position of every new partition, and the versions.
@@ -234,7 +234,7 @@ func (r *resharding) startedMeanwhile() error {
 // that their sums stay.
 func (r *resharding) positions(ctx context.Context) ([]*changelog.Position, []byte, error) {
 	now, latest := clockOf(r.parts)
-	repartition := r.new.cfg.Repartition()
+	repartition := r.new.Config.Repartition()
 	all := make([]*changelog.Position, r.done.To)
 	for p := range r.done.To {
 		_, end, err := r.bounds(ctx, repartition, p)
@@ -252,7 +252,7 @@ func (r *resharding) positions(ctx context.Context) ([]*changelog.Position, []by
 			continue
 		}
 		versions = s.versions.Append(nil)
-		to := all[s.n%r.done.To]
+		to := all[s.Partition%r.done.To]
 		to.Folded += s.pos.Folded
 		to.DeadLetters += s.pos.DeadLetters
 		to.Forwarded += s.pos.Forwarded
@@ -261,9 +261,9 @@ func (r *resharding) positions(ctx context.Context) ([]*changelog.Position, []by
 		}
 		// An input that goes on is read on where it was; its new partitions and new
 		// topics are read from their beginning.
-		for _, topic := range r.new.cfg.Inputs {
-			if at, ok := s.pos.Sources[topic]; ok && s.n < r.done.To {
-				all[s.n].Sources[topic] = at
+		for _, topic := range r.new.Config.Inputs {
+			if at, ok := s.pos.Sources[topic]; ok && s.Partition < r.done.To {
+				all[s.Partition].Sources[topic] = at
 			}
 		}
 	}

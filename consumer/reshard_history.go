@@ -26,7 +26,7 @@ func (r *resharding) copyHistory(ctx context.Context) error {
 		}
 	}()
 	for _, s := range r.parts {
-		from, err := r.old.cluster.ListOne(ctx, broker.Start, r.old.cfg.Sources(), s.n)
+		from, err := r.old.Cluster.ListOne(ctx, broker.Start, r.old.Config.Sources(), s.Partition)
 		if err != nil {
 			return err
 		}
@@ -35,7 +35,7 @@ func (r *resharding) copyHistory(ctx context.Context) error {
 			if first[topic] == nil {
 				first[topic] = map[int32]int64{}
 			}
-			first[topic][s.n] = at
+			first[topic][s.Partition] = at
 			if source, ok := s.pos.Sources[topic]; ok {
 				next[topic] = source.Next
 			}
@@ -43,8 +43,8 @@ func (r *resharding) copyHistory(ctx context.Context) error {
 		if len(next) == 0 {
 			continue // it has never run
 		}
-		p := &past{n: s.n, route: broker.NewRouter(r.done.From)}
-		if p.feed, err = feed.Past(s.feedOptions(), from, next); err != nil {
+		p := &past{n: s.Partition, route: broker.NewRouter(r.done.From)}
+		if p.feed, err = feed.Past(s.FeedOptions(), from, next); err != nil {
 			return err
 		}
 		pasts = append(pasts, p)
@@ -120,7 +120,7 @@ func (r *resharding) copyOf(p *past, route broker.Router, first map[string]map[i
 	if stream == from.Topic && from.Partition == home && from.Offset >= first[from.Topic][from.Partition] {
 		return nil // it is in its place
 	}
-	if broker.Size(h.Rec) > r.new.maxCopied(r.new.cfg.Repartition()) {
+	if broker.Size(h.Rec) > r.new.MaxCopied(r.new.Config.Repartition()) {
 		r.done.TooLarge++
 		return nil
 	}
@@ -130,8 +130,8 @@ func (r *resharding) copyOf(p *past, route broker.Router, first map[string]map[i
 		return h.Key == feed.HeaderTopic || h.Key == feed.HeaderPartition || h.Key == feed.HeaderOffset || h.Key == feed.HeaderTime
 	})
 	return &kgo.Record{
-		Topic: r.new.cfg.Repartition(), Partition: home,
+		Topic: r.new.Config.Repartition(), Partition: home,
 		Key: h.Rec.Key, Value: h.Rec.Value, Headers: from.Headers(headers),
-		Timestamp: r.new.cfg.NowMillis().Time(),
+		Timestamp: r.new.Config.NowMillis().Time(),
 	}
 }

@@ -10,10 +10,10 @@ func (t *Task) checkMove(m *changelog.Move) error {
 	switch {
 	case m == nil:
 		return nil
-	case m.From == t.in.cfg.App:
+	case m.From == t.Instance.Config.App:
 		return fault.Fatal("the state of %s was moved to %s with %d partitions by segmill state reshard: run the configuration of %s (or, if the move was not completed, return it with segmill state reshard --undo)",
 			m.From, m.To, m.Partitions, m.To)
 	default:
-		return fault.Fatal("the state of %s is incomplete: segmill state reshard from %s has not finished; run it again", t.in.cfg.App, m.From)
+		return fault.Fatal("the state of %s is incomplete: segmill state reshard from %s has not finished; run it again", t.Instance.Config.App, m.From)
 	}
 }

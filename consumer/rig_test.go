@@ -266,7 +266,7 @@ func (in *instance) caughtUp() {
 		ends := in.g.ends("web", "purchase", "profile")
 		for _, t := range st.Tasks {
 			for topic, end := range ends {
-				if t.sources[topic].Next < end[t.Partition] {
+				if t.Sources[topic].Next < end[t.Partition] {
 					return false
 				}
 			}

@@ -50,8 +50,8 @@ type folder struct {
 
 func newFolder(t *Task, store *state.Task) folder {
 	return folder{
-		t: t, cfg: &t.in.cfg, customers: cache.New(t.in.cfg.Engine, store),
-		batch: newBatch(t.in.cfg.Engine), route: broker.NewRouter(t.in.partitions),
+		t: t, cfg: &t.Instance.Config, customers: cache.New(t.Instance.Config.Engine, store),
+		batch: newBatch(t.Instance.Config.Engine), route: broker.NewRouter(t.Instance.Partitions),
 	}
 }
 
@@ -81,7 +81,7 @@ type copied struct {
 }
 
 // at passes a point of the protocol.
-func (s *session) at(point string) error { return s.t.at(point) }
+func (s *session) at(point string) error { return s.t.At(point) }
 
 func (s *session) close() {
 	if s.feed != nil {

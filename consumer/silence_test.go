@@ -23,8 +23,8 @@ func TestSilenceWaitsForProducers(t *testing.T) {
 	pass := func(d time.Duration) { // while brokers answer
 		for range d / time.Second {
 			g.shift.Add(int64(time.Second))
-			asked := in.o.ends.Answered(0)["web"]
-			g.eventually("an answer", func() bool { return in.o.ends.Answered(0)["web"].After(asked) })
+			asked := in.o.Ends.Answered(0)["web"]
+			g.eventually("an answer", func() bool { return in.o.Ends.Answered(0)["web"].After(asked) })
 		}
 	}
 	left := func(customer string) *kgo.Record { // a cart that is left in ten seconds

@@ -45,9 +45,9 @@ const (
 
 func newStandbys(o *Owner) *standbys {
 	s := &standbys{
-		o: o, loads: make(chan struct{}, standbyLoads), warm: make(chan struct{}), copies: map[int32]*replica.Standby{}, since: o.cfg.Now(),
+		o: o, loads: make(chan struct{}, standbyLoads), warm: make(chan struct{}), copies: map[int32]*replica.Standby{}, since: o.Config.Now(),
 	}
-	if o.cfg.Standby == 0 {
+	if o.Config.Standby == 0 {
 		close(s.warm)
 	}
 	return s
@@ -56,19 +56,19 @@ func newStandbys(o *Owner) *standbys {
 // balancer returns the balancer of the group.
 func (s *standbys) balancer() kgo.GroupBalancer {
 	stock := kgo.CooperativeStickyBalancer()
-	if s.o.cfg.Standby == 0 {
+	if s.o.Config.Standby == 0 {
 		return stock
 	}
-	return &warmBalancer{GroupBalancer: stock, topic: s.o.cfg.Changelog(), copies: s.current}
+	return &warmBalancer{GroupBalancer: stock, topic: s.o.Config.Changelog(), copies: s.current}
 }
 
 // run keeps copies until ctx ends.
 func (s *standbys) run(ctx context.Context) {
-	if s.o.cfg.Standby == 0 {
+	if s.o.Config.Standby == 0 {
 		return
 	}
 	defer s.endAll()
-	tick := time.NewTicker(s.o.cfg.StandbyEach)
+	tick := time.NewTicker(s.o.Config.StandbyEach)
 	defer tick.Stop()
 	for {
 		s.round(ctx)
@@ -85,7 +85,7 @@ func (s *standbys) round(ctx context.Context) {
 	defer cancel()
 	group, err := s.o.sharing(asking)
 	if err != nil {
-		s.o.cfg.Logger.Debug("group not described; standbys stay as they are", "error", err)
+		s.o.Config.Logger.Debug("group not described; standbys stay as they are", "error", err)
 	} else {
 		s.follow(ctx, s.mine(group))
 	}
@@ -106,11 +106,11 @@ var errUnsettled = errors.New("the group is not stable")
 // sharing asks the coordinator who owns what.
 func (o *Owner) sharing(ctx context.Context) (sharing, error) {
 	s := sharing{owners: map[int32]string{}}
-	got, err := kadm.NewClient(o.cluster.Admin).DescribeGroups(ctx, o.cfg.App)
+	got, err := kadm.NewClient(o.Cluster.Admin).DescribeGroups(ctx, o.Config.App)
 	if err != nil {
 		return s, err
 	}
-	g := got[o.cfg.App]
+	g := got[o.Config.App]
 	switch {
 	case errors.Is(g.Err, kerr.GroupIDNotFound):
 		return s, nil
@@ -128,14 +128,14 @@ func (o *Owner) sharing(ctx context.Context) (sharing, error) {
 		if a, ok := m.Assigned.AsConsumer(); ok {
 			for _, t := range a.Topics {
 				for _, p := range t.Partitions {
-					if t.Topic == o.cfg.Changelog() {
+					if t.Topic == o.Config.Changelog() {
 						s.owners[p] = name
 					}
 				}
 			}
 		}
 	}
-	if len(s.members) > 0 && len(s.owners) < int(o.partitions) {
+	if len(s.members) > 0 && len(s.owners) < int(o.Partitions) {
 		return s, errUnsettled
 	}
 	slices.Sort(s.members)
@@ -144,7 +144,7 @@ func (o *Owner) sharing(ctx context.Context) (sharing, error) {
 
 // mine returns the partitions that this instance should keep a copy of.
 func (s *standbys) mine(group sharing) map[int32]bool {
-	me := s.o.cfg.Group.Instance
+	me := s.o.Config.Group.Instance
 	s.o.mu.Lock()
 	defer s.o.mu.Unlock()
 	member := slices.Contains(group.members, me)
@@ -158,7 +158,7 @@ func (s *standbys) mine(group sharing) map[int32]bool {
 	case !member:
 		return firstShare(group, me)
 	}
-	for p, names := range spread(group, s.o.cfg.Standby) {
+	for p, names := range spread(group, s.o.Config.Standby) {
 		mine[p] = slices.Contains(names, me)
 	}
 	return mine
@@ -175,12 +175,12 @@ func (s *standbys) follow(ctx context.Context, mine map[int32]bool) {
 		}
 		if over(c.Done()) {
 			delete(s.copies, p)
-			s.o.cfg.Metrics.StandbyLag.DeleteLabelValues(label(p))
+			s.o.Config.Metrics.StandbyLag.DeleteLabelValues(label(p))
 		}
 	}
 	for p, is := range mine {
 		task := s.o.tasks[p]
-		if is && p < s.o.partitions && s.copies[p] == nil && (task == nil || over(task.done)) {
+		if is && p < s.o.Partitions && s.copies[p] == nil && (task == nil || over(task.done)) {
 			s.copies[p] = s.start(ctx, p)
 		}
 	}
@@ -197,10 +197,10 @@ func over(done <-chan struct{}) bool {
 
 func (s *standbys) start(hard context.Context, p int32) *replica.Standby {
 	o := s.o
-	log := o.cfg.Logger.With("partition", p, "standby", true)
+	log := o.Config.Logger.With("partition", p, "standby", true)
 	return replica.Follow(hard, replica.StandbyOptions{
-		Options: o.copyOptions(p, o.cfg.Store.Task(p), log),
-		Loads:   s.loads, Lag: o.cfg.Metrics.StandbyLag.WithLabelValues(label(p)), Read: o.cfg.Metrics.StandbyRead, Fail: o.fail,
+		Options: o.CopyOptions(p, o.Config.Store.Task(p), log),
+		Loads:   s.loads, Lag: o.Config.Metrics.StandbyLag.WithLabelValues(label(p)), Read: o.Config.Metrics.StandbyRead, Fail: o.fail,
 	})
 }
 
@@ -231,9 +231,9 @@ func (s *standbys) endAll() {
 	}
 	for p, c := range copies {
 		<-c.Done()
-		s.o.cfg.Metrics.StandbyLag.DeleteLabelValues(label(p))
+		s.o.Config.Metrics.StandbyLag.DeleteLabelValues(label(p))
 	}
-	s.o.cfg.Metrics.Standbys.Reset()
+	s.o.Config.Metrics.Standbys.Reset()
 }
 
 // all returns the copies that are kept now.
@@ -249,16 +249,16 @@ func (s *standbys) tellEnds(ctx context.Context) {
 	if len(copies) == 0 {
 		return
 	}
-	topic := s.o.cfg.Changelog()
-	asked := s.o.cfg.NowMillis()
-	got, _ := s.o.cluster.List(ctx, broker.LastStable, []string{topic}, slices.Collect(maps.Keys(copies)))
+	topic := s.o.Config.Changelog()
+	asked := s.o.Config.NowMillis()
+	got, _ := s.o.Cluster.List(ctx, broker.LastStable, []string{topic}, slices.Collect(maps.Keys(copies)))
 	for p, end := range got[topic] {
 		copies[p].Hear(end.Offset, asked)
 	}
 }
 
 func (s *standbys) gauges() {
-	m := s.o.cfg.Metrics
+	m := s.o.Config.Metrics
 	count := map[replica.StandbyState]int{}
 	for p, c := range s.all() {
 		state, lag, _, _ := c.Look()
@@ -289,7 +289,7 @@ func (s *standbys) current() []int32 {
 // already, by its name, and has its partitions back at once; nobody else owns
 // anything; or the copies are made. If nothing moves it does not wait either.
 func (s *standbys) mayJoin(group sharing, err error) bool {
-	if err == nil && (slices.Contains(group.members, s.o.cfg.Group.Instance) || len(group.owners) == 0) {
+	if err == nil && (slices.Contains(group.members, s.o.Config.Group.Instance) || len(group.owners) == 0) {
 		return true
 	}
 	waiting, steps := false, 0
@@ -301,13 +301,13 @@ func (s *standbys) mayJoin(group sharing, err error) bool {
 	if err == nil && !waiting {
 		return true
 	}
-	if now := s.o.cfg.Now(); steps != s.steps || s.since.IsZero() {
+	if now := s.o.Config.Now(); steps != s.steps || s.since.IsZero() {
 		s.steps, s.since = steps, now
 	}
-	if s.o.cfg.Now().Sub(s.since) < warmPatience {
+	if s.o.Config.Now().Sub(s.since) < warmPatience {
 		return false
 	}
-	s.o.cfg.Logger.Warn("standby copies do not come; joining the group without them", "waited", warmPatience, "error", err)
+	s.o.Config.Logger.Warn("standby copies do not come; joining the group without them", "waited", warmPatience, "error", err)
 	return true
 }
 

@@ -92,7 +92,7 @@ func (g *rig) settled(members ...*member) {
 			st := m.o.Status()
 			for _, task := range st.Tasks {
 				for topic, end := range inputs {
-					if task.sources[topic].Next < end[task.Partition] {
+					if task.Sources[topic].Next < end[task.Partition] {
 						return false
 					}
 				}

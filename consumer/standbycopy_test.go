@@ -184,7 +184,7 @@ func TestTaskWaitsForItsStandby(t *testing.T) {
 	o, end := g.byHand(func(c *config.Config) { c.Metrics = metrics.New(reg) })
 	defer end()
 	stuck := stuckLog{slog.DiscardHandler, make(chan struct{}, 10), make(chan struct{})}
-	options := o.copyOptions(0, o.cfg.Store.Task(0), slog.New(stuck))
+	options := o.CopyOptions(0, o.Config.Store.Task(0), slog.New(stuck))
 	options.Topic = "no such topic" // so that it says something, and is stuck in that
 	c := replica.Follow(t.Context(), replica.StandbyOptions{Options: options})
 	<-stuck.reached

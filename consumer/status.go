@@ -38,12 +38,12 @@ type Status struct {
 
 // Status returns a snapshot.
 func (o *Owner) Status() Status {
-	now := o.cfg.Now()
+	now := o.Config.Now()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	st := Status{
-		Ready: o.joined && o.refused == "", Refused: o.refused, Clock: engine.Never, ClockStopped: !o.guard.ok(),
-		EventsPerSecond: o.rate.perSecond, Partitions: o.partitions,
+		Ready: o.joined && o.refused == "", Refused: o.refused, Clock: engine.Never, ClockStopped: !o.Guard.OK(),
+		EventsPerSecond: o.rate.perSecond, Partitions: o.Partitions,
 	}
 	if !o.joined && o.standbys != nil {
 		st.Joining = o.standbys.joining()
@@ -53,7 +53,7 @@ func (o *Owner) Status() Status {
 		if t.State == Released {
 			continue
 		}
-		t.overdue(now, o.ends.Answered(p))
+		t.Overdue(now, o.Ends.Answered(p))
 		st.Tasks = append(st.Tasks, t)
 		st.Lag += t.Lag
 		st.Clock = min(st.Clock, t.Clock)
@@ -92,12 +92,12 @@ const progressInterval = time.Second
 // progress commits the positions' offsets to a group of their own, and keeps the
 // gauges. Nothing ever reads these offsets back: they are for tools that show lag.
 func (o *Owner) progress(ctx context.Context) {
-	adm := kadm.NewClient(o.cluster.Admin)
+	adm := kadm.NewClient(o.Cluster.Admin)
 	committed := map[int32]uint64{} // seq by task
 	told := false                   // that it does not work
 	// Another Owner of this process would not know whose gauges these were.
-	defer o.cfg.Metrics.Lag.Reset()
-	defer o.cfg.Metrics.Waiting.Reset()
+	defer o.Config.Metrics.Lag.Reset()
+	defer o.Config.Metrics.Waiting.Reset()
 	tick := time.NewTicker(progressInterval)
 	defer tick.Stop()
 	for {
@@ -116,17 +116,17 @@ func (o *Owner) progress(ctx context.Context) {
 			if committed[t.Partition] == t.Seq {
 				continue
 			}
-			for topic, at := range t.sources {
+			for topic, at := range t.Sources {
 				offsets.AddOffset(topic, t.Partition, at.Next, -1)
 			}
 		}
 		if len(offsets) == 0 {
 			continue
 		}
-		if err := adm.CommitAllOffsets(ctx, o.cfg.ProgressGroup(), offsets); err != nil {
+		if err := adm.CommitAllOffsets(ctx, o.Config.ProgressGroup(), offsets); err != nil {
 			if !told {
 				told = true
-				o.cfg.Logger.Warn("progress not committed: tools do not see the lag", "group", o.cfg.ProgressGroup(), "error", err)
+				o.Config.Logger.Warn("progress not committed: tools do not see the lag", "group", o.Config.ProgressGroup(), "error", err)
 			}
 			continue
 		}
@@ -148,27 +148,27 @@ func (o *Owner) forget(tasks []TaskStatus) {
 	}
 	for p := range gone {
 		here := prometheus.Labels{"partition": strconv.Itoa(int(p))}
-		o.cfg.Metrics.Lag.DeletePartialMatch(here)
-		o.cfg.Metrics.Waiting.DeletePartialMatch(here)
+		o.Config.Metrics.Lag.DeletePartialMatch(here)
+		o.Config.Metrics.Waiting.DeletePartialMatch(here)
 		delete(o.waiting, p)
 	}
 }
 
 func (o *Owner) gauges(tasks []TaskStatus) {
-	size := o.cfg.Store.Stats()
+	size := o.Config.Store.Stats()
 	for kind, n := range map[string]int64{"disk": size.DiskBytes, "block_cache": size.CacheBytes, "memtable": size.MemTableBytes} {
-		o.cfg.Metrics.StateBytes.WithLabelValues(kind).Set(float64(n))
+		o.Config.Metrics.StateBytes.WithLabelValues(kind).Set(float64(n))
 	}
 	states := map[TaskState]int{}
 	o.forget(tasks)
 	for _, t := range tasks {
 		states[t.State]++
 		o.showWaits(t)
-		for topic, behind := range t.behind {
-			o.cfg.Metrics.Lag.WithLabelValues(topic, strconv.Itoa(int(t.Partition))).Set(float64(behind) / 1000)
+		for topic, behind := range t.Behind {
+			o.Config.Metrics.Lag.WithLabelValues(topic, strconv.Itoa(int(t.Partition))).Set(float64(behind) / 1000)
 		}
 	}
 	for _, s := range []TaskState{Acquiring, Rebuilding, Running, Waiting, Stopped} {
-		o.cfg.Metrics.State.WithLabelValues(string(s)).Set(float64(states[s]))
+		o.Config.Metrics.State.WithLabelValues(string(s)).Set(float64(states[s]))
 	}
 }

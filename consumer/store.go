@@ -20,7 +20,7 @@ const (
 
 // storeDue reports whether the copy is to be written.
 func (s *session) storeDue() bool {
-	each := int(s.t.in.shareOf(int64(s.cfg.StoreEach)))
+	each := int(s.t.Instance.shareOf(int64(s.cfg.StoreEach)))
 	if s.feed.Lag() <= backlog {
 		each = min(each, storeLive)
 	}
@@ -39,11 +39,11 @@ func (s *session) store() error {
 		// asOf and not now: somebody else may have taken over since.
 		TopicID: replica.TopicIDOf(s.topicID, len(s.rewrite) > 0), Next: s.next, AppliedAt: s.asOf,
 	}
-	if err := s.t.store.Write(s.customers.Changes(), &meta); err != nil {
+	if err := s.t.Store.Write(s.customers.Changes(), &meta); err != nil {
 		return err
 	}
 	s.customers.Stored()
-	s.t.store.Check(s.pos.Digest)
+	s.t.Store.Check(s.pos.Digest)
 	s.unstored, s.unstoredVersions = 0, nil
 	return s.at("stored")
 }

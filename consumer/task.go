@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,10 +23,10 @@ import (
 // Task owns one partition from its assignment to its revocation. It is one
 // goroutine, which runs one session after another.
 type Task struct {
-	in    *Instance
-	n     int32
-	log   *slog.Logger
-	store *state.Task
+	Instance  *Instance
+	Partition int32
+	log       *slog.Logger
+	Store     *state.Task
 
 	// What outlives a session:
 
@@ -50,23 +52,23 @@ type place struct {
 	offset int64
 }
 
-func newTask(in *Instance, n int32) *Task {
+func NewTask(in *Instance, n int32) *Task {
 	return &Task{
-		in: in, n: n, log: in.cfg.Logger.With("partition", n), store: in.cfg.Store.Task(n),
-		limit: in.cfg.Batch.Records, poison: map[place]bool{}, status: TaskStatus{Partition: n, State: Acquiring},
+		Instance: in, Partition: n, log: in.Config.Logger.With("partition", n), Store: in.Config.Store.Task(n),
+		limit: in.Config.Batch.Records, poison: map[place]bool{}, status: TaskStatus{Partition: n, State: Acquiring},
 	}
 }
 
 // run runs the task until live ends: then the batch at hand is committed first.
 // When hard ends, everything is dropped. It returns an error if the Owner must
 // end, or nil.
-func (t *Task) run(live, hard context.Context) error {
-	t.in.ends.Watch(t.n)
-	defer t.in.ends.Unwatch(t.n)
+func (t *Task) Run(live, hard context.Context) error {
+	t.Instance.Ends.Watch(t.Partition)
+	defer t.Instance.Ends.Unwatch(t.Partition)
 	backoff := replica.MinBackoff
 	reason := "assigned"
 	for {
-		t.in.cfg.Metrics.Acquisitions.WithLabelValues(reason).Inc()
+		t.Instance.Config.Metrics.Acquisitions.WithLabelValues(reason).Inc()
 		err := t.session(live, hard)
 		switch {
 		case live.Err() != nil || err == nil:
@@ -79,7 +81,7 @@ func (t *Task) run(live, hard context.Context) error {
 				return err
 			}
 			return nil
-		case fault.IsFatal(err) || fault.IsStopped(err) && t.in.until != nil:
+		case fault.IsFatal(err) || fault.IsStopped(err) && t.Instance.Until != nil:
 			t.report(Stopped, err)
 			return err
 		case fault.IsStopped(err):
@@ -96,7 +98,7 @@ func (t *Task) run(live, hard context.Context) error {
 			// The new owner has fenced us. If the group still says that we own the
 			// partition after a session timeout, it is for us to fence; sooner, and
 			// two owners would fence each other for ever.
-			reason, wait = "fenced", t.in.cfg.Group.SessionTimeout
+			reason, wait = "fenced", t.Instance.Config.Group.SessionTimeout
 		}
 		backoff = min(2*backoff, replica.MaxBackoff)
 		t.report(Waiting, err)
@@ -132,12 +134,12 @@ func (t *Task) judge(err error) error {
 		return err
 	}
 	if t.scratch {
-		return fault.Stopped(t.n, "what the changelog gives is wrong too: %w", err)
+		return fault.Stopped(t.Partition, "what the changelog gives is wrong too: %w", err)
 	}
 	t.scratch = true
-	t.in.cfg.Metrics.Damaged.WithLabelValues(metrics.DamagedDigest).Inc()
+	t.Instance.Config.Metrics.Damaged.WithLabelValues(metrics.DamagedDigest).Inc()
 	t.log.Error("local state is wrong; it is restored from the changelog", "error", err)
-	if derr := t.store.Drop(); derr != nil {
+	if derr := t.Store.Drop(); derr != nil {
 		return derr
 	}
 	return err
@@ -145,7 +147,7 @@ func (t *Task) judge(err error) error {
 
 // grow lets batches become larger again after a commit.
 func (t *Task) grow() {
-	t.limit = min(2*t.limit, t.in.cfg.Batch.Records)
+	t.limit = min(2*t.limit, t.Instance.Config.Batch.Records)
 	t.scratch = false
 }
 
@@ -158,14 +160,18 @@ func (t *Task) shrink(n int, only place, err error) error {
 	}
 	t.limit = 1
 	if only == (place{}) {
-		return fault.Stopped(t.n, "the outputs of a timer can't be produced: %w", err)
+		return fault.Stopped(t.Partition, "the outputs of a timer can't be produced: %w", err)
 	}
 	if t.poison[only] {
-		return fault.Stopped(t.n, "the dead letter of %s offset %d can't be produced: %w", only.topic, only.offset, err)
+		return fault.Stopped(t.Partition, "the dead letter of %s offset %d can't be produced: %w", only.topic, only.offset, err)
 	}
 	t.poison[only] = true
 	return err
 }
+
+// acquireAgain makes the task drop its batch and acquire its partition again, because of
+// something that was seen beside it.
+func (t *Task) AcquireAgain(why error) { t.wrong.Store(&why) }
 
 func (t *Task) set(change func(*TaskStatus)) {
 	t.mu.Lock()
@@ -218,6 +224,23 @@ type TaskStatus struct {
 
 	looped time.Time // when the loop of a session last went round, or began
 	// Maps, slices, and what Restore points to, are never changed once they are here.
-	sources map[string]changelog.Source
-	behind  map[string]engine.Millis // wall clock minus time of the last event, by topic
+	Sources map[string]changelog.Source
+	Behind  map[string]engine.Millis // wall clock minus time of the last event, by topic
+}
+
+// overdue adds to the waits that a task has published what it could not: answers that
+// it is still waiting for, since when its loop last went round, and ends of inputs
+// that no broker reports.
+func (t *TaskStatus) Overdue(now time.Time, unanswered map[string]time.Time) {
+	if t.State != Running {
+		return
+	}
+	if now.Sub(t.looped) > feed.StallAfter {
+		t.Waits = append(slices.Clip(t.Waits), feed.Wait{Since: t.looped, Reason: "its loop has not gone round: Kafka does not answer a request"})
+	}
+	for _, topic := range slices.Sorted(maps.Keys(unanswered)) {
+		if since := unanswered[topic]; now.Sub(since) > feed.StallAfter && !slices.ContainsFunc(t.Waits, func(w feed.Wait) bool { return w.Topic == topic }) {
+			t.Waits = append(slices.Clip(t.Waits), feed.Wait{Topic: topic, Since: since, Reason: "no broker says where the partition ends: is its leader down?"})
+		}
+	}
 }

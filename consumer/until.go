@@ -14,7 +14,7 @@ import (
 // the start; once every task has committed that, the repartition topic to its
 // end; then every clock is turned to the instant. All tasks must be on this
 // instance, since it is here that they wait for each other.
-type untilRun struct {
+type Until struct {
 	instant engine.Millis
 	ends    map[string]map[int32]broker.Listed // of the inputs, at the start
 
@@ -26,28 +26,19 @@ type untilRun struct {
 	want     int
 }
 
-// prepareUntil asks where the inputs end.
-func (o *Owner) prepareUntil(ctx context.Context) error {
-	if o.cfg.Time.Until == 0 {
-		return nil
-	}
-	parts := make([]int32, o.partitions)
-	for i := range parts {
-		parts[i] = int32(i)
-	}
-	// Transactions that are open at the start are waited for: their records are there.
-	ends, err := o.cluster.List(ctx, broker.HighWatermark, o.cfg.Inputs, parts)
-	o.until = &untilRun{
-		instant: o.cfg.Time.Until, ends: ends, want: len(parts),
+// newUntil returns a run that ends at an instant and reads the inputs up to ends, on so
+// many partitions.
+func NewUntil(instant engine.Millis, ends map[string]map[int32]broker.Listed, partitions int) *Until {
+	return &Until{
+		instant: instant, ends: ends, want: partitions,
 		arrived: map[int32]bool{}, all: make(chan struct{}),
 		finished: map[int32]bool{}, done: make(chan struct{}),
 	}
-	return err
 }
 
 // over returns a channel that is closed when the run has ended; nil if it has no
 // end.
-func (u *untilRun) over() <-chan struct{} {
+func (u *Until) Over() <-chan struct{} {
 	if u == nil {
 		return nil
 	}
@@ -55,7 +46,7 @@ func (u *untilRun) over() <-chan struct{} {
 }
 
 // note adds a task to a set, and closes the channel when all are in it.
-func (u *untilRun) note(set map[int32]bool, task int32, complete chan struct{}) {
+func (u *Until) note(set map[int32]bool, task int32, complete chan struct{}) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if set[task] {
@@ -79,13 +70,13 @@ const (
 
 // untilTask is the part of one session in a run with an end.
 type untilTask struct {
-	*untilRun
+	*Until
 	phase phase
 }
 
 // endOf returns where the reading of an input ends at first: forwarded records are read
 // once all tasks have committed what they forward.
-func (u *untilRun) endOf(in *feed.Input, partition int32) int64 {
+func (u *Until) endOf(in *feed.Input, partition int32) int64 {
 	if in.Forwarded {
 		return in.Next
 	}
@@ -107,7 +98,7 @@ func (s *session) reachedEnd(ctx context.Context) (bool, error) {
 		if err := s.at("inputs read"); err != nil {
 			return false, err
 		}
-		u.note(u.arrived, s.t.n, u.all)
+		u.note(u.arrived, s.t.Partition, u.all)
 		u.phase = waitingForOthers
 	case waitingForOthers:
 		select {
@@ -134,7 +125,7 @@ func (s *session) reachedEnd(ctx context.Context) (bool, error) {
 			s.t.log.Warn("records were left unread because they stand behind a later one", "records", n, "until", u.instant)
 		}
 		s.t.set(func(st *TaskStatus) { st.State = Finished })
-		u.note(u.finished, s.t.n, u.done)
+		u.note(u.finished, s.t.Partition, u.done)
 		return true, nil
 	}
 	return false, nil
@@ -144,7 +135,7 @@ func (s *session) reachedEnd(ctx context.Context) (bool, error) {
 // committed what they forward.
 func (s *session) readForwarded(ctx context.Context) error {
 	topic := s.cfg.Repartition()
-	end, err := s.t.in.cluster.ListOne(ctx, broker.LastStable, []string{topic}, s.t.n)
+	end, err := s.t.Instance.Cluster.ListOne(ctx, broker.LastStable, []string{topic}, s.t.Partition)
 	if err != nil {
 		return fmt.Errorf("end of %s: %w", topic, err)
 	}

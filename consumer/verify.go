@@ -16,7 +16,7 @@ type verifier struct {
 }
 
 func newVerifier(o *Owner) *verifier {
-	return &verifier{o: o, todo: make(chan *Task, max(1, int(o.partitions)))}
+	return &verifier{o: o, todo: make(chan *Task, max(1, int(o.Partitions)))}
 }
 
 // later asks for a task's copy to be verified. If too many wait, it is not.
@@ -34,9 +34,9 @@ func (v *verifier) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case t := <-v.todo:
-			_, err := replica.Verify(ctx, v.o.cfg.Store, t.n)
+			_, err := replica.Verify(ctx, v.o.Config.Store, t.Partition)
 			if errors.Is(err, fault.ErrLocal) {
-				t.wrong.Store(&err)
+				t.AcquireAgain(err)
 			}
 		}
 	}
