@@ -19,8 +19,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.yaml.in/yaml/v4"
 
-	"github.com/segmill/segmill/consumer"
 	"github.com/segmill/segmill/consumer/metrics"
+	"github.com/segmill/segmill/consumer/task"
 	"github.com/segmill/segmill/internal/app"
 )
 
@@ -170,12 +170,12 @@ func TestMetricsExist(t *testing.T) {
 
 // TestStates: the states by which alerts select partitions are those that exist.
 func TestStates(t *testing.T) {
-	states := []consumer.TaskState{consumer.Acquiring, consumer.Rebuilding, consumer.Running, consumer.Waiting, consumer.Stopped}
+	states := []task.State{task.Acquiring, task.Rebuilding, task.Running, task.Waiting, task.Stopped}
 	form := regexp.MustCompile(`segmill_tasks\{[^}]*state(?:=|=~|!=)"([^"]*)"`)
 	for where, expr := range expressions(t) {
 		for _, m := range form.FindAllStringSubmatch(expr, -1) {
 			for s := range strings.SplitSeq(m[1], "|") {
-				if !slices.Contains(states, consumer.TaskState(s)) {
+				if !slices.Contains(states, task.State(s)) {
 					t.Errorf("%s: there is no state %q", where, s)
 				}
 			}

@@ -14,11 +14,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/group"
+	"github.com/segmill/segmill/consumer/task"
 )
 
 // missing returns what keeps an instance from being ready, "" if nothing does.
-func missing(st consumer.Status) string {
+func missing(st group.Status) string {
 	if st.Ready {
 		return ""
 	}
@@ -28,7 +29,7 @@ func missing(st consumer.Status) string {
 	}
 	for _, t := range st.Tasks {
 		switch {
-		case t.State == consumer.Running || t.State == consumer.Finished:
+		case t.State == task.Running || t.State == task.Finished:
 			for _, w := range t.Waits {
 				fmt.Fprintf(&b, "partition %d: waiting for %v\n", t.Partition, w)
 			}
@@ -49,7 +50,7 @@ func missing(st consumer.Status) string {
 
 // serve listens on addr and serves /metrics, /healthz and /readyz until stop is
 // called.
-func serve(addr string, reg *prometheus.Registry, status func() consumer.Status, log *slog.Logger) (stop func(), err error) {
+func serve(addr string, reg *prometheus.Registry, status func() group.Status, log *slog.Logger) (stop func(), err error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("http: set another address, or \"\" for none: %w", err)
@@ -79,7 +80,7 @@ func serve(addr string, reg *prometheus.Registry, status func() consumer.Status,
 	}, nil
 }
 
-func handler(reg *prometheus.Registry, status func() consumer.Status) http.Handler {
+func handler(reg *prometheus.Registry, status func() group.Status) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })

@@ -11,16 +11,17 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/group"
 	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/consumer/replica"
+	"github.com/segmill/segmill/consumer/task"
 )
 
 func TestHandler(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	metrics.New(reg)
-	var st consumer.Status
-	h := handler(reg, func() consumer.Status { return st })
+	var st group.Status
+	h := handler(reg, func() group.Status { return st })
 	get := func(path string) (int, string) {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
@@ -28,25 +29,25 @@ func TestHandler(t *testing.T) {
 	}
 	for _, x := range []struct {
 		name string
-		st   consumer.Status
+		st   group.Status
 		code int
 		body string
 	}{
-		{"at first", consumer.Status{}, 503, "no partitions are assigned yet\n"},
-		{"one is stopped", consumer.Status{Tasks: []consumer.TaskStatus{
-			{Partition: 0, State: consumer.Running},
-			{Partition: 1, State: consumer.Acquiring},
-			{Partition: 2, State: consumer.Stopped, Error: "the changelog is gone"},
+		{"at first", group.Status{}, 503, "no partitions are assigned yet\n"},
+		{"one is stopped", group.Status{Tasks: []task.Status{
+			{Partition: 0, State: task.Running},
+			{Partition: 1, State: task.Acquiring},
+			{Partition: 2, State: task.Stopped, Error: "the changelog is gone"},
 		}}, 503, "partition 1: acquiring\npartition 2: stopped the changelog is gone\n"},
-		{"restoring", consumer.Status{Tasks: []consumer.TaskStatus{
-			{Partition: 3, State: consumer.Acquiring, Restore: &replica.Status{
+		{"restoring", group.Status{Tasks: []task.Status{
+			{Partition: 3, State: task.Acquiring, Restore: &replica.Status{
 				From: 500, Next: 1_200_500, End: 4_000_500, PerSecond: 210_000, Left: 13*time.Second + 300*time.Millisecond,
 			}},
 		}}, 503, "partition 3: restoring 1,200,000 of 4,000,000 records, 210,000/s, about 13 s left\n"},
-		{"joining", consumer.Status{Joining: "copying\ncopy of partition 1: loading"}, 503, "copying\ncopy of partition 1: loading\n"},
-		{"refused", consumer.Status{Refused: "group shop: GROUP_AUTHORIZATION_FAILED"}, 503, "group shop: GROUP_AUTHORIZATION_FAILED\n"},
-		{"all run", consumer.Status{Ready: true, Tasks: []consumer.TaskStatus{{State: consumer.Running}}}, 200, "ok\n"},
-		{"none is ours", consumer.Status{Ready: true}, 200, "ok\n"},
+		{"joining", group.Status{Joining: "copying\ncopy of partition 1: loading"}, 503, "copying\ncopy of partition 1: loading\n"},
+		{"refused", group.Status{Refused: "group shop: GROUP_AUTHORIZATION_FAILED"}, 503, "group shop: GROUP_AUTHORIZATION_FAILED\n"},
+		{"all run", group.Status{Ready: true, Tasks: []task.Status{{State: task.Running}}}, 200, "ok\n"},
+		{"none is ours", group.Status{Ready: true}, 200, "ok\n"},
 	} {
 		st = x.st
 		if code, body := get("/readyz"); code != x.code || body != x.body {

@@ -15,7 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/group"
 	"github.com/segmill/segmill/state"
 )
 
@@ -102,7 +102,7 @@ func TestForeignInstanceFiles(t *testing.T) {
 }
 
 // started runs an engine until the test ends it, and returns its result.
-func started(t *testing.T, conf *Config, log *slog.Logger, onStart func(*consumer.Owner)) (stop func() error, ended <-chan error) {
+func started(t *testing.T, conf *Config, log *slog.Logger, onStart func(*group.Owner)) (stop func() error, ended <-chan error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -146,9 +146,9 @@ func TestClonedMachine(t *testing.T) {
 		}
 		return in.id
 	}
-	var owner *consumer.Owner
+	var owner *group.Owner
 	ready := make(chan struct{})
-	stop, _ := started(t, conf, log, func(o *consumer.Owner) { owner = o; close(ready) })
+	stop, _ := started(t, conf, log, func(o *group.Owner) { owner = o; close(ready) })
 	<-ready
 	eventually(t, "the original runs", func() bool { return owner.Status().Ready })
 	if got := settled(); got == name() || !instanceName.MatchString(got) {
@@ -166,11 +166,11 @@ func TestClonedMachine(t *testing.T) {
 func TestCopyRunsBesideOriginal(t *testing.T) {
 	c := newCluster(t)
 	confs := [2]*Config{testConfig(t, c.ListenAddrs()...), testConfig(t, c.ListenAddrs()...)}
-	var owners [2]*consumer.Owner
+	var owners [2]*group.Owner
 	var stops [2]func() error
 	for i, conf := range confs {
 		ready := make(chan struct{})
-		stops[i], _ = started(t, conf, slog.New(slog.DiscardHandler), func(o *consumer.Owner) { owners[i] = o; close(ready) })
+		stops[i], _ = started(t, conf, slog.New(slog.DiscardHandler), func(o *group.Owner) { owners[i] = o; close(ready) })
 		<-ready
 		eventually(t, "it runs", func() bool { s := owners[i].Status(); return s.Ready && len(s.Tasks) == 2-i })
 		if i == 1 {
@@ -206,7 +206,7 @@ func TestCopyRunsBesideOriginal(t *testing.T) {
 func TestFencedInstanceEnds(t *testing.T) {
 	c := newCluster(t)
 	confs := [2]*Config{testConfig(t, c.ListenAddrs()...), testConfig(t, c.ListenAddrs()...)}
-	var owners [2]*consumer.Owner
+	var owners [2]*group.Owner
 	var stops [2]func() error
 	var ends [2]<-chan error
 	for i, conf := range confs {
@@ -215,7 +215,7 @@ func TestFencedInstanceEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 		ready := make(chan struct{})
-		stops[i], ends[i] = started(t, conf, slog.New(slog.DiscardHandler), func(o *consumer.Owner) { owners[i] = o; close(ready) })
+		stops[i], ends[i] = started(t, conf, slog.New(slog.DiscardHandler), func(o *group.Owner) { owners[i] = o; close(ready) })
 		<-ready
 		eventually(t, "it runs", func() bool { return owners[i].Status().Ready })
 	}
@@ -242,7 +242,7 @@ func TestForeignState(t *testing.T) {
 	var log bytes.Buffer
 	conf := testConfig(t, a.ListenAddrs()...)
 	ready := make(chan struct{})
-	stop, _ := started(t, conf, slog.New(slog.DiscardHandler), func(*consumer.Owner) { close(ready) })
+	stop, _ := started(t, conf, slog.New(slog.DiscardHandler), func(*group.Owner) { close(ready) })
 	<-ready
 	mark := filepath.Join(conf.State, "SEGMILL")
 	eventually(t, "the cluster is noted", func() bool {

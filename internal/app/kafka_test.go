@@ -20,7 +20,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
-	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/group"
 )
 
 // certificate writes a certificate for the loopback interface, which signs
@@ -88,7 +88,7 @@ func TestTLSAndSASL(t *testing.T) {
 			ready := false
 			err := RunRules(ctx, conf, buyersRules(t), RunOptions{
 				Logger: slog.New(slog.DiscardHandler),
-				OnStart: func(o *consumer.Owner) {
+				OnStart: func(o *group.Owner) {
 					go func() { // ends with ctx
 						for !o.Status().Ready && ctx.Err() == nil {
 							<-time.After(20 * time.Millisecond)

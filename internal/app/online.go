@@ -10,13 +10,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sr"
 
-	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/inspect"
 	"github.com/segmill/segmill/schemas"
 )
 
 // Online is what was found in a cluster.
 type Online struct {
-	Errors, Warnings []consumer.Finding
+	Errors, Warnings []inspect.Finding
 	Summary          string
 }
 
@@ -26,7 +26,7 @@ func (o *Online) Failed() string { return listed(o.Errors) }
 // Warned lists the warnings.
 func (o *Online) Warned() string { return listed(o.Warnings) }
 
-func listed(findings []consumer.Finding) string {
+func listed(findings []inspect.Finding) string {
 	var lines []string
 	for _, f := range findings {
 		line := f.Message
@@ -56,13 +56,13 @@ func CheckOnline(ctx context.Context, conf *Config, rules *Rules, opt RunOptions
 	if err := reachable(ctx, &conf.Kafka, cfg.Kafka); err != nil {
 		return nil, err
 	}
-	var found []consumer.Finding
+	var found []inspect.Finding
 	if registry != nil {
 		asking, cancel := context.WithTimeout(ctx, awaitTimeout)
 		found = conf.checkRegistry(asking, registry)
 		cancel()
 	}
-	seen, err := consumer.Inspect(ctx, cfg, sampledRecords)
+	seen, err := inspect.Inspect(ctx, cfg, sampledRecords)
 	if err != nil {
 		return nil, fmt.Errorf("kafka: %w", err)
 	}
@@ -101,16 +101,16 @@ func reachable(ctx context.Context, k *KafkaConfig, opts []kgo.Opt) error {
 
 // checkRegistry makes sure that the registry answers, and that outputs can be
 // written under their subjects.
-func (c *Config) checkRegistry(ctx context.Context, cl *sr.Client) []consumer.Finding {
+func (c *Config) checkRegistry(ctx context.Context, cl *sr.Client) []inspect.Finding {
 	where := "registry " + address(c.Registry.URL)
-	fail := func(remedy string, err error) consumer.Finding {
-		return consumer.Finding{Topic: where, Error: true, Message: err.Error(), Remedy: remedy}
+	fail := func(remedy string, err error) inspect.Finding {
+		return inspect.Finding{Topic: where, Error: true, Message: err.Error(), Remedy: remedy}
 	}
 	subjects, err := cl.Subjects(ctx)
 	if err != nil {
-		return []consumer.Finding{fail("see registry", err)}
+		return []inspect.Finding{fail("see registry", err)}
 	}
-	var found []consumer.Finding
+	var found []inspect.Finding
 	var missing []string
 	for topic := range c.Topics.Inputs() {
 		subject := schemas.Subject(topic)
@@ -122,7 +122,7 @@ func (c *Config) checkRegistry(ctx context.Context, cl *sr.Client) []consumer.Fi
 	}
 	if len(missing) > 0 {
 		slices.Sort(missing)
-		found = append(found, consumer.Finding{
+		found = append(found, inspect.Finding{
 			Topic: where, Message: "no schema is registered under " + strings.Join(missing, ", "),
 			Remedy: "Avro records of these topics are refused until a producer registers a schema; JSON needs none",
 		})

@@ -10,7 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/group"
 )
 
 // Who asks for erasures hears who was known. A tombstone with a structure for a key
@@ -18,9 +18,9 @@ import (
 func TestReceipts(t *testing.T) {
 	c := newCluster(t)
 	conf := testConfig(t, c.ListenAddrs()...)
-	var owner *consumer.Owner
+	var owner *group.Owner
 	ready := make(chan struct{})
-	stop, _ := started(t, conf, slog.New(slog.DiscardHandler), func(o *consumer.Owner) { owner = o; close(ready) })
+	stop, _ := started(t, conf, slog.New(slog.DiscardHandler), func(o *group.Owner) { owner = o; close(ready) })
 	<-ready
 	eventually(t, "it runs", func() bool { return owner.Status().Ready })
 	cl := client(t, conf.Kafka.Brokers)

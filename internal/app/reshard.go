@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/segmill/segmill/consumer"
 	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/reshard"
 )
 
 // ReshardOptions are the options of a move of state.
@@ -20,8 +20,8 @@ type ReshardOptions struct {
 
 // Reshard moves the state of one configuration to another one with another number
 // of partitions. It uses the state directory of the old configuration.
-func Reshard(ctx context.Context, from, to *Config, opt ReshardOptions) (done consumer.Resharded, err error) {
-	move := consumer.Reshard{Streams: map[string]string{}, DryRun: opt.DryRun, Unread: opt.Unread}
+func Reshard(ctx context.Context, from, to *Config, opt ReshardOptions) (done reshard.Resharded, err error) {
+	move := reshard.Reshard{Streams: map[string]string{}, DryRun: opt.DryRun, Unread: opt.Unread}
 	for _, c := range []struct {
 		conf *Config
 		cfg  *config.Config

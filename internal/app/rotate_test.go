@@ -15,7 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/group"
 )
 
 // both returns the settings of a broker that shows a certificate and wants the
@@ -46,11 +46,11 @@ func TestCertificatesRenewed(t *testing.T) {
 	conf.Kafka.TLS = &TLSConfig{CA: certFile, Cert: certFile, Key: keyFile}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	owner := make(chan *consumer.Owner, 1)
+	owner := make(chan *group.Owner, 1)
 	done := make(chan error, 1)
 	go func() {
 		done <- RunRules(ctx, conf, buyersRules(t), RunOptions{
-			Logger: slog.New(slog.DiscardHandler), OnStart: func(o *consumer.Owner) { owner <- o },
+			Logger: slog.New(slog.DiscardHandler), OnStart: func(o *group.Owner) { owner <- o },
 			Kafka: []kgo.Opt{kgo.MetadataMinAge(50 * time.Millisecond)},
 		})
 	}()

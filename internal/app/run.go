@@ -14,8 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sr"
 
-	"github.com/segmill/segmill/consumer"
 	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/group"
 	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
@@ -34,7 +34,7 @@ type RunOptions struct {
 	// OnEffects sees committed effects; nil if nobody looks.
 	OnEffects func(task int32, effects []engine.Effect)
 	// OnStart is given the owner once it is made, to ask it for its status.
-	OnStart func(*consumer.Owner)
+	OnStart func(*group.Owner)
 	// Kafka are further options of every client, for tests.
 	Kafka []kgo.Opt
 
@@ -125,7 +125,7 @@ func runOnce(ctx context.Context, conf *Config, cfg config.Config, reg *promethe
 		return err
 	}
 	cfg.Group.Instance = in.id
-	owner, err := consumer.New(cfg)
+	owner, err := group.New(cfg)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/group"
 	"github.com/segmill/segmill/engine/rule"
 )
 
@@ -171,11 +171,11 @@ func body(url string) string {
 func TestRunChangedRules(t *testing.T) {
 	cluster := newCluster(t)
 	conf := testConfig(t, cluster.ListenAddrs()...)
-	run := func(rules *Rules, ready func(consumer.Status) bool) error {
+	run := func(rules *Rules, ready func(group.Status) bool) error {
 		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 		defer cancel()
 		opt := RunOptions{Logger: slog.New(slog.DiscardHandler)}
-		opt.OnStart = func(o *consumer.Owner) {
+		opt.OnStart = func(o *group.Owner) {
 			go func() { // ends with ctx
 				for ctx.Err() == nil && !ready(o.Status()) {
 					<-time.After(20 * time.Millisecond)
@@ -185,7 +185,7 @@ func TestRunChangedRules(t *testing.T) {
 		}
 		return RunRules(ctx, conf, rules, opt)
 	}
-	folded := func(st consumer.Status) bool {
+	folded := func(st group.Status) bool {
 		n := uint64(0)
 		for _, t := range st.Tasks {
 			n += t.Folded
@@ -204,7 +204,7 @@ func TestRunChangedRules(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	never := func(consumer.Status) bool { return false }
+	never := func(group.Status) bool { return false }
 	if err := run(changed, never); err == nil || !strings.Contains(err.Error(), "buyers") || !strings.Contains(err.Error(), "--rebuild") {
 		t.Errorf("error %v", err)
 	}

@@ -59,12 +59,16 @@ const arrows = `
 	engine, schemas, state, consumer/broker, consumer/ledger, consumer/metrics < consumer/config
 	engine, schemas, consumer/changelog, consumer/broker, consumer/config, consumer/cache < consumer/feed
 	engine/plan, engine, consumer/changelog, consumer/fault, consumer/broker, consumer/ledger, consumer/replica, consumer/config < consumer/topics
-	engine, schemas, state, consumer/changelog, consumer/fault, consumer/broker, consumer/ledger, consumer/replica, consumer/metrics, consumer/config, consumer/cache, consumer/feed, consumer/topics < consumer
+	engine, schemas, state, consumer/changelog, consumer/fault, consumer/broker, consumer/ledger, consumer/replica, consumer/metrics, consumer/config, consumer/cache, consumer/feed, consumer/topics < consumer/task
+	engine, state, consumer/changelog, consumer/fault, consumer/broker, consumer/replica, consumer/metrics, consumer/config, consumer/feed, consumer/topics, consumer/task < consumer/group
+	engine, state, consumer/changelog, consumer/broker, consumer/ledger, consumer/replica, consumer/config, consumer/feed, consumer/topics, consumer/task < consumer/reshard
+	engine, schemas, consumer/broker, consumer/config, consumer/fault, consumer/feed, consumer/topics, consumer/task < consumer/inspect
+	consumer
 
 	# The program.
-	engine/expr, engine/aggregate, engine/plan, engine/rule, engine, triggers, schemas, state, consumer/metrics, consumer/config, consumer < internal/app
+	engine/expr, engine/aggregate, engine/plan, engine/rule, engine, triggers, schemas, state, consumer/metrics, consumer/config, consumer/group, consumer/task, consumer/reshard, consumer/inspect < internal/app
 	engine, schemas, internal/wakes < internal/replay
-	engine/expr, engine/plan, engine, schemas, consumer, internal/app < internal/demo
+	engine/expr, engine/plan, engine, schemas, consumer/group, internal/app < internal/demo
 	examples/shop
 	engine/expr, engine/rule, engine, schemas, state, internal/app, internal/demo, internal/replay, examples/shop < cmd/segmill
 	cmd/devkafka

@@ -15,8 +15,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/segmill/segmill/consumer"
 	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/group"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/engine/rule"
@@ -169,7 +169,7 @@ func publish(seeds kgo.Opt, mode config.ClockMode, start time.Time) error {
 
 // runToEnd runs an Owner until it has read everything and fired what is due.
 func runToEnd(c config.Config) error {
-	o, err := consumer.New(c)
+	o, err := group.New(c)
 	if err != nil {
 		return err
 	}

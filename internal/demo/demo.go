@@ -21,7 +21,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sr"
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 
-	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/group"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/internal/app"
 	"github.com/segmill/segmill/schemas"
@@ -123,7 +123,7 @@ func together(ctx context.Context, opt Options, conf *app.Config, shop *shop, lo
 	parts := []func() error{
 		func() error {
 			return app.RunRules(ctx, conf, opt.Rules, app.RunOptions{
-				Logger: log, OnEffects: view.effects, OnStart: func(o *consumer.Owner) { view.owner.Store(o) },
+				Logger: log, OnEffects: view.effects, OnStart: func(o *group.Owner) { view.owner.Store(o) },
 			})
 		},
 		func() error { return shop.run(ctx) },

@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/segmill/segmill/consumer"
+	"github.com/segmill/segmill/consumer/group"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/internal/app"
 )
@@ -22,7 +22,7 @@ type view struct {
 	opt   Options
 	shop  *shop
 	start time.Time
-	owner atomic.Pointer[consumer.Owner]
+	owner atomic.Pointer[group.Owner]
 
 	mu       sync.Mutex
 	members  map[string]int // by segment

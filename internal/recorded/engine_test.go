@@ -11,8 +11,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/segmill/segmill/consumer"
 	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/group"
 	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
@@ -50,7 +50,7 @@ const longAgo = 500 * time.Hour
 // engineRun is an engine from its start to its stop.
 type engineRun struct {
 	testing.TB
-	owner  *consumer.Owner
+	owner  *group.Owner
 	store  *state.Store
 	cancel context.CancelFunc
 	done   chan error
@@ -69,7 +69,7 @@ func (r *rig) launch(rules string, files vfs.FS, change func(*config.Config)) *e
 		change(&cfg)
 	}
 	in := &engineRun{TB: r, store: store, done: make(chan error, 1)}
-	if in.owner, err = consumer.New(cfg); err != nil {
+	if in.owner, err = group.New(cfg); err != nil {
 		r.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

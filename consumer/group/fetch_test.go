@@ -1,0 +1,229 @@
+package group
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
+
+	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/task"
+	"github.com/segmill/segmill/engine/plan"
+)
+
+// Whatever the broker answers to somebody who reads, or asks where a partition
+// begins and ends, or who leads it: nothing is passed over and nothing read twice.
+func TestFetchErrors(t *testing.T) {
+	partition := []*kerr.Error{
+		kerr.OffsetOutOfRange, kerr.UnknownTopicOrPartition, kerr.NotLeaderForPartition, kerr.ReplicaNotAvailable,
+		kerr.KafkaStorageError, kerr.FencedLeaderEpoch, kerr.UnknownLeaderEpoch, kerr.OffsetNotAvailable,
+		kerr.TopicAuthorizationFailed, kerr.CorruptMessage, kerr.UnknownServerError, kerr.UnknownTopicID,
+		kerr.InconsistentTopicID, kerr.UnsupportedCompressionType, kerr.OffsetMovedToTieredStorage, kerr.LeaderNotAvailable,
+	}
+	session := []*kerr.Error{
+		kerr.FetchSessionIDNotFound, kerr.InvalidFetchSessionEpoch, kerr.FetchSessionTopicIDError, kerr.UnknownServerError,
+	}
+	for key, errs := range map[kmsg.Key][]*kerr.Error{
+		kmsg.Fetch: partition, kmsg.ListOffsets: partition[:12], kmsg.Metadata: {kerr.UnknownTopicOrPartition, kerr.LeaderNotAvailable},
+	} {
+		for _, e := range errs {
+			t.Run(key.Name()+" "+e.Message, func(t *testing.T) {
+				t.Parallel()
+				reads(key, e, false).changesNothing(t)
+			})
+		}
+	}
+	for _, e := range session {
+		t.Run("session "+e.Message, func(t *testing.T) {
+			t.Parallel()
+			reads(kmsg.Fetch, e, true).changesNothing(t)
+		})
+	}
+}
+
+// reads is a fault of reading, from the fourth transaction on: the disk is lost
+// now and then, so that the changelog is read too.
+func reads(key kmsg.Key, e *kerr.Error, top bool) disturbance {
+	var g *rig
+	var h *kfake.FaultHandle
+	n := 0
+	return disturbance{
+		broker: func(r *rig) []kfake.Fault { g = r; return nil },
+		config: func(c *config.Config) {
+			c.FailAt = func(task int32, point string) error {
+				if task != 0 || point != "applied" {
+					return nil
+				}
+				switch n++; n {
+				case 3:
+					h = g.broker.Fault(kfake.Fault{Keys: []kmsg.Key{key}, TopLevel: top, Err: e, Count: 3})
+				case 4:
+					if err := c.Store.Task(task).Drop(); err != nil {
+						return err
+					}
+					return errCrash
+				}
+				return nil
+			}
+		},
+		happened: func() bool {
+			hits := h != nil && h.Hits() == 3
+			if h != nil {
+				h.Remove()
+			}
+			return hits
+		},
+	}
+}
+
+// Leaders move all the time. This broker then makes clients believe that data was
+// lost: nobody may follow them back.
+func TestLeadersMove(t *testing.T) {
+	t.Parallel()
+	var g *rig
+	n := 0
+	disturbance{
+		broker: func(r *rig) []kfake.Fault { g = r; return nil },
+		config: func(c *config.Config) {
+			c.FailAt = func(task int32, point string) error {
+				if task == 0 && (point == "begun" || point == "produced" || point == "applied") {
+					if n++; n%3 == 0 {
+						g.broker.ShufflePartitionLeaders()
+					} else if n%5 == 0 {
+						_ = g.broker.MoveTopicPartition("web", 0, int32(n%3))
+					}
+				}
+				return nil
+			}
+		},
+		happened: func() bool { return n > 10 },
+	}.changesNothing(t, kfake.NumBrokers(3))
+}
+
+// Retention deletes what was read, which is nothing, and then what was not.
+func TestDeletedWhileRunning(t *testing.T) {
+	t.Parallel()
+	g := newRig(t, 1)
+	var hold *kfake.FaultHandle
+	in := g.start(rules, vfs.NewMem(), nil)
+	in.ready()
+	g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
+	in.caughtUp()
+	if err := g.broker.DeleteRecords("purchase", 0, 1); err != nil {
+		t.Fatal(err)
+	}
+	g.produce(g.event(plan.Purchase, "berta", g.now(), nil))
+	in.caughtUp()
+	hold = g.broker.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Err: kerr.NotLeaderForPartition, Count: -1})
+	g.produce(g.event(plan.Purchase, "carla", g.now(), nil), g.event(plan.Purchase, "dora", g.now(), nil))
+	if err := g.broker.DeleteRecords("purchase", 0, 3); err != nil {
+		t.Fatal(err)
+	}
+	hold.Remove()
+	g.taskIs(in.o, 0, task.Stopped, "records 2 to 2 of purchase were deleted before they were read; to go on without them, set skip_deleted")
+	in.stop()
+	if got := g.members(); !slices.Equal(got, []string{"anna buyer", "berta buyer"}) {
+		t.Errorf("%v", got)
+	}
+}
+
+// A topic is deleted and created anew: with fewer records than were read, as many
+// and more; while the engine runs and while it does not; on brokers that know
+// topics by id in every request, and on older ones. Nobody takes the new records
+// for those after the old ones, and nobody begins from nothing, then or after a restart.
+func TestTopicsCreatedAnew(t *testing.T) {
+	for _, c := range []struct {
+		topic   string
+		records int // in the new topic
+		running bool
+		want    string
+	}{
+		{"purchase", 0, true, "purchase was read up to offset 2 and has been created anew since"},
+		{"purchase", 4, true, "purchase was read up to offset 2 and has been created anew since"},
+		{"purchase", 2, false, "purchase was read up to offset 2 and has been created anew since"},
+		{"purchase", 4, false, "purchase was read up to offset 2 and has been created anew since"},
+		{app + ".repartition", 0, true, app + ".repartition was read up to offset 0 and has been created anew since"},
+		{app + ".changelog", 0, true, app + ".changelog was created anew while the engine ran"},
+		{app + ".changelog", 0, false, app + ".changelog was created anew and is empty"},
+		{app + ".changelog", 1, false, app + ".changelog was created anew and is empty"},
+	} {
+		for version, opts := range map[string][]kfake.Opt{"": nil, ", without ids in requests": {kfake.MaxVersions(kversion.V3_0_0())}} {
+			when := " while stopped"
+			if c.running {
+				when = " while running"
+			}
+			t.Run(c.topic+when+version, func(t *testing.T) {
+				t.Parallel()
+				g := newRig(t, 1, opts...)
+				files := vfs.NewMem()
+				config := func(cfg *config.Config) {
+					cfg.Watch = 20 * time.Millisecond
+					cfg.Kafka = append(cfg.Kafka, kgo.MetadataMinAge(20*time.Millisecond), kgo.MetadataMaxAge(100*time.Millisecond))
+				}
+				in := g.start(rules, files, config)
+				in.ready()
+				g.produce(g.event(plan.Purchase, "anna", g.now(), nil), g.event(plan.Purchase, "berta", g.now(), nil))
+				in.caughtUp()
+				want := []string{"anna buyer", "berta buyer"}
+				if !c.running {
+					in.stop()
+				}
+				if err := g.broker.DeleteTopic(c.topic); err != nil {
+					t.Fatal(err)
+				}
+				if err := g.broker.CreateTopic(c.topic, 1, map[string]string{"cleanup.policy": "compact"}); err != nil {
+					t.Fatal(err)
+				}
+				g.cl.PurgeTopicsFromClient(c.topic)
+				for i := range c.records {
+					if c.topic == app+".changelog" {
+						g.aborted(&kgo.Record{Topic: c.topic, Key: []byte("c/anna")})
+						continue
+					}
+					g.produce(g.event(plan.Purchase, "new"+strings.Repeat("x", i), g.now(), nil))
+				}
+				if c.topic == app+".changelog" && c.running {
+					g.produce(g.event(plan.Purchase, "carla", g.now(), nil)) // something to commit
+				}
+				if !c.running {
+					in = g.start(rules, files, config)
+				}
+				g.taskIs(in.o, 0, task.Stopped, c.want)
+				in.stop()
+				// Without ids, a client finds out only when it next asks for metadata,
+				// and until then writes to the new topic.
+				got := slices.DeleteFunc(g.members(), func(m string) bool { return version != "" && m == "carla buyer" })
+				if !slices.Equal(got, want) {
+					t.Errorf("%v, want %v", got, want)
+				}
+				in = g.start(rules, files, config)
+				g.taskIs(in.o, 0, task.Stopped, "")
+				in.stop()
+			})
+		}
+	}
+}
+
+// aborted writes a record in a transaction and aborts it.
+func (g *rig) aborted(r *kgo.Record) {
+	g.Helper()
+	cl := g.client(kgo.TransactionalID("somebody"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	err := cl.BeginTransaction()
+	if err == nil {
+		err = cl.ProduceSync(context.Background(), r).FirstErr()
+	}
+	if err == nil {
+		err = cl.EndTransaction(context.Background(), kgo.TryAbort)
+	}
+	if err != nil {
+		g.Fatal(err)
+	}
+}

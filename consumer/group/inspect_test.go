@@ -1,0 +1,115 @@
+package group
+
+import (
+	"fmt"
+	"hash/crc32"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/inspect"
+	"github.com/segmill/segmill/engine/plan"
+)
+
+// An inspection tells the share of records on a wrong partition by topic, of the
+// newest ones only, and what is wrong with topics; it changes nothing.
+func TestInspect(t *testing.T) {
+	g := newRig(t, 4)
+	look := func(perPartition int, change func(*config.Config)) *inspect.Inspection {
+		t.Helper()
+		cfg := g.config(rules, nil)
+		if change != nil {
+			change(&cfg)
+		}
+		i, err := inspect.Inspect(t.Context(), cfg, perPartition)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return i
+	}
+	about := func(i *inspect.Inspection, topic, text string) bool {
+		for _, f := range i.Findings {
+			if f.Topic == topic && strings.Contains(f.Message, text) {
+				return true
+			}
+		}
+		return false
+	}
+	var records []*kgo.Record
+	wrong := 0
+	for i := range 400 {
+		// These are old and of a producer that is right; the newest are not.
+		records = append(records, g.event(plan.Web, fmt.Sprintf("c%d", i), g.now(), nil))
+		r := g.event(plan.Purchase, fmt.Sprintf("c%d", i), g.now(), nil)
+		if r.Partition = int32(crc32.ChecksumIEEE(r.Key) % 4); r.Partition != g.route.Partition(string(r.Key)) {
+			wrong++
+		}
+		records = append(records, r)
+	}
+	g.produce(records...)
+	// A transaction leaves an end behind that is no record.
+	cl := g.client(kgo.TransactionalID("producer"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err := cl.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	last := g.event(plan.Profile, "anna", g.now(), nil)
+	if err := cl.ProduceSync(t.Context(), last).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cl.EndTransaction(t.Context(), kgo.TryCommit); err != nil {
+		t.Fatal(err)
+	}
+
+	i := look(1000, nil)
+	if i.Inputs != 3 || i.Partitions != 4 || i.Sampled != 801 || len(i.Create) != 5 {
+		t.Errorf("%+v", i)
+	}
+	if !about(i, "purchase", fmt.Sprintf("%d %% of 400 sampled records are on another partition", (100*wrong+200)/400)) ||
+		about(i, "web", "another partition") || about(i, "profile", "another partition") {
+		t.Errorf("%d wrong: %+v", wrong, i.Findings)
+	}
+	if n := g.partitionsOf(app + ".changelog")[app+".changelog"]; n > 0 {
+		t.Error("it has created topics")
+	}
+	// Of the newest 10 of each partition; the horizon is that of the engine.
+	var newest []*kgo.Record
+	for p := range g.n {
+		for _, id := range g.customersOf((p+1)%g.n, 10) {
+			r := g.event(plan.Web, id, g.now(), nil)
+			r.Partition = p
+			newest = append(newest, r)
+		}
+	}
+	g.produce(newest...)
+	if i = look(10, nil); i.Sampled != 81 || !about(i, "web", "100 % of 40 sampled records are on another partition") {
+		t.Errorf("%+v", i)
+	}
+	g.produce(&kgo.Record{Topic: "web", Partition: 1, Value: []byte("{")}, g.event(plan.Web, "c1", g.now().AddDate(1, 0, 0), nil))
+	if i = look(1000, nil); !about(i, "web", "0.45 % of 442 sampled records are bad input: format 1, future 1") {
+		t.Errorf("%+v", i.Findings)
+	}
+
+	// It finds what a start would refuse, and nothing else.
+	in := g.start(rules, vfs.NewMem(), nil)
+	in.ready()
+	in.stop()
+	for _, f := range look(0, nil).Findings {
+		if f.Error {
+			t.Errorf("%+v", f)
+		}
+	}
+	if i := look(0, nil); len(i.Create) > 0 {
+		t.Errorf("%+v", i)
+	}
+	if i := look(0, func(c *config.Config) { c.Inputs = append(c.Inputs, "none") }); !about(i, "none", "does not exist") {
+		t.Errorf("%+v", i.Findings)
+	}
+	g.addPartition("web", 5)
+	i = look(0, func(c *config.Config) { c.Inputs, c.Create.Partitions = append(c.Inputs, "none"), 3 })
+	if !about(i, "web", "it has 5 partitions and profile has 4") || !about(i, "none", "would be created with 3 partitions, and profile has 4") || i.Partitions != 0 {
+		t.Errorf("%+v", i.Findings)
+	}
+}

@@ -1,0 +1,394 @@
+package group
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// find names tests: a folder, and the tests of the packages in it, a pattern of
+// go test -run.
+type find struct{ pkg, run string }
+
+// Tests that notice what is broken. The quicker ones come first.
+var (
+	scenarios  = find{"internal/sim", "Scenarios"}
+	laws       = find{"internal/sim", "WakeIsNeverLate|StepsOfTheClock|EngineEqualsOracle$"}
+	clocks     = find{"consumer/feed", "^Test(Wall|Events)Clock"}
+	protocol   = find{"consumer", "ChangelogEnd|Death|Wrong|Zombie|Unproducible|FaultsChange"}
+	virtual    = find{"consumer", "ThirtyDays/autumn"}
+	registries = find{"schemas", "^Test(Answers|IDBeforeItExists|LaggingReplica|SubjectAddedLater)$"}
+	changelogs = find{"consumer", "ChangelogMustBeKept"}
+	own        = find{"state", "^Test(ForeignDirectories|Claim)$"}
+	timers     = find{"consumer", "Customers|TimerFires|AfterOutage|ClockJumps|EventTimes"}
+)
+
+// mutations break one rule each, by replacing a piece of source. They run with the
+// build tag mutations.
+var mutations = []struct {
+	name, from, to string
+	by             []find // tried in order until one fails
+}{
+	// The protocol.
+	{
+		"every session has a transactional id of its own, so nobody is fenced",
+		`ledger.NewTransactions(ctx, t.Instance.Config.TransactionalID(t.Partition), t`,
+		`ledger.NewTransactions(ctx, fmt.Sprintf("%s-%p", t.Instance.Config.TransactionalID(t.Partition), opts.Compressor), t`,
+		[]find{{"consumer", "Zombie"}, protocol},
+	},
+	{
+		"a record that was not produced does not matter",
+		`	if n, err := d.result(); err != nil {`, `	if n, err := d.result(); err != nil && n < 0 {`,
+		[]find{{"consumer", "Unproducible"}, protocol},
+	},
+	{
+		"the store is written before the transaction",
+		`	offset, err := s.deliver(`,
+		`	early := state.Meta{Position: pos.Append(nil), Versions: versions, TopicID: replica.TopicIDOf(s.topicID, len(s.rewrite) > 0), Next: s.next, AppliedAt: s.cfg.NowMillis()}
+	var written []state.Change
+	for _, c := range changes {
+		e := s.customers.Cached([]byte(c.customer))
+		written = append(written, state.Change{Customer: c.customer, Value: c.value, Old: engine.Never, New: e.C.Wake()})
+	}
+	if err := s.t.Store.Apply(written, &early); err != nil {
+		return err
+	}
+	offset, err := s.deliver(`,
+		[]find{protocol},
+	},
+	{
+		"an error at the end of a transaction does not matter",
+		`		return 0, fmt.Errorf("end transaction: %w", err)`, `		_ = err`,
+		[]find{{"consumer", "EndRefused"}},
+	},
+	{
+		"a restore ends at the last stable offset",
+		`replica.Open(ctx, t.copyOptions(), broker.HighWatermark, l.Begin())`,
+		`replica.Open(ctx, t.copyOptions(), broker.LastStable, l.Begin())`,
+		[]find{{"consumer", "ChangelogEnd"}},
+	},
+	{
+		"a wrong digest does not matter",
+		`len(r.filter.Opened()) == 0 || r.digest != want {`, `len(r.filter.Opened()) == 0 {`,
+		[]find{{"consumer", "Wrong"}},
+	},
+	{
+		"the merge begins anew with every session",
+		`s.feed.Clock.Latest, s.feed.Turn()`, `s.feed.Clock.Latest, changelog.Turn{}`,
+		[]find{protocol},
+	},
+	{
+		"what another owner has written counts",
+		`if f.known && s.Claim != f.claim {`, `if false {`,
+		[]find{{"consumer", "Claims"}},
+	},
+	{
+		"an owner without transactions believes in a position that it has not read",
+		`	if err := c.others.await(ctx, position); err != nil {
+		return 0, err
+	}
+`, ``,
+		[]find{{"consumer", "Zombie"}},
+	},
+	{
+		"a batch without a position counts",
+		`	if len(r.filter.Opened()) == 0 {
+		return nil
+	}
+	before`, `	if true {
+		return nil
+	}
+	before`,
+		[]find{{"consumer", "Claims"}},
+	},
+	{
+		"what is void is not written again",
+		`slices.Sorted(maps.Keys(s.rewrite))`, `[]string{}`,
+		[]find{{"consumer", "VoidIs"}},
+	},
+	{
+		"a copy forgets what is void",
+		`	if void {
+		return changelog.TopicID{}`, `	if false {
+		return changelog.TopicID{}`,
+		[]find{{"consumer", "VoidIs"}},
+	},
+	{
+		"a batch that can't be decoded is fetched again and again",
+		`	if ok, lerr := f.look(ctx, in, lookFor); lerr != nil || !ok {`, `	if ok, lerr := false, error(nil); lerr != nil || !ok {`,
+		[]find{{"consumer", "RefusedBatches/none"}},
+	},
+	{
+		"a large batch is refused whole",
+		`	in.large = &largeBatch{stream, in.want()}
+	if err != nil {`, `	in.large = &largeBatch{stream, in.want()}
+	if true {
+		err = broker.ErrInflated`,
+		[]find{{"consumer", "^TestLargeBatch$/gzip-1"}},
+	},
+	{
+		"a large batch begins at its first record in every session",
+		`	case r.Offset < b.want: // a former session has taken it
+`, ``,
+		[]find{{"consumer", "DeathInLargeBatch"}},
+	},
+	{
+		"large batches of aborted transactions are read",
+		`	case broker.Aborted(&p, &b):`, `	case false && broker.Aborted(&p, &b):`,
+		[]find{{"consumer", "LargeBatchOfTransaction"}},
+	},
+	{
+		"dead letters that are left out are not named",
+		`	s.summarize()
+`, ``,
+		[]find{{"consumer", "FloodOfRefused"}},
+	},
+
+	// Time.
+	{
+		"a timer fires as of when it is noticed",
+		`		at := c.wake
+`, `		at := to
+`,
+		[]find{scenarios, laws},
+	},
+	{
+		"a wake-up is a millisecond late",
+		`c.wake = min(c.wake, c.cells[i].next)`, `c.wake = min(c.wake, max(c.cells[i].next, c.cells[i].next+1))`,
+		[]find{scenarios, laws},
+	},
+	{
+		"a count falls when the newest entry leaves",
+		`	return l.time(j-left-1) + w
+`, `	return l.time(j-1) + w
+`,
+		[]find{scenarios, laws},
+	},
+	{
+		"a late event happens at its own time",
+		`now := max(base, clock)`, `now := base`,
+		[]find{scenarios, laws},
+	},
+	{
+		"a silence is told again and again",
+		`	m.Mark = a.At
+	f.AnchorID`, `	f.AnchorID`,
+		[]find{scenarios, laws},
+	},
+	{
+		"a local time that clocks skip is an hour late",
+		`return expr.Millis(start.UnixMilli())`, `return expr.Millis(start.UnixMilli()) + 3_600_000`,
+		[]find{{"engine/calendar", "."}},
+	},
+	{
+		"the due key stays when the wake-up changes",
+		`due = append(due, dueChange{Due{c.Old, c.Customer}, false}, dueChange{Due{c.New, c.Customer}, true})`,
+		`due = append(due, dueChange{Due{c.New, c.Customer}, true})`,
+		[]find{{"state", "DueOrder|Model|Crash"}},
+	},
+	{
+		"the due key stays when the customer is erased",
+		`				c.New = Never
+`, `				c.New = c.Old
+`,
+		[]find{{"state", "DueOrder|Model"}},
+	},
+	{
+		"a customer leaves memory before the store has it",
+		`case e.used || e.changed():`, `case e.used || e.Dirty:`,
+		[]find{timers, protocol},
+	},
+	{
+		"wake-ups before the point that was read to are forgotten",
+		`first = min(first, e.indexed)`, `_ = e`,
+		[]find{timers},
+	},
+	{
+		"the clock is the wall clock, whatever is unread",
+		`if in.Next >= r.end || in.passesOver() {`, `if in.Next >= 0 {`,
+		[]find{clocks},
+	},
+	{
+		"what stands behind an open transaction does not exist",
+		`if in.Next >= r.end || in.passesOver() {`, `if in.Next >= min(r.end, r.stable) {`,
+		[]find{{"consumer", "OpenTransaction"}},
+	},
+	{
+		"the clock goes back",
+		`c.Now = max(c.Now, least-c.silence)`, `c.Now = least - c.silence`,
+		[]find{clocks, timers},
+	},
+	{
+		"there is no grace",
+		`c.Now = max(c.Now, least-c.silence)`, `c.Now = max(c.Now, least)`,
+		[]find{clocks},
+	},
+	{
+		"a jump of the wall clock is believed",
+		`g.tripped, first = true, true`, `first = true`,
+		[]find{{"consumer", "Guard"}},
+	},
+	{
+		"an event of the far future moves the clock",
+		`h.Result == schemas.IsEvent && h.Ev.At <= f.horizon {
+			in.Seen`, `h.Result == schemas.IsEvent {
+			in.Seen`,
+		[]find{{"consumer", "EventTimes"}},
+	},
+	{
+		"a timer fires a minute early",
+		`s.customers.Next(s.feed.Clock.Now)`, `s.customers.Next(s.feed.Clock.Now + 60_000)`,
+		[]find{timers},
+	},
+	{
+		"an anniversary is an hour late",
+		`AddDays(t.offset).At(v.Zone(), t.at)`, `AddDays(t.offset).At(v.Zone(), t.at) + 3_600_000`,
+		[]find{virtual},
+	},
+	{
+		"an erasure has no place in the order",
+		`return h.At >= clock && h.At <= horizon`, `return false`,
+		[]find{{"consumer", "ErasureOverHistory"}},
+	},
+	{
+		"an erasure comes before what was due",
+		`	x.Advance(c, at, out)
+	now, known :=`, `	now, known :=`,
+		[]find{scenarios, laws, {"consumer", "ErasureOverHistory"}},
+	},
+	{
+		"overdue timers all fire at once",
+		`s.feed.Clock.Now-at < overdueAfter`, `s.feed.Clock.Now-at < engine.Never`,
+		[]find{timers},
+	},
+
+	// What is around it: registries, topics, directories.
+	{
+		"what a registry says in trouble is said of the schema",
+		`	case 400, 410, 422:
+`, `	case 400, 410, 422, 401, 429, 500, 502, 503:
+`,
+		[]find{registries},
+	},
+	{
+		"a registry that forbids everything makes dead letters",
+		`		if others {`, `		if true {`,
+		[]find{registries},
+	},
+	{
+		"an id that is not there is judged at once",
+		`if l.cfg.Now == nil || !l.patience.has(e, now) {`, `if true {`,
+		[]find{registries},
+	},
+	{
+		"a refusal stands for ever",
+		`	return !e.asked.Before(came)`, `	return true`,
+		[]find{registries},
+	},
+	{
+		"the state may be in a changelog that Kafka deletes",
+		`policy != "" && policy != "compact"`, `policy == "nosuch"`,
+		[]find{changelogs},
+	},
+	{
+		"another application's directory is taken",
+		`m.app != "" && s.opt.App != "" && m.app != s.opt.App`, `m.app == "nosuch"`,
+		[]find{own},
+	},
+	{
+		"a link is followed",
+		`info.Mode()&fs.ModeSymlink != 0`, `info.Mode()&fs.ModeSymlink == 1`,
+		[]find{own},
+	},
+	{
+		"another cluster's state is taken",
+		`	case m.cluster != "":`, `	case m.cluster == "nosuch":`,
+		[]find{own},
+	},
+}
+
+// What mutations replace is in the source, and the tests that are to find them are
+// there. If not, something has changed: so must they.
+func TestMutationsFit(t *testing.T) {
+	all := sourcesOf(t, root(t), false)
+	for _, m := range mutations {
+		mutable(t, all, m.from)
+		for _, f := range m.by {
+			f.packages(t)
+		}
+	}
+}
+
+// root returns the folder of the module.
+func root(t *testing.T) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	for err == nil {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		if filepath.Dir(dir) == dir {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	t.Fatal("no module above the test: ", err)
+	return ""
+}
+
+// sourcesOf returns the Go files under a folder: tests, or everything else.
+func sourcesOf(t *testing.T, folder string, tests bool) map[string]string {
+	t.Helper()
+	sources := map[string]string{}
+	err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") != tests {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		sources[path] = string(b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sources
+}
+
+// mutable returns the one file that has a piece, once, wherever it is: files move.
+func mutable(t *testing.T, sources map[string]string, piece string) (file string) {
+	t.Helper()
+	n := 0
+	for path, source := range sources {
+		if c := strings.Count(source, piece); c > 0 {
+			n += c
+			file = path
+		}
+	}
+	if n != 1 {
+		t.Fatalf("the source has %q %d times", piece, n)
+	}
+	return file
+}
+
+var testFunc = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+
+// packages returns the packages under that of f that have its tests.
+func (f find) packages(t *testing.T) (dirs []string) {
+	t.Helper()
+	first, _, _ := strings.Cut(f.run, "/")
+	wanted := regexp.MustCompile(first)
+	for path, source := range sourcesOf(t, filepath.Join(root(t), f.pkg), true) {
+		named := slices.ContainsFunc(testFunc.FindAllStringSubmatch(source, -1), func(m []string) bool { return wanted.MatchString(m[1]) })
+		if dir := filepath.Dir(path); named && !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
+	}
+	if len(dirs) == 0 {
+		t.Fatalf("%v names no test", f)
+	}
+	return dirs
+}

@@ -1,0 +1,255 @@
+package group
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/task"
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/schemas"
+)
+
+// byHand returns an Owner that is in no group: its tasks are started by the test,
+// which calls end.
+func (g *rig) byHand(change func(*config.Config)) (o *Owner, end func()) {
+	g.Helper()
+	store := g.store(vfs.NewMem())
+	cfg := g.config(rules, store)
+	if change != nil {
+		change(&cfg)
+	}
+	o, err := New(cfg)
+	if err != nil {
+		g.Fatal(err)
+	}
+	if err := o.prepare(context.Background()); err != nil {
+		g.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(o.hard)
+	done := make(chan struct{})
+	go func() { defer close(done); o.Ends.Run(ctx) }()
+	return o, func() {
+		o.stop(o.owned(), handOver)
+		cancel()
+		<-done
+		o.kill()
+		o.Cluster.Admin.Close()
+		if err := store.Close(); err != nil {
+			g.Error(err)
+		}
+	}
+}
+
+func (o *Owner) startByHand(p int32) *task.Task {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.start(p)
+	return o.tasks[p].t
+}
+
+// A task that is taken over while it is paused can neither write nor fire timers
+// when it wakes up, and does not fight for the partition.
+func TestZombie(t *testing.T) {
+	for _, delivery := range []config.Delivery{config.ExactlyOnce, config.AtLeastOnce} {
+		for _, point := range []string{"read", "begun"} {
+			t.Run(fmt.Sprintf("delivery %d, %s", delivery, point), func(t *testing.T) { testZombie(t, delivery, point) })
+		}
+	}
+}
+
+func testZombie(t *testing.T, delivery config.Delivery, point string) {
+	g := newRig(t, 1)
+	g.delivery = delivery
+	release := make(chan struct{})
+	paused := make(chan struct{}, 1)
+	first, endFirst := g.byHand(func(c *config.Config) {
+		c.Group.SessionTimeout, c.Time.Grace = time.Hour, 3*time.Second
+		read := c.Read
+		armed := false // both are called by the one task
+		at := func(p string) {
+			if armed && p == point {
+				armed = false
+				paused <- struct{}{}
+				<-release
+			}
+		}
+		c.Read = func(r *schemas.Record, ev *engine.Event) (schemas.Result, error) {
+			armed = armed || string(r.Key) == "stop"
+			at("read")
+			return read(r, ev)
+		}
+		c.FailAt = func(_ int32, p string) error { at(p); return nil }
+	})
+	defer endFirst()
+	zombie := first.startByHand(0)
+	now := g.now()
+	g.produce(g.event(plan.Web, "anna", now, nil))
+	g.eventually("anna", func() bool { return slices.Equal(g.members(), []string{"anna browsing"}) })
+	now = g.now() // late events would have the instant at which each owner sees them
+	g.produce(g.event(plan.Purchase, "stop", now, nil), g.event(plan.Purchase, "anna", now, nil))
+	<-paused
+	before := zombie.Status().Seq
+
+	second, endSecond := g.byHand(func(c *config.Config) { c.Group.SessionTimeout, c.Time.Grace = 10*time.Hour, 3*time.Second })
+	defer endSecond()
+	second.startByHand(0)
+	want := []string{"anna browsing", "anna buyer", "stop buyer"}
+	g.eventually("the second owner", func() bool { return slices.Equal(g.members(), want) })
+	g.shift.Store(int64(4 * time.Hour)) // both owners would now fire the end of anna's browsing
+	close(release)
+	g.eventually("the zombie is fenced", func() bool { return zombie.Status().State == task.Waiting })
+	if seq := zombie.Status().Seq; seq != before {
+		t.Errorf("the zombie believes that position %d was written, after %d", seq, before)
+	}
+	g.eventually("one end of browsing", func() bool { return slices.Equal(g.members(), want[1:]) })
+	g.positions()
+	if got := len(g.effects("changes")[0]); got != 4 {
+		t.Errorf("%d changes, want 4", got)
+	}
+	if delivery == config.AtLeastOnce {
+		claims := 0
+		for _, r := range g.read(app + ".changelog")[0] {
+			if changelog.IsClaim(string(r.Key)) {
+				claims++
+			}
+		}
+		if claims != 2 {
+			t.Errorf("%d claims of two owners", claims)
+		}
+	}
+	if delivery == config.AtLeastOnce && point == "begun" {
+		g.eventually("what the zombie has written is void, and written again", func() bool { return g.newestCounts(app + ".changelog") })
+	}
+}
+
+// Two instances share the partitions, hand them over, and lose nothing while
+// events keep coming.
+func TestHandOver(t *testing.T) {
+	g := newRig(t, 4)
+	produced := make(chan int, 1)
+	ctx, stop := context.WithCancel(context.Background())
+	go func() {
+		n := 0
+		for ; ctx.Err() == nil; n++ {
+			g.produce(g.event(plan.Purchase, fmt.Sprintf("c%d", n%50), g.now(), nil))
+		}
+		produced <- n
+	}()
+	disks := []*vfs.MemFS{vfs.NewMem(), vfs.NewMem()}
+	a := g.start(rules, disks[0], nil)
+	a.ready()
+	for round := range 3 {
+		b := g.start(rules, disks[1], nil)
+		g.eventually("two instances share", func() bool {
+			x, y := a.o.Status(), b.o.Status()
+			return x.Ready && y.Ready && len(x.Tasks) == 2 && len(y.Tasks) == 2
+		})
+		if round == 1 {
+			a.crash()
+		} else {
+			a.stop()
+		}
+		b.ready()
+		a, disks[0], disks[1] = b, disks[1], disks[0]
+	}
+	stop()
+	n := <-produced
+	a.caughtUp()
+	a.stop()
+	if folded, dead, forwarded := g.totals(); int(folded) != n || dead+forwarded != 0 {
+		t.Errorf("folded %d of %d, dead letters %d, forwarded %d", folded, n, dead, forwarded)
+	}
+	want := min(n, 50)
+	if got := len(slices.DeleteFunc(g.members(), func(m string) bool { return !strings.HasSuffix(m, " buyer") })); got != want {
+		t.Errorf("%d buyers, want %d", got, want)
+	}
+	g.verifyFromNothing(rules, nil)
+}
+
+func TestPartitionCounts(t *testing.T) {
+	g := newRig(t, 2)
+	if err := g.broker.CreateTopic("more", 3, nil); err != nil {
+		t.Fatal(err)
+	}
+	store := g.store(vfs.NewMem())
+	defer store.Close() // nothing was written
+	run := func(change func(*config.Config)) error {
+		cfg := g.config(rules, store)
+		change(&cfg)
+		o, err := New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o.Run(t.Context())
+	}
+	err := run(func(c *config.Config) { c.Inputs = append(c.Inputs, "more") })
+	if err == nil || !strings.Contains(err.Error(), "has 2 partitions and more has 3") {
+		t.Errorf("%v", err)
+	}
+	if err = run(func(c *config.Config) { c.Inputs = append(c.Inputs, "none") }); !errors.Is(err, kerr.UnknownTopicOrPartition) || !strings.Contains(err.Error(), "none") {
+		t.Errorf("%v", err)
+	}
+	if err = run(func(c *config.Config) { c.Create.Topics = false }); !errors.Is(err, kerr.UnknownTopicOrPartition) {
+		t.Errorf("%v", err)
+	}
+}
+
+// Offsets go to a group of their own, for tools.
+func TestProgressGroup(t *testing.T) {
+	g := newRig(t, 1)
+	in := g.start(rules, vfs.NewMem(), nil)
+	in.ready()
+	g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
+	g.eventually("progress", func() bool {
+		req := kmsg.NewPtrOffsetFetchRequest()
+		req.Group = app + "-progress"
+		resp, err := req.RequestWith(context.Background(), g.cl)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, group := range resp.Groups {
+			for _, topic := range group.Topics {
+				if topic.Topic == "purchase" && topic.Partitions[0].Offset == 1 {
+					return true
+				}
+			}
+		}
+		for _, topic := range resp.Topics {
+			if topic.Topic == "purchase" && topic.Partitions[0].Offset == 1 {
+				return true
+			}
+		}
+		return false
+	})
+	in.stop()
+}
+
+// A transaction whose end was refused is not taken for committed: the batch is
+// made again.
+func TestEndRefused(t *testing.T) {
+	g := newRig(t, 1)
+	in := g.start(rules, vfs.NewMem(), nil)
+	in.ready()
+	for i := range 6 {
+		refused := g.broker.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.EndTxn}, Err: kerr.UnknownServerError, Count: 1})
+		g.produce(g.event(plan.Purchase, fmt.Sprintf("c%d", i), g.now(), nil))
+		g.eventually("refused", func() bool { return refused.Hits() == 1 })
+		g.eventually("told", func() bool { return len(g.members()) == i+1 })
+	}
+	in.stop()
+	g.positions()
+	g.verifyFromNothing(rules, nil)
+}

@@ -1,0 +1,298 @@
+package group
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/consumer/broker"
+	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/replica"
+	"github.com/segmill/segmill/engine"
+)
+
+func (g *rig) ends(topics ...string) map[string]map[int32]int64 {
+	parts := make([]int32, g.n)
+	for i := range parts {
+		parts[i] = int32(i)
+	}
+	cluster := broker.Cluster{Admin: g.cl}
+	got, err := cluster.List(context.Background(), broker.LastStable, topics, parts)
+	if err != nil {
+		g.Fatal(err)
+	}
+	ends := map[string]map[int32]int64{}
+	for topic, l := range got {
+		ends[topic] = map[int32]int64{}
+		for p, end := range l {
+			ends[topic][p] = end.Offset
+		}
+	}
+	return ends
+}
+
+// read returns all committed records of a topic, by partition.
+func (g *rig) read(topic string) map[int32][]*kgo.Record {
+	g.Helper()
+	ends := g.ends(topic)[topic]
+	from := map[int32]kgo.Offset{}
+	left := 0
+	for p, end := range ends {
+		if end > 0 {
+			from[p] = kgo.NewOffset().AtStart()
+			left++
+		}
+	}
+	got := map[int32][]*kgo.Record{}
+	if left == 0 {
+		return got
+	}
+	cl, err := kgo.NewClient(append(slices.Clone(g.kafka), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))...)
+	if err != nil {
+		g.Fatal(err)
+	}
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	for left > 0 {
+		fetches := cl.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			g.Fatalf("read %s: %v", topic, err)
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			if !r.Attrs.IsControl() {
+				got[r.Partition] = append(got[r.Partition], r)
+			}
+			if r.Offset == ends[r.Partition]-1 {
+				left--
+			}
+		})
+	}
+	return got
+}
+
+// effect is an output as a reader sees it.
+type effect struct {
+	ID       string    `json:"change_id"`
+	Trigger  string    `json:"trigger_id"`
+	Customer string    `json:"customer_id"`
+	Segment  string    `json:"segment"`
+	Name     string    `json:"trigger"`
+	Action   string    `json:"action"`
+	Sequence int       `json:"sequence"`
+	Cause    string    `json:"cause"`
+	At       time.Time `json:"effective_at"`
+	Fired    time.Time `json:"fired_at"`
+	Due      time.Time `json:"due_at"`
+}
+
+func (e effect) String() string {
+	if e.Trigger != "" {
+		return fmt.Sprintf("%s fired %s #%d at %s", e.Customer, e.Name, e.Sequence, e.Fired.Format(time.RFC3339Nano))
+	}
+	return fmt.Sprintf("%s %s %s #%d at %s (%s)", e.Customer, e.Action, e.Segment, e.Sequence, e.At.Format(time.RFC3339Nano), e.Cause)
+}
+
+// effects returns the outputs of a topic by partition.
+func (g *rig) effects(topic string) map[int32][]effect {
+	g.Helper()
+	got := map[int32][]effect{}
+	for p, records := range g.read(topic) {
+		for _, r := range records {
+			var e effect
+			if err := json.Unmarshal(r.Value, &e); err != nil {
+				g.Fatal(err)
+			}
+			if string(r.Key) != e.Customer || g.route.Partition(e.Customer) != p {
+				g.Errorf("%v has key %q on partition %d", e, r.Key, p)
+			}
+			got[p] = append(got[p], e)
+		}
+	}
+	if g.delivery == config.AtLeastOnce {
+		for p := range got {
+			got[p] = g.once(got[p])
+		}
+	}
+	return got
+}
+
+// once leaves out effects that were told before. They must not say anything new.
+func (g *rig) once(effects []effect) []effect {
+	g.Helper()
+	told := map[string]effect{}
+	return slices.DeleteFunc(effects, func(e effect) bool {
+		before, ok := told[e.ID+e.Trigger]
+		if ok && before != e {
+			g.Errorf("%v was told again as %v", before, e)
+		}
+		if ok {
+			g.repeats++
+		}
+		told[e.ID+e.Trigger] = e
+		return ok
+	})
+}
+
+// transcript returns all outputs as text, without what may differ between runs.
+func (g *rig) transcript() string {
+	g.Helper()
+	var b strings.Builder
+	for _, topic := range []string{"changes", "triggers"} {
+		effects := g.effects(topic)
+		for _, p := range slices.Sorted(maps.Keys(effects)) {
+			for _, e := range effects[p] {
+				fmt.Fprintf(&b, "%s/%d %v %s%s\n", topic, p, e, e.ID, e.Trigger)
+			}
+		}
+	}
+	return b.String()
+}
+
+// members returns who is in which segment, "customer segment", by the changes
+// alone, and fails the test if a change is missing or doubled.
+func (g *rig) members() []string {
+	g.Helper()
+	last := map[string]effect{}
+	for _, effects := range g.effects("changes") {
+		for _, e := range effects {
+			if e.Action == "erased" {
+				maps.DeleteFunc(last, func(k string, l effect) bool { return l.Customer == e.Customer })
+				continue
+			}
+			key := e.Customer + " " + e.Segment
+			before := last[key]
+			if e.Sequence != before.Sequence+1 || (e.Sequence%2 == 1) != (e.Action == "entered") || e.At.Before(before.At) {
+				g.Errorf("%v after %v", e, before)
+			}
+			last[key] = e
+		}
+	}
+	var in []string
+	for key, e := range last {
+		if e.Action == "entered" {
+			in = append(in, key)
+		}
+	}
+	slices.Sort(in)
+	return in
+}
+
+// positions returns the last position of every partition, and fails the test if
+// their numbers have gaps.
+func (g *rig) positions() map[int32]*changelog.Position {
+	g.Helper()
+	last := map[int32]*changelog.Position{}
+	for p, records := range g.read(app + ".changelog") {
+		seq := uint64(0)
+		var owner changelog.Claim
+		for _, r := range records {
+			if changelog.IsClaim(string(r.Key)) {
+				owner = changelog.Claim(r.Value)
+			}
+			if string(r.Key) != changelog.PositionKey {
+				continue
+			}
+			pos, err := changelog.DecodePosition(r.Value)
+			if err != nil {
+				g.Fatal(err)
+			}
+			if pos.Claim != owner {
+				continue // void
+			}
+			if pos.Seq != seq+1 && (!g.compacted || pos.Seq <= seq) {
+				g.Errorf("partition %d: position %d after %d", p, pos.Seq, seq)
+			}
+			if before := last[p]; before != nil && pos.Clock < before.Clock {
+				g.Errorf("partition %d: the clock went back from %v to %v", p, before.Clock, pos.Clock)
+			}
+			seq, last[p] = pos.Seq, pos
+		}
+	}
+	return last
+}
+
+// totals adds up the counts of the positions.
+func (g *rig) totals() (folded, dead, forwarded uint64) {
+	for _, p := range g.positions() {
+		folded, dead, forwarded = folded+p.Folded, dead+p.DeadLetters, forwarded+p.Forwarded
+	}
+	return folded, dead, forwarded
+}
+
+// verifyFromNothing restores every partition on an empty disk and checks that the
+// digest comes out right: acquiring does that.
+func (g *rig) verifyFromNothing(text string, change func(*config.Config)) {
+	g.Helper()
+	in := g.start(text, vfs.NewMem(), change)
+	in.ready()
+	for p := range g.n {
+		v, err := replica.Verify(context.Background(), in.store, p)
+		if err != nil && v.Seq > 0 {
+			g.Errorf("partition %d restored from nothing: %v", p, err)
+		}
+	}
+	in.stop()
+}
+
+// topicsOf returns the partitions counts of topics that exist.
+func (g *rig) partitionsOf(topics ...string) map[string]int {
+	g.Helper()
+	got, err := kadm.NewClient(g.cl).ListTopics(context.Background(), topics...)
+	if err != nil {
+		g.Fatal(err)
+	}
+	n := map[string]int{}
+	for _, t := range got {
+		n[t.Topic] = len(t.Partitions)
+	}
+	return n
+}
+
+// heard collects effects that OnEffects tells.
+type heard struct {
+	mu   sync.Mutex
+	list []string
+}
+
+func (h *heard) add(_ int32, effects []engine.Effect) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i := range effects {
+		e := &effects[i]
+		h.list = append(h.list, fmt.Sprintf("%s %v %s #%d", e.Customer, e.Action, e.Name, e.Sequence))
+	}
+}
+
+func (h *heard) sorted() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.SortedFunc(slices.Values(h.list), cmp.Compare[string])
+}
+
+// setting returns a setting of a topic.
+func (g *rig) setting(topic, key string) string {
+	g.Helper()
+	got, err := kadm.NewClient(g.cl).DescribeTopicConfigs(context.Background(), topic)
+	if err != nil {
+		g.Fatal(err)
+	}
+	for _, c := range got[0].Configs {
+		if c.Key == key {
+			return c.MaybeValue()
+		}
+	}
+	return ""
+}

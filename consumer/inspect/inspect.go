@@ -1,0 +1,201 @@
+package inspect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/consumer/broker"
+	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/fault"
+	"github.com/segmill/segmill/consumer/feed"
+	"github.com/segmill/segmill/consumer/task"
+	"github.com/segmill/segmill/consumer/topics"
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/schemas"
+)
+
+// Finding is something in a cluster that an engine would stumble over, or that
+// costs it something.
+type Finding struct {
+	Topic   string // or topics; "" if it is of the cluster
+	Error   bool   // the engine would not start; else a warning
+	Message string
+	Remedy  string // "" if the message says it
+}
+
+// Inspection is what Inspect has seen.
+type Inspection struct {
+	Inputs     int
+	Partitions int32    // that topics have or will have, 0 if they differ
+	Sampled    int      // records
+	Create     []string // topics that are missing and that a start creates
+	Findings   []Finding
+}
+
+func (i *Inspection) fail(topic, remedy, format string, args ...any) {
+	i.Findings = append(i.Findings, Finding{topic, true, fmt.Sprintf(format, args...), remedy})
+}
+
+func (i *Inspection) warn(topic, remedy, format string, args ...any) {
+	i.Findings = append(i.Findings, Finding{topic, false, fmt.Sprintf(format, args...), remedy})
+}
+
+// Inspect looks at the topics of an application without changing anything, and
+// reads the newest records of every input, at most so many per partition. Of cfg
+// it needs no Engine, Encoder or Store. An error means that the cluster could not
+// be asked.
+func Inspect(ctx context.Context, cfg config.Config, perPartition int) (*Inspection, error) {
+	in, err := task.NewTool(cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Cluster.Close()
+	i := &Inspection{Inputs: len(in.Config.Inputs)}
+	own := slices.Sorted(maps.Keys(topics.Own(&in.Config)))
+	infos, err := in.Cluster.Describe(ctx, append(slices.Clone(own), in.Config.Inputs...)...)
+	if err != nil {
+		return nil, err
+	}
+	if err := in.Topics().CheckDelivery(ctx); fault.IsFatal(err) {
+		i.fail("", "", "%v", err)
+	} else if err != nil {
+		return nil, err
+	}
+	i.counts(in, infos, own)
+	maps.DeleteFunc(infos, func(_ string, t broker.Topic) bool { return t.Err != nil })
+	if _, message := in.Topics().WeakTransactions(ctx); message != "" {
+		i.warn("", "", "%s", message)
+	}
+	configs := in.Cluster.TopicConfigs(ctx, slices.Sorted(maps.Keys(infos)))
+	if err := in.Topics().CheckChangelog(configs); err != nil {
+		i.fail(in.Config.Changelog(), "", "%v", err)
+	}
+	for _, w := range in.Topics().Weaknesses(infos, configs) {
+		i.warn(strings.Join(w.Topics, ", "), "", "%s", w.Message)
+	}
+	for _, topic := range in.Config.Inputs {
+		if t, ok := infos[topic]; ok {
+			if err := i.sample(ctx, in, topic, t.Partitions, perPartition); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return i, nil
+}
+
+// counts looks at which topics there are and at their numbers of partitions.
+func (i *Inspection) counts(in *task.Instance, infos map[string]broker.Topic, own []string) {
+	first := ""
+	look := func(name string, create bool) {
+		t := infos[name]
+		switch {
+		case errors.Is(t.Err, kerr.UnknownTopicOrPartition) && create:
+			i.Create = append(i.Create, name)
+		case errors.Is(t.Err, kerr.UnknownTopicOrPartition):
+			i.fail(name, "create it, or set topics.create; a stream that has no topic gets an empty name in topics", "the topic does not exist")
+		case t.Err != nil:
+			i.fail(name, "", "%v", t.Err)
+		case first == "":
+			first, i.Partitions = name, t.Partitions
+		case t.Partitions != infos[first].Partitions:
+			i.Partitions = 0
+			i.fail(name, "give each topic the same number; to go over to another number, see segmill state reshard",
+				"it has %d partitions and %s has %d: a customer's records must be in the same partition of every topic",
+				t.Partitions, first, infos[first].Partitions)
+		}
+	}
+	for _, name := range in.Config.Inputs {
+		look(name, in.Config.Create.Partitions > 0)
+	}
+	if n := in.Config.Create.Partitions; len(i.Create) > 0 && first != "" && infos[first].Partitions != n {
+		i.fail(strings.Join(i.Create, ", "), "set topics.create.partitions to the number of the others",
+			"the topic would be created with %d partitions, and %s has %d", n, first, infos[first].Partitions)
+	}
+	if first == "" {
+		i.Partitions = in.Config.Create.Partitions
+	}
+	for _, name := range own {
+		look(name, in.Config.Create.Topics)
+	}
+}
+
+// sampled is what was seen of the records of a topic.
+type sampled struct {
+	records, wrong, bad, unknown int
+	causes                       map[string]int
+}
+
+// sample reads the newest records of an input.
+func (i *Inspection) sample(ctx context.Context, in *task.Instance, topic string, partitions int32, perPartition int) error {
+	seen := sampled{causes: map[string]int{}}
+	reader, horizon := &feed.Reader{Config: &in.Config}, feed.Horizon(&in.Config)
+	route := broker.NewRouter(partitions)
+	for p := range partitions {
+		first, err := in.Cluster.ListOne(ctx, broker.Start, []string{topic}, p)
+		if err != nil {
+			return err
+		}
+		end, err := in.Cluster.ListOne(ctx, broker.LastStable, []string{topic}, p)
+		if err != nil {
+			return err
+		}
+		from := max(first[topic], end[topic]-int64(perPartition))
+		if _, err := in.Cluster.ReadRange(ctx, topic, p, from, end[topic], func(r *kgo.Record) error { return seen.record(reader, horizon, route, r) }); err != nil {
+			return err
+		}
+	}
+	i.Sampled += seen.records
+	if seen.wrong > 0 {
+		i.warn(topic, "produce with the customer id as key and murmur2 (librdkafka: partitioner=murmur2_random)",
+			"%s of %d sampled records are on another partition than their customer's; each is forwarded: written and read a second time, kept for good in %s, and taken later than others",
+			percent(seen.wrong, seen.records), seen.records, in.Config.Repartition())
+	}
+	if seen.bad > 0 {
+		var causes []string
+		for _, c := range slices.Sorted(maps.Keys(seen.causes)) {
+			causes = append(causes, fmt.Sprintf("%s %d", c, seen.causes[c]))
+		}
+		i.warn(topic, "docs/formats.md says what the causes mean; run writes such records to "+in.Config.DeadLetters(),
+			"%s of %d sampled records are bad input: %s", percent(seen.bad, seen.records), seen.records, strings.Join(causes, ", "))
+	}
+	if seen.unknown > 0 {
+		i.fail(topic, "see registry.url", "%s of %d sampled records can't be read: the schema registry does not answer",
+			percent(seen.unknown, seen.records), seen.records)
+	}
+	return nil
+}
+
+// record looks at one record as a task would.
+func (seen *sampled) record(reader *feed.Reader, horizon engine.Millis, route broker.Router, r *kgo.Record) error {
+	seen.records++
+	h, err := reader.One(r)
+	switch {
+	case err != nil:
+		seen.unknown++
+	case h.Bad():
+		seen.bad++
+		seen.causes[string(h.Err.Cause)]++
+	case h.Result == schemas.IsEvent && h.Ev.At > horizon:
+		seen.bad++
+		seen.causes["future"]++
+	case route.Partition(h.Ev.Customer) != r.Partition:
+		seen.wrong++
+	}
+	return nil
+}
+
+// percent writes a share.
+func percent(n, of int) string {
+	share := 100 * float64(n) / float64(of)
+	if share < 1 {
+		return fmt.Sprintf("%.2g %%", share)
+	}
+	return fmt.Sprintf("%.0f %%", share)
+}
