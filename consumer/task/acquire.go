@@ -91,7 +91,7 @@ func (s *session) feedOptions() feed.Options {
 	return o
 }
 
-// feedOptions returns what the feed of a past needs.
+// FeedOptions returns what the feed of a past needs.
 func (t *Task) FeedOptions() feed.Options {
 	return feed.Options{
 		Config: &t.Instance.Config, Cluster: t.Instance.Cluster, Partition: t.Partition, Log: t.log, QueueBytes: t.Instance.queueShare(),
@@ -102,7 +102,7 @@ func (t *Task) FeedOptions() feed.Options {
 	}
 }
 
-// fence returns the ledger of a task, which keeps older owners from writing what
+// Fence returns the ledger of a task, which keeps older owners from writing what
 // counts.
 func (t *Task) Fence(ctx context.Context) (ledger.Ledger, error) {
 	opts, err := t.LedgerOptions()
@@ -125,6 +125,8 @@ func (t *Task) Fence(ctx context.Context) (ledger.Ledger, error) {
 	return l, nil
 }
 
+// LedgerOptions returns what a ledger of the task needs. It is an error if the settings
+// of compression do not fit together.
 func (t *Task) LedgerOptions() (ledger.Options, error) {
 	c := &t.Instance.Config
 	compressor, err := broker.NewCompressor(c.Compression, c.IsOutput())
@@ -134,7 +136,7 @@ func (t *Task) LedgerOptions() (ledger.Options, error) {
 	}, err
 }
 
-// at passes a point of the protocol.
+// At passes a point of the protocol.
 func (t *Task) At(point string) error {
 	if t.Instance.Config.FailAt == nil {
 		return nil
@@ -151,7 +153,7 @@ func (t *Task) batchBytes(topic string) int32 {
 	return 1_000_012 // the client's own default
 }
 
-// checkPosition makes sure that the position is one of this engine.
+// CheckPosition makes sure that the position is one of this engine.
 func (t *Task) CheckPosition(p *changelog.Position) error {
 	if p.Seq == 0 {
 		return nil

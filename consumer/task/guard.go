@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// guard watches the wall clock of the process. A jump ahead that the monotonic
+// Guard watches the wall clock of the process. A jump ahead that the monotonic
 // clock did not make would fire timers that can't be taken back. Time that the
 // process was down is no jump: the guard knows only its own life.
 type Guard struct {
@@ -17,7 +17,7 @@ type Guard struct {
 	tripped bool
 }
 
-// observe takes in the wall clock. It returns false from a jump on until confirm.
+// Observe takes in the wall clock. It returns false from a jump on until confirm.
 // first is true at the jump itself.
 func (g *Guard) Observe(now time.Time) (ok, first bool) {
 	g.mu.Lock()
@@ -41,14 +41,14 @@ func (g *Guard) compare(wall, monotonic time.Duration) (ok, first bool) {
 	return !g.tripped, first
 }
 
-// ok reports whether the clock is trusted.
+// OK reports whether the clock is trusted.
 func (g *Guard) OK() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return !g.tripped
 }
 
-// confirm accepts the clock as it is.
+// Confirm accepts the clock as it is.
 func (g *Guard) Confirm() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -32,7 +32,7 @@ type Instance struct {
 	Running func() int
 }
 
-// newInstance returns an Instance that no task uses yet.
+// NewInstance returns an Instance that no task uses yet.
 func NewInstance(cfg config.Config) Instance {
 	return Instance{
 		Config: cfg, Guard: Guard{limit: cfg.Time.MaxClockJump},
@@ -40,17 +40,17 @@ func NewInstance(cfg config.Config) Instance {
 	}
 }
 
-// topics returns the topics of the application.
+// Topics returns the topics of the application.
 func (in *Instance) Topics() *topics.Set {
 	return &topics.Set{Config: &in.Config, Cluster: in.Cluster}
 }
 
-// found takes in what the topics are like.
+// Found takes in what the topics are like.
 func (in *Instance) Found(f topics.Found) {
 	in.Partitions, in.IDs, in.messageBytes = f.Partitions, f.IDs, f.MessageBytes
 }
 
-// present is the wall clock as reports of ends have it: while it is not trusted,
+// Present is the wall clock as reports of ends have it: while it is not trusted,
 // the last one that was. A record that comes then would otherwise be taken for
 // later than every report, and wait for MaxMergeWait.
 func (in *Instance) Present() engine.Millis {
@@ -76,7 +76,7 @@ const (
 	CopyMargin   = 4 << 10
 )
 
-// maxCopied returns the size of the largest record that can be copied to a topic, as
+// MaxCopied returns the size of the largest record that can be copied to a topic, as
 // that was at the start.
 func (in *Instance) MaxCopied(topic string) int { return in.batchBytes(topic) - CopyMargin }
 
@@ -88,7 +88,7 @@ func (in *Instance) batchBytes(topic string) int {
 	return defaultBytes
 }
 
-// copyOptions are where the copy of a partition is.
+// CopyOptions are where the copy of a partition is.
 func (in *Instance) CopyOptions(n int32, store *state.Task, log *slog.Logger) replica.Options {
 	topic := in.Config.Changelog()
 	return replica.Options{

@@ -16,7 +16,7 @@ import (
 	"github.com/segmill/segmill/state"
 )
 
-// readVersions reads the versions that belong to a position.
+// ReadVersions reads the versions that belong to a position.
 func ReadVersions(b []byte) (*changelog.Versions, error) {
 	v, err := changelog.DecodeVersions(b)
 	if err != nil {

@@ -23,7 +23,7 @@ func (t *Task) copyOptions() replica.Options {
 	return t.Instance.CopyOptions(t.Partition, t.Store, t.log)
 }
 
-// restore brings the copy in the store to the end of the changelog, which is not
+// Restore brings the copy in the store to the end of the changelog, which is not
 // before the claim of a ledger, and returns what it holds. It is said how far it has
 // come meanwhile. check is asked about a resharding before the copy is verified.
 func (t *Task) Restore(ctx context.Context, l ledger.Ledger, check func(*changelog.Move) error) (replica.State, error) {
@@ -96,7 +96,7 @@ func (t *Task) showRestore(from, end int64) (p *replica.Progress, done func()) {
 	}
 }
 
-// firstPosition is the position of a task that has never run.
+// FirstPosition is the position of a task that has never run.
 func (t *Task) FirstPosition() *changelog.Position {
 	return &changelog.Position{
 		App: t.Instance.Config.App, Partitions: t.Instance.Partitions, Clock: changelog.Never, Latest: changelog.Never,

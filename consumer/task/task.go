@@ -52,6 +52,7 @@ type place struct {
 	offset int64
 }
 
+// New returns the task of a partition, which does not run yet.
 func New(in *Instance, n int32) *Task {
 	return &Task{
 		Instance: in, Partition: n, log: in.Config.Logger.With("partition", n), Store: in.Config.Store.Task(n),
@@ -59,7 +60,7 @@ func New(in *Instance, n int32) *Task {
 	}
 }
 
-// run runs the task until live ends: then the batch at hand is committed first.
+// Run runs the task until live ends: then the batch at hand is committed first.
 // When hard ends, everything is dropped. It returns an error if the Owner must
 // end, or nil.
 func (t *Task) Run(live, hard context.Context) error {
@@ -169,7 +170,7 @@ func (t *Task) shrink(n int, only place, err error) error {
 	return err
 }
 
-// acquireAgain makes the task drop its batch and acquire its partition again, because of
+// AcquireAgain makes the task drop its batch and acquire its partition again, because of
 // something that was seen beside it.
 func (t *Task) AcquireAgain(why error) { t.wrong.Store(&why) }
 
@@ -228,7 +229,7 @@ type Status struct {
 	Behind  map[string]engine.Millis // wall clock minus time of the last event, by topic
 }
 
-// overdue adds to the waits that a task has published what it could not: answers that
+// Overdue adds to the waits that a task has published what it could not: answers that
 // it is still waiting for, since when its loop last went round, and ends of inputs
 // that no broker reports.
 func (t *Status) Overdue(now time.Time, unanswered map[string]time.Time) {

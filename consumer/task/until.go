@@ -10,7 +10,7 @@ import (
 	"github.com/segmill/segmill/engine"
 )
 
-// untilRun is a run that has an end: the inputs are read to the end they had at
+// Until is a run that has an end: the inputs are read to the end they had at
 // the start; once every task has committed that, the repartition topic to its
 // end; then every clock is turned to the instant. All tasks must be on this
 // instance, since it is here that they wait for each other.
@@ -26,7 +26,7 @@ type Until struct {
 	want     int
 }
 
-// newUntil returns a run that ends at an instant and reads the inputs up to ends, on so
+// NewUntil returns a run that ends at an instant and reads the inputs up to ends, on so
 // many partitions.
 func NewUntil(instant engine.Millis, ends map[string]map[int32]broker.Listed, partitions int) *Until {
 	return &Until{
@@ -36,7 +36,7 @@ func NewUntil(instant engine.Millis, ends map[string]map[int32]broker.Listed, pa
 	}
 }
 
-// over returns a channel that is closed when the run has ended; nil if it has no
+// Over returns a channel that is closed when the run has ended; nil if it has no
 // end.
 func (u *Until) Over() <-chan struct{} {
 	if u == nil {
