@@ -321,7 +321,7 @@ func TestCopiedInstance(t *testing.T) {
 	write(t, filepath.Join(copied.dir, "state.instance"), string(b))
 	copied.launch(t)
 	eventually(t, time.Minute, "the copy has taken a name of its own", func() bool {
-		return strings.Contains(copied.p.text(t), "it gets a new name") && copied.p.ready() == "ok\n"
+		return strings.Contains(copied.p.text(t), "taking a new name") && copied.p.ready() == "ok\n"
 	})
 	eventually(t, time.Minute, "the original is ready", func() bool { return s.p.ready() == "ok\n" })
 	s.sing(t)()
