@@ -83,7 +83,7 @@ type Config struct {
 	Store       *state.Store
 
 	// Now is the wall clock. It should carry Go's monotonic reading, from which a
-	// jump of the wall clock is told.
+	// jump of the wall clock is detected.
 	Now     func() time.Time
 	Logger  *slog.Logger     // nil means slog.Default
 	Metrics *metrics.Metrics // nil means metrics that nobody reads
@@ -147,7 +147,7 @@ type Time struct {
 	// one may be and still have its place among those of other topics.
 	Grace time.Duration
 	// SilenceGrace is Grace for silence alone: timers, and the instant at which late
-	// events are told. 0 means Grace; it is never less.
+	// events are evaluated. 0 means Grace; it is never less.
 	SilenceGrace time.Duration
 	// HoldSilence keeps silence waiting also while the partition of an input has no
 	// leader or has had none within the last minute, since what was sent to it is yet

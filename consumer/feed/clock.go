@@ -51,7 +51,7 @@ func (c *Clock) begin(in *Input) {
 
 // look takes in the head of an input, once it is in hand or the end is known.
 // The clock of events does not wait for the end: a record in hand says that it is
-// not reached, and were the clock to wait, late records would be told as of an
+// not reached, and were the clock to wait, late records would be evaluated as of an
 // instant that depends on when brokers answer.
 func (c *Clock) look(in *Input) {
 	if in.loaded && (c.mode == config.EventsClock || in.Head.Rec.Offset < min(in.end, in.limit)) {

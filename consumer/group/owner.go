@@ -40,7 +40,7 @@ type Owner struct {
 
 	mu      sync.Mutex
 	tasks   map[int32]*running
-	joined  bool   // the group has told us what is ours
+	joined  bool   // the group has assigned us something, or nothing
 	refused string // why it has not, "" if nothing is known
 	fence   fence
 	rate    rate
@@ -49,7 +49,7 @@ type Owner struct {
 // running is a task with its goroutine.
 type running struct {
 	t       *task.Task
-	release context.CancelFunc // commit what is at hand and end
+	release context.CancelFunc // commit the current batch and end
 	kill    context.CancelFunc // drop everything and end
 	done    chan struct{}
 }

@@ -100,7 +100,7 @@ func (s *standbys) round(ctx context.Context) {
 	}
 }
 
-// errUnsettled is returned while the group shares out anew.
+// errUnsettled is returned while the group rebalances.
 var errUnsettled = errors.New("the group is not stable")
 
 // sharing asks the coordinator who owns what.

@@ -16,7 +16,7 @@ type sharing struct {
 
 // spread decides which members keep a copy of each partition beside its owner: n
 // of them, or all there are. Every member computes the same from the same
-// sharing, so nobody has to be told. Two things matter:
+// sharing, so nothing has to be sent. Two things matter:
 //
 //   - When a member dies its partitions should go to members that have copies, and
 //     the group shares them out so that all have as many again. So the copies of

@@ -16,7 +16,7 @@ import (
 
 // Status is a snapshot of an Owner.
 type Status struct {
-	// Ready: the group has assigned partitions, or told us that none is ours, and
+	// Ready: the group has assigned partitions, or said that none is ours, and
 	// every one of ours is running and has waited for nothing for long.
 	Ready bool
 	// Refused is why this instance is not in its group, "" if nothing is known.

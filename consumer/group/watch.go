@@ -12,11 +12,11 @@ import (
 
 // watchTopics ends the run when an input gets more partitions: nobody would read
 // the new ones, and the keys of the others would move. When a topic has been
-// created anew, tasks acquire again, and see whether they can go on.
+// recreated, tasks acquire again, and see whether they can go on.
 func (o *Owner) watchTopics(ctx context.Context) {
 	tick := time.NewTicker(o.Config.Watch)
 	defer tick.Stop()
-	seen := map[string]changelog.TopicID{} // those created anew
+	seen := map[string]changelog.TopicID{} // those recreated
 	for {
 		select {
 		case <-ctx.Done():

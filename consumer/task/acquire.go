@@ -38,7 +38,7 @@ func (t *Task) acquire(ctx context.Context) (*session, error) {
 		return nil, fmt.Errorf("fence: %w", err)
 	}
 	s := &session{
-		folder: newFolder(t, t.Store), ledger: l, told: newEffectCounters(),
+		folder: newFolder(t, t.Store), ledger: l, emitted: newEffectCounters(),
 		headers: schemas.HeadersOf[kgo.RecordHeader](t.Instance.Config.Encoder, t.Instance.Config.Headers), committedAt: t.Instance.Config.Now(),
 	}
 	if err := s.at("fenced"); err != nil {

@@ -199,7 +199,7 @@ func (s *session) count() {
 	m.Coarsened.Add(float64(b.out.Stats.Coarsened))
 	now := s.cfg.NowMillis()
 	for _, e := range b.counted {
-		s.told.counters[e.kind].Inc()
+		s.emitted.counters[e.kind].Inc()
 		if e.byEvent {
 			m.EndToEnd.Observe(float64(now-e.at) / 1000)
 		}

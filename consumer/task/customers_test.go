@@ -256,7 +256,7 @@ func TestTimerFiresAtItsInstant(t *testing.T) {
 	cfg.Time.Clock = config.EventsClock
 	s := &session{
 		folder:  folder{t: &Task{limit: 100, Store: task}, cfg: cfg, batch: newBatch(eng), customers: cache.New(eng, task), feed: &feed.Feed{}},
-		headers: schemas.HeadersOf[kgo.RecordHeader](enc, schemas.CloudEventsHeaders), told: newEffectCounters(),
+		headers: schemas.HeadersOf[kgo.RecordHeader](enc, schemas.CloudEventsHeaders), emitted: newEffectCounters(),
 	}
 	var out engine.Output
 	const start = engine.Millis(1_767_225_600_000)

@@ -83,7 +83,7 @@ func (s *session) run(live, hard context.Context) error {
 	return s.finish(hard)
 }
 
-// finish commits the batch at hand and writes the store.
+// finish commits the current batch and writes the store.
 func (s *session) finish(ctx context.Context) error {
 	if err := s.commit(ctx); err != nil {
 		return err

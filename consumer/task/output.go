@@ -36,7 +36,7 @@ func (s *session) encode() {
 		r.Headers = b.headers.keep(s.headers.Append(b.headers.room(pieceHeaders), o))
 		s.emit(r)
 		if e.Action != engine.Erased {
-			b.counted = append(b.counted, counted{s.told.kind(s.cfg.Metrics, e), e.Action != engine.Fired && e.Cause == engine.CauseEvent, e.At})
+			b.counted = append(b.counted, counted{s.emitted.kind(s.cfg.Metrics, e), e.Action != engine.Fired && e.Cause == engine.CauseEvent, e.At})
 		}
 	}
 	if s.cfg.OnEffects == nil {

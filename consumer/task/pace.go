@@ -46,7 +46,7 @@ func (s *session) untilTimer() time.Duration {
 	return feed.ShortWait
 }
 
-// timersWait reports whether there are timers to fire as soon as the batch at hand is
+// timersWait reports whether there are timers to fire as soon as the current batch is
 // committed.
 func (s *session) timersWait() bool {
 	at := s.customers.Earliest()

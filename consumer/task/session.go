@@ -28,7 +28,7 @@ type session struct {
 	wall    engine.Millis           // the wall clock, read once per batch
 	overdue bucket                  // of timers that are overdue
 	letters map[string]*letterLimit // by cause
-	told    effectCounters
+	emitted effectCounters
 	headers *schemas.Headers[kgo.RecordHeader]
 	until   *untilTask // of a run that has an end
 

@@ -8,12 +8,11 @@ import (
 )
 
 // The copy in the store is written when the changelog is ahead of it by the task's
-// share of storeRecords or for storeInterval, whatever comes first, at the end of a
+// share of Config.StoreEach or for storeInterval, whatever comes first, at the end of a
 // session, and when there is no memory for what it lacks. After a crash that much of
 // the changelog is replayed, in four seconds or so. A task that keeps up writes each
 // storeLive records: its events wait meanwhile, some 20 ms.
 const (
-	storeRecords  = 800_000 // of the instance
 	storeLive     = 4_000
 	storeInterval = 10 * time.Second
 )

@@ -39,7 +39,7 @@ type Task struct {
 	scratch bool
 	commits int // of the session before
 	// wrong is set if the task must acquire again: by the verifier, if the local
-	// copy is not what it should be, and if a topic was created anew.
+	// copy is not what it should be, and if a topic was recreated.
 	wrong atomic.Pointer[error]
 
 	mu     sync.Mutex
@@ -60,7 +60,7 @@ func New(in *Instance, n int32) *Task {
 	}
 }
 
-// Run runs the task until live ends: then the batch at hand is committed first.
+// Run runs the task until live ends: then the current batch is committed first.
 // When hard ends, everything is dropped. It returns an error if the Owner must
 // end, or nil.
 func (t *Task) Run(live, hard context.Context) error {
