@@ -16,7 +16,7 @@ func Ahead(l []*Customer) (sum int64) {
 			sum += int64(c.members[0].seq) + int64(c.members[n-1].seq)
 		}
 		if n := len(c.seen); n > 0 {
-			sum += int64(c.seen[n-1].At) + int64(c.seen[0].At)
+			sum += c.seen[n-1].mark + c.seen[0].mark
 		}
 		for i := range c.cells {
 			sum += int64(c.cells[i].next)

@@ -9,35 +9,36 @@ import (
 	"github.com/segmill/segmill/engine/aggregate"
 )
 
-// The customer format, version 2. Integers are varints (signed ones zigzag)
+// The customer format, version 3. Integers are varints (signed ones zigzag)
 // unless a width is given; keys are 32-bit little-endian hashes; "ago" is the
 // distance of an instant to the customer's, so that recent ones are short.
 //
 //	+---------+------------------+-------------------------------------------+
-//	| 0x02    | wake: 8 bytes BE | instant                                   |
+//	| 0x03    | wake: 8 bytes BE | instant                                   |
 //	+---------+------------------+-------------------------------------------+
 //	| n | n x ( key, seq, [since, if seq is odd] )                memberships |
 //	| n | n x ( key, seq, flags, [mark ago], [n, n x (value, years)] )        |
 //	|                                                                triggers |
 //	+------------------------------------------------------------------------+
 //	| events                                                                 |
-//	| n | n x ( time, 8 bytes LE hash )              event ids, newest first |
+//	| n | see appendIDs                                             event ids |
 //	| entries | n x ( n, n x time ) | 0              times of lists           |
 //	| n | n x ( key, length, bytes of the family )   summaries                |
 //	+------------------------------------------------------------------------+
 //
 // The part below the second line is the facts; the part above is emitted state.
-// A since is the distance to the one before, the first to the instant. Of event
-// ids and of the times of a list the first is ago, the others distances to the
-// one before. Lists whose entries have the same instants (the number and the
+// A since is the distance to the one before, the first to the instant. Of the
+// times of a list the first is ago, the others distances to the one before. Lists whose entries have the same instants (the number and the
 // sum of purchases) have their times once: the bytes of a list begin with the
 // number of its times, 0 for no entry. entries is the number of entries of all
 // lists.
 //
-// Version 1 is read, not written: instants as they are, the times of a list among
-// its own bytes, event ids the oldest first.
+// Versions 1 and 2 are read, not written. Both have event ids without their stream,
+// as a time and a 64-bit hash each: version 2 as distances, the newest first, version 1
+// the oldest first. Version 1 also has instants as they are and the times of a list
+// among its own bytes.
 const (
-	formatVersion = 2
+	formatVersion = 3
 	headSize      = 9
 )
 
@@ -150,14 +151,7 @@ func (m *Memory) flags() (f byte) {
 func (e *Engine) AppendFacts(b []byte, c *Customer, at Millis) []byte {
 	e.forget(c, at)
 	b = binary.AppendUvarint(b, c.events)
-	b = binary.AppendUvarint(b, uint64(len(c.seen)))
-	last := at
-	for i := len(c.seen) - 1; i >= 0; i-- {
-		s := &c.seen[i]
-		b = binary.AppendVarint(b, int64(last-s.At))
-		b = binary.LittleEndian.AppendUint64(b, s.Hash)
-		last = s.At
-	}
+	b = appendIDs(b, c.seen, at)
 	b = e.appendTimes(b, c, at)
 	b = binary.AppendUvarint(b, uint64(len(c.cells)))
 	for i := range c.cells {

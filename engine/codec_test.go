@@ -110,7 +110,9 @@ func golden(t *testing.T, name, rules string, make func(testing.TB, *engine.Engi
 	c := e.NewCustomer("c")
 	make(t, e, c)
 	got := e.Append(nil, c)
-	newest := filepath.Join("testdata", name+"-v2.bin")
+	c.ForgetIDs()
+	bare := e.Append(nil, c)
+	newest := filepath.Join("testdata", name+"-v3.bin")
 	if *update {
 		if err := os.WriteFile(newest, got, 0o644); err != nil {
 			t.Fatal(err)
@@ -132,8 +134,13 @@ func golden(t *testing.T, name, rules string, make func(testing.TB, *engine.Engi
 		if err != nil {
 			t.Fatalf("%s: %v", file, err)
 		}
-		if again := e.Append(nil, d); !bytes.Equal(again, got) {
-			t.Errorf("%s, read and written again:\n got %x\nwant %x", file, again, got)
+		want := got
+		if old[0] < 3 { // their event ids have no stream
+			d.ForgetIDs()
+			want = bare
+		}
+		if again := e.Append(nil, d); !bytes.Equal(again, want) {
+			t.Errorf("%s, read and written again:\n got %x\nwant %x", file, again, want)
 		}
 		if wake, err := engine.WakeOf(old); err != nil || wake != c.Wake() || wake != d.Wake() || wake == engine.Never {
 			t.Errorf("%s: wake in the head %v, %v; in the customer %v", file, wake, err, c.Wake())

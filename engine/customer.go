@@ -21,10 +21,10 @@ type Customer struct {
 	members []membership // emitted state, sorted by key
 	timed   *timed       // nil if the rules have no triggers and none is remembered
 
-	events uint64             // facts: how many were accepted
-	seen   []aggregate.Shared // facts: recent event ids, sorted by time, then hash
-	ids    map[uint64]Millis  // derived, if seen is long: when each of seen was; or nil
-	cells  []cell             // facts, sorted by number of the summary
+	events uint64    // facts: how many were accepted
+	seen   []eventID // facts: recent event ids, sorted
+	ids    *idIndex  // derived, if seen is long; or nil
+	cells  []cell    // facts, sorted by number of the summary
 
 	room      *small // what it is part of, nil of others
 	registers uint8  // how many of those there are taken

@@ -25,7 +25,11 @@ func (e *Engine) Decode(id string, b []byte) (*Customer, error) {
 	decodeMembers(&r, c, v1)
 	decodeMemory(&r, c)
 	c.events = r.Uvarint()
-	decodeSeen(&r, c, v1)
+	if b[0] < 3 {
+		decodeOldIDs(&r, c, v1)
+	} else {
+		decodeIDs(&r, c)
+	}
 	if err := e.decodeCells(&r, c, v1); err != nil {
 		return nil, fmt.Errorf("customer: %w", err)
 	}
@@ -91,30 +95,6 @@ func decodeMemory(r *aggregate.Reader, c *Customer) {
 		}
 		r.Check(f < flagFired<<1 && (i == 0 || m.Key > c.timed.memory[i-1].Key))
 	}
-}
-
-func decodeSeen(r *aggregate.Reader, c *Customer, v1 bool) {
-	n := r.Count(9)
-	if n == 0 {
-		return
-	}
-	c.seen = sized(c.seen, n)
-	last := c.instant
-	if v1 {
-		last = 0
-	}
-	for i := range c.seen {
-		if d := r.Millis(); v1 {
-			last += d
-		} else {
-			last -= d
-		}
-		c.seen[i] = aggregate.Shared{At: last, Hash: r.Uint64()}
-	}
-	if !v1 {
-		slices.Reverse(c.seen)
-	}
-	r.Check(slices.IsSortedFunc(c.seen, compareShared))
 }
 
 func (e *Engine) decodeCells(r *aggregate.Reader, c *Customer, v1 bool) error {

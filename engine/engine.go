@@ -4,26 +4,18 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/segmill/segmill/engine/aggregate"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/internal/invariants"
 )
-
-// DefaultDedupHorizon is how far behind a customer's instant event ids are
-// remembered unless Options say otherwise.
-const DefaultDedupHorizon Millis = 24 * 3_600_000
-
-// MaxSeen is how many event ids a customer remembers at most, the newest.
-const MaxSeen = 4096
 
 // Options are the settings of an Engine that decide results besides the rules.
 type Options struct {
 	// Zones resolves an IANA time zone name, false if there is none of that
 	// name. It must give the same answer whenever it is asked.
 	Zones func(name string) (*time.Location, bool)
-	// DedupHorizon is how far behind a customer's instant event ids are
-	// remembered. 0 means DefaultDedupHorizon.
-	DedupHorizon Millis
+	// Dedup is how far behind a customer's instant the event ids of a stream are
+	// remembered. 0 means that of its plan.StreamInfo.
+	Dedup [plan.NumStreams]Millis
 }
 
 // Engine is a compiled rule set. It is immutable and shared by all tasks.
@@ -37,14 +29,12 @@ type Engine struct {
 	// without consequence.
 	initial []int
 	keepers [plan.NumStreams]int
+	dedup   [plan.NumStreams]Millis
 }
 
 // New returns an engine for a compiled plan. triggers has one for each trigger
 // of the plan, in its order (package triggers makes them).
 func New(p *plan.Plan, triggers []Trigger, opt Options) (*Engine, error) {
-	if opt.DedupHorizon == 0 {
-		opt.DedupHorizon = DefaultDedupHorizon
-	}
 	zone, ok := opt.Zones(p.Spec.Zone)
 	if !ok {
 		return nil, fmt.Errorf("unknown time zone %q", p.Spec.Zone)
@@ -57,7 +47,12 @@ func New(p *plan.Plan, triggers []Trigger, opt Options) (*Engine, error) {
 			return nil, fmt.Errorf("trigger %s: no meaning for its kind, %s", p.Triggers[i].ID, p.Triggers[i].Kind.Name)
 		}
 	}
-	e := &Engine{p: p, opt: opt, zone: zone, triggers: triggers}
+	e := &Engine{p: p, opt: opt, zone: zone, triggers: triggers, dedup: opt.Dedup}
+	for s := range plan.NumStreams {
+		if e.dedup[s] == 0 {
+			e.dedup[s] = s.Info().Dedup
+		}
+	}
 	for i := range p.Summaries {
 		e.keys = append(e.keys, p.Summaries[i].Key)
 	}
@@ -91,9 +86,8 @@ func (x *Evaluator) Apply(c *Customer, ev *Event, clock Millis, out *Output) boo
 	e := x.e
 	x.begin(c, out)
 	before := c.instant
-	hash := identity(ev)
-	if e.remembers(c, hash) {
-		out.Stats.Duplicates++
+	id := idOf(ev, identity(ev))
+	if e.duplicate(c, id, out) {
 		return false
 	}
 	if ev.At > c.instant {
@@ -105,7 +99,7 @@ func (x *Evaluator) Apply(c *Customer, ev *Event, clock Millis, out *Output) boo
 		x.pending.AddAll(e.initial)
 	}
 	e.fold(x, ev, base, now)
-	e.remember(c, aggregate.Shared{At: ev.At, Hash: hash}, base)
+	e.remember(c, id, base)
 	c.events++
 	c.instant = base
 	x.takeOverdue()

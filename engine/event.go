@@ -27,6 +27,9 @@ type Event struct {
 	Source string
 	// At is the event time.
 	At Millis
+	// Lag is how much later than At the record was written to Kafka, in ms: the id is
+	// remembered longer by that. 0 if it was not later, or there is no record.
+	Lag Millis
 	// Fields are the values of the paths in the engine's Layout of the stream,
 	// in its order. A field that the event lacks is Absent.
 	Fields []expr.Value

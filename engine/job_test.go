@@ -215,27 +215,32 @@ func TestCustomerIsSmall(t *testing.T) {
 	e := j.e
 	var buf []byte
 	sum := 0
+	ids := 0
 	for i, c := range customers {
 		if n := testing.AllocsPerRun(1, func() { buf = e.Append(buf[:0], c) }); n > 0 && i > 0 {
 			t.Fatalf("writing a customer takes %v allocations", n)
 		}
-		sum += len(buf)
-		n := testing.AllocsPerRun(1, func() {
+		bytes, n := c.SeenBytes()
+		sum, ids = sum+len(buf)-bytes, ids+n
+		if most := 12*n + 2; n > 0 && bytes > most {
+			t.Fatalf("%d event ids take %d bytes, more than %d", n, bytes, most)
+		}
+		allocs := testing.AllocsPerRun(1, func() {
 			if _, err := e.Decode(j.ids[i], buf); err != nil {
 				t.Fatal(err)
 			}
 		})
-		if n > 7 {
-			t.Fatalf("reading a customer takes %v allocations", n)
+		if allocs > 7 {
+			t.Fatalf("reading a customer takes %v allocations", allocs)
 		}
 	}
-	if mean := sum / len(customers); mean > 185 {
-		t.Errorf("a customer has %d bytes", mean)
+	if mean := sum / len(customers); mean > 185 || ids < len(customers) {
+		t.Errorf("a customer has %d bytes; all have %d event ids", mean, ids)
 	}
 }
 
 // A customer with a number and a sum over 30 days, bought on 5 days, with the last
-// purchase and ten memberships, has at most 200 bytes.
+// purchase and ten memberships, has at most 150 bytes and those of its event ids.
 func TestBytesOfACustomer(t *testing.T) {
 	e := testEngine(t, ruleSet(10, func(i int) string {
 		return fmt.Sprintf("count(purchase, days(30)) > %d || sum(purchase.revenue, days(30)) > 10 || since_last(purchase) < days(%d)", i%4, 50+i)
@@ -248,7 +253,8 @@ func TestBytesOfACustomer(t *testing.T) {
 		j.ev.At += 86_400_000
 		x.Apply(c, &j.ev, j.ev.At, &out)
 	}
-	if n, m := len(e.Append(nil, c)), len(e.Memberships(c)); n > 200 || m != 10 {
-		t.Errorf("%d bytes, %d memberships", n, m)
+	n, m := len(e.Append(nil, c)), len(e.Memberships(c))
+	if bytes, ids := c.SeenBytes(); n-bytes > 150 || m != 10 || ids != 5 {
+		t.Errorf("%d bytes, %d of them of %d event ids, %d memberships", n, bytes, ids, m)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/segmill/segmill/engine/aggregate"
 	"github.com/segmill/segmill/engine/plan"
 )
 
@@ -32,17 +31,7 @@ func (x *Evaluator) Merge(dst, src *Customer, clock Millis, out *Output) {
 func (e *Engine) mergeFacts(dst, src *Customer, at Millis) bool {
 	e.forget(dst, at)
 	e.forget(src, at)
-	dst.ids = nil
-	var shared []aggregate.Shared
-	for _, s := range src.seen {
-		if slices.ContainsFunc(dst.seen, func(o aggregate.Shared) bool { return o.Hash == s.Hash }) {
-			shared = append(shared, s)
-			continue
-		}
-		i, _ := slices.BinarySearchFunc(dst.seen, s, compareShared)
-		dst.seen = slices.Insert(dst.seen, i, s)
-	}
-	e.forget(dst, at)
+	shared := e.mergeIDs(dst, src.seen, at)
 	dst.events += src.events - uint64(len(shared))
 	exact := true
 	for i := range src.cells {
@@ -88,9 +77,8 @@ func (e *Engine) emitAgain(x *Evaluator, now Millis, cause Cause, silent bool) {
 func (x *Evaluator) FoldFacts(c *Customer, ev *Event, out *Output) bool {
 	e := x.e
 	x.begin(c, out)
-	hash := identity(ev)
-	if e.remembers(c, hash) {
-		out.Stats.Duplicates++
+	id := idOf(ev, identity(ev))
+	if e.duplicate(c, id, out) {
 		return false
 	}
 	c.instant = max(c.instant, ev.At)
@@ -101,7 +89,7 @@ func (x *Evaluator) FoldFacts(c *Customer, ev *Event, out *Output) bool {
 		m.cell.sum().Prune(c.instant, e.p.Summaries[m.Summary].Reach)
 	}
 	e.foldMatched(x, ev)
-	e.remember(c, aggregate.Shared{At: ev.At, Hash: hash}, c.instant)
+	e.remember(c, id, c.instant)
 	c.events++
 	return true
 }
@@ -126,14 +114,8 @@ func (x *Evaluator) Rebuild(old, fresh *Customer, known map[string]string, clock
 	}
 	old.cells = fresh.cells
 	old.events = max(old.events, fresh.events)
-	old.ids = nil
-	for _, s := range fresh.seen {
-		if !slices.Contains(old.seen, s) {
-			i, _ := slices.BinarySearchFunc(old.seen, s, compareShared)
-			old.seen = slices.Insert(old.seen, i, s)
-		}
-	}
 	e.forget(old, now)
+	e.mergeIDs(old, fresh.seen, now)
 	x.begin(old, out)
 	e.emitAgain(x, now, CauseRuleChange, true)
 	sortEffects(out.Effects[n:])

@@ -12,6 +12,8 @@ type Output struct {
 // Stats counts what happened since Reset.
 type Stats struct {
 	Duplicates int // events that were already folded
+	Conflicts  int // of those, events with another time than the one folded
+	Prolonged  int // of those, events whose id is remembered longer because of it
 	EarlyWakes int // timer steps that changed nothing
 	Evaluated  int // units of rules evaluated
 	Unmerged   int // shared events that a merge could not count once

@@ -12,7 +12,7 @@ import (
 type small struct {
 	Customer
 	last    [2]aggregate.Register
-	seen    [2]aggregate.Shared
+	seen    [2]eventID
 	cells   [smallCells]cell
 	members [10]membership
 }

@@ -178,6 +178,7 @@ func (r *Reader) Read(rec *Record, ev *engine.Event) (Result, error) {
 	if e := d.finish(ev); e != nil {
 		return 0, e
 	}
+	ev.Lag = max(0, rec.Time-ev.At)
 	return IsEvent, nil
 }
 
@@ -240,7 +241,7 @@ func (d *decoder) finish(ev *engine.Event) *bad.Input {
 		return e
 	}
 	ev.Stream, ev.Customer, ev.ID, ev.Source = plan.Stream(d.frame.Target.Number), made.Customer, made.ID, made.Source
-	ev.At, ev.Fields = made.At, made.Fields
+	ev.At, ev.Lag, ev.Fields = made.At, 0, made.Fields
 	return nil
 }
 

@@ -16,7 +16,7 @@ import (
 const maxEntries = 4096
 
 // dedupHorizon is how far back event ids are remembered, in ms.
-const dedupHorizon = job.Day
+const dedupHorizon = 30 * job.Day
 
 // exactCustomer is a customer of exact.
 type exactCustomer struct {

@@ -181,6 +181,21 @@ var mutations = []struct {
 		[]find{{"engine/calendar", "."}},
 	},
 	{
+		"an event's id is remembered with the event's time alone",
+		`eventID{word: hash | lagOf(ev.Lag)}`, `eventID{word: hash | lagOf(0)}`,
+		[]find{{"engine", "DuplicatesOfBusy"}, {"internal/sim", "EngineEqualsOracle$"}},
+	},
+	{
+		"a copy that comes first decides how long an id is remembered",
+		`if now := old.later(s); now != old {`, `if now := old.later(old); now != old {`,
+		[]find{{"internal/sim", "FactsCommute"}, {"engine", "DuplicatesOfBusy"}},
+	},
+	{
+		"a customer whose id is remembered longer is not written",
+		`if s.batch.out.Stats.Prolonged > before.Prolonged {`, `if s.batch.out.Stats.Prolonged < before.Prolonged {`,
+		[]find{{"consumer", "DuplicateProlongs"}},
+	},
+	{
 		"the due key stays when the wake-up changes",
 		`due = append(due, dueChange{Due{c.Old, c.Customer}, false}, dueChange{Due{c.New, c.Customer}, true})`,
 		`due = append(due, dueChange{Due{c.New, c.Customer}, true})`,

@@ -200,8 +200,9 @@ func (s *session) dispatch(in *feed.Input, h *feed.Head, at place) (what string,
 	} else {
 		late := h.At < s.feed.Clock.Order
 		s.feed.Clock.Latest = max(s.feed.Clock.Latest, h.Ev.At)
+		before := out.Stats
 		if !s.batch.eval.Apply(e.C, &h.Ev, s.feed.Clock.Now, out) {
-			return "duplicate", nil
+			return s.duplicate(e, &before), nil
 		}
 		if what = "folded"; late {
 			what = "late"
@@ -210,6 +211,18 @@ func (s *session) dispatch(in *feed.Input, h *feed.Head, at place) (what string,
 	s.touch(e)
 	s.encode()
 	return what, nil
+}
+
+// duplicate takes note of an event that was folded before, and returns what became of
+// it. It changes the customer only if the id is remembered longer because of it.
+func (s *session) duplicate(e *cache.Customer, before *engine.Stats) string {
+	if s.batch.out.Stats.Prolonged > before.Prolonged {
+		s.touch(e)
+	}
+	if s.batch.out.Stats.Conflicts > before.Conflicts {
+		return "conflict"
+	}
+	return "duplicate"
 }
 
 // askedAt returns the instant at which an erasure was asked for: its time in Kafka.

@@ -25,6 +25,13 @@ type StreamInfo struct {
 	// Attributes: its events are not counted but set attributes of the customer, and
 	// a record without a value erases the customer.
 	Attributes bool
+	// Dedup is how far behind a customer's instant the ids of its events are
+	// remembered unless the rules say otherwise, in ms: longer where a producer may
+	// send an event again late, and where taking it twice costs more.
+	Dedup expr.Millis
+	// Frequent: the ids of its events do not use the room that is reserved for those
+	// of other streams.
+	Frequent bool
 	// Settled says which of its events a rule means that does not say, nil: all.
 	Settled *Settled
 	// Active is the condition under which an event shows that the customer is active,
@@ -43,16 +50,18 @@ type Settled struct {
 	Back  []string // its values in those that take money back, sorted
 }
 
+const day expr.Millis = 24 * 3_600_000
+
 var streams = [NumStreams]StreamInfo{
-	Web: {Name: "web", Schema: "web_event"},
-	Email: {Name: "email", Schema: "email_event", Active: readOrClicked(), Unattended: &Flaw{
+	Web: {Name: "web", Schema: "web_event", Dedup: day, Frequent: true},
+	Email: {Name: "email", Schema: "email_event", Dedup: 3 * day, Active: readOrClicked(), Unattended: &Flaw{
 		Message: "this also counts messages that were merely sent", Remedy: `for example email.action == "clicked"`,
 	}},
-	Purchase: {Name: "purchase", Schema: "purchase_event", Settled: &Settled{
+	Purchase: {Name: "purchase", Schema: "purchase_event", Dedup: 30 * day, Settled: &Settled{
 		Field: "kind", Holds: "completed", Back: []string{"cancelled", "refunded"},
 	}},
-	Profile: {Name: "profile", Schema: "profile_update", Attributes: true, Idle: true},
-	Consent: {Name: "consent", Schema: "consent_event", Idle: true},
+	Profile: {Name: "profile", Schema: "profile_update", Dedup: 7 * day, Attributes: true, Idle: true},
+	Consent: {Name: "consent", Schema: "consent_event", Dedup: 30 * day, Idle: true},
 }
 
 // readOrClicked holds for what a person did with a message. The operands are in the

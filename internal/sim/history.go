@@ -176,7 +176,8 @@ func (h *history) edge() Millis {
 // apply adds an event: a new one or one sent again.
 func (h *history) apply() {
 	if len(h.sent) > 0 && chance(h.r, 8) {
-		r := h.sent[len(h.sent)-1-h.r.IntN(min(len(h.sent), 10))]
+		r := h.sent[len(h.sent)-1-h.r.IntN(min(len(h.sent), pick(h.r, 10, 100)))]
+		r.Lag = h.lag()
 		h.tick(r.At)
 		h.add(Call{Do: DoApply, Customer: r.Customer, Record: r})
 		return
@@ -241,6 +242,7 @@ func (h *history) record(at Millis) Record {
 		ID:       fmt.Sprintf("%c%d", 'a'+h.r.IntN(26), h.serial),
 		Source:   pick(h.r, "/unknown", "/unknown", "/shop"),
 		At:       at,
+		Lag:      h.lag(),
 	}
 	f := map[string]expr.Value{}
 	switch r.Stream {
@@ -268,6 +270,14 @@ func (h *history) record(at Millis) Record {
 	}
 	r.Fields = f
 	return r
+}
+
+// lag returns how much later than its time a record comes into Kafka.
+func (h *history) lag() Millis {
+	if chance(h.r, 50) {
+		return 0
+	}
+	return h.gap()
 }
 
 // word sets a field to one of the words, or leaves it out.

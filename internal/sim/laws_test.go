@@ -108,22 +108,31 @@ func (o *Oracle) nextChange(customer string, to Millis) Millis {
 }
 
 // docs/semantics.md, 1.2: facts do not depend on the order in which events are
-// folded, nor on whether they are folded in one place or in two that are merged.
+// folded, nor on whether they are folded in one place or in two that are merged, nor,
+// within the horizon, on how often and when copies of them come (1.9, 1.10).
 func TestFactsCommute(t *testing.T) {
 	eachSeed(t, func(t *testing.T, r *rand.Rand) {
 		rules := anyRules(r)
 		seed := r.Uint64()
 		judge(t, rules, RandomHistory(r, rules.Spec, 80), func(t testing.TB, s *plan.Spec, calls []Call) string {
 			r := rand.New(rand.NewPCG(seed, 1))
-			u := newSubject(t, s)
+			opt, most := engine.Options{Zones: Zones}, 1
+			if chance(r, 50) {
+				most = 3
+				for s := range opt.Dedup {
+					opt.Dedup[s] = 10_000 * Day
+				}
+			}
+			u := newSubjectThat(t, s, opt)
 			events, at := eventsOf(u, calls)
-			want := u.facts(events, at)
-			r.Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
-			if !bytes.Equal(want, u.facts(events, at)) {
+			copies := copiesOf(r, events, most)
+			want := u.facts(copies, at)
+			r.Shuffle(len(copies), func(i, j int) { copies[i], copies[j] = copies[j], copies[i] })
+			if !bytes.Equal(want, u.facts(copies, at)) {
 				return "shuffled: other bytes"
 			}
 			cut := r.IntN(len(events) + 1)
-			a, b := u.folded(events[:cut]), u.folded(events[cut:])
+			a, b := u.folded(sameAs(copies, events[:cut])), u.folded(sameAs(copies, events[cut:]))
 			u.x.Merge(a, b, at, &u.out)
 			if !bytes.Equal(want, u.e.AppendFacts(nil, a, at)) {
 				return "merged: other bytes"
@@ -131,6 +140,32 @@ func TestFactsCommute(t *testing.T) {
 			return ""
 		})
 	})
+}
+
+// copiesOf returns each of events up to so many times, as records of different times.
+func copiesOf(r *rand.Rand, events []*engine.Event, most int) (l []*engine.Event) {
+	for _, ev := range events {
+		for range 1 + r.IntN(most) {
+			c := *ev
+			if c.Lag = 0; chance(r, 60) {
+				c.Lag = Millis(r.IntN(int(pick(r, Second, Hour, 50*Day))))
+			}
+			l = append(l, &c)
+		}
+	}
+	return l
+}
+
+// sameAs returns the copies of some events, in their order.
+func sameAs(copies, events []*engine.Event) (l []*engine.Event) {
+	for _, c := range copies {
+		if slices.ContainsFunc(events, func(ev *engine.Event) bool {
+			return ev.Stream == c.Stream && ev.Source == c.Source && ev.ID == c.ID
+		}) {
+			l = append(l, c)
+		}
+	}
+	return l
 }
 
 // eventsOf returns the different events of calls as those of one customer, and

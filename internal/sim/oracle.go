@@ -4,7 +4,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"time"
 
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
@@ -17,12 +16,11 @@ import (
 // Effects leave two things open, which a comparison must leave out: Version is
 // empty, and Evidence holds every input that the rule reads.
 type Oracle struct {
-	spec    *plan.Spec
-	zones   func(name string) (*time.Location, bool)
-	horizon Millis
-	line    lineItem
-	units   []*unit // segments and lifecycles, each after those it reads; then rule triggers
-	people  map[string]*person
+	spec   *plan.Spec
+	opt    engine.Options
+	line   lineItem
+	units  []*unit // segments and lifecycles, each after those it reads; then rule triggers
+	people map[string]*person
 }
 
 // person is one customer.
@@ -44,9 +42,11 @@ type person struct {
 func NewOracle(s *plan.Spec, opt engine.Options) *Oracle {
 	own := *s
 	own.Triggers = slices.Clone(s.Triggers)
-	o := &Oracle{spec: &own, line: lineItemOf(s), zones: opt.Zones, horizon: opt.DedupHorizon, people: map[string]*person{}}
-	if o.horizon == 0 {
-		o.horizon = 24 * Hour
+	o := &Oracle{spec: &own, line: lineItemOf(s), opt: opt, people: map[string]*person{}}
+	for s, h := range map[plan.Stream]Millis{plan.Web: Day, plan.Email: 3 * Day, plan.Purchase: 30 * Day, plan.Profile: 7 * Day, plan.Consent: 30 * Day} {
+		if o.opt.Dedup[s] == 0 {
+			o.opt.Dedup[s] = h
+		}
 	}
 	o.units = unitsOf(&own)
 	return o
@@ -82,10 +82,12 @@ func (o *Oracle) Run(c *Call) ([]engine.Effect, bool) {
 func (o *Oracle) Apply(r Record, clock Millis) ([]engine.Effect, bool) {
 	p := o.person(r.Customer)
 	for i := range p.events {
-		if e := &p.events[i]; e.same(&r) && e.At > p.instant-o.horizon {
+		if e := &p.events[i]; e.same(&r) && e.At+e.Lag > p.instant-o.opt.Dedup[e.Stream] {
+			e.Lag = max(e.Lag, rounded(r.At+rounded(r.Lag)-e.At))
 			return nil, false
 		}
 	}
+	r.Lag = rounded(r.Lag)
 	out := o.fire(p, r.At, nil)
 	p.instant = max(p.instant, r.At)
 	now := max(p.instant, clock)
@@ -95,6 +97,20 @@ func (o *Oracle) Apply(r Record, clock Millis) ([]engine.Effect, bool) {
 	out = o.fire(p, now, out)
 	p.instant = now
 	return o.step(p, reason{cause: engine.CauseEvent, event: r.ID}, out), true
+}
+
+// rounded returns how much longer than its time an event is remembered that came
+// into Kafka so much later: rounded up to a multiple of 128 ms and to four binary
+// digits.
+func rounded(lag Millis) Millis {
+	if lag <= 0 {
+		return 0
+	}
+	for unit := Millis(128); ; unit *= 2 {
+		if up := (lag + unit - 1) / unit; up <= 16 {
+			return up * unit
+		}
+	}
 }
 
 // Know takes note of an event and emits nothing: for Members alone. A duplicate
@@ -136,7 +152,7 @@ func (o *Oracle) Erase(customer string, at, clock Millis) []engine.Effect {
 // Rebuild changes the rules. What time has made due before stays as it was emitted;
 // no trigger fires because of the change.
 func (o *Oracle) Rebuild(s *plan.Spec, clock Millis) []engine.Effect {
-	n := NewOracle(s, engine.Options{Zones: o.zones, DedupHorizon: o.horizon})
+	n := NewOracle(s, o.opt)
 	n.people = o.people
 	o.spec, o.line, o.units = n.spec, n.line, n.units
 	var out []engine.Effect

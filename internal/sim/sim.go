@@ -42,13 +42,14 @@ type Record struct {
 	ID       string
 	Source   string
 	At       Millis
+	Lag      Millis // how much later the record came into Kafka
 	Fields   map[string]expr.Value
 }
 
 // Event returns r with its fields in the slots of a layout.
 func (r *Record) Event(l *plan.Layout) *engine.Event {
 	ev := &engine.Event{
-		Stream: r.Stream, Customer: r.Customer, ID: r.ID, Source: r.Source, At: r.At,
+		Stream: r.Stream, Customer: r.Customer, ID: r.ID, Source: r.Source, At: r.At, Lag: r.Lag,
 		Fields: make([]expr.Value, len(l.Paths)),
 	}
 	for i, path := range l.Paths {
@@ -62,6 +63,9 @@ func (r *Record) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s %s", r.At, r.Customer, r.Stream)
 	fmt.Fprintf(&b, " id=%s", r.ID)
+	if r.Lag != 0 {
+		fmt.Fprintf(&b, " lag=%d", r.Lag)
+	}
 	if r.Source != "/unknown" {
 		fmt.Fprintf(&b, " source=%s", r.Source)
 	}

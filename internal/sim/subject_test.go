@@ -34,12 +34,17 @@ type underTest struct {
 func world() World { return World{Catalog: schemas.Catalog(), Kinds: triggers.Kinds()} }
 
 func newSubject(t testing.TB, s *plan.Spec) *underTest {
+	return newSubjectThat(t, s, engine.Options{Zones: Zones})
+}
+
+// newSubjectThat returns the engine with other options.
+func newSubjectThat(t testing.TB, s *plan.Spec, opt engine.Options) *underTest {
 	t.Helper()
 	p, err := plan.Compile(s, Zones)
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := engine.New(p, triggers.New(p), engine.Options{Zones: Zones})
+	e, err := engine.New(p, triggers.New(p), opt)
 	if err != nil {
 		t.Fatal(err)
 	}

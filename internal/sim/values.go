@@ -74,11 +74,11 @@ func (m moment) attribute(path string) expr.Value {
 // else the rule set's.
 func (m moment) zone() *time.Location {
 	if v := m.attribute("time_zone"); v.Present() {
-		if zone, ok := m.o.zones(v.S); ok {
+		if zone, ok := m.o.opt.Zones(v.S); ok {
 			return zone
 		}
 	}
-	zone, ok := m.o.zones(m.o.spec.Zone)
+	zone, ok := m.o.opt.Zones(m.o.spec.Zone)
 	if !ok {
 		return time.UTC
 	}
