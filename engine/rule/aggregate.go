@@ -9,6 +9,7 @@ import (
 
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/engine/rule/language"
 )
 
 // aggregation is a call of an aggregate while its arguments are read.
@@ -37,7 +38,7 @@ type argument struct {
 
 // aggregate replaces a call of an aggregate by its value.
 func (x *expression) aggregate(e ast.Expr, name string) {
-	row := cmp.Or(sugar[name], name)
+	row := language.AggregateOf(name)
 	a := aggregation{x: x, call: e, name: name, ofEvents: plan.AggregateOf(row, false)}
 	if row == name {
 		a.ofField = plan.AggregateOf(name, true)
@@ -57,7 +58,7 @@ func typeOf(k expr.Kind) *types.Type {
 	case expr.Date:
 		return types.TimestampType
 	default:
-		return celType(&expr.Type{Kind: k}, "")
+		return language.TypeOf(&expr.Type{Kind: k}, "")
 	}
 }
 
@@ -110,20 +111,20 @@ func (a *aggregation) argument(e ast.Expr, first bool) (argument, bool) {
 		}
 	}
 	sub := *a.x
-	sub.level, sub.isDefine, sub.failed, sub.result = event, false, false, result{size: a.x.size}
+	sub.level, sub.isDefine, sub.failed, sub.result = language.Event, false, false, result{size: a.x.size}
 	sub.scope(e)
 	sub.check(e)
 	a.x.size = sub.size
 	if sub.failed {
 		return argument{}, false
 	}
-	tr := translator{expression: &sub}
+	tr := sub.translator()
 	node := tr.node(e)
 	if sub.failed || node == nil {
 		return argument{}, false
 	}
 	sub.result.node, sub.typ, sub.folds = node, sub.types[e.ID()], tr.deepest
-	tr.lintAbsent()
+	tr.doubts.Warn(sub.node)
 	return argument{expr: e, result: sub.result}, true
 }
 
@@ -183,14 +184,14 @@ func (a *aggregation) readFirst() bool {
 	case first.typ.Kind() == types.BoolKind:
 		return a.setCondition(first)
 	default:
-		a.x.failAt(first.expr, "for example "+a.example(), "%s takes a stream or a condition, but this is %s", a.name, inWords(first.typ))
+		a.x.failAt(first.expr, "for example "+a.example(), "%s takes a stream or a condition, but this is %s", a.name, language.InWords(first.typ))
 	}
 	return false
 }
 
 func (a *aggregation) describe(arg argument) string {
 	if arg.node.Op == expr.OpConst || arg.typ.Kind() == types.BoolKind {
-		return inWords(arg.typ)
+		return language.InWords(arg.typ)
 	}
 	return "a computed value"
 }
@@ -199,10 +200,10 @@ func (a *aggregation) setField(arg argument) bool {
 	stored := a.x.fields[arg.node].Kind
 	switch {
 	case stored == expr.List || stored == expr.Record:
-		a.x.failAt(arg.expr, "", "%s needs a field with single values, but %s is %s", a.name, a.x.text(arg.node), inWords(arg.typ))
+		a.x.failAt(arg.expr, "", "%s needs a field with single values, but %s is %s", a.name, a.x.text(arg.node), language.InWords(arg.typ))
 		return false
 	case a.numeric() && stored != expr.Int && stored != expr.Double && stored != expr.Decimal:
-		a.x.failAt(arg.expr, "", "%s needs a numeric field, but %s is %s", a.name, a.x.text(arg.node), inWords(arg.typ))
+		a.x.failAt(arg.expr, "", "%s needs a numeric field, but %s is %s", a.name, a.x.text(arg.node), language.InWords(arg.typ))
 		return false
 	}
 	a.field = arg.node

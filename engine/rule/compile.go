@@ -11,14 +11,17 @@ import (
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/engine/rule/file"
+	"github.com/segmill/segmill/engine/rule/language"
+	"github.com/segmill/segmill/engine/rule/lint"
 )
 
 // compiler turns a document into a Spec.
 type compiler struct {
 	*file.Log
-	catalog *catalog
+	catalog *language.Catalog
 	zones   expr.Zones
-	lang    *language
+	lang    *language.Language
+	lint    *lint.Linter
 	spec    plan.Spec
 	byText  map[string]int // index into spec.Inputs
 	defines map[string]*define
@@ -56,12 +59,14 @@ const (
 )
 
 func newCompiler(cat *plan.Catalog, zones expr.Zones, l *file.Log) *compiler {
-	c := newCatalog(cat)
-	return &compiler{
-		Log: l, catalog: c, zones: zones, lang: newLanguage(c), spec: plan.Spec{Catalog: cat},
+	c := language.NewCatalog(cat)
+	comp := &compiler{
+		Log: l, catalog: c, zones: zones, lang: language.New(c), spec: plan.Spec{Catalog: cat},
 		byText: make(map[string]int), defines: make(map[string]*define), places: make(map[string]file.Place),
 		fields: make(map[*expr.Node]*expr.Type), uses: make(map[string][]use),
 	}
+	comp.lint = &lint.Linter{Log: l, Spec: &comp.spec, Zones: zones, Fields: comp.fields}
+	return comp
 }
 
 func (c *compiler) compile(doc *file.Document) {
@@ -91,7 +96,7 @@ func (c *compiler) compile(doc *file.Document) {
 func (c *compiler) declare(doc *file.Document) {
 	for _, d := range doc.Defines {
 		switch prev := c.defines[d.Name.Text]; {
-		case c.isTaken(d.Name.Text):
+		case c.lang.IsTaken(d.Name.Text):
 			c.FailHint(d.Name, "choose another name", "%q is a reserved name", d.Name.Text)
 		case prev != nil:
 			c.Fail(d.Name, "%q is already defined in %s", d.Name.Text, file.Where(prev.Name))
@@ -118,12 +123,6 @@ func (c *compiler) declare(doc *file.Document) {
 	}
 }
 
-func (c *compiler) isTaken(name string) bool {
-	_, isStream := plan.StreamByName(name)
-	return isStream || name == "activity" || slices.Contains(c.lang.names[customer], name) ||
-		slices.Contains(laterFunctions, name) || slices.Contains(macros, name)
-}
-
 func (c *compiler) name(id string, at file.Place, isSegment bool) {
 	if prev := c.places[id]; prev != nil {
 		c.Fail(at, "the id %q is already used in %s", id, file.Where(prev))
@@ -142,7 +141,7 @@ func (c *compiler) resolve(name string) *define {
 		return d
 	}
 	d.state = reading
-	d.result = c.read(d.Text, customer, true)
+	d.result = c.read(d.Text, language.Customer, true)
 	d.state = read
 	return d
 }
@@ -152,7 +151,7 @@ func (c *compiler) segment(s file.Segment) {
 		return
 	}
 	if node := c.condition(s.When, s.ID.Text); node != nil {
-		c.lintSize(s.When, node)
+		c.lint.Size(s.When, node)
 		c.spec.Segments = append(c.spec.Segments, plan.Segment{ID: s.ID.Text, Meta: s.Meta, When: node})
 	}
 }
@@ -168,9 +167,7 @@ func (c *compiler) lifecycle(l file.Lifecycle) {
 			continue
 		}
 		out.Stages = append(out.Stages, plan.Stage{ID: s.ID.Text, When: node, Pos: file.PosOf(s.ID)})
-		if isTrue(node) && i < len(l.Stages)-1 {
-			c.Warn(s.When, "put it last", "nobody reaches the stages below this one")
-		}
+		c.lint.Stage(s.When, node, i == len(l.Stages)-1)
 	}
 	c.spec.Lifecycles = append(c.spec.Lifecycles, out)
 }
@@ -178,7 +175,7 @@ func (c *compiler) lifecycle(l file.Lifecycle) {
 // condition reads an expression that must be true or false. Memberships that it
 // reads are noted for owner, a segment or a lifecycle.
 func (c *compiler) condition(p *file.Passage, owner string) *expr.Node {
-	r := c.read(p, customer, false)
+	r := c.read(p, language.Customer, false)
 	if r == nil {
 		return nil
 	}
@@ -193,13 +190,11 @@ func (c *compiler) condition(p *file.Passage, owner string) *expr.Node {
 			hint = `compare it, for example … == "FR"`
 		default:
 		}
-		c.FailHint(p, hint, "a condition must be true or false, but this is %s", inWords(r.typ))
+		c.FailHint(p, hint, "a condition must be true or false, but this is %s", language.InWords(r.typ))
 		return nil
 	}
 	c.uses[owner] = append(c.uses[owner], r.member...)
-	if isFalse(r.node) {
-		c.Warn(p, "", "this is never true")
-	}
+	c.lint.Condition(p, r.node)
 	return r.node
 }
 
@@ -237,7 +232,7 @@ func (c *compiler) triggerCondition(p *file.Passage) (*expr.Node, bool) {
 	}
 	n := c.condition(p, "")
 	if n != nil {
-		c.lintSize(p, n)
+		c.lint.Size(p, n)
 	}
 	return n, n != nil
 }
@@ -247,26 +242,26 @@ func (c *compiler) triggerInput(p *file.Passage, word string) (int, bool) {
 	if p == nil {
 		return 0, false
 	}
-	r := c.read(p, customer, false)
+	r := c.read(p, language.Customer, false)
 	if r == nil {
 		return 0, false
 	}
 	if n := r.node; n.Op == expr.OpInput && (n.Type == expr.Date || n.Type == expr.Time) {
 		return n.Ref, true
 	}
-	c.FailHint(p, "write an attribute such as profile.birth_date, or first(purchase)", "%s must be a date or a time of the customer, but this is %s", word, inWords(r.typ))
+	c.FailHint(p, "write an attribute such as profile.birth_date, or first(purchase)", "%s must be a date or a time of the customer, but this is %s", word, language.InWords(r.typ))
 	return 0, false
 }
 
 func (c *compiler) messageFields(fields []file.Declaration) []plan.NamedNode {
 	var out []plan.NamedNode
 	for _, f := range fields {
-		r := c.read(f.Text, customer, false)
+		r := c.read(f.Text, language.Customer, false)
 		if r == nil {
 			continue
 		}
-		if k := kindOfType(r.typ); k == expr.List || k == expr.Record || k == expr.Absent {
-			c.Fail(f.Text, "a message field must be a single value, but this is %s", inWords(r.typ))
+		if k := language.KindOf(r.typ); k == expr.List || k == expr.Record || k == expr.Absent {
+			c.Fail(f.Text, "a message field must be a single value, but this is %s", language.InWords(r.typ))
 			continue
 		}
 		out = append(out, plan.NamedNode{Name: f.Name.Text, Node: r.node})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/engine/rule/canon"
 )
 
 func parseFiles(files ...string) (*Set, error) {
@@ -201,7 +202,7 @@ lifecycles:
 // TestActivity: what counts as activity can be replaced, and is then part of the
 // text of every input that reads it.
 func TestActivity(t *testing.T) {
-	text := func(s []plan.Source) string { return sourcesText(s) }
+	text := func(s []plan.Source) string { return canon.SourcesText(s) }
 	const rules = `
 segments:
   - {id: a, objective: o, owner: w, review_by: 2027-06-01, when: since_last(activity) >= days(45)}
@@ -251,8 +252,8 @@ func TestPurchases(t *testing.T) {
 		{`sum(web.value) > 1`, ``, ``},
 	} {
 		in := parse(t, one(tc.in)).Spec.Inputs[0]
-		if len(in.Sources) != 1 || nodeText(in.Sources[0].Cond) != tc.cond || nodeText(in.Sources[0].Negate) != tc.negate {
-			t.Errorf("%s: sources are %s, negate %s", tc.in, sourcesText(in.Sources), nodeText(in.Sources[0].Negate))
+		if len(in.Sources) != 1 || canon.Text(in.Sources[0].Cond) != tc.cond || canon.Text(in.Sources[0].Negate) != tc.negate {
+			t.Errorf("%s: sources are %s, negate %s", tc.in, canon.SourcesText(in.Sources), canon.Text(in.Sources[0].Negate))
 		}
 	}
 }

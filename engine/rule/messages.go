@@ -13,6 +13,7 @@ import (
 
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/engine/rule/file"
+	"github.com/segmill/segmill/engine/rule/language"
 )
 
 // syntaxErrors reports what CEL's parser could not read. Only the first error is
@@ -137,38 +138,38 @@ func (x *expression) typeOf(e ast.Expr) *types.Type {
 	return types.ErrorType
 }
 
-func (x *expression) typeWords(e ast.Expr) string { return inWords(x.typeOf(e)) }
+func (x *expression) typeWords(e ast.Expr) string { return language.InWords(x.typeOf(e)) }
 
 func (x *expression) noFunction(e ast.Expr, name string) {
 	switch {
-	case e.AsCall().IsMemberFunction() && slices.Contains(aggregates, name):
+	case e.AsCall().IsMemberFunction() && language.IsAggregate(name):
 		x.failAt(e, "write "+name+"(…)", "%s is a function, not a method", name)
 	case e.AsCall().IsMemberFunction():
-		x.failAt(e, file.Meant(name, append(slices.Clone(macros), x.lang.names[customer]...)), "unknown method %s", name)
-	case slices.Contains(macros, name):
+		x.failAt(e, file.Meant(name, append(language.Macros(), x.lang.Functions()...)), "unknown method %s", name)
+	case language.IsMacro(name):
 		x.failAt(e, "for example purchase.items."+name+"(i, …)", "%s is a method of lists", name)
 	default:
-		x.failAt(e, file.Meant(name, x.lang.names[customer]), "unknown function %s", name)
+		x.failAt(e, file.Meant(name, x.lang.Functions()), "unknown function %s", name)
 	}
 }
 
 func (x *expression) noName(e ast.Expr, name string) {
-	if slices.Contains(x.lang.names[customer], name) {
+	if slices.Contains(x.lang.Functions(), name) {
 		x.failAt(e, "call it: "+name+"(…)", "%s is a function", name)
 		return
 	}
-	if _, i := x.catalog.field("@profile", name); i >= 0 && x.level == customer {
+	if _, i := x.catalog.Field("@profile", name); i >= 0 && x.level == language.Customer {
 		x.failAt(e, "did you mean profile."+name+"?", "unknown name %q", name)
 		return
 	}
-	if s := x.soleStream(); x.level == event && s != "" {
-		if _, i := x.catalog.field("@"+s, name); i >= 0 {
+	if s := x.soleStream(); x.level == language.Event && s != "" {
+		if _, i := x.catalog.Field("@"+s, name); i >= 0 {
 			x.failAt(e, "did you mean "+s+"."+name+"?", "unknown name %q", name)
 			return
 		}
 	}
 	names := []string{"profile"}
-	if x.level == event {
+	if x.level == language.Event {
 		names = plan.CountedStreams()
 	}
 	for n := range x.defines {
@@ -204,7 +205,7 @@ func (x *expression) noField(e ast.Expr, name string) {
 	} else if strings.Contains(object, ".") {
 		in = strings.TrimPrefix(object, "@")
 	}
-	x.failAt(e, file.DidYouMean(name, x.catalog.names(object)), "no field %q in %s", name, in)
+	x.failAt(e, file.DidYouMean(name, x.catalog.Names(object)), "no field %q in %s", name, in)
 }
 
 // noOverload tells that a function or an operator cannot take its arguments.
@@ -248,7 +249,7 @@ func (x *expression) noOverload(e ast.Expr) {
 
 func (x *expression) listWords(e ast.Expr) string {
 	if t := x.typeOf(e); t.Kind() == types.ListKind {
-		return "a list in which each element is " + inWords(t.Parameters()[0])
+		return "a list in which each element is " + language.InWords(t.Parameters()[0])
 	}
 	return x.typeWords(e)
 }

@@ -5,14 +5,15 @@ import (
 	"strings"
 	"unicode"
 
-	"cel.dev/cel-go/checker"
 	"cel.dev/cel-go/common"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
 
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/engine/rule/canon"
 	"github.com/segmill/segmill/engine/rule/file"
+	"github.com/segmill/segmill/engine/rule/language"
 )
 
 // result is an expression that has been read.
@@ -22,7 +23,7 @@ type result struct {
 	// level says where the expression can stand: a definition that reads an
 	// event can be used in aggregates only, one that reads the customer outside
 	// of them only.
-	level   level
+	level   language.Level
 	streams []plan.Stream // of the event that it reads
 	member  []use         // memberships that it reads
 	size    int           // nodes, definitions expanded
@@ -36,7 +37,7 @@ type expression struct {
 	*compiler
 	passage *file.Passage
 	chars   []rune
-	level   level
+	level   language.Level
 	// isDefine says that a bare reference to a stream makes this a condition on
 	// events instead of an error.
 	isDefine bool
@@ -52,21 +53,21 @@ type expression struct {
 }
 
 // read reads the expression in p. It returns nil after an error.
-func (c *compiler) read(p *file.Passage, at level, isDefine bool) *result {
+func (c *compiler) read(p *file.Passage, at language.Level, isDefine bool) *result {
 	x := &expression{
 		compiler: c, passage: p, chars: []rune(p.Text), level: at, isDefine: isDefine,
 		types: make(map[int64]*types.Type), holes: make(map[int64]*result), wrong: make(map[int64]bool),
 	}
 	src := common.NewTextSource(p.Text)
-	tree, errs := c.lang.parser.Parse(src)
-	if len(errs.GetErrors()) > 0 {
-		x.syntaxErrors(errs.GetErrors())
+	tree, errs := c.lang.Parse(src)
+	if len(errs) > 0 {
+		x.syntaxErrors(errs)
 		return nil
 	}
 	x.offsets = maps.Clone(tree.SourceInfo().OffsetRanges())
 	root := tree.Expr()
 	if isDefine && x.readsEvents(root) {
-		x.level = event
+		x.level = language.Event
 	}
 	x.scope(root)
 	x.check(root)
@@ -77,46 +78,46 @@ func (c *compiler) read(p *file.Passage, at level, isDefine bool) *result {
 }
 
 func (x *expression) finish(root ast.Expr) *result {
-	tr := translator{expression: x}
+	tr := x.translator()
 	x.node = tr.node(root)
 	if x.failed || x.node == nil {
 		return nil
 	}
 	x.typ = x.types[root.ID()]
-	if !x.isDefine && x.grows(x.node) && x.level == customer {
+	if !x.isDefine && x.grows(x.node) && x.level == language.Customer {
 		x.failAt(root, compareTime, "an elapsed time keeps growing, so it can only be compared")
 		return nil
 	}
-	x.size, x.folds = countNodes(x.node), tr.deepest
-	if x.size > maxNodes {
-		x.failAt(root, "", "with its definitions expanded, this has %d parts; the limit is %d", x.size, maxNodes)
+	x.size, x.folds = canon.Count(x.node), tr.deepest
+	if x.size > language.MaxNodes {
+		x.failAt(root, "", "with its definitions expanded, this has %d parts; the limit is %d", x.size, language.MaxNodes)
 		return nil
 	}
-	x.result.level = constant
+	x.result.level = language.Constant
 	if len(x.streams) > 0 {
-		x.result.level = event
-	} else if has(x.node, expr.OpInput) {
-		x.result.level = customer
+		x.result.level = language.Event
+	} else if canon.Has(x.node, expr.OpInput) {
+		x.result.level = language.Customer
 	}
-	tr.lintAbsent()
+	tr.doubts.Warn(x.node)
 	return &x.result
 }
 
 // check runs CEL's type checker over the tree. What it says of nodes that scope
 // has already complained about is not told again.
 func (x *expression) check(root ast.Expr) bool {
-	info := ast.NewSourceInfo(common.NewTextSource(x.passage.Text))
-	checked, errs := checker.Check(ast.NewAST(root, info), common.NewTextSource(x.passage.Text), x.lang.envs[x.level])
+	src := common.NewTextSource(x.passage.Text)
+	checked, errs := x.lang.Check(x.level, ast.NewAST(root, ast.NewSourceInfo(src)), src)
 	maps.Copy(x.types, checked.TypeMap())
 	nodes := make(map[int64]ast.Expr)
 	eachNode(root, func(e ast.Expr) { nodes[e.ID()] = e })
-	for _, err := range errs.GetErrors() {
+	for _, err := range errs {
 		if e := nodes[err.ExprID]; e != nil && !x.isWrong(e) {
 			x.checkError(e, err.Message)
 		}
 		x.failed = true
 	}
-	return len(errs.GetErrors()) == 0
+	return len(errs) == 0
 }
 
 // isWrong reports whether an error has been told of e or of a part of it.
@@ -206,29 +207,4 @@ func streamNames(streams []plan.Stream) string {
 		names[i] = s.String()
 	}
 	return strings.Join(names, ", ")
-}
-
-func has(n *expr.Node, op expr.Op) bool {
-	found := false
-	walk(n, func(n *expr.Node) { found = found || n.Op == op })
-	return found
-}
-
-func countNodes(n *expr.Node) int {
-	count := 0
-	walk(n, func(*expr.Node) { count++ })
-	return count
-}
-
-// walk calls f for n and every node below it.
-func walk(n *expr.Node, f func(*expr.Node)) {
-	f(n)
-	for _, a := range n.Args {
-		walk(a, f)
-	}
-	if n.Fold != nil {
-		for _, a := range []*expr.Node{n.Fold.Range, n.Fold.Init, n.Fold.While, n.Fold.Step, n.Fold.Result} {
-			walk(a, f)
-		}
-	}
 }

@@ -12,16 +12,8 @@ import (
 
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/engine/rule/canon"
 	"github.com/segmill/segmill/engine/rule/file"
-)
-
-// Bounds on what Parse takes. They are far above any real rule file and keep
-// the time and memory that a file can cost in proportion to its size.
-const (
-	maxText    = 8 << 10 // characters in one expression
-	maxNodes   = 4_000   // nodes of one expression, definitions expanded
-	maxNesting = 64      // nesting of parentheses and operators
-	maxFolds   = 3       // nesting of exists, all, filter, map
 )
 
 // Lengths of time that rules may name.
@@ -57,7 +49,7 @@ func Parse(files []File, cat *plan.Catalog, kinds []*plan.Kind, zones expr.Zones
 	if len(errs) > 0 {
 		return nil, errs
 	}
-	prune(&c.spec)
+	canon.Prune(&c.spec)
 	return &Set{Spec: &c.spec, Warnings: warnings}, nil
 }
 

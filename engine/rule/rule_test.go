@@ -8,6 +8,7 @@ import (
 
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/engine/rule/canon"
 )
 
 // one makes a file with one segment per condition, each in a literal block.
@@ -50,7 +51,7 @@ func when(s *plan.Spec) string {
 
 // compiles reports the first tree of s that package expr cannot compile.
 func compiles(s *plan.Spec) error {
-	trees := roots(s)
+	trees := canon.Roots(s)
 	for _, in := range s.Inputs {
 		for _, src := range in.Sources {
 			for _, n := range []*expr.Node{src.Cond, src.Negate} {
@@ -61,7 +62,7 @@ func compiles(s *plan.Spec) error {
 		}
 	}
 	for _, n := range trees {
-		if _, err := evaluate(testZones, n, func(int) expr.Value { return expr.Value{} }); err != nil {
+		if _, err := canon.Evaluate(testZones, n, func(int) expr.Value { return expr.Value{} }); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/engine/rule/file"
+	"github.com/segmill/segmill/engine/rule/language"
 )
 
 // scope walks the parsed tree before its types are known. It says what may not
@@ -28,7 +29,7 @@ func (x *expression) scope(e ast.Expr) {
 		return
 	case ast.ComprehensionKind:
 		v := e.AsComprehension().IterVar()
-		if x.isTaken(v) || x.defines[v] != nil {
+		if x.lang.IsTaken(v) || x.defines[v] != nil {
 			x.failAt(e, "choose another name for the variable", "%q is a reserved name", v)
 		}
 	case ast.CallKind:
@@ -53,14 +54,14 @@ func (x *expression) scope(e ast.Expr) {
 // this place. It reports whether nothing below the call is left to look at.
 func (x *expression) scopeCall(e ast.Expr, name string) bool {
 	switch {
-	case slices.Contains(laterFunctions, name):
+	case language.IsLater(name):
 		x.failAt(e, "", "this version does not have %s()", name)
-	case x.level == customer && slices.Contains(aggregates, name):
+	case x.level == language.Customer && language.IsAggregate(name):
 		x.aggregate(e, name)
 		return true
-	case x.level == event && slices.Contains(aggregates, name):
+	case x.level == language.Event && language.IsAggregate(name):
 		x.failAt(e, "move it out, or combine two aggregates: sum(…) / count(…)", "%s cannot be used inside another aggregate or together with the fields of an event", name)
-	case x.level == event && isCustomerFunction(name):
+	case x.level == language.Event && language.IsOfCustomer(name):
 		x.failAt(e, "use it outside: count(…) > 0 && "+name+"(…)", "%s reads the customer, but an aggregate sees one event at a time", name)
 	default:
 		return false
@@ -75,14 +76,10 @@ func (x *expression) isUnknown(name string, method bool) bool {
 	if !file.NameForm.MatchString(name) { // an operator
 		return false
 	}
-	if method && slices.Contains(aggregates, name) {
+	if method && language.IsAggregate(name) {
 		return true
 	}
-	return !slices.Contains(x.lang.names[customer], name) && !slices.Contains(laterFunctions, name)
-}
-
-func isCustomerFunction(name string) bool {
-	return slices.ContainsFunc(customerFunctions, func(s signature) bool { return slices.Contains(strings.Fields(s.names), name) })
+	return !slices.Contains(x.lang.Functions(), name) && !language.IsLater(name)
 }
 
 func (x *expression) scopeName(e ast.Expr) {
@@ -97,8 +94,8 @@ func (x *expression) scopeName(e ast.Expr) {
 		x.failAt(e, "write "+name[1:], "a name cannot start with a dot")
 		x.fill(e, nil)
 	case !isStream && name != "activity":
-	case x.level == customer && isStream && s.Info().Attributes:
-	case x.level == customer:
+	case x.level == language.Customer && isStream && s.Info().Attributes:
+	case x.level == language.Customer:
 		x.failAt(e, "for example count("+name+", days(90)) or last("+name+")", "%s is a stream of events and can only be used inside an aggregate", name)
 		x.fill(e, nil)
 	case name == "activity":
@@ -139,15 +136,15 @@ func (x *expression) useDefine(e ast.Expr, name string) {
 	case r == nil: // told where it is defined
 		x.failed = true
 		x.wrong[e.ID()] = true
-	case x.level == customer && r.level == event:
+	case x.level == language.Customer && r.level == language.Event:
 		x.failAt(e, "", "%s describes a single event of %s; use it inside count, sum, did or last", name, streamNames(r.streams))
 		r = nil
-	case x.level == event && r.level == customer:
+	case x.level == language.Event && r.level == language.Customer:
 		x.failAt(e, "", "%s reads the customer, but an aggregate sees one event at a time", name)
 		r = nil
 	default:
-		if x.size += r.size; x.size > maxNodes {
-			x.failAt(e, "", "with its definitions expanded, this has more than %d parts", maxNodes)
+		if x.size += r.size; x.size > language.MaxNodes {
+			x.failAt(e, "", "with its definitions expanded, this has more than %d parts", language.MaxNodes)
 			r = nil
 			break
 		}
@@ -164,10 +161,10 @@ func (x *expression) useDefine(e ast.Expr, name string) {
 // fill replaces the node by a hole with the value r, or by one that suits every
 // type if r is nil.
 func (x *expression) fill(e ast.Expr, r *result) {
-	name := holeName(types.ErrorType)
+	name := language.AnyHole()
 	if r != nil {
 		x.holes[e.ID()] = r
-		name = x.lang.hole(x.level, r.typ)
+		name = x.lang.Hole(x.level, r.typ)
 	}
 	e.SetKindCase(ast.NewExprFactory().NewIdent(e.ID(), name))
 }
@@ -180,12 +177,12 @@ func (x *expression) readsEvents(e ast.Expr) bool {
 		name := e.AsIdent()
 		if d := x.defines[name]; d != nil {
 			d = x.resolve(name)
-			return d.result != nil && d.result.level == event
+			return d.result != nil && d.result.level == language.Event
 		}
 		s, ok := plan.StreamByName(name)
 		return ok && !s.Info().Attributes
 	case ast.CallKind:
-		if call := e.AsCall(); !call.IsMemberFunction() && slices.Contains(aggregates, call.FunctionName()) {
+		if call := e.AsCall(); !call.IsMemberFunction() && language.IsAggregate(call.FunctionName()) {
 			return false
 		}
 	default:

@@ -10,6 +10,9 @@ import (
 
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/engine/rule/canon"
+	"github.com/segmill/segmill/engine/rule/language"
+	"github.com/segmill/segmill/engine/rule/lint"
 )
 
 // translator turns a checked tree into one of package expr. After an error it
@@ -22,7 +25,11 @@ type translator struct {
 	depth   int
 	deepest int
 	// doubts are places where an absent value may surprise.
-	doubts []doubt
+	doubts lint.Doubts
+}
+
+func (x *expression) translator() translator {
+	return translator{expression: x, doubts: lint.Doubts{Linter: x.lint}}
 }
 
 // variable is a variable of a comprehension.
@@ -70,7 +77,7 @@ func (t *translator) values(es []ast.Expr) []*expr.Node {
 func (t *translator) node(e ast.Expr) *expr.Node {
 	if r := t.holes[e.ID()]; r != nil {
 		t.enter(e, t.depth+r.folds)
-		n := shift(r.node, 2*t.depth)
+		n := canon.Shift(r.node, 2*t.depth)
 		if n != r.node {
 			t.fields[n] = t.fields[r.node]
 		}
@@ -98,17 +105,17 @@ func (t *translator) node(e ast.Expr) *expr.Node {
 func (t *translator) literal(e ast.Expr) *expr.Node {
 	switch v := e.AsLiteral().(type) {
 	case types.Bool:
-		return constNode(expr.BoolValue(bool(v)))
+		return canon.Const(expr.BoolValue(bool(v)))
 	case types.Int:
-		return constNode(expr.IntValue(int64(v)))
+		return canon.Const(expr.IntValue(int64(v)))
 	case types.Double:
 		if math.IsInf(float64(v), 0) || math.IsNaN(float64(v)) {
 			t.failAt(e, "", "this number is too large")
 			return nil
 		}
-		return constNode(expr.DoubleValue(float64(v)))
+		return canon.Const(expr.DoubleValue(float64(v)))
 	case types.String:
-		return constNode(expr.StringValue(string(v)))
+		return canon.Const(expr.StringValue(string(v)))
 	}
 	t.failAt(e, "", "rules do not support values of this type")
 	return nil
@@ -134,7 +141,7 @@ func (t *translator) name(e ast.Expr) *expr.Node {
 }
 
 func (t *translator) firstField(stream string) string {
-	if names := t.catalog.names("@" + stream); len(names) > 0 {
+	if names := t.catalog.Names("@" + stream); len(names) > 0 {
 		return names[len(names)-1]
 	}
 	return "…"
@@ -152,7 +159,7 @@ func (t *translator) selection(e ast.Expr) *expr.Node {
 
 func (t *translator) selected(e, of ast.Expr, name string) *expr.Node {
 	if stream, ok := t.streamOf(of); ok {
-		f, _ := t.catalog.field("@"+stream, name)
+		f, _ := t.catalog.Field("@"+stream, name)
 		if f.Map {
 			t.failAt(e, "name a key: "+stream+"."+name+`["plan"]`, "%s.%s is a map", stream, name)
 			return nil
@@ -166,22 +173,22 @@ func (t *translator) selected(e, of ast.Expr, name string) *expr.Node {
 	if record == nil {
 		return nil
 	}
-	f, i := t.catalog.field(t.types[of.ID()].TypeName(), name)
+	f, i := t.catalog.Field(t.types[of.ID()].TypeName(), name)
 	if i < 0 {
 		t.failAt(e, "", "no field %q here", name)
 		return nil
 	}
-	n := &expr.Node{Op: expr.OpMember, Type: ruleKind(f.Kind), Ref: i, Name: name, Args: []*expr.Node{record}}
+	n := &expr.Node{Op: expr.OpMember, Type: language.RuleKind(f.Kind), Ref: i, Name: name, Args: []*expr.Node{record}}
 	t.fields[n] = f
 	return n
 }
 
 // field reads a field of the event, or an attribute of the profile.
 func (t *translator) field(stream, path string, f *expr.Type) *expr.Node {
-	if t.level == customer {
+	if t.level == language.Customer {
 		return t.profileNode(path, f)
 	}
-	n := &expr.Node{Op: expr.OpField, Type: ruleKind(f.Kind), Name: stream, Path: path}
+	n := &expr.Node{Op: expr.OpField, Type: language.RuleKind(f.Kind), Name: stream, Path: path}
 	t.fields[n] = f
 	return n
 }
@@ -207,7 +214,7 @@ func (t *translator) mapOf(e ast.Expr) (mapField, bool) {
 	if !ok {
 		return mapField{}, false
 	}
-	f, _ := t.catalog.field("@"+stream, name)
+	f, _ := t.catalog.Field("@"+stream, name)
 	return mapField{stream, name}, f != nil && f.Map
 }
 
@@ -224,7 +231,7 @@ func (t *translator) mapKey(e ast.Expr, m mapField, key string) *expr.Node {
 func (t *translator) list(e ast.Expr) *expr.Node {
 	elems := e.AsList().Elements()
 	if len(elems) == 0 {
-		return constNode(expr.ListValue(nil))
+		return canon.Const(expr.ListValue(nil))
 	}
 	nodes := t.values(elems)
 	if nodes == nil {
@@ -233,7 +240,7 @@ func (t *translator) list(e ast.Expr) *expr.Node {
 	for i, n := range nodes[1:] {
 		if n.Type != nodes[0].Type && !(isNumber(n.Type) && isNumber(nodes[0].Type)) {
 			t.failAt(elems[i+1], "", "the values of a list must have the same type, but this is %s after %s",
-				inWords(t.types[elems[i+1].ID()]), inWords(t.types[elems[0].ID()]))
+				language.InWords(t.types[elems[i+1].ID()]), language.InWords(t.types[elems[0].ID()]))
 			return nil
 		}
 	}
@@ -246,10 +253,10 @@ func isNumber(k expr.Kind) bool { return k == expr.Int || k == expr.Double }
 func (t *translator) fold(e ast.Expr, n *expr.Node) *expr.Node {
 	// A tree without arguments is a constant already, or an input or a field
 	// that a double negation has left.
-	if len(n.Args) == 0 || !isConstant(n.Args) {
+	if len(n.Args) == 0 || !canon.AreConstant(n.Args) {
 		return n
 	}
-	v, err := evaluate(t.zones, n, nil)
+	v, err := canon.Evaluate(t.zones, n, nil)
 	if err != nil {
 		t.failAt(e, "", "%v", err)
 		return nil
@@ -258,7 +265,7 @@ func (t *translator) fold(e ast.Expr, n *expr.Node) *expr.Node {
 		t.failAt(e, "", "%s has no value", n.Text(nil))
 		return nil
 	}
-	return constNode(v)
+	return canon.Const(v)
 }
 
 // comprehension translates what exists, all, exists_one, filter and map expand
@@ -272,7 +279,7 @@ func (t *translator) comprehension(e ast.Expr) *expr.Node {
 	f := &expr.Fold{Var: 2 * t.depth, Acc: 2*t.depth + 1, Range: rng}
 	elem := variable{name: c.IterVar(), slot: f.Var}
 	if ps := t.types[c.IterRange().ID()].Parameters(); len(ps) == 1 {
-		elem.kind = kindOfType(ps[0])
+		elem.kind = language.KindOf(ps[0])
 	}
 	if typ := t.fields[rng]; typ != nil {
 		elem.typ = typ.Elem
@@ -293,9 +300,9 @@ func (t *translator) comprehension(e ast.Expr) *expr.Node {
 		return nil
 	}
 	n := &expr.Node{Op: expr.OpFold, Type: f.Result.Type, Fold: f}
-	if rng.Op == expr.OpConst && !has(n, expr.OpField) && !has(n, expr.OpInput) && t.depth == 0 {
-		if v, err := evaluate(t.zones, n, nil); err == nil && v.Present() {
-			return constNode(v)
+	if rng.Op == expr.OpConst && !canon.Has(n, expr.OpField) && !canon.Has(n, expr.OpInput) && t.depth == 0 {
+		if v, err := canon.Evaluate(t.zones, n, nil); err == nil && v.Present() {
+			return canon.Const(v)
 		}
 	}
 	return n
@@ -304,8 +311,8 @@ func (t *translator) comprehension(e ast.Expr) *expr.Node {
 // enter bounds the nesting of comprehensions.
 func (t *translator) enter(e ast.Expr, depth int) bool {
 	t.deepest = max(t.deepest, depth)
-	if depth > maxFolds {
-		t.failAt(e, "", "exists, all, filter and map can be nested at most %d deep", maxFolds)
+	if depth > language.MaxFolds {
+		t.failAt(e, "", "exists, all, filter and map can be nested at most %d deep", language.MaxFolds)
 		return false
 	}
 	return true

@@ -2,6 +2,7 @@ package rule
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -11,7 +12,9 @@ import (
 
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/engine/rule/canon"
 	"github.com/segmill/segmill/engine/rule/file"
+	"github.com/segmill/segmill/engine/rule/language"
 )
 
 // call translates operators and functions.
@@ -51,7 +54,7 @@ func (t *translator) logic(op expr.Op, args []ast.Expr) *expr.Node {
 	if nodes == nil {
 		return nil
 	}
-	return join(op, func(i int) string { return t.spec.Inputs[i].Text }, nodes...)
+	return canon.Join(op, func(i int) string { return t.spec.Inputs[i].Text }, nodes...)
 }
 
 func (t *translator) not(e, arg ast.Expr) *expr.Node {
@@ -59,8 +62,8 @@ func (t *translator) not(e, arg ast.Expr) *expr.Node {
 	if n == nil {
 		return nil
 	}
-	t.doubt(e, "!", n)
-	return t.fold(e, negate(n))
+	t.doubts.Add(t.placeOf(e), "!", t.nameOf, n)
+	return t.fold(e, canon.Not(n))
 }
 
 // comparison translates == != < <= > >=. Only here may a growing duration
@@ -87,9 +90,9 @@ func (t *translator) comparison(e ast.Expr, op expr.Op, args []ast.Expr) *expr.N
 	t.checkWord(args[0], a, b)
 	t.checkWord(args[1], b, a)
 	if op == expr.OpNe {
-		t.doubt(e, "!=", a, b)
+		t.doubts.Add(t.placeOf(e), "!=", t.nameOf, a, b)
 	}
-	return t.fold(e, relate(op, a, b))
+	return t.fold(e, canon.Compare(op, a, b))
 }
 
 func (t *translator) membership(e ast.Expr, args []ast.Expr) *expr.Node {
@@ -114,17 +117,17 @@ func (t *translator) membership(e ast.Expr, args []ast.Expr) *expr.Node {
 	}
 	if args[1].Kind() == ast.ListKind && list.Op == expr.OpConst {
 		for i, elem := range args[1].AsList().Elements() {
-			t.checkWord(elem, constNode(list.Const.L[i]), x)
+			t.checkWord(elem, canon.Const(list.Const.L[i]), x)
 		}
 	} else if list.Op == expr.OpConst {
 		for _, v := range list.Const.L {
-			t.checkWord(args[1], constNode(v), x)
+			t.checkWord(args[1], canon.Const(v), x)
 		}
 	}
 	if elem := t.fields[list]; elem != nil && elem.Elem != nil && x.Op == expr.OpConst {
 		t.checkValue(args[0], x.Const.S, elem.Elem, t.text(list))
 	}
-	return t.fold(e, member(x, list))
+	return t.fold(e, canon.In(x, list))
 }
 
 func (t *translator) index(e ast.Expr, args []ast.Expr) *expr.Node {
@@ -143,7 +146,7 @@ func (t *translator) index(e ast.Expr, args []ast.Expr) *expr.Node {
 	if nodes == nil {
 		return nil
 	}
-	n := t.fold(e, &expr.Node{Op: expr.OpIndex, Type: kindOfType(t.types[e.ID()]), Args: nodes})
+	n := t.fold(e, &expr.Node{Op: expr.OpIndex, Type: language.KindOf(t.types[e.ID()]), Args: nodes})
 	if typ := t.fields[nodes[0]]; n != nil && typ != nil && typ.Elem != nil {
 		t.fields[n] = typ.Elem
 	}
@@ -155,9 +158,9 @@ func (t *translator) conditional(args []ast.Expr) *expr.Node {
 	switch {
 	case nodes == nil:
 		return nil
-	case isTrue(nodes[0]):
+	case canon.IsTrue(nodes[0]):
 		return nodes[1]
-	case isFalse(nodes[0]):
+	case canon.IsFalse(nodes[0]):
 		return nodes[2]
 	}
 	typ := nodes[1].Type
@@ -172,7 +175,7 @@ func (t *translator) arithmetic(e ast.Expr, op expr.Op, args []ast.Expr) *expr.N
 	if nodes == nil {
 		return nil
 	}
-	return t.fold(e, &expr.Node{Op: op, Type: kindOfType(t.types[e.ID()]), Args: nodes})
+	return t.fold(e, &expr.Node{Op: op, Type: language.KindOf(t.types[e.ID()]), Args: nodes})
 }
 
 // units are the lengths of the functions that make a duration of a number.
@@ -205,14 +208,14 @@ func (t *translator) function(e ast.Expr, name string, args []ast.Expr) *expr.No
 			return nil
 		}
 	case "int", "double", "string":
-		if k := kindOfType(t.types[e.ID()]); nodes[0].Type == k {
+		if k := language.KindOf(t.types[e.ID()]); nodes[0].Type == k {
 			return nodes[0]
 		}
 	}
 	if strings.HasPrefix(name, "get") && len(nodes) == 2 && !t.zone(args[1], nodes[1]) {
 		return nil
 	}
-	return t.fold(e, &expr.Node{Op: expr.OpCall, Type: kindOfType(t.types[e.ID()]), Name: name, Args: nodes})
+	return t.fold(e, &expr.Node{Op: expr.OpCall, Type: language.KindOf(t.types[e.ID()]), Name: name, Args: nodes})
 }
 
 func (t *translator) length(e ast.Expr, n *expr.Node, name string, unit expr.Millis) *expr.Node {
@@ -225,7 +228,7 @@ func (t *translator) length(e ast.Expr, n *expr.Node, name string, unit expr.Mil
 		t.failAt(e, "", "%s(%d) is too long", name, n.Const.N)
 		return nil
 	}
-	return constNode(expr.DurationValue(expr.Millis(n.Const.N) * unit))
+	return canon.Const(expr.DurationValue(expr.Millis(n.Const.N) * unit))
 }
 
 // instantOrLength reads timestamp("…") and duration("…").
@@ -240,7 +243,7 @@ func (t *translator) instantOrLength(e ast.Expr, n *expr.Node, name string) *exp
 			t.failAt(e, "write it as 2026-01-31T00:00:00Z, at most to the millisecond", "%s is not a timestamp", strconv.Quote(n.Const.S))
 			return nil
 		}
-		return constNode(v)
+		return canon.Const(v)
 	}
 	d, err := time.ParseDuration(n.Const.S)
 	switch {
@@ -251,7 +254,7 @@ func (t *translator) instantOrLength(e ast.Expr, n *expr.Node, name string) *exp
 		t.failAt(e, "", "%s is not a whole number of milliseconds", n.Const.S)
 		return nil
 	}
-	return constNode(expr.DurationValue(expr.Millis(d.Milliseconds())))
+	return canon.Const(expr.DurationValue(expr.Millis(d.Milliseconds())))
 }
 
 // timeInput returns the input that a node is, if it is one and holds a time.
@@ -341,7 +344,7 @@ func (t *translator) consented(args []ast.Expr, nodes []*expr.Node) *expr.Node {
 }
 
 func (t *translator) checkConsent(e ast.Expr, value, field string) {
-	if f, _ := t.catalog.field("@"+plan.Consent.String(), field); f != nil {
+	if f, _ := t.catalog.Field("@"+plan.Consent.String(), field); f != nil {
 		t.checkValue(e, value, f, "consent."+field)
 	}
 }
@@ -365,4 +368,34 @@ func (t *translator) zone(e ast.Expr, n *expr.Node) bool {
 	}
 	t.failAt(e, "", `a time zone must be a string literal with an IANA name such as "Europe/Paris"`)
 	return false
+}
+
+// checkWord checks a constant that is compared with a field of few values.
+func (t *translator) checkWord(e ast.Expr, value, with *expr.Node) {
+	f := t.fields[with]
+	if f != nil && value.Op == expr.OpConst && value.Const.K == expr.String {
+		t.checkValue(e, value.Const.S, f, t.text(with))
+	}
+}
+
+// checkValue checks a text against the values of a field: those of an
+// enumeration are all there are, others are what is usual.
+func (t *translator) checkValue(e ast.Expr, value string, f *expr.Type, name string) {
+	if f.Symbols != nil && !slices.Contains(f.Symbols, value) {
+		t.failAt(e, file.DidYouMean(value, f.Symbols), "%s is not a value of %s", strconv.Quote(value), name)
+		return
+	}
+	t.lint.Word(t.placeOf(e), value, f, name)
+}
+
+// nameOf prints a leaf with the rule's own name for the variable in it.
+func (t *translator) nameOf(leaf *expr.Node) string {
+	if leaf.Op == expr.OpMember && leaf.Args[0].Op == expr.OpVar {
+		for _, v := range t.vars {
+			if v.slot == leaf.Args[0].Ref {
+				return v.name + "." + leaf.Name
+			}
+		}
+	}
+	return t.text(leaf)
 }

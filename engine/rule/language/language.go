@@ -1,11 +1,19 @@
-package rule
+// Package language is the part of CEL that rules have: its functions with their types,
+// what the checker sees of events and of the profile, and the words that are taken.
+//
+// Its one rule: a name or a type is declared here or the language does not have it. What
+// expressions mean is the business of package rule.
+package language
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 
 	"cel.dev/cel-go/checker"
+	"cel.dev/cel-go/common"
+	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/containers"
 	"cel.dev/cel-go/common/decls"
 	"cel.dev/cel-go/common/operators"
@@ -16,7 +24,7 @@ import (
 )
 
 // signature is one form of a function: "int,double:double", with a leading dot
-// if the first argument stands before the name.
+// if the first argument is written before the name.
 type signature struct {
 	names string // several, separated by spaces
 	forms string
@@ -72,8 +80,30 @@ var customerFunctions = []signature{
 // one: whether the count is above zero, the time since the first or last event.
 var sugar = map[string]string{"did": "count", "since_first": "first", "since_last": "last"}
 
-// aggregates are read by this package itself; the checker sees their results.
+// AggregateOf returns the name in the table of aggregates of what a function is computed
+// from: did is about a count. A function that is not in it is returned as it is.
+func AggregateOf(name string) string { return cmp.Or(sugar[name], name) }
+
+// aggregates are read by package rule itself; the checker sees their results.
 var aggregates = aggregateNames()
+
+// IsAggregate reports whether the function is an aggregate, or written like one.
+func IsAggregate(name string) bool { return slices.Contains(aggregates, name) }
+
+// IsOfCustomer reports whether the function reads the customer, so that it cannot be
+// used on an event.
+func IsOfCustomer(name string) bool {
+	return slices.ContainsFunc(customerFunctions, func(s signature) bool { return slices.Contains(strings.Fields(s.names), name) })
+}
+
+// IsLater reports whether a later version of the language has the function.
+func IsLater(name string) bool { return slices.Contains(laterFunctions, name) }
+
+// Macros lists what is written after a list and a dot.
+func Macros() []string { return slices.Clone(macros) }
+
+// IsMacro reports whether the name is written after a list and a dot.
+func IsMacro(name string) bool { return slices.Contains(macros, name) }
 
 func aggregateNames() (l []string) {
 	for _, a := range plan.Aggregates() {
@@ -103,35 +133,45 @@ var typesByName = map[string]*types.Type{
 	"times": types.NewListType(types.TimestampType), "durations": types.NewListType(types.DurationType),
 }
 
-// level is where an expression stands.
-type level uint8
+// Level is what an expression reads, which says where it can be used.
+type Level uint8
 
+// The levels.
 const (
-	constant level = iota // reads nothing, can stand anywhere
-	event                 // reads the event at hand: inside an aggregate
-	customer              // reads the customer: a rule
+	Constant Level = iota // reads nothing, can be used anywhere
+	Event                 // reads one event: inside an aggregate
+	Customer              // reads the customer: a rule
 )
 
-// language is a parser and, per level, a checker's environment.
-type language struct {
+// Bounds on an expression. They are far above any real one and keep the time and memory
+// that a file can cost in proportion to its size.
+const (
+	MaxNodes   = 4_000   // nodes of one expression, definitions expanded
+	MaxFolds   = 3       // nesting of exists, all, filter, map
+	maxText    = 8 << 10 // characters in one expression
+	maxNesting = 64      // nesting of parentheses and operators
+)
+
+// Language is a parser and, per level, a checker's environment.
+type Language struct {
 	parser *parser.Parser
-	envs   [customer + 1]*checker.Env
-	// names are the functions that each level has, for suggestions.
-	names map[level][]string
+	envs   [Customer + 1]*checker.Env
+	// functions are all there are, for suggestions.
+	functions []string
 }
 
-// newLanguage panics if the tables of this file contradict each other, which a
-// test would have seen.
-func newLanguage(cat *catalog) *language {
+// New returns the language over the streams of a catalog. It panics if the tables of this
+// file contradict each other, which a test would have seen.
+func New(cat *Catalog) *Language {
 	p, err := parser.NewParser(
 		parser.Macros(parser.HasMacro, parser.AllMacro, parser.ExistsMacro, parser.ExistsOneMacro, parser.MapMacro, parser.MapFilterMacro, parser.FilterMacro),
 		parser.MaxRecursionDepth(maxNesting),
 		parser.ExpressionSizeCodePointLimit(maxText),
-		parser.MaxExpressionNodeCount(maxNodes),
+		parser.MaxExpressionNodeCount(MaxNodes),
 		parser.EnableIdentEscapeSyntax(false),
 	)
 	must(err)
-	l := &language{parser: p, names: make(map[level][]string)}
+	l := &Language{parser: p}
 	var streams, attributes []*decls.VariableDecl
 	for s := range plan.NumStreams {
 		v := decls.NewVariable(s.String(), types.NewObjectType("@"+s.String()))
@@ -139,10 +179,43 @@ func newLanguage(cat *catalog) *language {
 			attributes = append(attributes, v)
 		}
 	}
-	l.envs[event] = l.newEnv(cat, event, functions, streams)
-	l.envs[customer] = l.newEnv(cat, customer, append(slices.Clone(functions), customerFunctions...), attributes)
-	l.names[customer] = append(append(l.names[customer], aggregates...), "has")
+	l.envs[Event] = newEnv(cat, functions, streams)
+	l.envs[Customer] = newEnv(cat, append(slices.Clone(functions), customerFunctions...), attributes)
+	l.functions = append(functionNames(), "has")
 	return l
+}
+
+// functionNames lists the functions that are written as words, aggregates last.
+func functionNames() (l []string) {
+	for _, sig := range append(slices.Clone(functions), customerFunctions...) {
+		for _, name := range strings.Fields(sig.names) {
+			if name[0] >= 'a' && name[0] <= 'z' {
+				l = append(l, name)
+			}
+		}
+	}
+	return append(l, aggregates...)
+}
+
+// Parse reads an expression into a tree, or returns CEL's errors.
+func (l *Language) Parse(src common.Source) (*ast.AST, []*common.Error) {
+	tree, errs := l.parser.Parse(src)
+	return tree, errs.GetErrors()
+}
+
+// Check runs CEL's type checker over a tree at one level.
+func (l *Language) Check(at Level, tree *ast.AST, src common.Source) (*ast.AST, []*common.Error) {
+	checked, errs := checker.Check(tree, src, l.envs[at])
+	return checked, errs.GetErrors()
+}
+
+// Functions lists the names of all functions, for suggestions. It is not to be changed.
+func (l *Language) Functions() []string { return l.functions }
+
+// IsTaken reports whether no definition and no variable may have the name.
+func (l *Language) IsTaken(name string) bool {
+	_, isStream := plan.StreamByName(name)
+	return isStream || name == "activity" || slices.Contains(l.functions, name) || IsLater(name) || IsMacro(name)
 }
 
 func must(err error) {
@@ -151,7 +224,7 @@ func must(err error) {
 	}
 }
 
-func (l *language) newEnv(cat *catalog, at level, table []signature, vars []*decls.VariableDecl) *checker.Env {
+func newEnv(cat *Catalog, table []signature, vars []*decls.VariableDecl) *checker.Env {
 	env, err := checker.NewEnv(containers.DefaultContainer, cat, checker.CrossTypeNumericComparisons(true))
 	must(err)
 	must(env.AddIdents(vars...))
@@ -161,9 +234,6 @@ func (l *language) newEnv(cat *catalog, at level, table []signature, vars []*dec
 			fn, err := decls.NewFunction(name, overloads(name, sig.forms)...)
 			must(err)
 			must(env.AddFunctions(fn))
-			if name[0] >= 'a' && name[0] <= 'z' {
-				l.names[at] = append(l.names[at], name)
-			}
 		}
 	}
 	return env
@@ -188,12 +258,15 @@ func overloads(name, forms string) []decls.FunctionOpt {
 	return opts
 }
 
-// holeName is the variable that stands, in the tree that the checker sees, for a
-// value of type t that this package has worked out itself.
+// holeName is the variable that takes the place, in the tree that the checker sees, of a
+// value of type t that package rule has worked out itself.
 func holeName(t *types.Type) string { return "@" + checker.FormatCELType(t) }
 
-// hole returns that variable, declared.
-func (l *language) hole(at level, t *types.Type) string {
+// AnyHole is the variable in place of a value whose type is not known: it suits every type.
+func AnyHole() string { return holeName(types.ErrorType) }
+
+// Hole returns the variable that takes the place of a value of type t, declared.
+func (l *Language) Hole(at Level, t *types.Type) string {
 	name := holeName(t)
 	// A second declaration of the same name and type is not an error.
 	must(l.envs[at].AddIdents(decls.NewVariable(name, t)))

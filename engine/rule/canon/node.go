@@ -1,4 +1,10 @@
-package rule
+// Package canon has the canonical form of rules: what means the same is the same tree,
+// and the same rules are the same plan.Spec, whatever the layout, the order of files and
+// the order of && and ||.
+//
+// Its one rule: two forms are made one only if no customer and no instant tells them apart,
+// unknown values included.
+package canon
 
 import (
 	"cmp"
@@ -7,25 +13,24 @@ import (
 	"github.com/segmill/segmill/engine/expr"
 )
 
-// The functions of this file build trees in normal form, so that conditions
-// that differ only in layout, in the order of && and ||, or in which side of a
-// comparison the constant stands become the same tree.
-
-func constNode(v expr.Value) *expr.Node {
+// Const is the node of a constant.
+func Const(v expr.Value) *expr.Node {
 	return &expr.Node{Op: expr.OpConst, Type: v.K, Const: v}
 }
 
-func isTrue(n *expr.Node) bool { return isConstBool(n, 1) }
+// IsTrue reports whether n is the constant true.
+func IsTrue(n *expr.Node) bool { return isConstBool(n, 1) }
 
-func isFalse(n *expr.Node) bool { return isConstBool(n, 0) }
+// IsFalse reports whether n is the constant false.
+func IsFalse(n *expr.Node) bool { return isConstBool(n, 0) }
 
 func isConstBool(n *expr.Node, b int64) bool {
 	return n.Op == expr.OpConst && n.Const.K == expr.Bool && n.Const.N == b
 }
 
-// join is args joined by && or ||: flat, without duplicates, sorted by text.
+// Join is args joined by && or ||: flat, without duplicates, sorted by text.
 // That is safe because both are commutative also where an operand is unknown.
-func join(op expr.Op, inputs func(int) string, args ...*expr.Node) *expr.Node {
+func Join(op expr.Op, inputs func(int) string, args ...*expr.Node) *expr.Node {
 	neutral, decides := int64(1), int64(0)
 	if op == expr.OpOr {
 		neutral, decides = 0, 1
@@ -53,7 +58,7 @@ func join(op expr.Op, inputs func(int) string, args ...*expr.Node) *expr.Node {
 	flat = slices.CompactFunc(flat, func(a, b operand) bool { return a.text == b.text })
 	switch len(flat) {
 	case 0:
-		return constNode(expr.BoolValue(neutral == 1))
+		return Const(expr.BoolValue(neutral == 1))
 	case 1:
 		return flat[0].node
 	}
@@ -64,7 +69,8 @@ func join(op expr.Op, inputs func(int) string, args ...*expr.Node) *expr.Node {
 	return n
 }
 
-func negate(n *expr.Node) *expr.Node {
+// Not is the negation of n.
+func Not(n *expr.Node) *expr.Node {
 	if n.Op == expr.OpNot {
 		return n.Args[0]
 	}
@@ -77,9 +83,9 @@ var turned = map[expr.Op]expr.Op{
 	expr.OpLt: expr.OpGt, expr.OpLe: expr.OpGe, expr.OpGt: expr.OpLt, expr.OpGe: expr.OpLe,
 }
 
-// relate is a comparison with its constant, if it has one, on the right and in
+// Compare is a comparison with its constant, if it has one, on the right and in
 // the type of the other side.
-func relate(op expr.Op, a, b *expr.Node) *expr.Node {
+func Compare(op expr.Op, a, b *expr.Node) *expr.Node {
 	if a.Op == expr.OpConst && b.Op != expr.OpConst {
 		op, a, b = turned[op], b, a
 	}
@@ -98,26 +104,26 @@ func sameNumber(n *expr.Node, k expr.Kind) *expr.Node {
 	v := n.Const
 	switch {
 	case v.K == expr.Int && k == expr.Double && v.N >= -exact && v.N <= exact:
-		return constNode(expr.DoubleValue(float64(v.N)))
+		return Const(expr.DoubleValue(float64(v.N)))
 	case v.K == expr.Double && k == expr.Int:
 		if f := v.Float(); f >= -exact && f <= exact && f == float64(int64(f)) {
-			return constNode(expr.IntValue(int64(f)))
+			return Const(expr.IntValue(int64(f)))
 		}
 	}
 	return n
 }
 
-// member is x in list. The order of a constant list does not matter, so it is
+// In is x in list. The order of a constant list does not matter, so it is
 // sorted.
-func member(x, list *expr.Node) *expr.Node {
+func In(x, list *expr.Node) *expr.Node {
 	if list.Op == expr.OpConst {
 		vals := make([]expr.Value, 0, len(list.Const.L))
 		for _, v := range list.Const.L {
-			vals = append(vals, sameNumber(constNode(v), x.Type).Const)
+			vals = append(vals, sameNumber(Const(v), x.Type).Const)
 		}
 		slices.SortFunc(vals, compareValues)
 		vals = slices.CompactFunc(vals, func(a, b expr.Value) bool { return compareValues(a, b) == 0 })
-		list = constNode(expr.ListValue(vals))
+		list = Const(expr.ListValue(vals))
 	}
 	return &expr.Node{Op: expr.OpIn, Type: expr.Bool, Args: []*expr.Node{x, list}}
 }
@@ -126,14 +132,14 @@ func compareValues(a, b expr.Value) int {
 	return cmp.Or(cmp.Compare(a.K, b.K), cmp.Compare(a.N, b.N), cmp.Compare(a.S, b.S), slices.CompareFunc(a.L, b.L, compareValues))
 }
 
-// isConstant reports whether all of nodes are constants.
-func isConstant(nodes []*expr.Node) bool {
+// AreConstant reports whether all of nodes are constants.
+func AreConstant(nodes []*expr.Node) bool {
 	return !slices.ContainsFunc(nodes, func(n *expr.Node) bool { return n.Op != expr.OpConst })
 }
 
-// evaluate works out a tree; fields and variables have no value, inputs the one
+// Evaluate works out a tree; fields and variables have no value, inputs the one
 // that input gives.
-func evaluate(zones expr.Zones, n *expr.Node, input func(int) expr.Value) (expr.Value, error) {
+func Evaluate(zones expr.Zones, n *expr.Node, input func(int) expr.Value) (expr.Value, error) {
 	c := expr.Compiler{Slot: func(string) int { return 0 }, Zones: zones}
 	fn, err := c.Compile(n)
 	if err != nil {
@@ -142,10 +148,10 @@ func evaluate(zones expr.Zones, n *expr.Node, input func(int) expr.Value) (expr.
 	return fn(&expr.Env{Input: input}), nil
 }
 
-// shift moves the variables of a definition's comprehensions out of the way of
+// Shift moves the variables of a definition's comprehensions out of the way of
 // those that it is used in.
-func shift(n *expr.Node, by int) *expr.Node {
-	if by == 0 || !has(n, expr.OpFold) {
+func Shift(n *expr.Node, by int) *expr.Node {
+	if by == 0 || !Has(n, expr.OpFold) {
 		return n
 	}
 	return shiftAll(n, by)
@@ -168,4 +174,31 @@ func shiftAll(n *expr.Node, by int) *expr.Node {
 		}
 	}
 	return &out
+}
+
+// Has reports whether there is a node of the operation.
+func Has(n *expr.Node, op expr.Op) bool {
+	found := false
+	Walk(n, func(n *expr.Node) { found = found || n.Op == op })
+	return found
+}
+
+// Count returns the number of nodes.
+func Count(n *expr.Node) int {
+	count := 0
+	Walk(n, func(*expr.Node) { count++ })
+	return count
+}
+
+// Walk calls f for n and every node below it.
+func Walk(n *expr.Node, f func(*expr.Node)) {
+	f(n)
+	for _, a := range n.Args {
+		Walk(a, f)
+	}
+	if n.Fold != nil {
+		for _, a := range []*expr.Node{n.Fold.Range, n.Fold.Init, n.Fold.While, n.Fold.Step, n.Fold.Result} {
+			Walk(a, f)
+		}
+	}
 }

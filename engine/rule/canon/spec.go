@@ -1,4 +1,4 @@
-package rule
+package canon
 
 import (
 	"cmp"
@@ -8,10 +8,10 @@ import (
 	"github.com/segmill/segmill/engine/plan"
 )
 
-// prune keeps the inputs that rules read, sorted by text with those that need
+// Prune keeps the inputs that rules read, sorted by text with those that need
 // others last: what the engine has to store then depends neither on unused
 // definitions nor on the order of the files.
-func prune(s *plan.Spec) {
+func Prune(s *plan.Spec) {
 	used := make(map[int]bool)
 	nodes := make(map[*expr.Node]bool)
 	var mark func(ref int)
@@ -21,8 +21,8 @@ func prune(s *plan.Spec) {
 			mark(s.Inputs[ref].Of)
 		}
 	}
-	for _, root := range roots(s) {
-		walk(root, func(n *expr.Node) {
+	for _, root := range Roots(s) {
+		Walk(root, func(n *expr.Node) {
 			if n.Op == expr.OpInput && !nodes[n] {
 				nodes[n] = true
 				mark(n.Ref)
@@ -48,8 +48,8 @@ func prune(s *plan.Spec) {
 // needsOther reports whether inputs of the kind refer to another one.
 func needsOther(k plan.InputKind) bool { return k == plan.InSince || k == plan.InYears }
 
-// roots lists the trees of all rules.
-func roots(s *plan.Spec) []*expr.Node {
+// Roots lists the trees of all rules.
+func Roots(s *plan.Spec) []*expr.Node {
 	var out []*expr.Node
 	for _, seg := range s.Segments {
 		out = append(out, seg.When)

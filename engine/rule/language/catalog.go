@@ -1,4 +1,4 @@
-package rule
+package language
 
 import (
 	"fmt"
@@ -12,22 +12,23 @@ import (
 	"github.com/segmill/segmill/engine/plan"
 )
 
-// catalog gives the CEL checker the types of a plan.Catalog. The names of
+// Catalog gives the CEL checker the types of a plan.Catalog. The names of
 // object types start with @ so that no expression can say them: "@purchase" is
 // an event of that stream, "@purchase.items" an element of its list.
-type catalog struct {
+type Catalog struct {
 	objects map[string][]expr.Field
 }
 
-func newCatalog(cat *plan.Catalog) *catalog {
-	c := &catalog{objects: make(map[string][]expr.Field)}
+// NewCatalog returns the types of a catalog.
+func NewCatalog(cat *plan.Catalog) *Catalog {
+	c := &Catalog{objects: make(map[string][]expr.Field)}
 	for s, fields := range cat.Streams {
 		c.add("@"+plan.Stream(s).String(), fields)
 	}
 	return c
 }
 
-func (c *catalog) add(name string, fields []expr.Field) {
+func (c *Catalog) add(name string, fields []expr.Field) {
 	c.objects[name] = fields
 	for _, f := range fields {
 		t := &f.Type
@@ -40,8 +41,8 @@ func (c *catalog) add(name string, fields []expr.Field) {
 	}
 }
 
-// field finds a field of an object type, and its index in it.
-func (c *catalog) field(object, name string) (*expr.Type, int) {
+// Field finds a field of an object type, and its index in it.
+func (c *Catalog) Field(object, name string) (*expr.Type, int) {
 	fields := c.objects[object]
 	i := slices.IndexFunc(fields, func(f expr.Field) bool { return f.Name == name })
 	if i < 0 {
@@ -50,8 +51,8 @@ func (c *catalog) field(object, name string) (*expr.Type, int) {
 	return &fields[i].Type, i
 }
 
-// names lists the fields of an object type.
-func (c *catalog) names(object string) []string {
+// Names lists the fields of an object type.
+func (c *Catalog) Names(object string) []string {
 	var names []string
 	for _, f := range c.objects[object] {
 		names = append(names, f.Name)
@@ -59,8 +60,8 @@ func (c *catalog) names(object string) []string {
 	return names
 }
 
-// celType is the type that conditions see: money is a double, a date a time.
-func celType(t *expr.Type, object string) *types.Type {
+// TypeOf is the type that conditions see: money is a double, a date a time.
+func TypeOf(t *expr.Type, object string) *types.Type {
 	if t.Map {
 		return types.NewMapType(types.StringType, types.StringType)
 	}
@@ -78,7 +79,7 @@ func celType(t *expr.Type, object string) *types.Type {
 	case expr.Duration:
 		return types.DurationType
 	case expr.List:
-		return types.NewListType(celType(t.Elem, object))
+		return types.NewListType(TypeOf(t.Elem, object))
 	case expr.Record:
 		return types.NewObjectType(object)
 	default:
@@ -86,8 +87,8 @@ func celType(t *expr.Type, object string) *types.Type {
 	}
 }
 
-// kindOfType is the inverse of celType, as far as there is one.
-func kindOfType(t *types.Type) expr.Kind {
+// KindOf is the inverse of TypeOf, as far as there is one.
+func KindOf(t *types.Type) expr.Kind {
 	switch t.Kind() {
 	case types.BoolKind:
 		return expr.Bool
@@ -110,8 +111,16 @@ func kindOfType(t *types.Type) expr.Kind {
 	}
 }
 
+// RuleKind is the kind by which rules see values that are stored as k.
+func RuleKind(k expr.Kind) expr.Kind {
+	if k == expr.Decimal {
+		return expr.Double
+	}
+	return k
+}
+
 // FindStructType is part of types.Provider.
-func (c *catalog) FindStructType(name string) (*types.Type, bool) {
+func (c *Catalog) FindStructType(name string) (*types.Type, bool) {
 	if _, ok := c.objects[name]; !ok {
 		return nil, false
 	}
@@ -119,34 +128,34 @@ func (c *catalog) FindStructType(name string) (*types.Type, bool) {
 }
 
 // FindStructFieldNames is part of types.Provider.
-func (c *catalog) FindStructFieldNames(name string) ([]string, bool) {
+func (c *Catalog) FindStructFieldNames(name string) ([]string, bool) {
 	_, ok := c.objects[name]
-	return c.names(name), ok
+	return c.Names(name), ok
 }
 
 // FindStructFieldType is part of types.Provider.
-func (c *catalog) FindStructFieldType(object, name string) (*types.FieldType, bool) {
-	t, i := c.field(object, name)
+func (c *Catalog) FindStructFieldType(object, name string) (*types.FieldType, bool) {
+	t, i := c.Field(object, name)
 	if i < 0 {
 		return nil, false
 	}
-	return &types.FieldType{Type: celType(t, object+"."+name)}, true
+	return &types.FieldType{Type: TypeOf(t, object+"."+name)}, true
 }
 
 // EnumValue is part of types.Provider; enumerations are strings here.
-func (c *catalog) EnumValue(name string) ref.Val { return types.NewErr("no enumeration %s", name) }
+func (c *Catalog) EnumValue(name string) ref.Val { return types.NewErr("no enumeration %s", name) }
 
 // FindIdent is part of types.Provider; there are no names but those of the
 // environment.
-func (c *catalog) FindIdent(string) (ref.Val, bool) { return nil, false }
+func (c *Catalog) FindIdent(string) (ref.Val, bool) { return nil, false }
 
 // NewValue is part of types.Provider; nothing is evaluated in CEL.
-func (c *catalog) NewValue(object string, _ map[string]ref.Val) ref.Val {
+func (c *Catalog) NewValue(object string, _ map[string]ref.Val) ref.Val {
 	return types.NewErr("no values of %s", object)
 }
 
-// inWords names a type in an error.
-func inWords(t *types.Type) string {
+// InWords names a type in an error.
+func InWords(t *types.Type) string {
 	switch t.Kind() {
 	case types.BoolKind:
 		return "a boolean"
