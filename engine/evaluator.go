@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"strings"
-
 	"github.com/segmill/segmill/engine/aggregate"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
@@ -13,7 +11,19 @@ import (
 // call is left for the next one.
 type Evaluator struct {
 	e *Engine
-	// Of the call.
+	call
+	agenda
+	readings
+	folding
+	pieces
+
+	view  View   // what the trigger that is asked may see
+	blank Memory // of a trigger that remembers nothing
+	trial Output // of SizeWith
+}
+
+// call is what an evaluator was called with.
+type call struct {
 	c   *Customer
 	out *Output
 	now Millis
@@ -22,7 +32,10 @@ type Evaluator struct {
 	silent bool
 	cause  Cause
 	event  string // the id of the event, if that is the cause
+}
 
+// agenda is what is to be judged.
+type agenda struct {
 	touched plan.Set // units to evaluate in this step
 	pending plan.Set // units that the event touched, evaluated at the customer's instant
 	// crossed: a comparison changed in this step of the timer.
@@ -30,24 +43,25 @@ type Evaluator struct {
 
 	overdue []overdue // triggers to judge in this step
 	late    []overdue // those that the event made overdue
+}
 
+// readings are the values of inputs after the move that is being made, and before it.
+type readings struct {
 	values []known // of inputs, of the facts as they are, at now
 	epoch  uint64  // of values
 	former []known // of inputs, before the move that is being made
 	move   uint64  // its number
 	timed  bool    // the move is made by time alone, in the last millisecond
 	sides  plan.Sides
+}
 
+// folding is an event on its way into summaries.
+type folding struct {
 	sample  sampleScratch
 	matched []match
 	before  []before
-	pairs   []Pair
-	text    strings.Builder
 	texts   texts
 	source  string // of the last event that a register took
-	view    View
-	blank   Memory
-	trial   Output // of SizeWith
 }
 
 // Evaluator returns an evaluator of the engine.
@@ -169,48 +183,4 @@ func (x *Evaluator) memoryOf(t *plan.TriggerPlan) *Memory {
 func (x *Evaluator) viewOf(t *plan.TriggerPlan) *View {
 	x.view = View{x, t}
 	return &x.view
-}
-
-// pair appends to evidence that was begun at from in x.pairs. Texts and pairs are
-// cut from big pieces, which are never written to again: effects keep them.
-func (x *Evaluator) pair(name string, v expr.Value) {
-	x.pairs = append(x.pairs, Pair{name, x.textOf(v)})
-}
-
-// The sizes of the pieces.
-const (
-	pairsPiece = 64
-	textPiece  = 1024
-)
-
-// room returns where the next pairs begin, at most n of them.
-func (x *Evaluator) room(n int) int {
-	if cap(x.pairs)-len(x.pairs) < n {
-		x.pairs = make([]Pair, 0, max(n, pairsPiece))
-	}
-	return len(x.pairs)
-}
-
-// cut returns the pairs that were appended, nil if there are none.
-func (x *Evaluator) cut(from int) []Pair {
-	if from == len(x.pairs) {
-		return nil
-	}
-	return x.pairs[from:len(x.pairs):len(x.pairs)]
-}
-
-// textOf returns v as text.
-func (x *Evaluator) textOf(v expr.Value) string {
-	if v.K == expr.String {
-		return v.S
-	}
-	var buf [64]byte
-	b := v.AppendText(buf[:0])
-	if x.text.Cap()-x.text.Len() < len(b) {
-		x.text = strings.Builder{}
-		x.text.Grow(max(len(b), textPiece))
-	}
-	n := x.text.Len()
-	x.text.Write(b)
-	return x.text.String()[n:]
 }

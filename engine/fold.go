@@ -20,7 +20,7 @@ type match struct {
 }
 
 // before is an input that the fold may change; its value before is in
-// exec.former.
+// readings.former.
 type before struct {
 	in      *plan.InputPlan
 	cell    *cell // that it is computed from, nil if there is none
