@@ -20,6 +20,7 @@ import (
 	"github.com/segmill/segmill/consumer/ledger"
 	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/internal/failpoint"
 	"github.com/segmill/segmill/schemas"
 	"github.com/segmill/segmill/state"
 )
@@ -116,9 +117,8 @@ type Config struct {
 	// Rebuild allows the state to be made again from the inputs because the rules
 	// have changed. Without it changed rules are an error.
 	Rebuild bool
-	// FailAt, of tests, is called at the named points of the protocol. An error is
-	// what a crash would be to the task.
-	FailAt func(task int32, point string) error
+	// Points are where tests let a task die. A release has none.
+	Points failpoint.Points
 	// Standby is how many instances keep a copy of each partition beside its
 	// owner, up to MaxStandby. They take over without restoring everything. 0: a
 	// partition that moves is restored first. It needs Group.Instance, and does

@@ -113,7 +113,7 @@ func (l *life) config(log *slog.Logger) config.Config {
 	if cfg.Standby = x.standby; x.atLeastOnce {
 		cfg.Delivery = config.AtLeastOnce
 	}
-	cfg.FailAt = l.at
+	cfg.Points.Attach(l.at)
 	return cfg
 }
 

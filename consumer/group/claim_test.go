@@ -448,7 +448,7 @@ func TestVoidIsNotForgotten(t *testing.T) {
 	g.delivery = config.AtLeastOnce
 	var batches atomic.Int32
 	o, end := g.byHand(func(c *config.Config) {
-		c.FailAt = func(_ int32, point string) error {
+		failAt(g, c, func(_ int32, point string) error {
 			switch {
 			case point == "produced" && batches.Load() == 1:
 				by := changelog.Stamp{Claim: changelog.Claim{1}, Seq: 9}
@@ -457,7 +457,7 @@ func TestVoidIsNotForgotten(t *testing.T) {
 				return errCrash
 			}
 			return nil
-		}
+		})
 	})
 	defer end()
 	o.startByHand(0)

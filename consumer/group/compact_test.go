@@ -51,7 +51,7 @@ func TestCompaction(t *testing.T) {
 	}()
 	restores := 0
 	g.byHandToEnd(func(c *config.Config) {
-		c.FailAt = func(task int32, point string) error {
+		failAt(g, c, func(task int32, point string) error {
 			switch point {
 			case "begun":
 				open.RLock()
@@ -65,7 +65,7 @@ func TestCompaction(t *testing.T) {
 				}
 			}
 			return nil
-		}
+		})
 	})
 	close(done)
 	<-stopped

@@ -55,7 +55,7 @@ func TestDeathAtEveryPoint(t *testing.T) {
 				t.Parallel()
 				var n, crashes atomic.Int32
 				got, f, d, w := run(t, delivery, func(c *config.Config) {
-					c.FailAt = func(task int32, p string) error {
+					failAt(t, c, func(task int32, p string) error {
 						if p != point || n.Add(1)%3 != 0 || crashes.Add(1) > 6 {
 							return nil
 						}
@@ -65,7 +65,7 @@ func TestDeathAtEveryPoint(t *testing.T) {
 							}
 						}
 						return errCrash
-					}
+					})
 				})
 				if diff := gocmp.Diff(want, got); diff != "" {
 					t.Error(diff)

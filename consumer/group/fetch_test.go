@@ -58,7 +58,7 @@ func reads(key kmsg.Key, e *kerr.Error, top bool) disturbance {
 	return disturbance{
 		broker: func(r *rig) []kfake.Fault { g = r; return nil },
 		config: func(c *config.Config) {
-			c.FailAt = func(task int32, point string) error {
+			failAt(g, c, func(task int32, point string) error {
 				if task != 0 || point != "applied" {
 					return nil
 				}
@@ -72,7 +72,7 @@ func reads(key kmsg.Key, e *kerr.Error, top bool) disturbance {
 					return errCrash
 				}
 				return nil
-			}
+			})
 		},
 		happened: func() bool {
 			hits := h != nil && h.Hits() == 3
@@ -93,7 +93,7 @@ func TestLeadersMove(t *testing.T) {
 	disturbance{
 		broker: func(r *rig) []kfake.Fault { g = r; return nil },
 		config: func(c *config.Config) {
-			c.FailAt = func(task int32, point string) error {
+			failAt(g, c, func(task int32, point string) error {
 				if task == 0 && (point == "begun" || point == "produced" || point == "applied") {
 					if n++; n%3 == 0 {
 						g.broker.ShufflePartitionLeaders()
@@ -102,7 +102,7 @@ func TestLeadersMove(t *testing.T) {
 					}
 				}
 				return nil
-			}
+			})
 		},
 		happened: func() bool { return n > 10 },
 	}.changesNothing(t, kfake.NumBrokers(3))

@@ -121,12 +121,12 @@ func TestDeathInLargeBatch(t *testing.T) {
 			var passed, crashes atomic.Int32
 			in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
 				c.Batch.Records = 500
-				c.FailAt = func(_ int32, p string) error {
+				failAt(g, c, func(_ int32, p string) error {
 					if p == point && passed.Add(1)%3 == 0 && crashes.Add(1) <= 3 {
 						return errCrash
 					}
 					return nil
-				}
+				})
 			})
 			in.caughtUp()
 			in.stop()

@@ -85,7 +85,7 @@ func TestFloodOfRefused(t *testing.T) {
 			passed := 0
 			in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
 				c.Metrics, c.Logger = metrics.New(reg), slog.New(slog.NewTextHandler(&log, nil))
-				c.FailAt = func(_ int32, p string) error {
+				failAt(g, c, func(_ int32, p string) error {
 					if p != point {
 						return nil
 					}
@@ -93,7 +93,7 @@ func TestFloodOfRefused(t *testing.T) {
 						return errCrash
 					}
 					return nil
-				}
+				})
 			})
 			in.caughtUp()
 			in.stop()

@@ -65,7 +65,7 @@ func mutate(t *testing.T, sources map[string]string, from, to string) string {
 // wrong, such as source that does not compile, fails the test.
 func (f find) try(t *testing.T, overlay string) (found bool, out string) {
 	t.Helper()
-	args := []string{"test", "-count=1", "-vet=off", "-failfast", "-short", "-timeout=3m", "-run", f.run}
+	args := []string{"test", "-count=1", "-vet=off", "-failfast", "-short", "-timeout=3m", "-tags", "segmill_invariants", "-run", f.run}
 	if overlay != "" {
 		args = append(args, "-overlay", overlay)
 	}
@@ -73,7 +73,8 @@ func (f find) try(t *testing.T, overlay string) (found bool, out string) {
 	cmd.Env = append(os.Environ(), "SIM_TIME=1s")
 	b, err := cmd.CombinedOutput()
 	out = string(b)
-	if err != nil && !strings.Contains(out, "--- FAIL") && !strings.Contains(out, "panic: test timed out") {
+	noticed := strings.Contains(out, "--- FAIL") || strings.Contains(out, "panic: test timed out") || strings.Contains(out, "panic: invariant: ")
+	if err != nil && (!noticed || strings.Contains(out, "[build failed]")) {
 		t.Fatalf("%v: something else is wrong: %v\n%s", f, err, out)
 	}
 	if strings.Contains(out, "no tests to run") {
@@ -88,6 +89,10 @@ func failed(out string) string {
 		if name, ok := strings.CutPrefix(line, "--- FAIL: "); ok {
 			return fmt.Sprint(strings.Fields(name)[0])
 		}
+	}
+	if _, broken, ok := strings.Cut(out, "panic: invariant: "); ok {
+		broken, _, _ = strings.Cut(broken, "\n")
+		return "the invariant that was broken: " + broken
 	}
 	return "a test that did not end"
 }

@@ -68,7 +68,7 @@ func TestNetworkGone(t *testing.T) {
 					c.Kafka = append(c.Kafka, kgo.RequestTimeoutOverhead(300*time.Millisecond))
 					c.CommitTimeout = 300 * time.Millisecond
 					n := int64(0)
-					c.FailAt = func(task int32, point string) error {
+					failAt(t, c, func(task int32, point string) error {
 						if task != 0 || point != "begun" && point != "produced" && point != "ended" {
 							return nil
 						}
@@ -84,7 +84,7 @@ func TestNetworkGone(t *testing.T) {
 						w.cut()
 						time.AfterFunc(500*time.Millisecond, func() { w.noDNS.Store(false) })
 						return nil
-					}
+					})
 				},
 				happened: func() bool { return times == 3 && (name == "half open" || w.refused.Load() > 0) },
 			}.changesNothing(t)

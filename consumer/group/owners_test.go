@@ -30,12 +30,12 @@ func TestTwoOwners(t *testing.T) {
 		meet := sync.OnceFunc(func() { both.Done(); both.Wait() })
 		o, end := g.byHand(func(c *config.Config) {
 			c.Group.SessionTimeout = time.Hour // what the loser waits
-			c.FailAt = func(_ int32, point string) error {
+			failAt(g, c, func(_ int32, point string) error {
 				if point == "fenced" {
 					meet()
 				}
 				return nil
-			}
+			})
 		})
 		defer end()
 		owners[i] = o

@@ -38,13 +38,13 @@ func TestProgressOfRestore(t *testing.T) {
 	in = g.start(rules, vfs.NewMem(), func(c *config.Config) {
 		c.Metrics = metrics.New(reg)
 		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
-		c.FailAt = func(_ int32, point string) error {
+		failAt(g, c, func(_ int32, point string) error {
 			if point == "replayed" {
 				hold()
 				<-release
 			}
 			return nil
-		}
+		})
 	})
 	<-held
 	st := in.o.Status()

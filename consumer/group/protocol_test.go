@@ -91,7 +91,7 @@ func testZombie(t *testing.T, delivery config.Delivery, point string) {
 			at("read")
 			return read(r, ev)
 		}
-		c.FailAt = func(_ int32, p string) error { at(p); return nil }
+		failAt(g, c, func(_ int32, p string) error { at(p); return nil })
 	})
 	defer endFirst()
 	zombie := first.startByHand(0)

@@ -59,7 +59,10 @@ func TestReshardDies(t *testing.T) {
 				}
 				return nil
 			}
-			_, err := m.run(g, files, func(r *reshard.Reshard) { r.From.FailAt, r.To.FailAt = die, die })
+			_, err := m.run(g, files, func(r *reshard.Reshard) {
+				failAt(g, &r.From, die)
+				failAt(g, &r.To, die)
+			})
 			if !errors.Is(err, dead) {
 				t.Fatal(err)
 			}
@@ -154,13 +157,14 @@ func TestReshardRefused(t *testing.T) {
 	refused("1 records of purchase are unread", func(r *reshard.Reshard) { r.Unread = true })
 	retold := make(chan struct{}, 100)
 	in = g.start(other, files, func(c *config.Config) {
-		c.Rebuild, c.FailAt = true, func(_ int32, at string) error {
+		c.Rebuild = true
+		failAt(g, c, func(_ int32, at string) error {
 			if at == "retold" {
 				retold <- struct{}{}
 				return errors.New("dead")
 			}
 			return nil
-		}
+		})
 	})
 	<-retold
 	in.crash()
@@ -323,7 +327,7 @@ func TestReshardClaimed(t *testing.T) {
 				}
 				return nil
 			}
-			_, err := m.run(g, files, func(r *reshard.Reshard) { r.To.FailAt = early })
+			_, err := m.run(g, files, func(r *reshard.Reshard) { failAt(g, &r.To, early) })
 			// On a slow machine the claim can be seen also where it comes late.
 			if !c.moves || err != nil {
 				if err == nil || !strings.Contains(err.Error(), "was started in the meantime") {

@@ -23,6 +23,7 @@ import (
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/engine/rule"
+	"github.com/segmill/segmill/internal/failpoint"
 	"github.com/segmill/segmill/schemas"
 	"github.com/segmill/segmill/state"
 	"github.com/segmill/segmill/triggers"
@@ -143,6 +144,16 @@ func (g *rig) config(text string, store *state.Store) config.Config {
 	cfg.StoreEach = 30 // so that both happen: a crash finds the store behind, or not
 	cfg.Group = config.Group{SessionTimeout: 2 * time.Second, RebalanceTimeout: time.Second, Heartbeat: 100 * time.Millisecond}
 	return cfg
+}
+
+// failAt has a function called at the points of the protocol, and skips a test that
+// was built without them.
+func failAt(t testing.TB, c *config.Config, at func(task int32, point string) error) {
+	t.Helper()
+	if !failpoint.Enabled {
+		t.Skip("tests that let tasks die need -tags segmill_invariants")
+	}
+	c.Points.Attach(at)
 }
 
 // testLogger writes to standard error if SEGMILL_LOG is set.

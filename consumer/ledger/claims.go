@@ -73,14 +73,14 @@ func (c *Claims) Commit(ctx context.Context, records []*kgo.Record) (int64, erro
 	if err := c.stillOurs(); err != nil {
 		return 0, err
 	}
-	if err := c.Point("begun"); err != nil {
+	if err := c.at("begun"); err != nil {
 		return 0, err
 	}
 	last := len(records) - 1
 	if err := c.produce(ctx, records[:last]); err != nil {
 		return 0, err
 	}
-	if err := c.Point("produced"); err != nil {
+	if err := c.at("produced"); err != nil {
 		return 0, err
 	}
 	if err := c.produce(ctx, records[last:]); err != nil {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/internal/failpoint"
 )
 
 // Ledger is where the owner of a partition writes, from the moment on at which it
@@ -68,10 +69,12 @@ type Options struct {
 	Compressor kgo.Compressor
 	// BatchBytes returns how large a batch of a topic is at most.
 	BatchBytes func(topic string) int32
-	// Point is called at the named points of the protocol, for tests. An error is what
-	// a crash would be.
-	Point func(name string) error
+	// Points are where tests let a commit die.
+	Points failpoint.Points
 }
+
+// at passes a point of the protocol.
+func (o *Options) at(point string) error { return o.Points.At(o.Partition, point) }
 
 // producer writes records and waits for all of them.
 type producer struct {

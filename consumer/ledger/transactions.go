@@ -40,13 +40,13 @@ func (t *Transactions) Commit(ctx context.Context, records []*kgo.Record) (int64
 	if err := t.cl.BeginTransaction(); err != nil {
 		return 0, fmt.Errorf("begin transaction: %w", err)
 	}
-	if err := t.Point("begun"); err != nil {
+	if err := t.at("begun"); err != nil {
 		return 0, err
 	}
 	if err := t.produce(ctx, records); err != nil {
 		return 0, err
 	}
-	if err := t.Point("produced"); err != nil {
+	if err := t.at("produced"); err != nil {
 		return 0, err
 	}
 	if err := t.cl.EndTransaction(ctx, kgo.TryCommit); err != nil {

@@ -132,17 +132,12 @@ func (t *Task) LedgerOptions() (ledger.Options, error) {
 	compressor, err := broker.NewCompressor(c.Compression, c.IsOutput())
 	return ledger.Options{
 		Cluster: t.Instance.Cluster, Topic: c.Changelog(), Partition: t.Partition,
-		Compressor: compressor, BatchBytes: t.batchBytes, Point: t.At,
+		Compressor: compressor, BatchBytes: t.batchBytes, Points: c.Points,
 	}, err
 }
 
 // At passes a point of the protocol.
-func (t *Task) At(point string) error {
-	if t.Instance.Config.FailAt == nil {
-		return nil
-	}
-	return t.Instance.Config.FailAt(t.Partition, point)
-}
+func (t *Task) At(point string) error { return t.Instance.Config.Points.At(t.Partition, point) }
 
 // batchBytes returns how large a batch of a topic is at most: what brokers take by
 // default, but for copies of records, which can be as large as inputs have them.

@@ -21,6 +21,7 @@ const module = "github.com/segmill/segmill/"
 // docs/design.md.
 const arrows = `
 	# What everybody may use.
+	internal/failpoint
 	internal/invariants
 	internal/wire
 
@@ -55,11 +56,11 @@ const arrows = `
 	engine, state < consumer/changelog
 	state < consumer/fault
 	consumer/changelog, consumer/fault < consumer/broker
-	consumer/changelog, consumer/broker < consumer/ledger
+	consumer/changelog, consumer/broker, internal/failpoint < consumer/ledger
 	engine, state, consumer/changelog, consumer/fault, consumer/broker < consumer/replica
 	engine, state, consumer/changelog, consumer/fault, internal/wakes < consumer/cache
 	consumer/metrics
-	engine, schemas, state, consumer/broker, consumer/ledger, consumer/metrics < consumer/config
+	engine, schemas, state, consumer/broker, consumer/ledger, consumer/metrics, internal/failpoint < consumer/config
 	engine, schemas, consumer/changelog, consumer/broker, consumer/config, consumer/cache < consumer/feed
 	engine/plan, engine, consumer/changelog, consumer/fault, consumer/broker, consumer/ledger, consumer/replica, consumer/config < consumer/topics
 	engine, schemas, state, consumer/changelog, consumer/fault, consumer/broker, consumer/ledger, consumer/replica, consumer/metrics, consumer/config, consumer/cache, consumer/feed, consumer/topics < consumer/task
