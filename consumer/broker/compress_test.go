@@ -1,30 +1,18 @@
 package broker
 
 import (
+	"bytes"
 	"slices"
 	"testing"
 
-	"github.com/twmb/franz-go/pkg/kbin"
-)
+	"github.com/twmb/franz-go/pkg/kgo"
 
-// rawRecords returns records with the key k as a batch contains them.
-func rawRecords(values ...[]byte) []byte {
-	var b []byte
-	for i, v := range values {
-		body := kbin.AppendInt8(nil, 0)          // attributes
-		body = kbin.AppendVarint(body, 0)        // timestamp delta
-		body = kbin.AppendVarint(body, int32(i)) // offset delta
-		body = kbin.AppendVarintBytes(body, []byte("k"))
-		body = kbin.AppendVarintBytes(body, v)
-		body = kbin.AppendVarint(body, 0) // headers
-		b = append(kbin.AppendVarint(b, int32(len(body))), body...)
-	}
-	return b
-}
+	"github.com/segmill/segmill/internal/fixture"
+)
 
 // Whatever bytes a batch has, looking for its first value ends in a part of them.
 func TestFirstValue(t *testing.T) {
-	whole := rawRecords([]byte("first"), []byte("second"))
+	whole := fixture.RawRecords([]byte("first"), []byte("second"))
 	if got := firstValue(whole); string(got) != "first" {
 		t.Errorf("%q", got)
 	}
@@ -37,8 +25,20 @@ func TestFirstValue(t *testing.T) {
 		}
 	}
 	for _, value := range [][]byte{nil, {}} {
-		if got := firstValue(rawRecords(value)); len(got) != 0 {
+		if got := firstValue(fixture.RawRecords(value)); len(got) != 0 {
 			t.Errorf("%q", got)
 		}
+	}
+}
+
+// A resharding, which has no outputs, compresses everything as the engine's own.
+func TestCompressorWithoutOutputs(t *testing.T) {
+	c, err := NewCompressor(kgo.GzipCompression(), NoOutputs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var buf bytes.Buffer
+	if _, codec := c.Compress(&buf, fixture.RawRecords(make([]byte, 1000))); codec != kgo.CodecSnappy {
+		t.Errorf("compressed with %d", codec)
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
 )
 
 // hearsay makes every broker but the first answer late: what it says of a topic goes
@@ -83,16 +84,16 @@ func TestBrokersHearOneByOne(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			g := newRig(t, 2, kfake.NumBrokers(3))
-			hearsay(t, g.broker, func(node int32, known time.Duration, topic *kmsg.MetadataResponseTopic) {
+			g := newFleet(t, 2, kfake.NumBrokers(3))
+			hearsay(t, g.Broker, func(node int32, known time.Duration, topic *kmsg.MetadataResponseTopic) {
 				if known < time.Duration(node)*400*time.Millisecond && topic.ErrorCode == 0 {
 					c.edit(topic)
 				}
 			})
-			in := g.start(rules, vfs.NewMem(), nil)
+			in := g.start(fixture.Rules, vfs.NewMem(), nil)
 			in.ready()
-			g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
-			g.eventually("anna is a buyer", func() bool { return len(g.members()) == 1 })
+			g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil))
+			g.Eventually("anna is a buyer", func() bool { return len(g.Members()) == 1 })
 			in.stop()
 		})
 	}
@@ -102,13 +103,13 @@ func TestBrokersHearOneByOne(t *testing.T) {
 func TestAskAllPassesOverTheDead(t *testing.T) {
 	var down atomic.Value
 	var refused atomic.Int32
-	g := newRigOn(t, 3, []kfake.Opt{kfake.NumBrokers(3)}, refusing(&down, &refused))
-	o, err := New(g.config(rules, g.store(vfs.NewMem())))
+	g := newFleetOn(t, 3, []kfake.Opt{kfake.NumBrokers(3)}, refusing(&down, &refused))
+	o, err := New(g.Config(fixture.Rules, g.Store(vfs.NewMem())))
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Cluster = &broker.Cluster{Admin: g.client(), Settings: broker.Settings{Now: g.now}}
-	down.Store(g.broker.ListenAddrs()[2])
+	o.Cluster = &broker.Cluster{Admin: g.NewClient(), Settings: broker.Settings{Now: g.Now}}
+	down.Store(g.Broker.ListenAddrs()[2])
 	topics, err := o.Cluster.Agreed(t.Context(), "web", "lost")
 	if err != nil || topics["web"].Partitions != 3 || !errors.Is(topics["lost"].Err, kerr.UnknownTopicOrPartition) {
 		t.Errorf("%v, %v", topics, err)
@@ -133,8 +134,8 @@ func refusing(down *atomic.Value, refused *atomic.Int32) kgo.Opt {
 
 // A topic that no broker knows and nobody may create ends the start.
 func TestMissingInputEndsTheStart(t *testing.T) {
-	g := newRig(t, 2, kfake.NumBrokers(3))
-	in := g.start(rules, vfs.NewMem(), func(c *config.Config) { c.Inputs = append(c.Inputs, "lost") })
+	g := newFleet(t, 2, kfake.NumBrokers(3))
+	in := g.start(fixture.Rules, vfs.NewMem(), func(c *config.Config) { c.Inputs = append(c.Inputs, "lost") })
 	if err := in.wait(); err == nil || !strings.Contains(err.Error(), "topic lost: UNKNOWN_TOPIC_OR_PARTITION") {
 		t.Error(err)
 	}
@@ -145,22 +146,22 @@ func TestMissingInputEndsTheStart(t *testing.T) {
 func TestUntilWaitsForABroker(t *testing.T) {
 	var down atomic.Value
 	var refused atomic.Int32
-	g := newRigOn(t, 3, []kfake.Opt{kfake.NumBrokers(3)}, refusing(&down, &refused))
+	g := newFleetOn(t, 3, []kfake.Opt{kfake.NumBrokers(3)}, refusing(&down, &refused))
 	day := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
-	g.produce(g.event(plan.Purchase, "anna", day, nil))
-	if err := g.broker.MoveTopicPartition("web", 0, 2); err != nil {
+	g.Produce(g.Event(plan.Purchase, "anna", day, nil))
+	if err := g.Broker.MoveTopicPartition("web", 0, 2); err != nil {
 		t.Fatal(err)
 	}
-	down.Store(g.broker.ListenAddrs()[2])
-	in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
+	down.Store(g.Broker.ListenAddrs()[2])
+	in := g.start(fixture.Rules, vfs.NewMem(), func(c *config.Config) {
 		c.Time.Clock, c.Time.Until = config.EventsClock, engine.Millis(day.Add(time.Hour).UnixMilli())
 	})
-	g.eventually("the broker is asked again", func() bool { return refused.Load() > 3 })
+	g.Eventually("the broker is asked again", func() bool { return refused.Load() > 3 })
 	down.Store("")
 	if err := in.wait(); err != nil {
 		t.Fatal(err)
 	}
-	if got := g.members(); !slices.Equal(got, []string{"anna buyer"}) {
+	if got := g.Members(); !slices.Equal(got, []string{"anna buyer"}) {
 		t.Error(got)
 	}
 }

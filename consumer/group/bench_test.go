@@ -14,27 +14,28 @@ import (
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
 )
 
 // BenchmarkCatchUp reads a history of JSON purchases of 10,000 customers from a
 // broker in the same process: everything from fetch to commit, and the broker.
 func BenchmarkCatchUp(b *testing.B) {
 	const n = 50_000
-	g := newRig(b, 4)
+	g := newFleet(b, 4)
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	rng := rand.New(rand.NewPCG(1, 1))
 	var records []*kgo.Record
 	for i := range n {
 		at = at.Add(time.Second)
-		records = append(records, g.event(plan.Purchase, fmt.Sprintf("c%d", rng.IntN(10_000)), at, nil))
+		records = append(records, g.Event(plan.Purchase, fmt.Sprintf("c%d", rng.IntN(10_000)), at, nil))
 		if i%1000 == 999 {
-			g.produce(records...)
+			g.Produce(records...)
 			records = records[:0]
 		}
 	}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
+		in := g.start(fixture.Rules, vfs.NewMem(), func(c *config.Config) {
 			c.App = fmt.Sprintf("bench%d", i)
 			c.Time.Clock, c.Time.Until = config.EventsClock, engine.Millis(at.UnixMilli())
 			c.Batch = config.Default().Batch
@@ -51,11 +52,11 @@ func BenchmarkCatchUp(b *testing.B) {
 func BenchmarkLatency(b *testing.B) {
 	for _, interval := range []time.Duration{20 * time.Millisecond, 100 * time.Millisecond} {
 		b.Run(interval.String(), func(b *testing.B) {
-			g := newRig(b, 1)
+			g := newFleet(b, 1)
 			var mu sync.Mutex
 			due := map[string]time.Time{}
 			var took []time.Duration
-			in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
+			in := g.start(fixture.Rules, vfs.NewMem(), func(c *config.Config) {
 				c.Batch.Interval = interval
 				c.OnEffects = func(_ int32, effects []engine.Effect) {
 					now := time.Now()
@@ -78,10 +79,10 @@ func BenchmarkLatency(b *testing.B) {
 				mu.Lock()
 				due[customer] = at
 				mu.Unlock()
-				g.cl.Produce(b.Context(), g.event(plan.Purchase, customer, at, nil), nil)
+				g.Client.Produce(b.Context(), g.Event(plan.Purchase, customer, at, nil), nil)
 			}
 			tick.Stop()
-			g.eventually("all told", func() bool { mu.Lock(); defer mu.Unlock(); return len(took) == n })
+			g.Eventually("all told", func() bool { mu.Lock(); defer mu.Unlock(); return len(took) == n })
 			in.stop()
 			slices.Sort(took)
 			b.ReportMetric(float64(took[len(took)/2])/1e6, "p50-ms")

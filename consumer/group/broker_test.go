@@ -13,6 +13,7 @@ import (
 
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
 )
 
 // impatient makes clients of a test look for brokers sooner.
@@ -25,33 +26,33 @@ func impatient(c *config.Config) {
 func TestBrokerRestarts(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	g := newRig(t, 2, kfake.DataDir(dir))
-	in := g.start(rules, vfs.NewMem(), impatient)
+	g := newFleet(t, 2, kfake.DataDir(dir))
+	in := g.start(fixture.Rules, vfs.NewMem(), impatient)
 	in.ready()
 	n := 0
 	for range 3 {
 		for range 20 {
-			g.produce(g.event(plan.Purchase, "c"+strconv.Itoa(n), g.now(), nil))
+			g.Produce(g.Event(plan.Purchase, "c"+strconv.Itoa(n), g.Now(), nil))
 			n++
 		}
 		g.restart(kfake.DataDir(dir)) // in the middle of what these bring
 	}
 	in.caughtUp()
 	in.stop()
-	if got := len(g.members()); got != n {
+	if got := len(g.Members()); got != n {
 		t.Errorf("%d buyers, want %d", got, n)
 	}
-	if folded, dead, forwarded := g.totals(); int(folded) != n || dead+forwarded != 0 {
+	if folded, dead, forwarded := g.Totals(); int(folded) != n || dead+forwarded != 0 {
 		t.Errorf("folded %d of %d, dead letters %d, forwarded %d", folded, n, dead, forwarded)
 	}
-	g.verifyFromNothing(rules, nil)
+	g.verifyFromNothing(fixture.Rules, nil)
 }
 
 // restart stops the broker and starts it again where it was.
-func (g *rig) restart(opts ...kfake.Opt) {
+func (g *fleet) restart(opts ...kfake.Opt) {
 	g.Helper()
 	var ports []int
-	for _, addr := range g.broker.ListenAddrs() {
+	for _, addr := range g.Broker.ListenAddrs() {
 		_, port, err := net.SplitHostPort(addr)
 		if err != nil {
 			g.Fatal(err)
@@ -62,45 +63,45 @@ func (g *rig) restart(opts ...kfake.Opt) {
 		}
 		ports = append(ports, p)
 	}
-	g.broker.Close()
+	g.Broker.Close()
 	broker, err := kfake.NewCluster(append(opts, kfake.NumBrokers(len(ports)), kfake.Ports(ports...), kfake.GroupMinSessionTimeout(100*time.Millisecond))...)
 	if err != nil {
 		g.Fatal(err)
 	}
-	g.broker = broker
+	g.Broker = broker
 	g.Cleanup(broker.Close)
 }
 
 // Brokers are added and taken away, leaders move with them.
 func TestBrokersComeAndGo(t *testing.T) {
 	t.Parallel()
-	g := newRig(t, 2, kfake.NumBrokers(2))
-	in := g.start(rules, vfs.NewMem(), impatient)
+	g := newFleet(t, 2, kfake.NumBrokers(2))
+	in := g.start(fixture.Rules, vfs.NewMem(), impatient)
 	in.ready()
 	n := 0
 	for round := range 4 {
-		id, _, err := g.broker.AddNode(-1, 0)
+		id, _, err := g.Broker.AddNode(-1, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		g.broker.ShufflePartitionLeaders()
-		g.broker.RehashCoordinators()
+		g.Broker.ShufflePartitionLeaders()
+		g.Broker.RehashCoordinators()
 		for range 20 {
-			g.produce(g.event(plan.Purchase, "c"+strconv.Itoa(n), g.now(), nil))
+			g.Produce(g.Event(plan.Purchase, "c"+strconv.Itoa(n), g.Now(), nil))
 			n++
 		}
 		if round%2 == 0 {
-			if err := g.broker.RemoveNode(id); err != nil {
+			if err := g.Broker.RemoveNode(id); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	in.caughtUp()
 	in.stop()
-	if got := slices.Compact(g.members()); len(got) != n {
+	if got := slices.Compact(g.Members()); len(got) != n {
 		t.Errorf("%d buyers, want %d", len(got), n)
 	}
-	if folded, dead, forwarded := g.totals(); int(folded) != n || dead+forwarded != 0 {
+	if folded, dead, forwarded := g.Totals(); int(folded) != n || dead+forwarded != 0 {
 		t.Errorf("folded %d of %d, dead letters %d, forwarded %d", folded, n, dead, forwarded)
 	}
 }

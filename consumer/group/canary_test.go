@@ -21,6 +21,8 @@ import (
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
+	"github.com/segmill/segmill/internal/rig"
 	"github.com/segmill/segmill/schemas"
 )
 
@@ -169,13 +171,13 @@ func (b *syncBuffer) Write(p []byte) (int, error) {
 // it has logged and counted.
 func deadLettersOf(t *testing.T, records []*kgo.Record, change func(*config.Config)) (dead []*kgo.Record, said string) {
 	t.Helper()
-	g := newRig(t, 1)
+	g := newFleet(t, 1)
 	reg := prometheus.NewRegistry()
 	var log syncBuffer
-	in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
+	in := g.start(fixture.Rules, vfs.NewMem(), func(c *config.Config) {
 		reader, err := schemas.NewReader(schemas.Config{
 			Layouts: c.Engine.Layout, Registry: ownSchemas{}, Topics: map[string]plan.Stream{"web": plan.Web, "purchase": plan.Purchase, "profile": plan.Profile},
-			Zones: func(name string) bool { _, ok := zones(name); return ok },
+			Zones: func(name string) bool { _, ok := fixture.Zones(name); return ok },
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -185,7 +187,7 @@ func deadLettersOf(t *testing.T, records []*kgo.Record, change func(*config.Conf
 		change(c)
 	})
 	in.ready()
-	g.produce(records...)
+	g.Produce(records...)
 	in.caughtUp()
 	in.stop()
 	families, err := reg.Gather()
@@ -198,7 +200,7 @@ func deadLettersOf(t *testing.T, records []*kgo.Record, change func(*config.Conf
 			t.Fatal(err)
 		}
 	}
-	return g.read(app + ".dlq")[0], log.b.String() + text.String()
+	return g.Read(rig.App + ".dlq")[0], log.b.String() + text.String()
 }
 
 // Where the content is to be kept out, nothing of a record is in its dead letter, in

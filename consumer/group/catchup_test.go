@@ -14,6 +14,7 @@ import (
 	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
 )
 
 // A backlog is read without sleeping, whether it stands in one topic or in two of
@@ -33,8 +34,8 @@ func TestCatchUpDoesNotSleep(t *testing.T) {
 		{"one topic far ahead", []plan.Stream{plan.Web, plan.Purchase}, time.Minute},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			g := newRig(t, 1)
-			many := g.client(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.GzipCompression()), kgo.ProducerLinger(50*time.Millisecond))
+			g := newFleet(t, 1)
+			many := g.NewClient(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.GzipCompression()), kgo.ProducerLinger(50*time.Millisecond))
 			const n = 120_000
 			for i := range n {
 				for k, stream := range c.topics {
@@ -44,28 +45,28 @@ func TestCatchUpDoesNotSleep(t *testing.T) {
 							continue
 						}
 					}
-					many.Produce(t.Context(), g.event(stream, fmt.Sprint("c", i%100), at, nil), nil)
+					many.Produce(t.Context(), g.Event(stream, fmt.Sprint("c", i%100), at, nil), nil)
 				}
 			}
 			if err := many.Flush(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			fetches := 0
-			g.broker.ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) {
-				g.broker.KeepControl()
+			g.Broker.ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) {
+				g.Broker.KeepControl()
 				fetches++
 				return nil, nil, false
 			})
 			reg := prometheus.NewRegistry()
 			metrics := metrics.New(reg)
-			in := g.start(rules, vfs.NewMem(), func(cfg *config.Config) {
+			in := g.start(fixture.Rules, vfs.NewMem(), func(cfg *config.Config) {
 				cfg.Metrics, cfg.Time.Clock, cfg.Time.Until = metrics, config.EventsClock, engine.Millis(day.Add(n*time.Second).UnixMilli())
 				cfg.Batch.Interval = 100 * time.Millisecond
 			})
 			if err := in.wait(); err != nil {
 				t.Fatal(err)
 			}
-			got := gather(t, reg)
+			got := fixture.Gather(t, reg)
 			pauses := got["segmill_fetch_pauses_total{}"]
 			t.Logf("%v pauses, %v idle polls, %d requests", pauses, got["segmill_fetch_idle_polls_total{}"], fetches)
 			if len(c.topics) == 1 && pauses > 0 || pauses > 3 {

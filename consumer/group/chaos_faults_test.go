@@ -14,7 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/segmill/segmill/consumer/group"
+	"github.com/segmill/segmill/internal/rig"
 )
 
 // faultKinds are what can go wrong, with how to make it. A kind returns false if
@@ -93,21 +93,6 @@ func (x *chaos) inject(plan []string, gap time.Duration) {
 
 // lasts waits for as long as a fault takes, or the time between two.
 func lasts(d time.Duration) { <-time.After(d) }
-
-// within reports whether a condition comes true in a time.
-func within(d time.Duration, ok func() bool) bool {
-	deadline := time.After(d)
-	tick := time.NewTicker(min(d/10, 10*time.Millisecond))
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-deadline:
-			return false
-		case <-tick.C:
-		}
-	}
-	return true
-}
 
 // pick takes a running incarnation at random, such that at least others remain
 // that are not busy.
@@ -279,12 +264,12 @@ func (x *chaos) dieAt(diskLost bool) (string, bool) {
 		return "", false
 	}
 	defer l.n.free()
-	point := group.Points[x.rng.IntN(8)] // the others are of runs with an end
+	point := rig.Points[x.rng.IntN(8)] // the others are of runs with an end
 	times := new(atomic.Int32)
 	times.Store(1 + x.rng.Int32N(3))
 	l.dropsDisk.Store(diskLost)
 	l.points.Store(point, times)
-	if slices.Index(group.Points, point) < 4 {
+	if slices.Index(rig.Points, point) < 4 {
 		x.stumble(l)
 	}
 	return l.clientID + " " + point, true
@@ -307,7 +292,7 @@ func (x *chaos) stumble(l *life) {
 func (x *chaos) compact() (string, bool) {
 	open := x.hold.Close()
 	defer open()
-	if !within(time.Second, func() bool { return x.openTransactions() == 0 && x.allCommitted() }) {
+	if !rig.Within(time.Second, func() bool { return x.openTransactions() == 0 && x.allCommitted() }) {
 		return "", false
 	}
 	x.broker.Compact()

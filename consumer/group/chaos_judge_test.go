@@ -22,6 +22,7 @@ import (
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/internal/app"
 	"github.com/segmill/segmill/internal/checker"
+	"github.com/segmill/segmill/internal/rig"
 	"github.com/segmill/segmill/state"
 )
 
@@ -86,13 +87,13 @@ func (x *chaos) settled(at engine.Millis) bool {
 		return n
 	}
 	before := total()
-	return !within(200*time.Millisecond, func() bool { return total() != before }) && x.caughtUp()
+	return !rig.Within(200*time.Millisecond, func() bool { return total() != before }) && x.caughtUp()
 }
 
 // await waits for a condition, and writes down what everybody is doing if it does
 // not come.
 func (x *chaos) await(what string, ok func() bool) bool {
-	if within(chaosBound, ok) {
+	if rig.Within(chaosBound, ok) {
 		return true
 	}
 	x.fail("not within %v: %s", chaosBound, what)

@@ -16,6 +16,7 @@ import (
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/group"
 	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/internal/rig"
 	"github.com/segmill/segmill/schemas"
 	"github.com/segmill/segmill/state"
 )
@@ -137,7 +138,7 @@ func (l *life) at(task int32, point string) error {
 			return err
 		}
 	}
-	return group.ErrCrash
+	return rig.ErrCrash
 }
 
 // crash ends an incarnation as kill -9 does: it can do nothing more, not even

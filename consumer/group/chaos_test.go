@@ -24,7 +24,7 @@ import (
 	"github.com/segmill/segmill/engine/rule"
 	"github.com/segmill/segmill/internal/app"
 	"github.com/segmill/segmill/internal/checker"
-	"github.com/segmill/segmill/internal/failpoint"
+	"github.com/segmill/segmill/internal/rig"
 	"github.com/segmill/segmill/schemas"
 )
 
@@ -138,9 +138,7 @@ func (x *chaos) Write(b []byte) (int, error) {
 // is worked on. CHAOS_SEEDS says how many, SEED repeats one, CHAOS_VERBOSE keeps the
 // logs of seeds that pass.
 func TestChaos(t *testing.T) {
-	if !failpoint.Enabled {
-		t.Skip("tests that let tasks die need -tags segmill_invariants")
-	}
+	rig.NeedPoints(t)
 	n, first := 2, rand.Int64N(1<<40)
 	if s := os.Getenv("CHAOS_SEEDS"); s != "" {
 		var err error

@@ -19,6 +19,8 @@ import (
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/replica"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
+	"github.com/segmill/segmill/internal/rig"
 )
 
 // The changelog is compacted all the time, while the engine runs and while it
@@ -27,9 +29,9 @@ func TestCompaction(t *testing.T) {
 	t.Parallel()
 	want := undisturbed(t)
 	// Its retention, which goes with it, must leave the history alone.
-	g := newRig(t, 2, kfake.BrokerConfigs(map[string]string{"log.retention.ms": "-1"}))
-	g.compacted = true
-	g.history(rand.New(rand.NewPCG(matrixSeed, 0)), matrixEvents)
+	g := newFleet(t, 2, kfake.BrokerConfigs(map[string]string{"log.retention.ms": "-1"}))
+	g.Compacted = true
+	g.History(rand.New(rand.NewPCG(matrixSeed, 0)), matrixEvents)
 	g.createTopics()
 	// This broker's compaction must not run while a transaction is open.
 	var open sync.RWMutex
@@ -43,7 +45,7 @@ func TestCompaction(t *testing.T) {
 				return
 			case <-time.After(time.Millisecond):
 				open.Lock()
-				g.broker.Compact()
+				g.Broker.Compact()
 				open.Unlock()
 				n++
 			}
@@ -51,7 +53,7 @@ func TestCompaction(t *testing.T) {
 	}()
 	restores := 0
 	g.byHandToEnd(func(c *config.Config) {
-		failAt(g, c, func(task int32, point string) error {
+		rig.FailAt(g, c, func(task int32, point string) error {
 			switch point {
 			case "begun":
 				open.RLock()
@@ -60,7 +62,7 @@ func TestCompaction(t *testing.T) {
 			case "applied":
 				if task == 0 {
 					if restores++; restores%3 == 0 {
-						return cmp.Or(c.Store.Task(task).Drop(), errCrash)
+						return cmp.Or(c.Store.Task(task).Drop(), rig.ErrCrash)
 					}
 				}
 			}
@@ -74,7 +76,7 @@ func TestCompaction(t *testing.T) {
 		t.Error(diff)
 	}
 	left := 0
-	for _, records := range g.read(app + ".changelog") {
+	for _, records := range g.Read(rig.App + ".changelog") {
 		for _, r := range records {
 			if string(r.Key) == changelog.PositionKey {
 				left++
@@ -82,47 +84,47 @@ func TestCompaction(t *testing.T) {
 		}
 	}
 	seq := uint64(0)
-	for _, p := range g.positions() {
+	for _, p := range g.Positions() {
 		seq += p.Seq
 	}
 	if n == 0 || restores < 3 || left >= int(seq) {
 		t.Errorf("compacted %d times, %d transactions of one task, %d of %d positions left", n, restores, left, seq)
 	}
-	g.verifyFromNothing(rules, func(c *config.Config) { c.Time.Clock = config.EventsClock })
+	g.verifyFromNothing(fixture.Rules, func(c *config.Config) { c.Time.Clock = config.EventsClock })
 }
 
 // An old disk does not bring back a customer who was erased since: it is not used
 // once the tombstone may be gone.
 func TestOldDisk(t *testing.T) {
 	t.Parallel()
-	g := newRig(t, 1)
-	g.compacted = true
+	g := newFleet(t, 1)
+	g.Compacted = true
 	settings := map[string]string{"cleanup.policy": "compact", "delete.retention.ms": "1"}
-	if err := g.broker.CreateTopic(app+".changelog", 1, settings); err != nil {
+	if err := g.Broker.CreateTopic(rig.App+".changelog", 1, settings); err != nil {
 		t.Fatal(err)
 	}
 	old := vfs.NewMem()
-	in := g.start(rules, old, nil)
+	in := g.start(fixture.Rules, old, nil)
 	in.ready()
-	g.produce(g.event(plan.Purchase, "anna", g.now(), nil), g.event(plan.Purchase, "berta", g.now(), nil))
+	g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil), g.Event(plan.Purchase, "berta", g.Now(), nil))
 	in.caughtUp()
 	in.stop()
 
-	in = g.start(rules, vfs.NewMem(), nil)
+	in = g.start(fixture.Rules, vfs.NewMem(), nil)
 	in.ready()
-	g.produce(&kgo.Record{Topic: "profile", Key: []byte("anna")})
+	g.Produce(&kgo.Record{Topic: "profile", Key: []byte("anna")})
 	in.caughtUp()
-	g.produce(g.event(plan.Purchase, "carla", g.now(), nil)) // so that the tombstone is not in the last batch
+	g.Produce(g.Event(plan.Purchase, "carla", g.Now(), nil)) // so that the tombstone is not in the last batch
 	in.caughtUp()
 	in.stop()
-	g.eventually("the tombstone is gone", func() bool {
-		g.broker.Compact()
-		return !slices.ContainsFunc(g.read(app + ".changelog")[0], func(r *kgo.Record) bool { return string(r.Key) == changelog.CustomerPrefix+"anna" })
+	g.Eventually("the tombstone is gone", func() bool {
+		g.Broker.Compact()
+		return !slices.ContainsFunc(g.Read(rig.App + ".changelog")[0], func(r *kgo.Record) bool { return string(r.Key) == changelog.CustomerPrefix+"anna" })
 	})
 
-	g.shift.Store(int64(replica.TombstonesKept - replica.StaleMargin + time.Minute))
+	g.Shift.Store(int64(replica.TombstonesKept - replica.StaleMargin + time.Minute))
 	var log bytes.Buffer
-	in = g.start(rules, old, func(c *config.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	in = g.start(fixture.Rules, old, func(c *config.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 	in.caughtUp()
 	if _, ok, err := in.store.Task(0).Customer(nil, "anna"); ok || err != nil {
 		t.Errorf("anna is back: %v", err)
@@ -132,7 +134,7 @@ func TestOldDisk(t *testing.T) {
 	if s := log.String(); !bytes.Contains([]byte(s), []byte("it is too old")) || bytes.Contains([]byte(s), []byte("local state is wrong")) {
 		t.Error(s)
 	}
-	if got := g.members(); !slices.Equal(got, []string{"berta buyer", "carla buyer"}) {
+	if got := g.Members(); !slices.Equal(got, []string{"berta buyer", "carla buyer"}) {
 		t.Error(got)
 	}
 }

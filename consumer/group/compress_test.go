@@ -1,16 +1,16 @@
 package group
 
 import (
-	"bytes"
 	"fmt"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
+	"github.com/segmill/segmill/internal/rig"
 	"github.com/segmill/segmill/schemas"
 )
 
@@ -35,12 +35,12 @@ func TestOutputCompression(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			g := newRig(t, 2)
-			g.delivery = c.delivery
-			now := g.now()
+			g := newFleet(t, 2)
+			g.Delivery = c.delivery
+			now := g.Now()
 			var records []*kgo.Record
 			for i := range 300 {
-				r := g.event(plan.Purchase, fmt.Sprintf("c/%d", i), now, nil) // as keys of the changelog begin
+				r := g.Event(plan.Purchase, fmt.Sprintf("c/%d", i), now, nil) // as keys of the changelog begin
 				if i < 100 {
 					r.Partition = 1 - r.Partition // to be forwarded
 				}
@@ -49,27 +49,27 @@ func TestOutputCompression(t *testing.T) {
 				}
 				records = append(records, r)
 			}
-			g.produce(records...)
-			in := g.start(rules, vfs.NewMem(), func(cfg *config.Config) {
+			g.Produce(records...)
+			in := g.start(fixture.Rules, vfs.NewMem(), func(cfg *config.Config) {
 				cfg.Compression, cfg.Headers = c.codec, c.set
 				var err error
-				if cfg.Encoder, err = schemas.NewEncoder(c.format, app, schemas.IDs{Change: 3, Trigger: 4}); err != nil {
+				if cfg.Encoder, err = schemas.NewEncoder(c.format, rig.App, schemas.IDs{Change: 3, Trigger: 4}); err != nil {
 					t.Fatal(err)
 				}
 			})
 			in.ready() // the topics are there
-			g.eventually("all is told", func() bool { return g.count("changes") >= 200 })
+			g.Eventually("all is told", func() bool { return g.count("changes") >= 200 })
 			in.stop()
 			g.compressedWith("changes", c.want, c.headers)
 			for _, own := range []string{".changelog", ".repartition", ".dlq"} {
-				g.compressedWith(app+own, kgo.CodecSnappy, -1)
+				g.compressedWith(rig.App+own, kgo.CodecSnappy, -1)
 			}
 		})
 	}
 }
 
-func (g *rig) count(topic string) (n int) {
-	for _, l := range g.read(topic) {
+func (g *fleet) count(topic string) (n int) {
+	for _, l := range g.Read(topic) {
 		n += len(l)
 	}
 	return n
@@ -78,10 +78,10 @@ func (g *rig) count(topic string) (n int) {
 // compressedWith checks that records of a topic came in batches of one compression;
 // batches that do not become smaller are not compressed. headers is how many a record
 // has, -1 if that does not matter.
-func (g *rig) compressedWith(topic string, want kgo.CompressionCodecType, headers int) {
+func (g *fleet) compressedWith(topic string, want kgo.CompressionCodecType, headers int) {
 	g.Helper()
 	seen := map[kgo.CompressionCodecType]int{}
-	for _, l := range g.read(topic) {
+	for _, l := range g.Read(topic) {
 		for _, r := range l {
 			if r.Attrs.IsControl() {
 				continue
@@ -98,17 +98,5 @@ func (g *rig) compressedWith(topic string, want kgo.CompressionCodecType, header
 	}
 	if len(seen) != 1 || seen[want] == 0 {
 		g.Errorf("%s: records by compression: %v, want %d", topic, seen, want)
-	}
-}
-
-// A resharding, which has no outputs, compresses everything as the engine's own.
-func TestCompressorWithoutOutputs(t *testing.T) {
-	c, err := broker.NewCompressor(kgo.GzipCompression(), broker.NoOutputs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var buf bytes.Buffer
-	if _, codec := c.Compress(&buf, rawRecords(make([]byte, 1000))); codec != kgo.CodecSnappy {
-		t.Errorf("compressed with %d", codec)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/internal/rig"
 )
 
 // endTxnErrors are what Kafka answers to the end of a transaction, and some that
@@ -29,7 +30,7 @@ func TestEndTxnErrors(t *testing.T) {
 	for _, e := range endTxnErrors {
 		t.Run("refused, "+e.Message, func(t *testing.T) {
 			t.Parallel()
-			disturbance{broker: func(*rig) []kfake.Fault {
+			disturbance{broker: func(*fleet) []kfake.Fault {
 				return []kfake.Fault{{Keys: []kmsg.Key{kmsg.EndTxn}, Err: e, Count: 2}}
 			}}.changesNothing(t)
 		})
@@ -67,7 +68,7 @@ func TestEndTxnLate(t *testing.T) {
 					cfg.BrokerTimeout, cfg.CommitTimeout = c.broker, c.patient
 				},
 				happened: func() bool {
-					return within(10*time.Second, func() bool { return w.held.Load() >= 3 }) && w.held.Load() == 3
+					return rig.Within(10*time.Second, func() bool { return w.held.Load() >= 3 }) && w.held.Load() == 3
 				},
 			}.changesNothing(t)
 		})

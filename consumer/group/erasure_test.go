@@ -15,14 +15,16 @@ import (
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
+	"github.com/segmill/segmill/internal/rig"
 	"github.com/segmill/segmill/state"
 )
 
 // erase writes a tombstone on the profile topic and waits for the receipt.
-func (g *rig) erase(customer string) {
+func (g *fleet) erase(customer string) {
 	g.Helper()
 	receipts := func() (n int) {
-		for _, effects := range g.effects("changes") {
+		for _, effects := range g.Effects("changes") {
 			for _, e := range effects {
 				if e.Customer == customer && e.Action == "erased" {
 					n++
@@ -32,37 +34,37 @@ func (g *rig) erase(customer string) {
 		return n
 	}
 	before := receipts()
-	g.produce(&kgo.Record{Topic: "profile", Partition: g.route.Partition(customer), Key: []byte(customer)})
-	g.eventually("a receipt", func() bool { return receipts() > before })
+	g.Produce(&kgo.Record{Topic: "profile", Partition: g.Route.Partition(customer), Key: []byte(customer)})
+	g.Eventually("a receipt", func() bool { return receipts() > before })
 }
 
 // An erased customer leaves nothing behind: no key in the changelog, no bytes and no
 // timer in the local copy, no timer that fires; and nothing brings them back.
 func TestErasureLeavesNothing(t *testing.T) {
-	g := newRig(t, 2)
+	g := newFleet(t, 2)
 	files := vfs.NewMem()
-	in := g.start(rules, files, nil)
+	in := g.start(fixture.Rules, files, nil)
 	in.ready()
-	now := g.now()
+	now := g.Now()
 	var first []*kgo.Record
 	for i, at := range []time.Duration{3, 2, 1} {
-		first = append(first, g.event(plan.Purchase, "anna", now.Add(-at*time.Minute), map[string]any{"revenue": "200"}),
-			g.event(plan.Web, "anna", now.Add(-at*time.Minute+time.Second), map[string]any{"name": "product_added", "items": []map[string]any{{"product_id": fmt.Sprint(i)}}}))
+		first = append(first, g.Event(plan.Purchase, "anna", now.Add(-at*time.Minute), map[string]any{"revenue": "200"}),
+			g.Event(plan.Web, "anna", now.Add(-at*time.Minute+time.Second), map[string]any{"name": "product_added", "items": []map[string]any{{"product_id": fmt.Sprint(i)}}}))
 	}
-	g.produce(first...)
-	g.produce(g.event(plan.Purchase, "berta", now, nil))
-	g.eventually("anna", func() bool {
-		return slices.Equal(g.members(), []string{"anna big", "anna browsing", "anna buyer", "anna frequent", "berta buyer"})
+	g.Produce(first...)
+	g.Produce(g.Event(plan.Purchase, "berta", now, nil))
+	g.Eventually("anna", func() bool {
+		return slices.Equal(g.Members(), []string{"anna big", "anna browsing", "anna buyer", "anna frequent", "berta buyer"})
 	})
-	p := g.route.Partition("anna")
+	p := g.Route.Partition("anna")
 	g.erase("anna")
 	in.caughtUp()
 	in.stop()
 
 	checkGone := func(files vfs.FS) {
 		t.Helper()
-		s := g.store(files)
-		for n := range g.n {
+		s := g.Store(files)
+		for n := range g.Partitions {
 			task := s.Task(n)
 			if err := task.Scan("", func(id string, _ []byte) error {
 				if id == "anna" {
@@ -87,7 +89,7 @@ func TestErasureLeavesNothing(t *testing.T) {
 		}
 	}
 	checkGone(files)
-	records := g.read(app + ".changelog")[p]
+	records := g.Read(rig.App + ".changelog")[p]
 	last := slices.IndexFunc(records, func(r *kgo.Record) bool { return string(r.Key) == "c/anna" && r.Value == nil })
 	if last < 0 || slices.ContainsFunc(records[last:], func(r *kgo.Record) bool { return string(r.Key) == "c/anna" && r.Value != nil }) {
 		t.Error("the changelog does not end with her tombstone")
@@ -95,7 +97,7 @@ func TestErasureLeavesNothing(t *testing.T) {
 	// The exits, in order of segment, then the receipt; all in one transaction, which
 	// the one position behind the tombstone ends.
 	var told []string
-	for _, e := range g.effects("changes")[p] {
+	for _, e := range g.Effects("changes")[p] {
 		if e.Customer == "anna" && e.Cause == "erasure" {
 			told = append(told, fmt.Sprintf("%s %s %d", e.Action, e.Segment, e.Sequence))
 		}
@@ -105,33 +107,33 @@ func TestErasureLeavesNothing(t *testing.T) {
 	}
 
 	// From nothing she does not come back, and her timers do not fire.
-	g.shift.Store(int64(4 * time.Hour))
+	g.Shift.Store(int64(4 * time.Hour))
 	fresh := vfs.NewMem()
-	in = g.start(rules, fresh, nil)
-	in.follows(g.now())
+	in = g.start(fixture.Rules, fresh, nil)
+	in.follows(g.Now())
 	in.stop()
 	checkGone(fresh)
-	if got := g.members(); !slices.Equal(got, []string{"berta buyer"}) {
+	if got := g.Members(); !slices.Equal(got, []string{"berta buyer"}) {
 		t.Errorf("%v", got)
 	}
-	if n := len(g.read("triggers")); n > 0 {
+	if n := len(g.Read("triggers")); n > 0 {
 		t.Errorf("triggers fired on %d partitions", n)
 	}
 
 	// An old event that comes again is one of a new customer, whose sequences begin
 	// at 1: also for segments that she had left before.
-	in = g.start(rules, fresh, nil)
+	in = g.start(fixture.Rules, fresh, nil)
 	in.ready()
 	again := *first[0]
-	g.produce(&again)
-	g.eventually("anna is new", func() bool { return slices.Equal(g.members(), []string{"anna buyer", "berta buyer"}) })
+	g.Produce(&again)
+	g.Eventually("anna is new", func() bool { return slices.Equal(g.Members(), []string{"anna buyer", "berta buyer"}) })
 	g.erase("anna")
 	g.erase("nobody") // is answered all the same
 	in.stop()
-	if got := g.members(); !slices.Equal(got, []string{"berta buyer"}) {
+	if got := g.Members(); !slices.Equal(got, []string{"berta buyer"}) {
 		t.Errorf("%v", got)
 	}
-	g.verifyFromNothing(rules, nil)
+	g.verifyFromNothing(fixture.Rules, nil)
 }
 
 // In a run over history an erasure stands at its time in Kafka: behind what the
@@ -139,28 +141,28 @@ func TestErasureLeavesNothing(t *testing.T) {
 // is on; and before what comes later. One later than the end of the run comes last,
 // and is of the end.
 func TestErasureOverHistory(t *testing.T) {
-	g := newRig(t, 1)
+	g := newFleet(t, 1)
 	day := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
 	hours := func(h float64) time.Time { return day.Add(time.Duration(h * float64(time.Hour))) }
 	erasure := func(customer string, at time.Time) *kgo.Record {
-		return &kgo.Record{Topic: "profile", Partition: g.route.Partition(customer), Key: []byte(customer), Timestamp: at}
+		return &kgo.Record{Topic: "profile", Partition: g.Route.Partition(customer), Key: []byte(customer), Timestamp: at}
 	}
 	cart := map[string]any{"name": "product_added", "items": []map[string]any{{"product_id": "p"}}}
-	g.produce(
+	g.Produce(
 		erasure("anna", hours(2)), erasure("berta", hours(30)),
-		g.event(plan.Purchase, "anna", hours(0), nil), g.event(plan.Purchase, "anna", hours(0.001), nil),
-		g.event(plan.Web, "anna", hours(1), cart),
-		g.event(plan.Purchase, "berta", hours(0), nil), g.event(plan.Web, "berta", hours(3), cart),
-		g.event(plan.Purchase, "anna", hours(4), nil),
+		g.Event(plan.Purchase, "anna", hours(0), nil), g.Event(plan.Purchase, "anna", hours(0.001), nil),
+		g.Event(plan.Web, "anna", hours(1), cart),
+		g.Event(plan.Purchase, "berta", hours(0), nil), g.Event(plan.Web, "berta", hours(3), cart),
+		g.Event(plan.Purchase, "anna", hours(4), nil),
 	)
-	in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
+	in := g.start(fixture.Rules, vfs.NewMem(), func(c *config.Config) {
 		c.Time.Clock, c.Time.Until = config.EventsClock, engine.Millis(hours(24).UnixMilli())
 	})
 	if err := in.wait(); err != nil {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, e := range slices.Concat(g.effects("changes")[0], g.effects("triggers")[0]) {
+	for _, e := range slices.Concat(g.Effects("changes")[0], g.Effects("triggers")[0]) {
 		what, at := e.Action+" "+e.Segment, e.At
 		if e.Trigger != "" {
 			what, at = "fired "+e.Name, e.Fired
@@ -190,13 +192,13 @@ func TestErasureOverHistory(t *testing.T) {
 // A rebuild reads the inputs again, the erasure included: what stood before it stays
 // erased, what came after it counts.
 func TestErasureAndRebuild(t *testing.T) {
-	g := newRig(t, 1)
+	g := newFleet(t, 1)
 	files := vfs.NewMem()
-	in := g.start(rules, files, nil)
+	in := g.start(fixture.Rules, files, nil)
 	in.ready()
-	now := g.now().Add(-time.Hour)
+	now := g.Now().Add(-time.Hour)
 	buy := func(customer string, after time.Duration) {
-		g.produce(g.event(plan.Purchase, customer, now.Add(after), nil))
+		g.Produce(g.Event(plan.Purchase, customer, now.Add(after), nil))
 	}
 	for i := range 4 {
 		buy("anna", time.Duration(i)*time.Minute)
@@ -205,27 +207,27 @@ func TestErasureAndRebuild(t *testing.T) {
 	in.caughtUp()
 	g.erase("anna")
 	g.erase("berta")
-	now = g.now()
+	now = g.Now()
 	buy("berta", 0)
 	in.caughtUp()
 	in.stop()
-	if got := g.members(); !slices.Equal(got, []string{"berta buyer"}) {
+	if got := g.Members(); !slices.Equal(got, []string{"berta buyer"}) {
 		t.Fatalf("%v", got)
 	}
-	in = g.start(other, files, func(c *config.Config) { c.Rebuild = true })
+	in = g.start(fixture.OtherRules, files, func(c *config.Config) { c.Rebuild = true })
 	in.ready()
 	in.stop()
-	if got := g.members(); !slices.Equal(got, []string{"berta buyer"}) {
+	if got := g.Members(); !slices.Equal(got, []string{"berta buyer"}) {
 		t.Errorf("after the rebuild: %v", got)
 	}
-	g.verifyFromNothing(other, nil)
+	g.verifyFromNothing(fixture.OtherRules, nil)
 
 	// Nor does the history bring her back that a resharding carries along.
 	m := g.grow(3, false)
 	if _, err := m.run(g, files, nil); err != nil {
 		t.Fatal(err)
 	}
-	in = m.start(rules, vfs.NewMem(), func(c *config.Config) { m.to(c); c.Rebuild = true })
+	in = m.start(fixture.Rules, vfs.NewMem(), func(c *config.Config) { m.to(c); c.Rebuild = true })
 	in.ready()
 	in.stop()
 	if got := m.memberships("changes", "changes2"); !slices.Equal(got, []string{"berta buyer"}) {
@@ -235,20 +237,20 @@ func TestErasureAndRebuild(t *testing.T) {
 
 // What came after an erasure counts, although what came before it is now elsewhere.
 func TestErasureAndReshard(t *testing.T) {
-	g := newRig(t, 2)
+	g := newFleet(t, 2)
 	files := vfs.NewMem()
-	in := g.start(rules, files, nil)
+	in := g.start(fixture.Rules, files, nil)
 	in.ready()
 	now := broker.NewRouter(3)
 	moves := func(p int32) string {
-		ids := g.customersOf(p, 20)
+		ids := g.CustomersOf(p, 20)
 		return ids[slices.IndexFunc(ids, func(id string) bool { return now.Partition(id) == 2 })]
 	}
 	early, late := moves(1), moves(0)
-	g.produce(g.event(plan.Purchase, early, g.now(), nil))
+	g.Produce(g.Event(plan.Purchase, early, g.Now(), nil))
 	in.caughtUp()
 	g.erase(early)
-	g.produce(g.event(plan.Purchase, late, g.now(), nil))
+	g.Produce(g.Event(plan.Purchase, late, g.Now(), nil))
 	in.caughtUp()
 	in.stop()
 	m := g.grow(3, true)
@@ -256,10 +258,10 @@ func TestErasureAndReshard(t *testing.T) {
 		t.Fatal(err)
 	}
 	newFiles := vfs.NewMem()
-	in = m.start(rules, newFiles, m.to)
+	in = m.start(fixture.Rules, newFiles, m.to)
 	in.ready()
 	for range 3 {
-		m.produce(m.event(plan.Purchase, early, g.now(), nil))
+		m.Produce(m.Event(plan.Purchase, early, g.Now(), nil))
 	}
 	in.caughtUp()
 	in.stop()

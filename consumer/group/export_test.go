@@ -6,12 +6,6 @@ import (
 
 // What tests outside of the package reach.
 
-// Points are the named points of the protocol.
-var Points = points
-
-// ErrCrash is what a point returns at which a task dies.
-var ErrCrash = errCrash
-
 // Kill drops everything at once. Nothing is committed.
 func (o *Owner) Kill() {
 	o.mu.Lock()

@@ -1,7 +1,6 @@
 package group
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
@@ -11,40 +10,32 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/internal/fixture"
+	"github.com/segmill/segmill/internal/rig"
 )
-
-// points are where a task can die, in the order of acquire, one step, the end of
-// a run, and a rebuild.
-var points = []string{
-	"fenced", "replayed", "restored", "acquired",
-	"begun", "produced", "ended", "applied", "stored",
-	"inputs read", "forwarded read",
-}
-
-var errCrash = errors.New("crash of a test")
 
 // A task that dies at any point of the protocol, once or every few times, with
 // its disk or without, gives the outputs of one that lives.
 func TestDeathAtEveryPoint(t *testing.T) {
 	const seed, events = 5, 300
 	run := func(t *testing.T, delivery config.Delivery, change func(*config.Config)) (transcript string, folded, dead, forwarded uint64) {
-		g := newRig(t, 2)
-		g.delivery = delivery
-		g.history(rand.New(rand.NewPCG(seed, 0)), events)
-		in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
-			overHistory(c)
+		g := newFleet(t, 2)
+		g.Delivery = delivery
+		g.History(rand.New(rand.NewPCG(seed, 0)), events)
+		in := g.start(fixture.Rules, vfs.NewMem(), func(c *config.Config) {
+			rig.OverHistory(c)
 			change(c)
 		})
 		if err := in.wait(); err != nil {
 			t.Fatal(err)
 		}
-		g.members()
-		folded, dead, forwarded = g.totals()
+		g.Members()
+		folded, dead, forwarded = g.Totals()
 		folded -= uint64(g.forwardedAgain())
-		return g.transcript(), folded, dead, forwarded
+		return g.Transcript(), folded, dead, forwarded
 	}
 	want, folded, dead, forwarded := run(t, config.ExactlyOnce, func(*config.Config) {})
-	for _, point := range points {
+	for _, point := range rig.Points {
 		for i := range 4 {
 			delivery, noDisk := config.Delivery(i/2), i%2 == 1
 			name := fmt.Sprintf("%s, delivery %d", point, delivery)
@@ -55,7 +46,7 @@ func TestDeathAtEveryPoint(t *testing.T) {
 				t.Parallel()
 				var n, crashes atomic.Int32
 				got, f, d, w := run(t, delivery, func(c *config.Config) {
-					failAt(t, c, func(task int32, p string) error {
+					rig.FailAt(t, c, func(task int32, p string) error {
 						if p != point || n.Add(1)%3 != 0 || crashes.Add(1) > 6 {
 							return nil
 						}
@@ -64,7 +55,7 @@ func TestDeathAtEveryPoint(t *testing.T) {
 								t.Error(err)
 							}
 						}
-						return errCrash
+						return rig.ErrCrash
 					})
 				})
 				if diff := gocmp.Diff(want, got); diff != "" {

@@ -16,6 +16,8 @@ import (
 	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
+	"github.com/segmill/segmill/internal/rig"
 )
 
 // keepsTexts are rules that keep a text of each of many attributes.
@@ -33,7 +35,7 @@ func keepsTexts(n int) string {
 // each event that does not fit, and no transaction: everybody else of the partition
 // goes on, and so does the customer with what fits.
 func TestFatCustomer(t *testing.T) {
-	g := newRig(t, 1)
+	g := newFleet(t, 1)
 	reg := prometheus.NewRegistry()
 	var log syncBuffer
 	const attributes = 60
@@ -44,17 +46,17 @@ func TestFatCustomer(t *testing.T) {
 	large := strings.Repeat("x", 30<<10)
 	var records []*kgo.Record
 	for i := range attributes {
-		records = append(records, g.event(plan.Web, "fat", g.now(), map[string]any{"attributes": map[string]string{fmt.Sprint("a", i): large}}))
+		records = append(records, g.Event(plan.Web, "fat", g.Now(), map[string]any{"attributes": map[string]string{fmt.Sprint("a", i): large}}))
 	}
-	records = append(records, g.event(plan.Purchase, "fat", g.now(), nil), g.event(plan.Purchase, "thin", g.now(), nil),
-		g.event(plan.Web, "fat", g.now(), map[string]any{"attributes": map[string]string{"a0": "x"}})) // makes room
-	g.produce(records...)
+	records = append(records, g.Event(plan.Purchase, "fat", g.Now(), nil), g.Event(plan.Purchase, "thin", g.Now(), nil),
+		g.Event(plan.Web, "fat", g.Now(), map[string]any{"attributes": map[string]string{"a0": "x"}})) // makes room
+	g.Produce(records...)
 	in.caughtUp()
 	in.stop()
-	if got := g.members(); !slices.Equal(got, []string{"fat buyer", "fat s0", "thin buyer"}) {
+	if got := g.Members(); !slices.Equal(got, []string{"fat buyer", "fat s0", "thin buyer"}) {
 		t.Errorf("%v", got)
 	}
-	got := gather(t, reg)
+	got := fixture.Gather(t, reg)
 	dead := got["segmill_dead_letters_total{customer_size}"]
 	fit := engine.MaxCustomerBytes / len(large)
 	if want := float64(attributes - fit); dead < want || dead > want+2 {
@@ -82,27 +84,27 @@ func TestForwardingOfLargeRecords(t *testing.T) {
 		limit string // of the repartition topic; "": as it is created
 		want  []string
 	}{{"", []string{"anna buyer"}}, {"1048588", nil}} {
-		g := newRig(t, 2)
-		g.cl = g.client(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchMaxBytes(3<<20))
+		g := newFleet(t, 2)
+		g.Client = g.NewClient(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchMaxBytes(3<<20))
 		if c.limit != "" {
-			if err := g.broker.CreateTopic(app+".repartition", 2, map[string]string{"max.message.bytes": c.limit}); err != nil {
+			if err := g.Broker.CreateTopic(rig.App+".repartition", 2, map[string]string{"max.message.bytes": c.limit}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if _, err := kadm.NewClient(g.cl).AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Name: "max.message.bytes", Value: kadm.StringPtr("3000000")}}, "purchase"); err != nil {
+		if _, err := kadm.NewClient(g.Client).AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Name: "max.message.bytes", Value: kadm.StringPtr("3000000")}}, "purchase"); err != nil {
 			t.Fatal(err)
 		}
-		in := g.start(rules, vfs.NewMem(), nil)
+		in := g.start(fixture.Rules, vfs.NewMem(), nil)
 		in.ready()
-		r := g.event(plan.Purchase, "anna", g.now(), nil)
+		r := g.Event(plan.Purchase, "anna", g.Now(), nil)
 		r.Value = append(r.Value, strings.Repeat(" ", 1<<20-len(r.Value))...)
 		r.Headers = []kgo.RecordHeader{{Key: "trace", Value: make([]byte, 100<<10)}}
 		r.Partition = 1 - r.Partition
-		g.produce(r)
+		g.Produce(r)
 		in.caughtUp()
-		dead := g.count(app + ".dlq")
+		dead := g.count(rig.App + ".dlq")
 		if c.want != nil {
-			g.eventually("forwarded", func() bool { return slices.Equal(g.members(), c.want) })
+			g.Eventually("forwarded", func() bool { return slices.Equal(g.Members(), c.want) })
 		} else if dead != 1 {
 			t.Errorf("%d dead letters", dead)
 		}

@@ -8,13 +8,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	gocmp "github.com/google/go-cmp/cmp"
@@ -26,8 +23,8 @@ import (
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/consumer/task"
-	"github.com/segmill/segmill/engine"
-	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
+	"github.com/segmill/segmill/internal/rig"
 )
 
 // liar stands between the engine and the broker and changes some answers to the
@@ -142,70 +139,6 @@ func (c *lyingConn) answer(frame []byte) error {
 	return nil
 }
 
-// history writes a random history to the inputs, in order of event time, and
-// returns how many records are good, bad and on a wrong partition.
-func (g *rig) history(rng *rand.Rand, n int) (good, bad, wrong int) {
-	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	var records []*kgo.Record
-	for range n {
-		at = at.Add(time.Duration(rng.Int64N(int64(10 * time.Minute))))
-		customer := fmt.Sprintf("c%d", rng.IntN(40))
-		var r *kgo.Record
-		switch rng.IntN(10) {
-		case 0, 1, 2:
-			r = g.event(plan.Purchase, customer, at, map[string]any{"revenue": strconv.Itoa(rng.IntN(200))})
-		case 3:
-			name := []string{"product_added", "product_removed"}[rng.IntN(2)]
-			r = g.event(plan.Web, customer, at, map[string]any{"name": name, "items": []map[string]any{{"product_id": "p", "quantity": 1 + rng.IntN(3)}}})
-		case 4:
-			r = g.event(plan.Profile, customer, at, nil)
-		default:
-			r = g.event(plan.Web, customer, at.Add(-time.Duration(rng.Int64N(int64(time.Hour)))), nil)
-		}
-		switch rng.IntN(40) {
-		case 0:
-			r.Value = []byte("{")
-			bad++
-		case 1:
-			// All that is forwarded to a partition comes from one other: the order of
-			// what two tasks forward is not decided by the history.
-			if p := rng.Int32N(g.n); p != r.Partition {
-				r.Partition = (r.Partition + 1) % g.n
-				wrong++
-			}
-			good++
-		default:
-			good++
-		}
-		records = append(records, r)
-	}
-	g.produce(records...)
-	return good, bad, wrong
-}
-
-var historyEnd = engine.Millis(time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC).UnixMilli())
-
-// overHistory makes a Config read history to its end.
-func overHistory(c *config.Config) {
-	c.Time.Clock, c.Time.Until = config.EventsClock, historyEnd
-	c.Batch.Records, c.Batch.Interval = 20, 5*time.Millisecond
-}
-
-func seeds(t *testing.T, n int) []uint64 {
-	if s := os.Getenv("SEED"); s != "" {
-		seed, err := strconv.ParseUint(s, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return []uint64{seed}
-	}
-	var all []uint64
-	for range n {
-		all = append(all, rand.Uint64N(1<<40))
-	}
-	return all
-}
-
 // Whatever happens on the way, a run over the same history gives the same
 // outputs in the same order, each once.
 func TestFaultsChangeNothing(t *testing.T) {
@@ -213,41 +146,41 @@ func TestFaultsChangeNothing(t *testing.T) {
 	if testing.Short() {
 		n = 1
 	}
-	for i, seed := range slices.Repeat(seeds(t, n), 2) {
+	for i, seed := range slices.Repeat(fixture.Seeds(t, n), 2) {
 		delivery := config.Delivery(i % 2)
 		t.Run(fmt.Sprintf("SEED=%d delivery %d", seed, delivery), func(t *testing.T) {
-			clean := newRig(t, 3)
-			good, bad, wrong := clean.history(rand.New(rand.NewPCG(seed, 0)), 2_000)
-			in := clean.start(rules, vfs.NewMem(), overHistory)
+			clean := newFleet(t, 3)
+			good, bad, wrong := clean.History(rand.New(rand.NewPCG(seed, 0)), 2_000)
+			in := clean.start(fixture.Rules, vfs.NewMem(), rig.OverHistory)
 			if err := in.wait(); err != nil {
 				t.Fatal(err)
 			}
-			want := clean.transcript()
+			want := clean.Transcript()
 
-			g := newRig(t, 3)
-			g.delivery = delivery
-			g.history(rand.New(rand.NewPCG(seed, 0)), 2_000)
+			g := newFleet(t, 3)
+			g.Delivery = delivery
+			g.History(rand.New(rand.NewPCG(seed, 0)), 2_000)
 			faults := g.runUnderFaults(rand.New(rand.NewPCG(seed, 1)))
-			if diff := gocmp.Diff(want, g.transcript()); diff != "" {
+			if diff := gocmp.Diff(want, g.Transcript()); diff != "" {
 				t.Errorf("after %v: %s", faults, diff)
 			}
-			t.Logf("%d members, %d lines, %d repeats, %v", len(g.members()), strings.Count(want, "\n"), g.repeats, faults)
-			folded, dead, forwarded := g.totals()
+			t.Logf("%d members, %d lines, %d repeats, %v", len(g.Members()), strings.Count(want, "\n"), g.Duplicates, faults)
+			folded, dead, forwarded := g.Totals()
 			folded -= uint64(g.forwardedAgain())
 			if int(folded) != good || int(dead) != bad || int(forwarded) != wrong {
 				t.Errorf("after %v: folded %d, dead letters %d, forwarded %d; want %d, %d, %d", faults, folded, dead, forwarded, good, bad, wrong)
 			}
-			g.verifyFromNothing(rules, func(c *config.Config) { c.Time.Clock = config.EventsClock })
+			g.verifyFromNothing(fixture.Rules, func(c *config.Config) { c.Time.Clock = config.EventsClock })
 		})
 	}
 }
 
 // forwardedAgain returns how many records were forwarded that had been before: at
 // least once, forwards repeat as outputs do, and are folded as repeats.
-func (g *rig) forwardedAgain() (n int) {
+func (g *fleet) forwardedAgain() (n int) {
 	g.Helper()
 	seen := map[feed.Origin]bool{}
-	for _, records := range g.read(app + ".repartition") {
+	for _, records := range g.Read(rig.App + ".repartition") {
 		for _, r := range records {
 			from, err := feed.OriginOf(r, []string{"web", "purchase", "profile"})
 			if err != nil {
@@ -259,7 +192,7 @@ func (g *rig) forwardedAgain() (n int) {
 			seen[from] = true
 		}
 	}
-	if n > 0 && g.delivery == config.ExactlyOnce {
+	if n > 0 && g.Delivery == config.ExactlyOnce {
 		g.Errorf("%d records were forwarded twice", n)
 	}
 	return n
@@ -267,11 +200,11 @@ func (g *rig) forwardedAgain() (n int) {
 
 // runUnderFaults runs over the history to its end while things go wrong, and
 // returns what did.
-func (g *rig) runUnderFaults(rng *rand.Rand) (faults []string) {
+func (g *fleet) runUnderFaults(rng *rand.Rand) (faults []string) {
 	var l liar
 	var handles []*kfake.FaultHandle
 	inject := func(f kfake.Fault) {
-		h := g.broker.Fault(f)
+		h := g.Broker.Fault(f)
 		handles = append(handles, h)
 	}
 	defer func() {
@@ -281,10 +214,10 @@ func (g *rig) runUnderFaults(rng *rand.Rand) (faults []string) {
 	}()
 	files := vfs.NewCrashableMem()
 	config := func(c *config.Config) {
-		overHistory(c)
+		rig.OverHistory(c)
 		c.Kafka = append(c.Kafka, kgo.Dialer(l.dial))
 	}
-	in := g.start(rules, files, config)
+	in := g.start(fixture.Rules, files, config)
 	for range 12 {
 		// Something goes wrong some transactions later.
 		seq := func() (n uint64) {
@@ -295,7 +228,7 @@ func (g *rig) runUnderFaults(rng *rand.Rand) (faults []string) {
 		}
 		from, enough := seq(), uint64(1+rng.IntN(12))
 		ended := false
-		g.eventually("some transactions", func() bool {
+		g.Eventually("some transactions", func() bool {
 			select {
 			case err := <-in.done:
 				in.done <- err
@@ -325,7 +258,7 @@ func (g *rig) runUnderFaults(rng *rand.Rand) (faults []string) {
 			inject(kfake.Fault{Keys: []kmsg.Key{kmsg.InitProducerID}, Err: kerr.CoordinatorNotAvailable, Count: 1 + rng.IntN(3)})
 			l.lie(1, 0)
 		case "coordinator":
-			g.broker.RehashCoordinators()
+			g.Broker.RehashCoordinators()
 		case "rival":
 			g.rival(config)
 		default:
@@ -340,7 +273,7 @@ func (g *rig) runUnderFaults(rng *rand.Rand) (faults []string) {
 			case "kill, no disk":
 				files = vfs.NewCrashableMem()
 			}
-			in = g.start(rules, files, config)
+			in = g.start(fixture.Rules, files, config)
 		}
 	}
 	if err := in.wait(); err != nil {
@@ -351,15 +284,15 @@ func (g *rig) runUnderFaults(rng *rand.Rand) (faults []string) {
 
 // rival takes every partition away from whoever has it, works for a while, and is
 // killed.
-func (g *rig) rival(change func(*config.Config)) {
+func (g *fleet) rival(change func(*config.Config)) {
 	o, end := g.byHand(change)
 	defer end()
 	tasks := map[int32]*task.Task{}
-	for p := range g.n {
+	for p := range g.Partitions {
 		tasks[p] = o.startByHand(p)
 	}
 	from := map[int32]uint64{}
-	g.eventually("the rival works", func() bool {
+	g.Eventually("the rival works", func() bool {
 		worked := 0
 		for p, t := range tasks {
 			st := t.Status()

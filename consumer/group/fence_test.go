@@ -14,6 +14,8 @@ import (
 
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
+	"github.com/segmill/segmill/internal/rig"
 )
 
 // The coordinator takes another member for this instance, though there is none: so
@@ -22,19 +24,19 @@ import (
 // somebody else has its name, and it ends.
 func TestFencedByMistake(t *testing.T) {
 	t.Parallel()
-	g := newRig(t, 3)
-	in := g.start(rules, vfs.NewMem(), func(c *config.Config) { c.Group.Instance = "a" })
+	g := newFleet(t, 3)
+	in := g.start(fixture.Rules, vfs.NewMem(), func(c *config.Config) { c.Group.Instance = "a" })
 	in.ready()
 	shutOut := func() {
-		g.broker.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Group: app, Err: kerr.FencedInstanceID})
+		g.Broker.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Group: rig.App, Err: kerr.FencedInstanceID})
 	}
 	shutOut()
-	g.eventually("it is shut out and joins again", func() bool {
+	g.Eventually("it is shut out and joins again", func() bool {
 		in.o.mu.Lock()
 		defer in.o.mu.Unlock()
 		return !in.o.fence.last.IsZero() && in.o.refused == "" && len(in.o.tasks) == 3
 	})
-	g.produce(g.event(plan.Purchase, g.customersOf(0, 1)[0], g.now(), nil))
+	g.Produce(g.Event(plan.Purchase, g.CustomersOf(0, 1)[0], g.Now(), nil))
 	in.caughtUp()
 	for {
 		shutOut()
@@ -54,12 +56,12 @@ func TestFencedByMistake(t *testing.T) {
 // is not shown as being outside by what is old.
 func TestOldErrorsOfTheGroup(t *testing.T) {
 	t.Parallel()
-	g := newRig(t, 1)
+	g := newFleet(t, 1)
 	log := &logged{}
-	in := g.start(rules, vfs.NewMem(), func(c *config.Config) { c.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+	in := g.start(fixture.Rules, vfs.NewMem(), func(c *config.Config) { c.Logger = slog.New(slog.NewTextHandler(log, nil)) })
 	in.ready()
-	g.broker.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat, kmsg.JoinGroup}, Group: app, Count: 2, Err: kerr.GroupAuthorizationFailed})
-	g.eventually("both refusals are logged", func() bool {
+	g.Broker.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat, kmsg.JoinGroup}, Group: rig.App, Count: 2, Err: kerr.GroupAuthorizationFailed})
+	g.Eventually("both refusals are logged", func() bool {
 		log.mu.Lock()
 		defer log.mu.Unlock()
 		return strings.Count(log.b.String(), kerr.GroupAuthorizationFailed.Message) == 2

@@ -17,6 +17,8 @@ import (
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/task"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
+	"github.com/segmill/segmill/internal/rig"
 )
 
 // Whatever the broker answers to somebody who reads, or asks where a partition
@@ -52,24 +54,24 @@ func TestFetchErrors(t *testing.T) {
 // reads is a fault of reading, from the fourth transaction on: the disk is lost
 // now and then, so that the changelog is read too.
 func reads(key kmsg.Key, e *kerr.Error, top bool) disturbance {
-	var g *rig
+	var g *fleet
 	var h *kfake.FaultHandle
 	n := 0
 	return disturbance{
-		broker: func(r *rig) []kfake.Fault { g = r; return nil },
+		broker: func(r *fleet) []kfake.Fault { g = r; return nil },
 		config: func(c *config.Config) {
-			failAt(g, c, func(task int32, point string) error {
+			rig.FailAt(g, c, func(task int32, point string) error {
 				if task != 0 || point != "applied" {
 					return nil
 				}
 				switch n++; n {
 				case 3:
-					h = g.broker.Fault(kfake.Fault{Keys: []kmsg.Key{key}, TopLevel: top, Err: e, Count: 3})
+					h = g.Broker.Fault(kfake.Fault{Keys: []kmsg.Key{key}, TopLevel: top, Err: e, Count: 3})
 				case 4:
 					if err := c.Store.Task(task).Drop(); err != nil {
 						return err
 					}
-					return errCrash
+					return rig.ErrCrash
 				}
 				return nil
 			})
@@ -88,17 +90,17 @@ func reads(key kmsg.Key, e *kerr.Error, top bool) disturbance {
 // lost: nobody may follow them back.
 func TestLeadersMove(t *testing.T) {
 	t.Parallel()
-	var g *rig
+	var g *fleet
 	n := 0
 	disturbance{
-		broker: func(r *rig) []kfake.Fault { g = r; return nil },
+		broker: func(r *fleet) []kfake.Fault { g = r; return nil },
 		config: func(c *config.Config) {
-			failAt(g, c, func(task int32, point string) error {
+			rig.FailAt(g, c, func(task int32, point string) error {
 				if task == 0 && (point == "begun" || point == "produced" || point == "applied") {
 					if n++; n%3 == 0 {
-						g.broker.ShufflePartitionLeaders()
+						g.Broker.ShufflePartitionLeaders()
 					} else if n%5 == 0 {
-						_ = g.broker.MoveTopicPartition("web", 0, int32(n%3))
+						_ = g.Broker.MoveTopicPartition("web", 0, int32(n%3))
 					}
 				}
 				return nil
@@ -111,26 +113,26 @@ func TestLeadersMove(t *testing.T) {
 // Retention deletes what was read, which is nothing, and then what was not.
 func TestDeletedWhileRunning(t *testing.T) {
 	t.Parallel()
-	g := newRig(t, 1)
+	g := newFleet(t, 1)
 	var hold *kfake.FaultHandle
-	in := g.start(rules, vfs.NewMem(), nil)
+	in := g.start(fixture.Rules, vfs.NewMem(), nil)
 	in.ready()
-	g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
+	g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil))
 	in.caughtUp()
-	if err := g.broker.DeleteRecords("purchase", 0, 1); err != nil {
+	if err := g.Broker.DeleteRecords("purchase", 0, 1); err != nil {
 		t.Fatal(err)
 	}
-	g.produce(g.event(plan.Purchase, "berta", g.now(), nil))
+	g.Produce(g.Event(plan.Purchase, "berta", g.Now(), nil))
 	in.caughtUp()
-	hold = g.broker.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Err: kerr.NotLeaderForPartition, Count: -1})
-	g.produce(g.event(plan.Purchase, "carla", g.now(), nil), g.event(plan.Purchase, "dora", g.now(), nil))
-	if err := g.broker.DeleteRecords("purchase", 0, 3); err != nil {
+	hold = g.Broker.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Err: kerr.NotLeaderForPartition, Count: -1})
+	g.Produce(g.Event(plan.Purchase, "carla", g.Now(), nil), g.Event(plan.Purchase, "dora", g.Now(), nil))
+	if err := g.Broker.DeleteRecords("purchase", 0, 3); err != nil {
 		t.Fatal(err)
 	}
 	hold.Remove()
 	g.taskIs(in.o, 0, task.Stopped, "records 2 to 2 of purchase were deleted before they were read; to go on without them, set skip_deleted")
 	in.stop()
-	if got := g.members(); !slices.Equal(got, []string{"anna buyer", "berta buyer"}) {
+	if got := g.Members(); !slices.Equal(got, []string{"anna buyer", "berta buyer"}) {
 		t.Errorf("%v", got)
 	}
 }
@@ -150,10 +152,10 @@ func TestTopicsCreatedAnew(t *testing.T) {
 		{"purchase", 4, true, "purchase was read up to offset 2 and has been created anew since"},
 		{"purchase", 2, false, "purchase was read up to offset 2 and has been created anew since"},
 		{"purchase", 4, false, "purchase was read up to offset 2 and has been created anew since"},
-		{app + ".repartition", 0, true, app + ".repartition was read up to offset 0 and has been created anew since"},
-		{app + ".changelog", 0, true, app + ".changelog was created anew while the engine ran"},
-		{app + ".changelog", 0, false, app + ".changelog was created anew and is empty"},
-		{app + ".changelog", 1, false, app + ".changelog was created anew and is empty"},
+		{rig.App + ".repartition", 0, true, rig.App + ".repartition was read up to offset 0 and has been created anew since"},
+		{rig.App + ".changelog", 0, true, rig.App + ".changelog was created anew while the engine ran"},
+		{rig.App + ".changelog", 0, false, rig.App + ".changelog was created anew and is empty"},
+		{rig.App + ".changelog", 1, false, rig.App + ".changelog was created anew and is empty"},
 	} {
 		for version, opts := range map[string][]kfake.Opt{"": nil, ", without ids in requests": {kfake.MaxVersions(kversion.V3_0_0())}} {
 			when := " while stopped"
@@ -162,49 +164,49 @@ func TestTopicsCreatedAnew(t *testing.T) {
 			}
 			t.Run(c.topic+when+version, func(t *testing.T) {
 				t.Parallel()
-				g := newRig(t, 1, opts...)
+				g := newFleet(t, 1, opts...)
 				files := vfs.NewMem()
 				config := func(cfg *config.Config) {
 					cfg.Watch = 20 * time.Millisecond
 					cfg.Kafka = append(cfg.Kafka, kgo.MetadataMinAge(20*time.Millisecond), kgo.MetadataMaxAge(100*time.Millisecond))
 				}
-				in := g.start(rules, files, config)
+				in := g.start(fixture.Rules, files, config)
 				in.ready()
-				g.produce(g.event(plan.Purchase, "anna", g.now(), nil), g.event(plan.Purchase, "berta", g.now(), nil))
+				g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil), g.Event(plan.Purchase, "berta", g.Now(), nil))
 				in.caughtUp()
 				want := []string{"anna buyer", "berta buyer"}
 				if !c.running {
 					in.stop()
 				}
-				if err := g.broker.DeleteTopic(c.topic); err != nil {
+				if err := g.Broker.DeleteTopic(c.topic); err != nil {
 					t.Fatal(err)
 				}
-				if err := g.broker.CreateTopic(c.topic, 1, map[string]string{"cleanup.policy": "compact"}); err != nil {
+				if err := g.Broker.CreateTopic(c.topic, 1, map[string]string{"cleanup.policy": "compact"}); err != nil {
 					t.Fatal(err)
 				}
-				g.cl.PurgeTopicsFromClient(c.topic)
+				g.Client.PurgeTopicsFromClient(c.topic)
 				for i := range c.records {
-					if c.topic == app+".changelog" {
+					if c.topic == rig.App+".changelog" {
 						g.aborted(&kgo.Record{Topic: c.topic, Key: []byte("c/anna")})
 						continue
 					}
-					g.produce(g.event(plan.Purchase, "new"+strings.Repeat("x", i), g.now(), nil))
+					g.Produce(g.Event(plan.Purchase, "new"+strings.Repeat("x", i), g.Now(), nil))
 				}
-				if c.topic == app+".changelog" && c.running {
-					g.produce(g.event(plan.Purchase, "carla", g.now(), nil)) // something to commit
+				if c.topic == rig.App+".changelog" && c.running {
+					g.Produce(g.Event(plan.Purchase, "carla", g.Now(), nil)) // something to commit
 				}
 				if !c.running {
-					in = g.start(rules, files, config)
+					in = g.start(fixture.Rules, files, config)
 				}
 				g.taskIs(in.o, 0, task.Stopped, c.want)
 				in.stop()
 				// Without ids, a client finds out only when it next asks for metadata,
 				// and until then writes to the new topic.
-				got := slices.DeleteFunc(g.members(), func(m string) bool { return version != "" && m == "carla buyer" })
+				got := slices.DeleteFunc(g.Members(), func(m string) bool { return version != "" && m == "carla buyer" })
 				if !slices.Equal(got, want) {
 					t.Errorf("%v, want %v", got, want)
 				}
-				in = g.start(rules, files, config)
+				in = g.start(fixture.Rules, files, config)
 				g.taskIs(in.o, 0, task.Stopped, "")
 				in.stop()
 			})
@@ -213,9 +215,9 @@ func TestTopicsCreatedAnew(t *testing.T) {
 }
 
 // aborted writes a record in a transaction and aborts it.
-func (g *rig) aborted(r *kgo.Record) {
+func (g *fleet) aborted(r *kgo.Record) {
 	g.Helper()
-	cl := g.client(kgo.TransactionalID("somebody"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	cl := g.NewClient(kgo.TransactionalID("somebody"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	err := cl.BeginTransaction()
 	if err == nil {
 		err = cl.ProduceSync(context.Background(), r).FirstErr()

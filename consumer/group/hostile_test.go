@@ -22,6 +22,8 @@ import (
 	"github.com/segmill/segmill/consumer/topics"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
+	"github.com/segmill/segmill/internal/rig"
 	"github.com/segmill/segmill/schemas"
 )
 
@@ -33,14 +35,14 @@ type badRecord struct {
 
 // badRecords returns the corpus of bad values, and records that are bad by what
 // is around the value.
-func (g *rig) badRecords() []badRecord {
+func (g *fleet) badRecords() []badRecord {
 	g.Helper()
 	a, err := txtar.ParseFile("../../schemas/testdata/bad.txtar")
 	if err != nil {
 		g.Fatal(err)
 	}
 	reader, err := schemas.NewReader(schemas.Config{
-		Layouts: newEngine(g, rules).Layout,
+		Layouts: fixture.NewEngine(g, fixture.Rules).Layout,
 		Topics:  map[string]plan.Stream{"web": plan.Web, "purchase": plan.Purchase, "profile": plan.Profile},
 	})
 	if err != nil {
@@ -77,7 +79,7 @@ func (g *rig) badRecords() []badRecord {
 		}
 		add(r, cause)
 	}
-	good := string(g.event(plan.Web, "anna", time.Unix(1_700_000_000, 0), nil).Value)
+	good := string(g.Event(plan.Web, "anna", time.Unix(1_700_000_000, 0), nil).Value)
 	for i := range len(good) {
 		add(&kgo.Record{Topic: "web", Key: []byte("anna"), Value: []byte(good[:i])}, "format")
 	}
@@ -112,10 +114,10 @@ func (g *rig) badRecords() []badRecord {
 // letter with its reason and as it was, and customers are told what they would be
 // told without them.
 func TestBadTraffic(t *testing.T) {
-	seed := seeds(t, 1)[0]
+	seed := fixture.Seeds(t, 1)[0]
 	t.Logf("SEED=%d", seed)
 	run := func(t *testing.T, every int) map[string]string {
-		g := newRig(t, 1)
+		g := newFleet(t, 1)
 		rng := rand.New(rand.NewPCG(seed, 0))
 		valid := g.day(rng, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), 400)
 		all := g.badRecords()
@@ -128,26 +130,26 @@ func TestBadTraffic(t *testing.T) {
 			if every == 0 { // nothing but bad ones
 				break
 			}
-			g.produce(r)
+			g.Produce(r)
 			if every > 0 && i%every == 0 {
 				bad = append(bad, all[len(bad)%len(all)])
 				r := *bad[len(bad)-1].Record
 				bad[len(bad)-1].Record = &r
-				g.produce(&r)
+				g.Produce(&r)
 			}
 		}
 		if every == 0 {
 			bad = all
 			for _, b := range bad {
-				g.produce(b.Record)
+				g.Produce(b.Record)
 			}
 		}
-		in := g.start(rules, vfs.NewMem(), overHistory)
+		in := g.start(fixture.Rules, vfs.NewMem(), rig.OverHistory)
 		if err := in.wait(); err != nil {
 			t.Fatal(err)
 		}
 		g.wantDeadLetters(bad)
-		g.positions()
+		g.Positions()
 		return g.byCustomer()
 	}
 	want := run(t, -1)
@@ -169,7 +171,7 @@ func TestBadTraffic(t *testing.T) {
 }
 
 // wantDeadLetters wants one dead letter of each record, which has been produced.
-func (g *rig) wantDeadLetters(bad []badRecord) {
+func (g *fleet) wantDeadLetters(bad []badRecord) {
 	g.Helper()
 	type place struct{ topic, offset string }
 	got := map[place]*kgo.Record{}
@@ -181,7 +183,7 @@ func (g *rig) wantDeadLetters(bad []badRecord) {
 		}
 		return v
 	}
-	for _, r := range g.read(app + ".dlq")[0] {
+	for _, r := range g.Read(rig.App + ".dlq")[0] {
 		p := place{header(r, "dlq.topic"), header(r, "dlq.offset")}
 		if got[p] != nil {
 			g.Errorf("two dead letters of %v", p)
@@ -222,19 +224,19 @@ func (g *rig) wantDeadLetters(bad []badRecord) {
 // Very many small headers compress to little, and are large again in a copy: what
 // is too large to be copied, also by its headers, is hashed, and nothing stops.
 func TestVeryManyHeaders(t *testing.T) {
-	g := newRig(t, 2)
-	in := g.start(rules, vfs.NewMem(), nil)
+	g := newFleet(t, 2)
+	in := g.start(fixture.Rules, vfs.NewMem(), nil)
 	in.ready()
 	headers := make([]kgo.RecordHeader, 400_000)
 	for i := range headers {
 		headers[i].Key = "h"
 	}
-	anna := g.customersOf(1, 1)[0]
-	good := g.event(plan.Web, anna, g.now(), nil)
-	astray := g.event(plan.Web, anna, g.now(), nil)
+	anna := g.CustomersOf(1, 1)[0]
+	good := g.Event(plan.Web, anna, g.Now(), nil)
+	astray := g.Event(plan.Web, anna, g.Now(), nil)
 	astray.Partition = 0
 	bad := &kgo.Record{Topic: "web", Key: []byte("k"), Value: []byte("{")}
-	cl := g.client(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchMaxBytes(8<<20), kgo.BrokerMaxWriteBytes(16<<20),
+	cl := g.NewClient(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchMaxBytes(8<<20), kgo.BrokerMaxWriteBytes(16<<20),
 		kgo.ProducerBatchCompression(kgo.GzipCompression()))
 	for _, r := range []*kgo.Record{bad, astray, good} {
 		r.Headers = headers
@@ -244,7 +246,7 @@ func TestVeryManyHeaders(t *testing.T) {
 	}
 	in.caughtUp()
 	in.stop()
-	if folded, dead, forwarded := g.totals(); folded != 1 || dead != 2 || forwarded != 0 {
+	if folded, dead, forwarded := g.Totals(); folded != 1 || dead != 2 || forwarded != 0 {
 		t.Errorf("folded %d, dead letters %d, forwarded %d", folded, dead, forwarded)
 	}
 	g.wantDeadLetters([]badRecord{{bad, "format"}, {astray, "size"}})

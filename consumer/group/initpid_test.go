@@ -9,6 +9,7 @@ import (
 
 	"github.com/segmill/segmill/consumer/task"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/rig"
 )
 
 // What a broker answers while a former transaction is decided, or while the
@@ -30,8 +31,8 @@ func TestInitProducerIDErrors(t *testing.T) {
 				case kerr.ConcurrentTransactions, kerr.CoordinatorLoadInProgress, kerr.CoordinatorNotAvailable, kerr.NotCoordinator:
 					n = 5 // within one attempt
 				}
-				disturbance{broker: func(*rig) []kfake.Fault {
-					return []kfake.Fault{{Keys: []kmsg.Key{key}, TxnID: app + "-1", Err: e, Count: n}}
+				disturbance{broker: func(*fleet) []kfake.Fault {
+					return []kfake.Fault{{Keys: []kmsg.Key{key}, TxnID: rig.App + "-1", Err: e, Count: n}}
 				}}.changesNothing(t)
 			})
 		}
@@ -42,21 +43,21 @@ func TestInitProducerIDErrors(t *testing.T) {
 // ever more seldom, the others run, and it runs once the right is there.
 func TestInitProducerIDDenied(t *testing.T) {
 	t.Parallel()
-	g := newRig(t, 2)
-	denied := g.broker.Fault(kfake.Fault{
-		Keys: []kmsg.Key{kmsg.InitProducerID}, TxnID: app + "-0", Err: kerr.TransactionalIDAuthorizationFailed, Count: -1,
+	g := newFleet(t, 2)
+	denied := g.Broker.Fault(kfake.Fault{
+		Keys: []kmsg.Key{kmsg.InitProducerID}, TxnID: rig.App + "-0", Err: kerr.TransactionalIDAuthorizationFailed, Count: -1,
 	})
 	o, end := g.byHand(nil)
 	defer end()
 	o.startByHand(0)
 	o.startByHand(1)
 	g.taskIs(o, 0, task.Waiting, "transactional id shop-0: TRANSACTIONAL_ID_AUTHORIZATION_FAILED")
-	g.produce(g.event(plan.Purchase, g.customersOf(1, 1)[0], g.now(), nil), g.event(plan.Purchase, g.customersOf(0, 1)[0], g.now(), nil))
-	g.eventually("the other partition runs", func() bool { return len(g.members()) == 1 })
+	g.Produce(g.Event(plan.Purchase, g.CustomersOf(1, 1)[0], g.Now(), nil), g.Event(plan.Purchase, g.CustomersOf(0, 1)[0], g.Now(), nil))
+	g.Eventually("the other partition runs", func() bool { return len(g.Members()) == 1 })
 	// Waits of 100, 200, 400 and 800 ms, whatever else takes long.
-	g.eventually("some attempts", func() bool { return denied.Hits() >= 4 })
+	g.Eventually("some attempts", func() bool { return denied.Hits() >= 4 })
 	g.noSpin(denied, 4)
 	denied.Remove()
-	g.eventually("it runs", func() bool { return len(g.members()) == 2 })
+	g.Eventually("it runs", func() bool { return len(g.Members()) == 2 })
 	g.taskIs(o, 0, task.Running, "")
 }

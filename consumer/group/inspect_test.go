@@ -12,15 +12,17 @@ import (
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/inspect"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
+	"github.com/segmill/segmill/internal/rig"
 )
 
 // An inspection tells the share of records on a wrong partition by topic, of the
 // newest ones only, and what is wrong with topics; it changes nothing.
 func TestInspect(t *testing.T) {
-	g := newRig(t, 4)
+	g := newFleet(t, 4)
 	look := func(perPartition int, change func(*config.Config)) *inspect.Inspection {
 		t.Helper()
-		cfg := g.config(rules, nil)
+		cfg := g.Config(fixture.Rules, nil)
 		if change != nil {
 			change(&cfg)
 		}
@@ -42,20 +44,20 @@ func TestInspect(t *testing.T) {
 	wrong := 0
 	for i := range 400 {
 		// These are old and of a producer that is right; the newest are not.
-		records = append(records, g.event(plan.Web, fmt.Sprintf("c%d", i), g.now(), nil))
-		r := g.event(plan.Purchase, fmt.Sprintf("c%d", i), g.now(), nil)
-		if r.Partition = int32(crc32.ChecksumIEEE(r.Key) % 4); r.Partition != g.route.Partition(string(r.Key)) {
+		records = append(records, g.Event(plan.Web, fmt.Sprintf("c%d", i), g.Now(), nil))
+		r := g.Event(plan.Purchase, fmt.Sprintf("c%d", i), g.Now(), nil)
+		if r.Partition = int32(crc32.ChecksumIEEE(r.Key) % 4); r.Partition != g.Route.Partition(string(r.Key)) {
 			wrong++
 		}
 		records = append(records, r)
 	}
-	g.produce(records...)
+	g.Produce(records...)
 	// A transaction leaves an end behind that is no record.
-	cl := g.client(kgo.TransactionalID("producer"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	cl := g.NewClient(kgo.TransactionalID("producer"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err := cl.BeginTransaction(); err != nil {
 		t.Fatal(err)
 	}
-	last := g.event(plan.Profile, "anna", g.now(), nil)
+	last := g.Event(plan.Profile, "anna", g.Now(), nil)
 	if err := cl.ProduceSync(t.Context(), last).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
@@ -71,29 +73,29 @@ func TestInspect(t *testing.T) {
 		about(i, "web", "another partition") || about(i, "profile", "another partition") {
 		t.Errorf("%d wrong: %+v", wrong, i.Findings)
 	}
-	if n := g.partitionsOf(app + ".changelog")[app+".changelog"]; n > 0 {
+	if n := g.PartitionsOf(rig.App + ".changelog")[rig.App+".changelog"]; n > 0 {
 		t.Error("it has created topics")
 	}
 	// Of the newest 10 of each partition; the horizon is that of the engine.
 	var newest []*kgo.Record
-	for p := range g.n {
-		for _, id := range g.customersOf((p+1)%g.n, 10) {
-			r := g.event(plan.Web, id, g.now(), nil)
+	for p := range g.Partitions {
+		for _, id := range g.CustomersOf((p+1)%g.Partitions, 10) {
+			r := g.Event(plan.Web, id, g.Now(), nil)
 			r.Partition = p
 			newest = append(newest, r)
 		}
 	}
-	g.produce(newest...)
+	g.Produce(newest...)
 	if i = look(10, nil); i.Sampled != 81 || !about(i, "web", "100 % of 40 sampled records are on another partition") {
 		t.Errorf("%+v", i)
 	}
-	g.produce(&kgo.Record{Topic: "web", Partition: 1, Value: []byte("{")}, g.event(plan.Web, "c1", g.now().AddDate(1, 0, 0), nil))
+	g.Produce(&kgo.Record{Topic: "web", Partition: 1, Value: []byte("{")}, g.Event(plan.Web, "c1", g.Now().AddDate(1, 0, 0), nil))
 	if i = look(1000, nil); !about(i, "web", "0.45 % of 442 sampled records are bad input: format 1, future 1") {
 		t.Errorf("%+v", i.Findings)
 	}
 
 	// It finds what a start would refuse, and nothing else.
-	in := g.start(rules, vfs.NewMem(), nil)
+	in := g.start(fixture.Rules, vfs.NewMem(), nil)
 	in.ready()
 	in.stop()
 	for _, f := range look(0, nil).Findings {
@@ -107,7 +109,7 @@ func TestInspect(t *testing.T) {
 	if i := look(0, func(c *config.Config) { c.Inputs = append(c.Inputs, "none") }); !about(i, "none", "does not exist") {
 		t.Errorf("%+v", i.Findings)
 	}
-	g.addPartition("web", 5)
+	g.AddPartitions("web", 5)
 	i = look(0, func(c *config.Config) { c.Inputs, c.Create.Partitions = append(c.Inputs, "none"), 3 })
 	if !about(i, "web", "it has 5 partitions and profile has 4") || !about(i, "none", "would be created with 3 partitions, and profile has 4") || i.Partitions != 0 {
 		t.Errorf("%+v", i.Findings)

@@ -12,6 +12,7 @@ import (
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
 )
 
 // wallAt returns the present with another wall clock, as time.Now does after
@@ -54,7 +55,7 @@ func TestSetClock(t *testing.T) {
 // instant, and events are told.
 func TestClockJumps(t *testing.T) {
 	type run struct {
-		*rig
+		*fleet
 		in    *instance
 		clock setClock
 		start time.Time // of anna's browsing
@@ -62,22 +63,22 @@ func TestClockJumps(t *testing.T) {
 	}
 	begin := func(t *testing.T) *run {
 		t.Parallel()
-		r := &run{rig: newRig(t, 1), files: vfs.NewMem()}
+		r := &run{fleet: newFleet(t, 1), files: vfs.NewMem()}
 		r.in = r.start2(&r.clock, r.files)
 		r.in.ready()
 		r.start = time.Now().Truncate(time.Millisecond)
-		r.produce(r.event(plan.Web, "anna", r.start, map[string]any{"name": "product_added"}))
-		r.eventually("anna", func() bool { return slices.Equal(r.members(), []string{"anna browsing"}) })
+		r.Produce(r.Event(plan.Web, "anna", r.start, map[string]any{"name": "product_added"}))
+		r.Eventually("anna", func() bool { return slices.Equal(r.Members(), []string{"anna browsing"}) })
 		return r
 	}
 	// comes produces an event of now by the wall clock, waits for what follows from
 	// it, and returns when it happened.
 	comes := func(r *run, customer string) time.Time {
 		r.Helper()
-		r.produce(r.event(plan.Purchase, customer, r.clock.now(), nil))
+		r.Produce(r.Event(plan.Purchase, customer, r.clock.now(), nil))
 		var at time.Time
-		r.eventually(customer, func() bool {
-			for _, e := range r.effects("changes")[0] {
+		r.Eventually(customer, func() bool {
+			for _, e := range r.Effects("changes")[0] {
 				if e.Customer == customer && e.Segment == "buyer" {
 					at = e.At
 				}
@@ -87,7 +88,7 @@ func TestClockJumps(t *testing.T) {
 		return at
 	}
 	fired := func(r *run) (due []time.Duration) {
-		for _, e := range r.effects("triggers")[0] {
+		for _, e := range r.Effects("triggers")[0] {
 			due = append(due, e.Due.Sub(r.start))
 		}
 		return due
@@ -100,13 +101,13 @@ func TestClockJumps(t *testing.T) {
 	}
 	once := func(r *run) {
 		r.Helper()
-		r.eventually("the cart", func() bool { return len(fired(r)) > 0 })
+		r.Eventually("the cart", func() bool { return len(fired(r)) > 0 })
 		comes(r, "last")
 		r.in.stop()
 		if due := fired(r); !slices.Equal(due, []time.Duration{30 * time.Minute}) {
 			r.Errorf("fired %v after the start", due)
 		}
-		r.positions()
+		r.Positions()
 	}
 
 	t.Run("an hour back", func(t *testing.T) {
@@ -135,12 +136,12 @@ func TestClockJumps(t *testing.T) {
 	t.Run("a year ahead", func(t *testing.T) {
 		r := begin(t)
 		r.clock.set(365 * 24 * time.Hour)
-		r.eventually("stopped", func() bool { return r.in.o.Status().ClockStopped })
+		r.Eventually("stopped", func() bool { return r.in.o.Status().ClockStopped })
 		comes(r, "ben") // a year ahead, as far as we know
 		comes(r, "carl")
 		quiet(r)
-		if want := []string{"anna browsing", "ben buyer", "carl buyer"}; !slices.Equal(r.members(), want) {
-			t.Errorf("%v, want %v", r.members(), want)
+		if want := []string{"anna browsing", "ben buyer", "carl buyer"}; !slices.Equal(r.Members(), want) {
+			t.Errorf("%v, want %v", r.Members(), want)
 		}
 		r.in.o.ConfirmClock()
 		once(r)
@@ -161,8 +162,8 @@ func TestClockJumps(t *testing.T) {
 }
 
 // start2 starts an instance with a clock that can be set.
-func (g *rig) start2(c *setClock, files vfs.FS) *instance {
-	return g.start(rules, files, func(cfg *config.Config) {
+func (g *fleet) start2(c *setClock, files vfs.FS) *instance {
+	return g.start(fixture.Rules, files, func(cfg *config.Config) {
 		cfg.Now = c.now
 		cfg.Time.MaxMergeWait = time.Hour // no record waits because of the clock
 	})
@@ -173,47 +174,47 @@ func (g *rig) start2(c *setClock, files vfs.FS) *instance {
 func TestEventTimes(t *testing.T) {
 	for mode, name := range []string{config.WallClock: "wall", config.EventsClock: "events"} {
 		t.Run(name, func(t *testing.T) {
-			g := newRig(t, 1)
+			g := newFleet(t, 1)
 			start := func() *instance {
-				return g.start(rules, vfs.NewMem(), func(c *config.Config) { c.Time.Clock = config.ClockMode(mode) })
+				return g.start(fixture.Rules, vfs.NewMem(), func(c *config.Config) { c.Time.Clock = config.ClockMode(mode) })
 			}
 			var in *instance
 			if mode == int(config.WallClock) { // as they come; the other clock reads a history
 				in = start()
 				in.ready()
 			}
-			now := g.now().Truncate(time.Millisecond)
-			g.produce(g.event(plan.Web, "anna", now, map[string]any{"name": "product_added"}))
+			now := g.Now().Truncate(time.Millisecond)
+			g.Produce(g.Event(plan.Web, "anna", now, map[string]any{"name": "product_added"}))
 			for _, at := range []time.Time{
 				time.Unix(0, 0), time.UnixMilli(-1), time.Date(1901, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2, 1, 1, 0, 0, 0, 0, time.UTC),
 				time.Date(2099, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC), now.Add(24 * time.Hour),
 			} {
-				r := g.event(plan.Web, "ben", at, nil)
+				r := g.Event(plan.Web, "ben", at, nil)
 				if r.Timestamp = at; at.Unix() < 0 {
 					r.Timestamp = now // Kafka has none before 1970
 				}
-				p := g.event(plan.Purchase, "carl", at, nil)
+				p := g.Event(plan.Purchase, "carl", at, nil)
 				p.Timestamp = r.Timestamp
-				g.produce(r, p)
+				g.Produce(r, p)
 			}
 			if in == nil {
 				in = start()
 			}
 			in.caughtUp()
-			g.produce(g.event(plan.Purchase, "anna", now.Add(time.Second), nil))
-			g.eventually("anna buys", func() bool { return slices.Contains(g.members(), "anna buyer") })
-			if clock := in.o.Status().Clock; clock > expr.MillisOf(g.now().Add(time.Second)) {
+			g.Produce(g.Event(plan.Purchase, "anna", now.Add(time.Second), nil))
+			g.Eventually("anna buys", func() bool { return slices.Contains(g.Members(), "anna buyer") })
+			if clock := in.o.Status().Clock; clock > expr.MillisOf(g.Now().Add(time.Second)) {
 				t.Errorf("the clock is at %v", clock)
 			}
 			in.stop()
 			// Ben's visits were over long ago, Carl's purchases count.
-			if want := []string{"anna browsing", "anna buyer", "carl buyer"}; !slices.Equal(g.members(), want) {
-				t.Errorf("%v, want %v", g.members(), want)
+			if want := []string{"anna browsing", "anna buyer", "carl buyer"}; !slices.Equal(g.Members(), want) {
+				t.Errorf("%v, want %v", g.Members(), want)
 			}
-			if n := len(g.effects("triggers")[0]); n > 0 {
+			if n := len(g.Effects("triggers")[0]); n > 0 {
 				t.Errorf("%d triggers fired", n)
 			}
-			if folded, dead, _ := g.totals(); folded != 10 || dead != 6 {
+			if folded, dead, _ := g.Totals(); folded != 10 || dead != 6 {
 				t.Errorf("folded %d, dead letters %d", folded, dead)
 			}
 		})

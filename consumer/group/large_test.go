@@ -21,6 +21,8 @@ import (
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
+	"github.com/segmill/segmill/internal/rig"
 )
 
 // rawEvent appends a record as it stands in a batch.
@@ -40,12 +42,12 @@ func rawEvent(b []byte, i int, r *kgo.Record) []byte {
 
 // largeEvents returns n events of n customers as they stand in a batch, more than the client
 // takes at once. The record at bad, if there is one, can't be read.
-func (g *rig) largeEvents(n, bad int) []byte {
+func (g *fleet) largeEvents(n, bad int) []byte {
 	g.Helper()
 	var raw []byte
 	padding := strings.Repeat("the same in every event ", (broker.MaxBatch/n-300)/24)
 	for i := range n {
-		r := g.event(plan.Web, fmt.Sprint("c", i), g.now(), map[string]any{"attributes": map[string]string{"a": padding}})
+		r := g.Event(plan.Web, fmt.Sprint("c", i), g.Now(), map[string]any{"attributes": map[string]string{"a": padding}})
 		r.Headers = []kgo.RecordHeader{{Key: "a", Value: []byte("b")}, {Key: "none"}}
 		if i == bad {
 			r.Value = []byte("{")
@@ -81,14 +83,14 @@ func TestLargeBatch(t *testing.T) {
 		const n = 20_000
 		for _, bad := range []int{-1, n / 2} {
 			t.Run(fmt.Sprint(name, bad), func(t *testing.T) {
-				g := newRig(t, 1, kfake.BrokerConfigs(map[string]string{"message.max.bytes": "2000000"})) // for snappy
+				g := newFleet(t, 1, kfake.BrokerConfigs(map[string]string{"message.max.bytes": "2000000"})) // for snappy
 				raw := g.largeEvents(n, bad)
 				b, as := compressLarge(t, name, raw)
 				t.Logf("%d bytes, %d inflated", len(b), len(raw))
-				g.produce(g.event(plan.Web, "before", g.now(), nil))
+				g.Produce(g.Event(plan.Web, "before", g.Now(), nil))
 				g.produceBatch("web", as, n, b)
-				g.produce(g.event(plan.Web, "behind", g.now(), nil))
-				in := g.start(rules, vfs.NewMem(), nil)
+				g.Produce(g.Event(plan.Web, "behind", g.Now(), nil))
+				in := g.start(fixture.Rules, vfs.NewMem(), nil)
 				in.caughtUp()
 				in.stop()
 				want, letters := uint64(0), []string(nil)
@@ -96,10 +98,10 @@ func TestLargeBatch(t *testing.T) {
 					want, letters = 1, []string{fmt.Sprintf("format %d ", 1+bad)}
 				}
 				g.wantRefused(letters...)
-				if folded, dead, _ := g.totals(); folded != n+2-want || dead != want {
+				if folded, dead, _ := g.Totals(); folded != n+2-want || dead != want {
 					t.Errorf("folded %d, dead letters %d", folded, dead)
 				}
-				if got := g.members(); len(got) != n+2-int(want) {
+				if got := g.Members(); len(got) != n+2-int(want) {
 					t.Errorf("%d members", len(got))
 				}
 			})
@@ -114,16 +116,16 @@ func TestDeathInLargeBatch(t *testing.T) {
 	for _, point := range []string{"begun", "produced", "ended", "applied"} {
 		t.Run(point, func(t *testing.T) {
 			t.Parallel()
-			g := newRig(t, 1)
+			g := newFleet(t, 1)
 			b, as := compressLarge(t, "zstd", g.largeEvents(n, n/2))
 			g.produceBatch("web", as, n, b)
-			g.produce(g.event(plan.Web, "behind", g.now(), nil))
+			g.Produce(g.Event(plan.Web, "behind", g.Now(), nil))
 			var passed, crashes atomic.Int32
-			in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
+			in := g.start(fixture.Rules, vfs.NewMem(), func(c *config.Config) {
 				c.Batch.Records = 500
-				failAt(g, c, func(_ int32, p string) error {
+				rig.FailAt(g, c, func(_ int32, p string) error {
 					if p == point && passed.Add(1)%3 == 0 && crashes.Add(1) <= 3 {
-						return errCrash
+						return rig.ErrCrash
 					}
 					return nil
 				})
@@ -131,10 +133,10 @@ func TestDeathInLargeBatch(t *testing.T) {
 			in.caughtUp()
 			in.stop()
 			g.wantRefused(fmt.Sprintf("format %d ", n/2))
-			if folded, dead, _ := g.totals(); folded != n || dead != 1 {
+			if folded, dead, _ := g.Totals(); folded != n || dead != 1 {
 				t.Errorf("folded %d, dead letters %d", folded, dead)
 			}
-			if got := g.members(); len(got) != n { // members wants every change once
+			if got := g.Members(); len(got) != n { // members wants every change once
 				t.Errorf("%d members", len(got))
 			}
 			if crashes.Load() < 3 {
@@ -149,50 +151,50 @@ func TestDeathInLargeBatch(t *testing.T) {
 func TestRefusedLargeBatches(t *testing.T) {
 	const n = 2_000
 	for name, c := range map[string]struct {
-		make    func(*rig) (records int, raw []byte)
+		make    func(*fleet) (records int, raw []byte)
 		cut     int // bytes of what is compressed
 		letters []string
 		folded  uint64
 		dead    uint64
 	}{
 		"claims more": {
-			make:    func(g *rig) (int, []byte) { return n + 100, g.largeEvents(n, -1) },
+			make:    func(g *fleet) (int, []byte) { return n + 100, g.largeEvents(n, -1) },
 			letters: []string{"batch 2000 2099"}, folded: n, dead: 100,
 		},
 		"a length is wrong": {
-			make: func(g *rig) (int, []byte) {
+			make: func(g *fleet) (int, []byte) {
 				return n + 7, append(g.largeEvents(n, -1), 0xff, 0xff, 0xff, 0xff, 0xff, 1)
 			},
 			letters: []string{"batch 2000 2006"}, folded: n, dead: 7,
 		},
 		"a record is cut off": {
-			make:    func(g *rig) (int, []byte) { b := g.largeEvents(n, -1); return n, b[:len(b)-3] },
+			make:    func(g *fleet) (int, []byte) { b := g.largeEvents(n, -1); return n, b[:len(b)-3] },
 			letters: []string{"batch 1999 1999"}, folded: n - 1, dead: 1,
 		},
 		"an offset comes twice": {
-			make: func(g *rig) (int, []byte) {
-				r := g.event(plan.Web, "twice", g.now(), nil)
+			make: func(g *fleet) (int, []byte) {
+				r := g.Event(plan.Web, "twice", g.Now(), nil)
 				return n + 2, rawEvent(rawEvent(g.largeEvents(n, -1), n, r), n, r)
 			},
 			letters: []string{"batch 2001 2001"}, folded: n + 1, dead: 1,
 		},
 		"a record is too large": {
-			make: func(g *rig) (int, []byte) {
-				r := g.event(plan.Web, "behind it", g.now(), nil)
+			make: func(g *fleet) (int, []byte) {
+				r := g.Event(plan.Web, "behind it", g.Now(), nil)
 				return n + 2, rawEvent(rawEvent(g.largeEvents(n, -1), n, &kgo.Record{Value: make([]byte, broker.MaxRecord)}), n+1, r)
 			},
 			letters: []string{"size 2000 2000"}, folded: n + 1, dead: 1,
 		},
 		"a bomb of one record": {
-			make: func(g *rig) (int, []byte) {
-				raw := rawEvent(nil, 0, g.event(plan.Web, "before it", g.now(), nil))
+			make: func(g *fleet) (int, []byte) {
+				raw := rawEvent(nil, 0, g.Event(plan.Web, "before it", g.Now(), nil))
 				raw = rawEvent(raw, 1, &kgo.Record{Value: make([]byte, broker.MaxInflated-1<<20)})
 				return 1_000, rawEvent(raw, 2, &kgo.Record{Value: make([]byte, 2<<20)})
 			},
 			letters: []string{"size 1 1", "size 2 999"}, folded: 1, dead: 999,
 		},
 		"a bomb of records": {
-			make: func(*rig) (int, []byte) {
+			make: func(*fleet) (int, []byte) {
 				var raw []byte
 				for i := range 17 {
 					raw = rawEvent(raw, i, &kgo.Record{Value: make([]byte, broker.MaxRecord)})
@@ -206,21 +208,21 @@ func TestRefusedLargeBatches(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := newRig(t, 1)
+			g := newFleet(t, 1)
 			reg := prometheus.NewRegistry()
 			records, raw := c.make(g)
 			b, as := compressLarge(t, "zstd", raw)
 			g.produceBatch("web", as, records, b[:len(b)-c.cut])
-			g.produce(g.event(plan.Web, "canary", g.now(), nil))
-			in := g.start(rules, vfs.NewMem(), func(cfg *config.Config) { cfg.Metrics = metrics.New(reg) })
+			g.Produce(g.Event(plan.Web, "canary", g.Now(), nil))
+			in := g.start(fixture.Rules, vfs.NewMem(), func(cfg *config.Config) { cfg.Metrics = metrics.New(reg) })
 			in.caughtUp()
 			in.stop()
 			g.wantRefused(c.letters...)
-			if folded, dead, _ := g.totals(); folded != c.folded+1 || dead != c.dead {
+			if folded, dead, _ := g.Totals(); folded != c.folded+1 || dead != c.dead {
 				t.Errorf("folded %d, dead letters %d; want %d, %d", folded, dead, c.folded+1, c.dead)
 			}
 			var counted float64
-			for name, v := range gather(t, reg) {
+			for name, v := range fixture.Gather(t, reg) {
 				if strings.HasPrefix(name, "segmill_dead_letters_total{") {
 					counted += v
 				}
@@ -236,8 +238,8 @@ func TestRefusedLargeBatches(t *testing.T) {
 // that was committed is read.
 func TestLargeBatchOfTransaction(t *testing.T) {
 	const n = 1_000
-	g := newRig(t, 1)
-	cl := g.client(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.TransactionalID("producer"), kgo.ProducerLinger(time.Second),
+	g := newFleet(t, 1)
+	cl := g.NewClient(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.TransactionalID("producer"), kgo.ProducerLinger(time.Second),
 		kgo.ProducerBatchCompression(kgo.GzipCompression()), kgo.ProducerBatchMaxBytes(64<<20), kgo.MaxBufferedRecords(n+1))
 	padding := strings.Repeat("the same in every event ", broker.MaxBatch/n/24+8)
 	for i, commit := range []kgo.TransactionEndTry{kgo.TryAbort, kgo.TryCommit, kgo.TryAbort} {
@@ -245,7 +247,7 @@ func TestLargeBatchOfTransaction(t *testing.T) {
 			t.Fatal(err)
 		}
 		for k := range n {
-			cl.Produce(context.Background(), g.event(plan.Web, fmt.Sprintf("c%d.%d", i, k), g.now(), map[string]any{"attributes": map[string]string{"a": padding}}), nil)
+			cl.Produce(context.Background(), g.Event(plan.Web, fmt.Sprintf("c%d.%d", i, k), g.Now(), map[string]any{"attributes": map[string]string{"a": padding}}), nil)
 		}
 		if err := cl.Flush(context.Background()); err != nil {
 			t.Fatal(err)
@@ -254,15 +256,15 @@ func TestLargeBatchOfTransaction(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	g.produce(g.event(plan.Web, "canary", g.now(), nil))
-	in := g.start(rules, vfs.NewMem(), nil)
+	g.Produce(g.Event(plan.Web, "canary", g.Now(), nil))
+	in := g.start(fixture.Rules, vfs.NewMem(), nil)
 	in.caughtUp()
 	in.stop()
 	g.wantRefused()
-	if folded, _, _ := g.totals(); folded != n+1 {
+	if folded, _, _ := g.Totals(); folded != n+1 {
 		t.Errorf("folded %d", folded)
 	}
-	for _, m := range g.members() {
+	for _, m := range g.Members() {
 		if !strings.HasPrefix(m, "c1.") && !strings.HasPrefix(m, "canary") {
 			t.Fatalf("%s is of an aborted transaction", m)
 		}

@@ -16,14 +16,16 @@ import (
 	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/consumer/task"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
+	"github.com/segmill/segmill/internal/rig"
 )
 
 // refusedOffsets reads the dead letters of web/0: the offsets of the records that they are
 // about, and how many of them are about several.
-func (g *rig) refusedOffsets() (offsets map[int64]int, letters, several int) {
+func (g *fleet) refusedOffsets() (offsets map[int64]int, letters, several int) {
 	g.Helper()
 	offsets = map[int64]int{}
-	for _, r := range g.read(app + ".dlq")[0] {
+	for _, r := range g.Read(rig.App + ".dlq")[0] {
 		h := map[string]string{}
 		for _, kv := range r.Headers {
 			h[kv.Key] = string(kv.Value)
@@ -70,7 +72,7 @@ func TestFloodOfRefused(t *testing.T) {
 	const n = 200_000
 	for _, point := range []string{"", "produced", "ended"} {
 		t.Run(point, func(t *testing.T) {
-			g := newRig(t, 1)
+			g := newFleet(t, 1)
 			var raw []byte
 			for i := range n {
 				raw = rawEvent(raw, i, &kgo.Record{})
@@ -78,26 +80,26 @@ func TestFloodOfRefused(t *testing.T) {
 			b, as := compress(t, codecs["gzip"], raw)
 			t.Logf("%d bytes", len(b))
 			g.produceBatch("web", as, n, b)
-			g.produce(g.event(plan.Web, "canary", g.now(), nil))
+			g.Produce(g.Event(plan.Web, "canary", g.Now(), nil))
 			reg := prometheus.NewRegistry()
 			var log syncBuffer
-			begin := g.now()
+			begin := g.Now()
 			passed := 0
-			in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
+			in := g.start(fixture.Rules, vfs.NewMem(), func(c *config.Config) {
 				c.Metrics, c.Logger = metrics.New(reg), slog.New(slog.NewTextHandler(&log, nil))
-				failAt(g, c, func(_ int32, p string) error {
+				rig.FailAt(g, c, func(_ int32, p string) error {
 					if p != point {
 						return nil
 					}
 					if passed++; passed%5 == 0 && passed <= 10 {
-						return errCrash
+						return rig.ErrCrash
 					}
 					return nil
 				})
 			})
 			in.caughtUp()
 			in.stop()
-			took := g.now().Sub(begin)
+			took := g.Now().Sub(begin)
 			offsets, letters, several := g.refusedOffsets()
 			if len(offsets) != n || slices.Max(slices.Collect(maps.Values(offsets))) != 1 {
 				t.Errorf("%d of %d records are named, once each", len(offsets), n)
@@ -106,10 +108,10 @@ func TestFloodOfRefused(t *testing.T) {
 			if most := sessions*task.LetterBurst + int(took.Seconds()+1)*task.LetterRate + several; letters > most || several == 0 || letters > n/2 {
 				t.Errorf("%d dead letters, %d of them of several, want at most %d", letters, several, most)
 			}
-			if folded, dead, _ := g.totals(); folded != 1 || dead != n {
+			if folded, dead, _ := g.Totals(); folded != 1 || dead != n {
 				t.Errorf("folded %d, dead letters %d", folded, dead)
 			}
-			got := gather(t, reg)
+			got := fixture.Gather(t, reg)
 			counted, left := 0.0, 0.0
 			for name, v := range got {
 				switch {

@@ -17,6 +17,7 @@ import (
 	"github.com/segmill/segmill/consumer/replica"
 	"github.com/segmill/segmill/consumer/task"
 	"github.com/segmill/segmill/consumer/topics"
+	"github.com/segmill/segmill/internal/rig"
 )
 
 // One fault at a time: what all of these tests share. Each runs over the same
@@ -42,8 +43,8 @@ var calm struct {
 func undisturbed(t *testing.T) outcome {
 	t.Helper()
 	calm.Do(func() {
-		g := newRig(t, 2)
-		g.history(rand.New(rand.NewPCG(matrixSeed, 0)), matrixEvents)
+		g := newFleet(t, 2)
+		g.History(rand.New(rand.NewPCG(matrixSeed, 0)), matrixEvents)
 		g.byHandToEnd(nil)
 		calm.outcome = g.outcome()
 	})
@@ -53,18 +54,18 @@ func undisturbed(t *testing.T) outcome {
 	return calm.outcome
 }
 
-func (g *rig) outcome() outcome {
+func (g *fleet) outcome() outcome {
 	g.Helper()
-	g.members()
-	o := outcome{Transcript: g.transcript()}
-	o.Folded, o.Dead, o.Forwarded = g.totals()
+	g.Members()
+	o := outcome{Transcript: g.Transcript()}
+	o.Folded, o.Dead, o.Forwarded = g.Totals()
 	return o
 }
 
 // disturbance is one thing that goes wrong.
 type disturbance struct {
 	// broker installs it, once the topics are there; it may be nil.
-	broker func(*rig) []kfake.Fault
+	broker func(*fleet) []kfake.Fault
 	// config installs it in the engine; it may be nil.
 	config func(*config.Config)
 	// happened reports whether it did; nil if broker's faults tell.
@@ -74,13 +75,13 @@ type disturbance struct {
 // changesNothing runs over the history under a fault, and compares.
 func (f disturbance) changesNothing(t *testing.T, opts ...kfake.Opt) {
 	t.Helper()
-	g := newRig(t, 2, opts...)
-	g.history(rand.New(rand.NewPCG(matrixSeed, 0)), matrixEvents)
+	g := newFleet(t, 2, opts...)
+	g.History(rand.New(rand.NewPCG(matrixSeed, 0)), matrixEvents)
 	g.createTopics()
 	var handles []*kfake.FaultHandle
 	if f.broker != nil {
 		for _, one := range f.broker(g) {
-			handles = append(handles, g.broker.Fault(one))
+			handles = append(handles, g.Broker.Fault(one))
 		}
 	}
 	g.byHandToEnd(f.config)
@@ -99,15 +100,15 @@ func (f disturbance) changesNothing(t *testing.T, opts ...kfake.Opt) {
 }
 
 // createTopics makes the topics of the engine, so that faults can name them.
-func (g *rig) createTopics() {
+func (g *fleet) createTopics() {
 	g.Helper()
-	c := config.Config{App: app, Changes: "changes", Triggers: "triggers"}
+	c := config.Config{App: rig.App, Changes: "changes", Triggers: "triggers"}
 	for topic, settings := range topics.Own(&c) {
 		plain := map[string]string{}
 		for k, v := range settings {
 			plain[k] = *v
 		}
-		if err := g.broker.CreateTopic(topic, g.n, plain); err != nil {
+		if err := g.Broker.CreateTopic(topic, g.Partitions, plain); err != nil {
 			g.Fatal(err)
 		}
 	}
@@ -116,7 +117,7 @@ func (g *rig) createTopics() {
 // matrixConfig makes a Config read the history to its end, in batches that do not
 // depend on how fast that goes.
 func matrixConfig(c *config.Config) {
-	overHistory(c)
+	rig.OverHistory(c)
 	c.Batch.Interval = time.Hour
 	c.Group.SessionTimeout = 100 * time.Millisecond // what a fenced task waits
 	c.Group.RebalanceTimeout = 50 * time.Millisecond
@@ -124,7 +125,7 @@ func matrixConfig(c *config.Config) {
 }
 
 // byHandToEnd runs every partition over the history to its end, in no group.
-func (g *rig) byHandToEnd(change func(*config.Config)) {
+func (g *fleet) byHandToEnd(change func(*config.Config)) {
 	g.Helper()
 	o, end := g.byHand(func(c *config.Config) {
 		matrixConfig(c)
@@ -133,7 +134,7 @@ func (g *rig) byHandToEnd(change func(*config.Config)) {
 		}
 	})
 	defer end()
-	for p := range g.n {
+	for p := range g.Partitions {
 		o.startByHand(p)
 	}
 	select {
@@ -146,13 +147,13 @@ func (g *rig) byHandToEnd(change func(*config.Config)) {
 }
 
 // asks counts the requests of some kinds.
-func (g *rig) asks(keys ...kmsg.Key) *kfake.FaultHandle {
-	return g.broker.Fault(kfake.Fault{Keys: keys, Observe: true, Count: -1})
+func (g *fleet) asks(keys ...kmsg.Key) *kfake.FaultHandle {
+	return g.Broker.Fault(kfake.Fault{Keys: keys, Observe: true, Count: -1})
 }
 
 // taskIs waits until the task of a partition is in a state and has an error with
 // some text.
-func (g *rig) taskIs(o *Owner, p int32, state task.State, text string) {
+func (g *fleet) taskIs(o *Owner, p int32, state task.State, text string) {
 	g.Helper()
 	var last task.Status
 	defer func() {
@@ -160,7 +161,7 @@ func (g *rig) taskIs(o *Owner, p int32, state task.State, text string) {
 			g.Logf("partition %d: %s %s", p, last.State, last.Error)
 		}
 	}()
-	g.eventually(fmt.Sprintf("partition %d is %s: %s", p, state, text), func() bool {
+	g.Eventually(fmt.Sprintf("partition %d is %s: %s", p, state, text), func() bool {
 		for _, t := range o.Status().Tasks {
 			if t.Partition == p {
 				last = t
@@ -173,11 +174,11 @@ func (g *rig) taskIs(o *Owner, p int32, state task.State, text string) {
 
 // noSpin makes sure that something that was refused some times is not asked for
 // without a pause: from now on each wait is twice as long as the one before.
-func (g *rig) noSpin(h *kfake.FaultHandle, waits int) {
+func (g *fleet) noSpin(h *kfake.FaultHandle, waits int) {
 	g.Helper()
 	const most = 20 // in two attempts, of which each may be several requests
 	from, wait := h.Hits(), replica.MinBackoff<<waits/2
-	if within(wait, func() bool { return h.Hits()-from > most }) {
+	if rig.Within(wait, func() bool { return h.Hits()-from > most }) {
 		g.Errorf("%d requests within %v, want %d at most", h.Hits()-from, wait, most)
 	}
 }

@@ -12,50 +12,24 @@ import (
 	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
+	"github.com/segmill/segmill/internal/rig"
 )
-
-// gather returns the values of counters and gauges, and the counts of
-// histograms, by name and labels.
-func gather(t *testing.T, reg *prometheus.Registry) map[string]float64 {
-	t.Helper()
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := map[string]float64{}
-	for _, f := range families {
-		if f.GetHelp() == "" || !strings.HasPrefix(f.GetName(), "segmill_") {
-			t.Errorf("%s has no help or another prefix", f.GetName())
-		}
-		if (f.GetType().String() == "COUNTER") != strings.HasSuffix(f.GetName(), "_total") {
-			t.Errorf("%s is %v", f.GetName(), f.GetType())
-		}
-		for _, m := range f.GetMetric() {
-			var labels []string
-			for _, l := range m.GetLabel() {
-				labels = append(labels, l.GetValue())
-			}
-			key := f.GetName() + "{" + strings.Join(labels, ",") + "}"
-			got[key] = m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
-		}
-	}
-	return got
-}
 
 func TestMetrics(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
-	g := newRig(t, 1)
-	in := g.start(rules, vfs.NewMem(), func(c *config.Config) { c.Metrics = metrics.New(reg) })
+	g := newFleet(t, 1)
+	in := g.start(fixture.Rules, vfs.NewMem(), func(c *config.Config) { c.Metrics = metrics.New(reg) })
 	in.ready()
-	bad := g.event(plan.Web, "anna", g.now(), nil)
+	bad := g.Event(plan.Web, "anna", g.Now(), nil)
 	bad.Value = []byte("{")
-	bought := g.event(plan.Purchase, "anna", g.now(), nil)
+	bought := g.Event(plan.Purchase, "anna", g.Now(), nil)
 	again := *bought
-	g.produce(bad, bought, &again)
+	g.Produce(bad, bought, &again)
 	in.caughtUp()
-	g.eventually("gauges", func() bool { return gather(t, reg)["segmill_tasks{running}"] == 1 })
+	g.Eventually("gauges", func() bool { return fixture.Gather(t, reg)["segmill_tasks{running}"] == 1 })
 	in.stop()
-	got := gather(t, reg)
+	got := fixture.Gather(t, reg)
 	for name, want := range map[string]float64{
 		"segmill_events_total{dead_letter,web}":                    1,
 		"segmill_events_total{folded,purchase}":                    1,
@@ -92,14 +66,14 @@ func TestMetrics(t *testing.T) {
 
 // An input that gets more partitions ends the run.
 func TestMorePartitions(t *testing.T) {
-	g := newRig(t, 2)
-	in := g.start(rules, vfs.NewMem(), func(c *config.Config) { c.Watch = 10 * feed.Interval })
+	g := newFleet(t, 2)
+	in := g.start(fixture.Rules, vfs.NewMem(), func(c *config.Config) { c.Watch = 10 * feed.Interval })
 	in.ready()
-	g.addPartition("web", 3)
+	g.AddPartitions("web", 3)
 	if err := in.wait(); err == nil || !strings.Contains(err.Error(), "web now has 3 partitions and had 2") {
 		t.Errorf("%v", err)
 	}
-	in = g.start(rules, vfs.NewMem(), nil)
+	in = g.start(fixture.Rules, vfs.NewMem(), nil)
 	if err := in.wait(); err == nil || !strings.Contains(err.Error(), "has 3") {
 		t.Errorf("%v", err)
 	}
@@ -108,20 +82,20 @@ func TestMorePartitions(t *testing.T) {
 // The topics that the engine creates for itself have the settings that its
 // guarantees need.
 func TestTopicsCreated(t *testing.T) {
-	g := newRig(t, 2)
-	in := g.start(rules, vfs.NewMem(), nil)
+	g := newFleet(t, 2)
+	in := g.start(fixture.Rules, vfs.NewMem(), nil)
 	in.ready()
 	in.stop()
-	topics := []string{app + ".changelog", app + ".repartition", app + ".dlq", "changes", "triggers"}
-	for topic, n := range g.partitionsOf(topics...) {
+	topics := []string{rig.App + ".changelog", rig.App + ".repartition", rig.App + ".dlq", "changes", "triggers"}
+	for topic, n := range g.PartitionsOf(topics...) {
 		if n != 2 {
 			t.Errorf("%s has %d partitions", topic, n)
 		}
 	}
-	if got := g.setting(app+".changelog", "cleanup.policy"); got != "compact" {
+	if got := g.Setting(rig.App+".changelog", "cleanup.policy"); got != "compact" {
 		t.Errorf("the changelog is %q", got)
 	}
-	if got := g.setting(app+".repartition", "retention.ms"); got != "-1" {
+	if got := g.Setting(rig.App+".repartition", "retention.ms"); got != "-1" {
 		t.Errorf("forwarded records are kept %q", got)
 	}
 	if !slices.Equal(in.o.Config.Inputs, []string{"profile", "purchase", "web"}) {

@@ -80,7 +80,7 @@ var mutations = []struct {
 	{
 		"what another owner has written counts",
 		`if f.known && s.Claim != f.claim {`, `if false {`,
-		[]find{{"consumer", "Claims"}},
+		[]find{{"consumer/changelog", "Filter"}, {"consumer", "Claims"}},
 	},
 	{
 		"an owner without transactions believes in a position that it has not read",

@@ -9,6 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/internal/fixture"
+	"github.com/segmill/segmill/internal/rig"
 )
 
 // over makes a Config reach its brokers through a wire.
@@ -36,7 +38,7 @@ func TestCutConnections(t *testing.T) {
 	w := &wire{}
 	disturbance{config: w.over}.changesNothing(t)
 	bytes := w.bytes.Load()
-	for i, seed := range seeds(t, runs) {
+	for i, seed := range fixture.Seeds(t, runs) {
 		t.Run(fmt.Sprintf("SEED=%d", seed), func(t *testing.T) {
 			t.Parallel()
 			rng := rand.New(rand.NewPCG(seed, 4))
@@ -68,7 +70,7 @@ func TestNetworkGone(t *testing.T) {
 					c.Kafka = append(c.Kafka, kgo.RequestTimeoutOverhead(300*time.Millisecond))
 					c.CommitTimeout = 300 * time.Millisecond
 					n := int64(0)
-					failAt(t, c, func(task int32, point string) error {
+					rig.FailAt(t, c, func(task int32, point string) error {
 						if task != 0 || point != "begun" && point != "produced" && point != "ended" {
 							return nil
 						}

@@ -16,13 +16,14 @@ import (
 	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
 )
 
 // stranger is a producer with a transaction that it has begun on an input and does not
 // end.
-func (g *rig) stranger(topic string, partition int32) *kgo.Client {
+func (g *fleet) stranger(topic string, partition int32) *kgo.Client {
 	g.Helper()
-	cl := g.client(kgo.TransactionalID("stranger"), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.TransactionTimeout(time.Minute))
+	cl := g.NewClient(kgo.TransactionalID("stranger"), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.TransactionTimeout(time.Minute))
 	err := cl.BeginTransaction()
 	if err == nil {
 		err = cl.ProduceSync(g.ctx(), &kgo.Record{Topic: topic, Partition: partition, Value: []byte("{}")}).FirstErr()
@@ -33,16 +34,16 @@ func (g *rig) stranger(topic string, partition int32) *kgo.Client {
 	return cl
 }
 
-func (g *rig) ctx() context.Context {
+func (g *fleet) ctx() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	g.Cleanup(cancel)
 	return ctx
 }
 
 // leftIn returns a record of a cart that is left after so long.
-func (g *rig) leftIn(customer string, d time.Duration) *kgo.Record {
+func (g *fleet) leftIn(customer string, d time.Duration) *kgo.Record {
 	g.Helper()
-	return g.event(plan.Web, customer, g.now().Add(-30*time.Minute+d), map[string]any{"name": "product_added", "items": []map[string]any{{"product_id": "p"}}})
+	return g.Event(plan.Web, customer, g.Now().Add(-30*time.Minute+d), map[string]any{"name": "product_added", "items": []map[string]any{{"product_id": "p"}}})
 }
 
 // What stands behind a transaction that somebody has left open was acknowledged, and
@@ -53,60 +54,60 @@ func TestOpenTransactionHoldsTheClock(t *testing.T) {
 	for _, end := range []kgo.TransactionEndTry{kgo.TryAbort, kgo.TryCommit} {
 		t.Run("then ends", func(t *testing.T) {
 			t.Parallel()
-			g := newRig(t, 1)
+			g := newFleet(t, 1)
 			reg := prometheus.NewRegistry()
-			in := g.start(rules, vfs.NewMem(), func(c *config.Config) { c.Metrics, c.Time.MaxMergeWait = metrics.New(reg), 100*time.Millisecond })
+			in := g.start(fixture.Rules, vfs.NewMem(), func(c *config.Config) { c.Metrics, c.Time.MaxMergeWait = metrics.New(reg), 100*time.Millisecond })
 			in.ready()
 			in.caughtUp()
 			stranger := g.stranger("purchase", 0)
-			g.produce(g.leftIn("anna", time.Second))
-			g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
-			g.eventually("it is waited for", func() bool {
+			g.Produce(g.leftIn("anna", time.Second))
+			g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil))
+			g.Eventually("it is waited for", func() bool {
 				return slices.ContainsFunc(in.o.Status().Tasks[0].Waits, func(w feed.Wait) bool {
 					return w.Topic == "purchase" && strings.Contains(w.Reason, "a transaction is open at offset 0")
 				})
 			})
-			if n := len(g.read("triggers")[0]); n > 0 {
+			if n := len(g.Read("triggers")[0]); n > 0 {
 				t.Errorf("%d carts are left although a purchase was acknowledged", n)
 			}
 			if lag := in.o.Status().Lag; lag < 2 {
 				t.Errorf("a lag of %d", lag)
 			}
-			if got := g.members(); !slices.Equal(got, []string{"anna browsing"}) {
+			if got := g.Members(); !slices.Equal(got, []string{"anna browsing"}) {
 				t.Errorf("events of the other topic are not taken: %v", got)
 			}
 			if err := stranger.EndTransaction(g.ctx(), end); err != nil {
 				t.Fatal(err)
 			}
-			g.eventually("the purchase counts", func() bool { return slices.Contains(g.members(), "anna buyer") })
-			in.follows(g.now())
+			g.Eventually("the purchase counts", func() bool { return slices.Contains(g.Members(), "anna buyer") })
+			in.follows(g.Now())
 			in.stop()
-			if n := len(g.read("triggers")[0]); n > 0 {
+			if n := len(g.Read("triggers")[0]); n > 0 {
 				t.Errorf("%d carts are left although there was a purchase", n)
 			}
 		})
 	}
 	t.Run("for too long", func(t *testing.T) {
 		t.Parallel()
-		g := newRig(t, 1)
+		g := newFleet(t, 1)
 		reg := prometheus.NewRegistry()
-		in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
+		in := g.start(fixture.Rules, vfs.NewMem(), func(c *config.Config) {
 			c.Metrics, c.Time.MaxMergeWait, c.Time.MaxOpenTransaction = metrics.New(reg), 100*time.Millisecond, 6*time.Second
 		})
 		in.ready()
 		in.caughtUp()
 		stranger := g.stranger("purchase", 0)
-		g.produce(g.leftIn("anna", time.Second))
-		g.eventually("timers go on", func() bool { return len(g.read("triggers")[0]) == 1 })
-		if n := gather(t, reg)["segmill_open_transactions_passed_over_total{purchase}"]; n != 1 {
+		g.Produce(g.leftIn("anna", time.Second))
+		g.Eventually("timers go on", func() bool { return len(g.Read("triggers")[0]) == 1 })
+		if n := fixture.Gather(t, reg)["segmill_open_transactions_passed_over_total{purchase}"]; n != 1 {
 			t.Errorf("%v were passed over", n)
 		}
 		// What comes out of it in the end counts, late.
-		g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
+		g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil))
 		if err := stranger.EndTransaction(g.ctx(), kgo.TryAbort); err != nil {
 			t.Fatal(err)
 		}
-		g.eventually("the purchase counts", func() bool { return slices.Contains(g.members(), "anna buyer") })
+		g.Eventually("the purchase counts", func() bool { return slices.Contains(g.Members(), "anna buyer") })
 		in.stop()
 	})
 }
@@ -115,21 +116,21 @@ func TestOpenTransactionHoldsTheClock(t *testing.T) {
 // were there.
 func TestUntilWaitsForOpenTransactions(t *testing.T) {
 	t.Parallel()
-	g := newRig(t, 1)
+	g := newFleet(t, 1)
 	day := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
 	stranger := g.stranger("purchase", 0)
-	g.produce(g.event(plan.Purchase, "anna", day, nil))
-	in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
+	g.Produce(g.Event(plan.Purchase, "anna", day, nil))
+	in := g.start(fixture.Rules, vfs.NewMem(), func(c *config.Config) {
 		c.Time.Clock, c.Time.Until = config.EventsClock, engine.Millis(day.Add(time.Hour).UnixMilli())
 	})
-	g.eventually("it is waited for", func() bool { return len(in.o.Status().Tasks) == 1 && in.o.Status().Tasks[0].Lag >= 2 })
+	g.Eventually("it is waited for", func() bool { return len(in.o.Status().Tasks) == 1 && in.o.Status().Tasks[0].Lag >= 2 })
 	if err := stranger.EndTransaction(g.ctx(), kgo.TryAbort); err != nil {
 		t.Fatal(err)
 	}
 	if err := in.wait(); err != nil {
 		t.Fatal(err)
 	}
-	if got := g.members(); !slices.Equal(got, []string{"anna buyer"}) {
+	if got := g.Members(); !slices.Equal(got, []string{"anna buyer"}) {
 		t.Error(got)
 	}
 }

@@ -16,15 +16,16 @@ import (
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
 )
 
 // byCustomer returns what each customer was told, in order. Between customers the
 // order may differ.
-func (g *rig) byCustomer() map[string]string {
+func (g *fleet) byCustomer() map[string]string {
 	g.Helper()
 	told := map[string][]string{}
 	for _, topic := range []string{"changes", "triggers"} {
-		for _, effects := range g.effects(topic) {
+		for _, effects := range g.Effects(topic) {
 			for _, e := range effects {
 				told[e.Customer] = append(told[e.Customer], e.String()+" "+e.ID+e.Trigger)
 			}
@@ -38,7 +39,7 @@ func (g *rig) byCustomer() map[string]string {
 }
 
 // day returns events of some customers over a day, in order of time.
-func (g *rig) day(rng *rand.Rand, start time.Time, n int) []*kgo.Record {
+func (g *fleet) day(rng *rand.Rand, start time.Time, n int) []*kgo.Record {
 	var records []*kgo.Record
 	at := start
 	for range n {
@@ -46,11 +47,11 @@ func (g *rig) day(rng *rand.Rand, start time.Time, n int) []*kgo.Record {
 		customer := fmt.Sprintf("c%d", rng.IntN(4))
 		switch rng.IntN(3) {
 		case 0:
-			records = append(records, g.event(plan.Web, customer, at, map[string]any{"name": "product_added", "items": []map[string]any{{"product_id": "p"}}}))
+			records = append(records, g.Event(plan.Web, customer, at, map[string]any{"name": "product_added", "items": []map[string]any{{"product_id": "p"}}}))
 		case 1:
-			records = append(records, g.event(plan.Purchase, customer, at, map[string]any{"revenue": "150"}))
+			records = append(records, g.Event(plan.Purchase, customer, at, map[string]any{"revenue": "150"}))
 		default:
-			records = append(records, g.event(plan.Web, customer, at, nil))
+			records = append(records, g.Event(plan.Web, customer, at, nil))
 		}
 	}
 	return records
@@ -60,34 +61,34 @@ func (g *rig) day(rng *rand.Rand, start time.Time, n int) []*kgo.Record {
 // they happen, after they all have happened, or some this and some that way.
 func TestOutageChangesNothing(t *testing.T) {
 	const n = 24
-	for _, seed := range seeds(t, 1) {
+	for _, seed := range fixture.Seeds(t, 1) {
 		t.Run(fmt.Sprintf("SEED=%d", seed), func(t *testing.T) {
 			start := time.Now().Add(-48 * time.Hour)
 			run := func(downFrom, downTo int) map[string]string {
-				g := newRig(t, 1)
+				g := newFleet(t, 1)
 				records := g.day(rand.New(rand.NewPCG(seed, 3)), start, n)
 				end := records[n-1].Timestamp.Add(10 * time.Hour)
-				set := func(now time.Time) { g.shift.Store(int64(time.Until(now))) }
+				set := func(now time.Time) { g.Shift.Store(int64(time.Until(now))) }
 				set(start)
 				files := vfs.NewMem()
 				// The clock jumps by up to an hour here, also within a batch, whose
 				// records are judged by the clock at its beginning.
 				config := func(c *config.Config) { c.Time.MaxFutureSkew = 2 * time.Hour }
-				in := g.start(rules, files, config)
+				in := g.start(fixture.Rules, files, config)
 				in.ready()
 				for i, r := range records {
 					if i == downFrom {
 						in.stop()
 					}
 					if i == downTo {
-						in = g.start(rules, files, config)
+						in = g.start(fixture.Rules, files, config)
 						in.ready()
 					}
 					// A busy machine may write for longer than the grace. What is then
 					// late is dated by the clock, so the clock stays behind till it is
 					// written.
 					set(r.Timestamp.Add(-30 * time.Second))
-					g.produce(r)
+					g.Produce(r)
 					set(r.Timestamp)
 					if i < downFrom || i >= downTo {
 						in.follows(r.Timestamp)
@@ -95,12 +96,12 @@ func TestOutageChangesNothing(t *testing.T) {
 				}
 				set(end)
 				if downFrom < n && downTo >= n {
-					in = g.start(rules, files, config)
+					in = g.start(fixture.Rules, files, config)
 				}
 				in.follows(end)
 				in.stop()
-				g.members()
-				if folded, dead, _ := g.totals(); folded != n || dead > 0 {
+				g.Members()
+				if folded, dead, _ := g.Totals(); folded != n || dead > 0 {
 					t.Errorf("folded %d, dead letters %d", folded, dead)
 				}
 				return g.byCustomer()
@@ -123,7 +124,7 @@ func TestOutageChangesNothing(t *testing.T) {
 func (in *instance) follows(at time.Time) {
 	in.g.Helper()
 	in.caughtUp()
-	in.g.eventually("the clock follows", func() bool {
+	in.g.Eventually("the clock follows", func() bool {
 		st := in.o.Status()
 		return st.Ready && st.Clock >= engine.Millis(at.UnixMilli())
 	})

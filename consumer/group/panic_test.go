@@ -8,14 +8,15 @@ import (
 
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/internal/fixture"
 	"github.com/segmill/segmill/schemas"
 )
 
 // A panic of a task is handed over; the process would end there.
 func TestPanicIsHandedOver(t *testing.T) {
-	g := newRig(t, 1)
+	g := newFleet(t, 1)
 	caught := make(chan any, 1)
-	in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
+	in := g.start(fixture.Rules, vfs.NewMem(), func(c *config.Config) {
 		c.OnPanic = func(r any) { caught <- r }
 		read := c.Read
 		c.Read = func(r *schemas.Record, ev *engine.Event) (schemas.Result, error) {
@@ -26,7 +27,7 @@ func TestPanicIsHandedOver(t *testing.T) {
 		}
 	})
 	in.ready()
-	g.produce(&kgo.Record{Topic: "web", Key: []byte("boom"), Value: []byte("{}")})
+	g.Produce(&kgo.Record{Topic: "web", Key: []byte("boom"), Value: []byte("{}")})
 	if r := <-caught; r != "boom" {
 		t.Errorf("caught %v", r)
 	}

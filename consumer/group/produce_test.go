@@ -6,6 +6,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/segmill/segmill/internal/rig"
 )
 
 // produceErrors are what Kafka answers to a record, and some that it should not.
@@ -30,8 +32,8 @@ func TestProduceErrors(t *testing.T) {
 	for _, e := range produceErrors {
 		t.Run(e.Message, func(t *testing.T) {
 			t.Parallel()
-			disturbance{broker: func(*rig) (faults []kfake.Fault) {
-				for _, topic := range []string{app + ".changelog", "changes", "triggers", app + ".dlq"} {
+			disturbance{broker: func(*fleet) (faults []kfake.Fault) {
+				for _, topic := range []string{rig.App + ".changelog", "changes", "triggers", rig.App + ".dlq"} {
 					faults = append(faults, kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: topic, Err: e})
 				}
 				return faults

@@ -16,6 +16,8 @@ import (
 	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/consumer/task"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
+	"github.com/segmill/segmill/internal/rig"
 	"github.com/segmill/segmill/state"
 )
 
@@ -23,11 +25,11 @@ import (
 // is said of a partition goes away with it.
 func TestProgressOfRestore(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
-	g := newRig(t, 1)
-	in := g.start(rules, vfs.NewMem(), nil)
+	g := newFleet(t, 1)
+	in := g.start(fixture.Rules, vfs.NewMem(), nil)
 	in.ready()
-	for _, c := range g.customersOf(0, 20) {
-		g.produce(g.event(plan.Purchase, c, g.now(), nil))
+	for _, c := range g.CustomersOf(0, 20) {
+		g.Produce(g.Event(plan.Purchase, c, g.Now(), nil))
 	}
 	in.caughtUp()
 	in.stop()
@@ -35,10 +37,10 @@ func TestProgressOfRestore(t *testing.T) {
 	var log bytes.Buffer
 	held, release := make(chan struct{}), make(chan struct{})
 	hold := sync.OnceFunc(func() { close(held) }) // a slow machine may lose the partition and acquire it again
-	in = g.start(rules, vfs.NewMem(), func(c *config.Config) {
+	in = g.start(fixture.Rules, vfs.NewMem(), func(c *config.Config) {
 		c.Metrics = metrics.New(reg)
 		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
-		failAt(g, c, func(_ int32, point string) error {
+		rig.FailAt(g, c, func(_ int32, point string) error {
 			if point == "replayed" {
 				hold()
 				<-release
@@ -51,7 +53,7 @@ func TestProgressOfRestore(t *testing.T) {
 	if r := st.Tasks[0].Restore; st.Ready || r == nil || r.Next != r.End || r.Records < 20 || r.Bytes == 0 {
 		t.Errorf("%+v", r)
 	}
-	got := gather(t, reg)
+	got := fixture.Gather(t, reg)
 	if left, ok := got["segmill_restore_remaining_records{0}"]; !ok || left != 0 || got["segmill_state_restored_records_total{}"] < 20 {
 		t.Errorf("%v", got)
 	}
@@ -60,9 +62,9 @@ func TestProgressOfRestore(t *testing.T) {
 	if r := in.o.Status().Tasks[0].Restore; r != nil {
 		t.Errorf("still %v", r)
 	}
-	g.eventually("lag is measured", func() bool { _, ok := gather(t, reg)["segmill_event_time_lag_seconds{0,web}"]; return ok })
+	g.Eventually("lag is measured", func() bool { _, ok := fixture.Gather(t, reg)["segmill_event_time_lag_seconds{0,web}"]; return ok })
 	in.stop()
-	for name := range gather(t, reg) {
+	for name := range fixture.Gather(t, reg) {
 		if strings.HasPrefix(name, "segmill_restore_remaining") || strings.HasPrefix(name, "segmill_event_time_lag") {
 			t.Errorf("%s is still there", name)
 		}
@@ -77,7 +79,7 @@ func TestProgressOfRestore(t *testing.T) {
 func TestDamageIsCounted(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
 	metrics := metrics.New(reg)
-	g := newRig(t, 1)
+	g := newFleet(t, 1)
 	files := vfs.NewMem()
 	write := func(name, text string) {
 		f, err := files.Create(name, vfs.WriteCategoryUnspecified)
@@ -92,13 +94,13 @@ func TestDamageIsCounted(t *testing.T) {
 		}
 	}
 	run := func() {
-		in := g.start(rules, files, func(c *config.Config) { c.Metrics = metrics })
+		in := g.start(fixture.Rules, files, func(c *config.Config) { c.Metrics = metrics })
 		in.ready()
 		in.stop()
 	}
 	check := func(start, running float64) {
 		t.Helper()
-		got := gather(t, reg)
+		got := fixture.Gather(t, reg)
 		if got["segmill_state_damaged_total{start}"] != start || got["segmill_state_damaged_total{running}"] != running || got["segmill_state_damaged_total{digest}"] != 0 {
 			t.Errorf("%v of start, %v of running, %v of digest", got["segmill_state_damaged_total{start}"], got["segmill_state_damaged_total{running}"], got["segmill_state_damaged_total{digest}"])
 		}
@@ -127,36 +129,36 @@ func TestDamageIsCounted(t *testing.T) {
 // the whole changelog once.
 func TestRestoresAreVerified(t *testing.T) {
 	type counts struct{ assigned, again, damaged float64 }
-	run := func(g *rig, files vfs.FS, until task.State) (counts, float64) {
+	run := func(g *fleet, files vfs.FS, until task.State) (counts, float64) {
 		g.Helper()
 		reg := prometheus.NewPedanticRegistry()
-		in := g.start(rules, files, func(c *config.Config) { c.Metrics = metrics.New(reg) })
-		g.eventually(string(until), func() bool {
+		in := g.start(fixture.Rules, files, func(c *config.Config) { c.Metrics = metrics.New(reg) })
+		g.Eventually(string(until), func() bool {
 			st := in.o.Status()
 			return len(st.Tasks) == 1 && st.Tasks[0].State == until
 		})
 		in.stop()
-		got := gather(t, reg)
+		got := fixture.Gather(t, reg)
 		return counts{
 			got["segmill_task_acquisitions_total{assigned}"], got["segmill_task_acquisitions_total{error}"],
 			got["segmill_state_damaged_total{digest}"],
 		}, got["segmill_state_restored_records_total{}"]
 	}
-	events := func(g *rig, files vfs.FS) {
-		in := g.start(rules, files, nil)
+	events := func(g *fleet, files vfs.FS) {
+		in := g.start(fixture.Rules, files, nil)
 		in.ready()
-		for _, c := range g.customersOf(0, 5) {
-			g.produce(g.event(plan.Purchase, c, g.now(), nil))
+		for _, c := range g.CustomersOf(0, 5) {
+			g.Produce(g.Event(plan.Purchase, c, g.Now(), nil))
 		}
 		in.caughtUp()
 		in.stop()
 	}
 	t.Run("a tail over a wrong copy", func(t *testing.T) {
-		g := newRig(t, 1)
+		g := newFleet(t, 1)
 		files := vfs.NewMem()
 		events(g, files)
-		s := g.store(files)
-		c := g.customersOf(0, 1)[0]
+		s := g.Store(files)
+		c := g.CustomersOf(0, 1)[0]
 		b, _, err := s.Task(0).Customer(nil, c)
 		if err != nil {
 			t.Fatal(err)
@@ -177,10 +179,10 @@ func TestRestoresAreVerified(t *testing.T) {
 		}
 	})
 	t.Run("the whole of a wrong changelog", func(t *testing.T) {
-		g := newRig(t, 1)
+		g := newFleet(t, 1)
 		events(g, vfs.NewMem())
 		_, all := run(g, vfs.NewMem(), task.Running)
-		c := g.read(app + ".changelog")[0]
+		c := g.Read(rig.App + ".changelog")[0]
 		spoilt := *c[0]
 		spoilt.Key, spoilt.Headers = []byte(changelog.CustomerPrefix+"nobody"), nil
 		for _, r := range c {
@@ -188,7 +190,7 @@ func TestRestoresAreVerified(t *testing.T) {
 				spoilt.Value = r.Value
 			}
 		}
-		g.produce(&spoilt)
+		g.Produce(&spoilt)
 		got, read := run(g, vfs.NewMem(), task.Stopped)
 		if got != (counts{1, 1, 1}) {
 			t.Errorf("%+v", got)

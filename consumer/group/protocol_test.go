@@ -19,15 +19,17 @@ import (
 	"github.com/segmill/segmill/consumer/task"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
+	"github.com/segmill/segmill/internal/rig"
 	"github.com/segmill/segmill/schemas"
 )
 
 // byHand returns an Owner that is in no group: its tasks are started by the test,
 // which calls end.
-func (g *rig) byHand(change func(*config.Config)) (o *Owner, end func()) {
+func (g *fleet) byHand(change func(*config.Config)) (o *Owner, end func()) {
 	g.Helper()
-	store := g.store(vfs.NewMem())
-	cfg := g.config(rules, store)
+	store := g.Store(vfs.NewMem())
+	cfg := g.Config(fixture.Rules, store)
 	if change != nil {
 		change(&cfg)
 	}
@@ -71,8 +73,8 @@ func TestZombie(t *testing.T) {
 }
 
 func testZombie(t *testing.T, delivery config.Delivery, point string) {
-	g := newRig(t, 1)
-	g.delivery = delivery
+	g := newFleet(t, 1)
+	g.Delivery = delivery
 	release := make(chan struct{})
 	paused := make(chan struct{}, 1)
 	first, endFirst := g.byHand(func(c *config.Config) {
@@ -91,15 +93,15 @@ func testZombie(t *testing.T, delivery config.Delivery, point string) {
 			at("read")
 			return read(r, ev)
 		}
-		failAt(g, c, func(_ int32, p string) error { at(p); return nil })
+		rig.FailAt(g, c, func(_ int32, p string) error { at(p); return nil })
 	})
 	defer endFirst()
 	zombie := first.startByHand(0)
-	now := g.now()
-	g.produce(g.event(plan.Web, "anna", now, nil))
-	g.eventually("anna", func() bool { return slices.Equal(g.members(), []string{"anna browsing"}) })
-	now = g.now() // late events would have the instant at which each owner sees them
-	g.produce(g.event(plan.Purchase, "stop", now, nil), g.event(plan.Purchase, "anna", now, nil))
+	now := g.Now()
+	g.Produce(g.Event(plan.Web, "anna", now, nil))
+	g.Eventually("anna", func() bool { return slices.Equal(g.Members(), []string{"anna browsing"}) })
+	now = g.Now() // late events would have the instant at which each owner sees them
+	g.Produce(g.Event(plan.Purchase, "stop", now, nil), g.Event(plan.Purchase, "anna", now, nil))
 	<-paused
 	before := zombie.Status().Seq
 
@@ -107,21 +109,21 @@ func testZombie(t *testing.T, delivery config.Delivery, point string) {
 	defer endSecond()
 	second.startByHand(0)
 	want := []string{"anna browsing", "anna buyer", "stop buyer"}
-	g.eventually("the second owner", func() bool { return slices.Equal(g.members(), want) })
-	g.shift.Store(int64(4 * time.Hour)) // both owners would now fire the end of anna's browsing
+	g.Eventually("the second owner", func() bool { return slices.Equal(g.Members(), want) })
+	g.Shift.Store(int64(4 * time.Hour)) // both owners would now fire the end of anna's browsing
 	close(release)
-	g.eventually("the zombie is fenced", func() bool { return zombie.Status().State == task.Waiting })
+	g.Eventually("the zombie is fenced", func() bool { return zombie.Status().State == task.Waiting })
 	if seq := zombie.Status().Seq; seq != before {
 		t.Errorf("the zombie believes that position %d was written, after %d", seq, before)
 	}
-	g.eventually("one end of browsing", func() bool { return slices.Equal(g.members(), want[1:]) })
-	g.positions()
-	if got := len(g.effects("changes")[0]); got != 4 {
+	g.Eventually("one end of browsing", func() bool { return slices.Equal(g.Members(), want[1:]) })
+	g.Positions()
+	if got := len(g.Effects("changes")[0]); got != 4 {
 		t.Errorf("%d changes, want 4", got)
 	}
 	if delivery == config.AtLeastOnce {
 		claims := 0
-		for _, r := range g.read(app + ".changelog")[0] {
+		for _, r := range g.Read(rig.App + ".changelog")[0] {
 			if changelog.IsClaim(string(r.Key)) {
 				claims++
 			}
@@ -131,29 +133,29 @@ func testZombie(t *testing.T, delivery config.Delivery, point string) {
 		}
 	}
 	if delivery == config.AtLeastOnce && point == "begun" {
-		g.eventually("what the zombie has written is void, and written again", func() bool { return g.newestCounts(app + ".changelog") })
+		g.Eventually("what the zombie has written is void, and written again", func() bool { return g.newestCounts(rig.App + ".changelog") })
 	}
 }
 
 // Two instances share the partitions, hand them over, and lose nothing while
 // events keep coming.
 func TestHandOver(t *testing.T) {
-	g := newRig(t, 4)
+	g := newFleet(t, 4)
 	produced := make(chan int, 1)
 	ctx, stop := context.WithCancel(context.Background())
 	go func() {
 		n := 0
 		for ; ctx.Err() == nil; n++ {
-			g.produce(g.event(plan.Purchase, fmt.Sprintf("c%d", n%50), g.now(), nil))
+			g.Produce(g.Event(plan.Purchase, fmt.Sprintf("c%d", n%50), g.Now(), nil))
 		}
 		produced <- n
 	}()
 	disks := []*vfs.MemFS{vfs.NewMem(), vfs.NewMem()}
-	a := g.start(rules, disks[0], nil)
+	a := g.start(fixture.Rules, disks[0], nil)
 	a.ready()
 	for round := range 3 {
-		b := g.start(rules, disks[1], nil)
-		g.eventually("two instances share", func() bool {
+		b := g.start(fixture.Rules, disks[1], nil)
+		g.Eventually("two instances share", func() bool {
 			x, y := a.o.Status(), b.o.Status()
 			return x.Ready && y.Ready && len(x.Tasks) == 2 && len(y.Tasks) == 2
 		})
@@ -169,25 +171,25 @@ func TestHandOver(t *testing.T) {
 	n := <-produced
 	a.caughtUp()
 	a.stop()
-	if folded, dead, forwarded := g.totals(); int(folded) != n || dead+forwarded != 0 {
+	if folded, dead, forwarded := g.Totals(); int(folded) != n || dead+forwarded != 0 {
 		t.Errorf("folded %d of %d, dead letters %d, forwarded %d", folded, n, dead, forwarded)
 	}
 	want := min(n, 50)
-	if got := len(slices.DeleteFunc(g.members(), func(m string) bool { return !strings.HasSuffix(m, " buyer") })); got != want {
+	if got := len(slices.DeleteFunc(g.Members(), func(m string) bool { return !strings.HasSuffix(m, " buyer") })); got != want {
 		t.Errorf("%d buyers, want %d", got, want)
 	}
-	g.verifyFromNothing(rules, nil)
+	g.verifyFromNothing(fixture.Rules, nil)
 }
 
 func TestPartitionCounts(t *testing.T) {
-	g := newRig(t, 2)
-	if err := g.broker.CreateTopic("more", 3, nil); err != nil {
+	g := newFleet(t, 2)
+	if err := g.Broker.CreateTopic("more", 3, nil); err != nil {
 		t.Fatal(err)
 	}
-	store := g.store(vfs.NewMem())
+	store := g.Store(vfs.NewMem())
 	defer store.Close() // nothing was written
 	run := func(change func(*config.Config)) error {
-		cfg := g.config(rules, store)
+		cfg := g.Config(fixture.Rules, store)
 		change(&cfg)
 		o, err := New(cfg)
 		if err != nil {
@@ -209,14 +211,14 @@ func TestPartitionCounts(t *testing.T) {
 
 // Offsets go to a group of their own, for tools.
 func TestProgressGroup(t *testing.T) {
-	g := newRig(t, 1)
-	in := g.start(rules, vfs.NewMem(), nil)
+	g := newFleet(t, 1)
+	in := g.start(fixture.Rules, vfs.NewMem(), nil)
 	in.ready()
-	g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
-	g.eventually("progress", func() bool {
+	g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil))
+	g.Eventually("progress", func() bool {
 		req := kmsg.NewPtrOffsetFetchRequest()
-		req.Group = app + "-progress"
-		resp, err := req.RequestWith(context.Background(), g.cl)
+		req.Group = rig.App + "-progress"
+		resp, err := req.RequestWith(context.Background(), g.Client)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -240,16 +242,16 @@ func TestProgressGroup(t *testing.T) {
 // A transaction whose end was refused is not taken for committed: the batch is
 // made again.
 func TestEndRefused(t *testing.T) {
-	g := newRig(t, 1)
-	in := g.start(rules, vfs.NewMem(), nil)
+	g := newFleet(t, 1)
+	in := g.start(fixture.Rules, vfs.NewMem(), nil)
 	in.ready()
 	for i := range 6 {
-		refused := g.broker.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.EndTxn}, Err: kerr.UnknownServerError, Count: 1})
-		g.produce(g.event(plan.Purchase, fmt.Sprintf("c%d", i), g.now(), nil))
-		g.eventually("refused", func() bool { return refused.Hits() == 1 })
-		g.eventually("told", func() bool { return len(g.members()) == i+1 })
+		refused := g.Broker.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.EndTxn}, Err: kerr.UnknownServerError, Count: 1})
+		g.Produce(g.Event(plan.Purchase, fmt.Sprintf("c%d", i), g.Now(), nil))
+		g.Eventually("refused", func() bool { return refused.Hits() == 1 })
+		g.Eventually("told", func() bool { return len(g.Members()) == i+1 })
 	}
 	in.stop()
-	g.positions()
-	g.verifyFromNothing(rules, nil)
+	g.Positions()
+	g.verifyFromNothing(fixture.Rules, nil)
 }

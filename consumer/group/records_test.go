@@ -21,25 +21,27 @@ import (
 	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
+	"github.com/segmill/segmill/internal/rig"
 	"github.com/segmill/segmill/schemas"
 )
 
 // A record whose customer belongs on another partition is forwarded once, keeps
 // its stream and time, and is never forwarded again.
 func TestForwarding(t *testing.T) {
-	g := newRig(t, 2)
-	customer := g.customersOf(1, 1)[0]
-	at := g.now().Add(-time.Minute).Truncate(time.Millisecond)
-	r := g.event(plan.Purchase, customer, at, nil)
+	g := newFleet(t, 2)
+	customer := g.CustomersOf(1, 1)[0]
+	at := g.Now().Add(-time.Minute).Truncate(time.Millisecond)
+	r := g.Event(plan.Purchase, customer, at, nil)
 	r.Partition, r.Key = 0, []byte("another key")
 	r.Headers = []kgo.RecordHeader{{Key: feed.HeaderTopic, Value: []byte("web")}, {Key: feed.HeaderOffset, Value: []byte("x")}} // a producer's own
 	erased := &kgo.Record{Topic: "profile", Partition: 0, Key: []byte(customer)}
-	misrouted := g.event(plan.Purchase, customer, at, nil)
-	in := g.start(rules, vfs.NewMem(), nil)
+	misrouted := g.Event(plan.Purchase, customer, at, nil)
+	in := g.start(fixture.Rules, vfs.NewMem(), nil)
 	in.ready()
-	g.produce(r)
-	g.eventually("forwarded", func() bool { return slices.Equal(g.members(), []string{customer + " buyer"}) })
-	for _, l := range g.read(app + ".repartition") {
+	g.Produce(r)
+	g.Eventually("forwarded", func() bool { return slices.Equal(g.Members(), []string{customer + " buyer"}) })
+	for _, l := range g.Read(rig.App + ".repartition") {
 		from, err := feed.OriginOf(l[0], []string{"purchase"})
 		if want := (feed.Origin{Topic: "purchase", Partition: 0, Offset: 0, At: engine.Millis(at.UnixMilli())}); err != nil || from != want {
 			t.Errorf("origin %+v, %v, want %+v", from, err, want)
@@ -49,15 +51,15 @@ func TestForwarding(t *testing.T) {
 		}
 	}
 	// A record on the repartition topic that is on the wrong partition again.
-	misrouted.Headers = g.read(app + ".repartition")[1][0].Headers
-	misrouted.Topic, misrouted.Partition = app+".repartition", 0
+	misrouted.Headers = g.Read(rig.App + ".repartition")[1][0].Headers
+	misrouted.Topic, misrouted.Partition = rig.App+".repartition", 0
 	// And one that says nothing of where it comes from.
-	g.produce(misrouted, &kgo.Record{Topic: app + ".repartition", Value: []byte("x")})
-	g.eventually("dead letters", func() bool { return len(g.read(app + ".dlq")[0]) == 2 })
-	g.produce(erased)
-	g.eventually("erased", func() bool { return len(g.members()) == 0 })
+	g.Produce(misrouted, &kgo.Record{Topic: rig.App + ".repartition", Value: []byte("x")})
+	g.Eventually("dead letters", func() bool { return len(g.Read(rig.App + ".dlq")[0]) == 2 })
+	g.Produce(erased)
+	g.Eventually("erased", func() bool { return len(g.Members()) == 0 })
 	in.stop()
-	if folded, dead, forwarded := g.totals(); folded != 2 || dead != 2 || forwarded != 2 {
+	if folded, dead, forwarded := g.Totals(); folded != 2 || dead != 2 || forwarded != 2 {
 		t.Errorf("folded %d, dead letters %d, forwarded %d", folded, dead, forwarded)
 	}
 }
@@ -65,24 +67,24 @@ func TestForwarding(t *testing.T) {
 func TestDeadLetters(t *testing.T) {
 	for _, how := range []string{"original", "hash", "hash with a key"} {
 		hashed := how != "original"
-		g := newRig(t, 1)
-		in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
+		g := newFleet(t, 1)
+		in := g.start(fixture.Rules, vfs.NewMem(), func(c *config.Config) {
 			if c.HashDeadLetters = hashed; how == "hash with a key" {
 				c.DeadLetterKey = []byte("a key")
 			}
 		})
 		in.ready()
-		now := g.now()
+		now := g.Now()
 		records := []*kgo.Record{
 			{Topic: "web", Key: []byte("k"), Value: []byte("{"), Headers: []kgo.RecordHeader{{Key: "h", Value: []byte("v")}}},
 			{Topic: "web", Key: []byte("k"), Value: nil},
-			g.event(plan.Web, "anna", now.Add(time.Hour), nil),
-			g.event(plan.Web, "anna", now, nil),
+			g.Event(plan.Web, "anna", now.Add(time.Hour), nil),
+			g.Event(plan.Web, "anna", now, nil),
 		}
-		g.produce(records...)
+		g.Produce(records...)
 		in.caughtUp()
 		in.stop()
-		got := g.read(app + ".dlq")[0]
+		got := g.Read(rig.App + ".dlq")[0]
 		if len(got) != 3 {
 			t.Fatalf("%d dead letters, want 3", len(got))
 		}
@@ -115,7 +117,7 @@ func TestDeadLetters(t *testing.T) {
 				t.Errorf("headers: %s", diff)
 			}
 		}
-		if got := g.members(); !slices.Equal(got, []string{"anna browsing"}) {
+		if got := g.Members(); !slices.Equal(got, []string{"anna browsing"}) {
 			t.Errorf("%v", got)
 		}
 	}
@@ -124,22 +126,22 @@ func TestDeadLetters(t *testing.T) {
 // A tombstone on the profile topic erases: exits, a receipt, no state; and the
 // customer begins anew.
 func TestErasure(t *testing.T) {
-	g := newRig(t, 1)
-	in := g.start(rules, vfs.NewMem(), nil)
+	g := newFleet(t, 1)
+	in := g.start(fixture.Rules, vfs.NewMem(), nil)
 	in.ready()
-	g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
-	g.eventually("anna", func() bool { return len(g.members()) == 1 })
-	g.produce(&kgo.Record{Topic: "profile", Key: []byte("anna")})
-	g.eventually("erased", func() bool { return len(g.members()) == 0 })
-	g.eventually("gone from the store", func() bool {
+	g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil))
+	g.Eventually("anna", func() bool { return len(g.Members()) == 1 })
+	g.Produce(&kgo.Record{Topic: "profile", Key: []byte("anna")})
+	g.Eventually("erased", func() bool { return len(g.Members()) == 0 })
+	g.Eventually("gone from the store", func() bool {
 		_, ok, err := in.store.Task(0).Customer(nil, "anna")
 		return !ok && err == nil
 	})
-	g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
-	g.eventually("anna again", func() bool { return len(g.members()) == 1 })
+	g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil))
+	g.Eventually("anna again", func() bool { return len(g.Members()) == 1 })
 	in.stop()
 	var got []string
-	for _, e := range g.effects("changes")[0] {
+	for _, e := range g.Effects("changes")[0] {
 		got = append(got, fmt.Sprint(e.Action, " ", e.Segment, " ", e.Sequence, " ", e.Cause))
 	}
 	want := []string{"entered buyer 1 event", "exited buyer 2 erasure", "erased  0 erasure", "entered buyer 1 event"}
@@ -147,29 +149,29 @@ func TestErasure(t *testing.T) {
 		t.Error(diff)
 	}
 	last := map[string][]byte{}
-	for _, r := range g.read(app + ".changelog")[0] {
+	for _, r := range g.Read(rig.App + ".changelog")[0] {
 		last[string(r.Key)] = r.Value
 	}
 	if len(last) != 3 { // anna, position, versions
 		t.Errorf("%d keys in the changelog", len(last))
 	}
-	g.verifyFromNothing(rules, nil)
+	g.verifyFromNothing(fixture.Rules, nil)
 }
 
 // What can't be produced ends as one dead letter; what stands around it is folded.
 func TestUnproducible(t *testing.T) {
-	g := newRig(t, 1)
+	g := newFleet(t, 1)
 	var records []*kgo.Record
 	for i := range 60 {
-		records = append(records, g.event(plan.Purchase, fmt.Sprintf("c%d", i), g.now(), nil))
+		records = append(records, g.Event(plan.Purchase, fmt.Sprintf("c%d", i), g.Now(), nil))
 	}
-	g.produce(records...)
-	if err := g.broker.CreateTopic("changes", 1, nil); err != nil {
+	g.Produce(records...)
+	if err := g.Broker.CreateTopic("changes", 1, nil); err != nil {
 		t.Fatal(err)
 	}
-	id := g.broker.TopicInfo("changes").TopicID
+	id := g.Broker.TopicInfo("changes").TopicID
 	// Every transaction that holds a change of c37 is refused.
-	g.broker.Fault(kfake.Fault{
+	g.Broker.Fault(kfake.Fault{
 		Keys: []kmsg.Key{kmsg.Produce}, Topic: "changes", Err: kerr.InvalidRecord, Count: -1,
 		When: func(r kmsg.Request) bool {
 			for _, t := range r.(*kmsg.ProduceRequest).Topics {
@@ -182,26 +184,26 @@ func TestUnproducible(t *testing.T) {
 			return false
 		},
 	})
-	in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
+	in := g.start(fixture.Rules, vfs.NewMem(), func(c *config.Config) {
 		c.Compression = kgo.NoCompression()
 	})
 	in.caughtUp()
 	in.stop()
-	if got := len(g.members()); got != 59 {
+	if got := len(g.Members()); got != 59 {
 		t.Errorf("%d buyers, want 59", got)
 	}
-	if l := g.read(app + ".dlq")[0]; len(l) != 1 || string(l[0].Key) != "c37" {
+	if l := g.Read(rig.App + ".dlq")[0]; len(l) != 1 || string(l[0].Key) != "c37" {
 		t.Errorf("dead letters: %v", l)
 	}
-	g.positions()
+	g.Positions()
 }
 
 // A registry that does not answer holds its topic, and nothing becomes a dead
 // letter.
 func TestRegistryDown(t *testing.T) {
-	g := newRig(t, 1)
+	g := newFleet(t, 1)
 	answers := make(chan struct{})
-	in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
+	in := g.start(fixture.Rules, vfs.NewMem(), func(c *config.Config) {
 		read := c.Read
 		c.Read = func(r *schemas.Record, ev *engine.Event) (schemas.Result, error) {
 			select {
@@ -216,13 +218,13 @@ func TestRegistryDown(t *testing.T) {
 		c.Time.MaxMergeWait = 200 * time.Millisecond
 	})
 	in.ready()
-	now := g.now()
-	g.produce(g.event(plan.Web, "anna", now, nil), g.event(plan.Purchase, "anna", now.Add(time.Millisecond), nil))
-	g.eventually("the other topic goes on", func() bool { return slices.Equal(g.members(), []string{"anna buyer"}) })
+	now := g.Now()
+	g.Produce(g.Event(plan.Web, "anna", now, nil), g.Event(plan.Purchase, "anna", now.Add(time.Millisecond), nil))
+	g.Eventually("the other topic goes on", func() bool { return slices.Equal(g.Members(), []string{"anna buyer"}) })
 	close(answers)
-	g.eventually("the registry is back", func() bool { return slices.Equal(g.members(), []string{"anna browsing", "anna buyer"}) })
+	g.Eventually("the registry is back", func() bool { return slices.Equal(g.Members(), []string{"anna browsing", "anna buyer"}) })
 	in.stop()
-	if n := len(g.read(app + ".dlq")); n != 0 {
+	if n := len(g.Read(rig.App + ".dlq")); n != 0 {
 		t.Errorf("%d partitions with dead letters", n)
 	}
 }

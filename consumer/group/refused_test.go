@@ -12,38 +12,21 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
+	"github.com/segmill/segmill/internal/rig"
 )
-
-// rawRecords returns records as they stand in a batch.
-func rawRecords(values ...[]byte) []byte {
-	var b []byte
-	for i, v := range values {
-		body := kbin.AppendInt8(nil, 0)               // attributes
-		body = kbin.AppendVarint(body, 0)             // timestamp delta
-		body = kbin.AppendVarint(body, int32(i))      // offset delta
-		body = kbin.AppendVarint(body, 1)             // length of the key
-		body = append(body, 'k')                      //
-		body = kbin.AppendVarint(body, int32(len(v))) // length of the value
-		body = append(body, v...)                     //
-		body = kbin.AppendVarint(body, 0)             // headers
-		b = kbin.AppendVarint(b, int32(len(body)))
-		b = append(b, body...)
-	}
-	return b
-}
 
 // produceBatch writes a batch to partition 0 of a topic as it is given: n records
 // that it claims, in raw, which is compressed by a codec.
-func (g *rig) produceBatch(topic string, codec kgo.CompressionCodecType, n int, raw []byte) {
+func (g *fleet) produceBatch(topic string, codec kgo.CompressionCodecType, n int, raw []byte) {
 	g.Helper()
-	now := g.now().UnixMilli()
+	now := g.Now().UnixMilli()
 	batch := kmsg.RecordBatch{
 		Length: int32(49 + len(raw)), PartitionLeaderEpoch: -1, Magic: 2, Attributes: int16(codec), LastOffsetDelta: int32(n - 1),
 		FirstTimestamp: now, MaxTimestamp: now, ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1, NumRecords: int32(n), Records: raw,
@@ -53,12 +36,12 @@ func (g *rig) produceBatch(topic string, codec kgo.CompressionCodecType, n int, 
 	req := kmsg.NewPtrProduceRequest()
 	req.Acks, req.TimeoutMillis = -1, 10_000
 	rt := kmsg.NewProduceRequestTopic()
-	rt.Topic, rt.TopicID = topic, g.broker.TopicInfo(topic).TopicID
+	rt.Topic, rt.TopicID = topic, g.Broker.TopicInfo(topic).TopicID
 	rp := kmsg.NewProduceRequestTopicPartition()
 	rp.Records = b
 	rt.Partitions = append(rt.Partitions, rp)
 	req.Topics = append(req.Topics, rt)
-	resp, err := req.RequestWith(context.Background(), g.cl.Broker(int(g.broker.LeaderFor(topic, 0))))
+	resp, err := req.RequestWith(context.Background(), g.Client.Broker(int(g.Broker.LeaderFor(topic, 0))))
 	if err == nil {
 		err = kerr.ErrorForCode(resp.Topics[0].Partitions[0].ErrorCode)
 	}
@@ -90,22 +73,22 @@ func TestRefusedBatches(t *testing.T) {
 	for name, codec := range codecs {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := newRig(t, 1)
-			bomb, as := compress(t, codec, rawRecords(make([]byte, broker.MaxRecord), nil, nil))
+			g := newFleet(t, 1)
+			bomb, as := compress(t, codec, fixture.RawRecords(make([]byte, broker.MaxRecord), nil, nil))
 			g.produceBatch("web", as, 3, bomb)
-			g.produce(g.event(plan.Web, "anna", g.now(), nil))
-			broken, as := compress(t, codec, rawRecords([]byte("a value"), nil))
+			g.Produce(g.Event(plan.Web, "anna", g.Now(), nil))
+			broken, as := compress(t, codec, fixture.RawRecords([]byte("a value"), nil))
 			g.produceBatch("web", as, 2, broken[:len(broken)/2])
 			g.produceBatch("web", as, 1, []byte("nothing that this codec has made"))
-			in := g.start(rules, vfs.NewMem(), nil)
-			g.produce(g.event(plan.Web, "anna", g.now(), nil), g.event(plan.Purchase, "anna", g.now(), nil))
+			in := g.start(fixture.Rules, vfs.NewMem(), nil)
+			g.Produce(g.Event(plan.Web, "anna", g.Now(), nil), g.Event(plan.Purchase, "anna", g.Now(), nil))
 			in.caughtUp()
 			g.wantRefused("size 0 0", "format 1 ", "format 2 ", "batch 4 5", "batch 6 6")
 			in.stop()
-			if got := g.members(); !slices.Equal(got, []string{"anna browsing", "anna buyer"}) {
+			if got := g.Members(); !slices.Equal(got, []string{"anna browsing", "anna buyer"}) {
 				t.Errorf("%v", got)
 			}
-			if folded, dead, _ := g.totals(); folded != 3 || dead != 6 {
+			if folded, dead, _ := g.Totals(); folded != 3 || dead != 6 {
 				t.Errorf("folded %d, dead letters %d", folded, dead)
 			}
 		})
@@ -114,7 +97,7 @@ func TestRefusedBatches(t *testing.T) {
 	// do not take them; some do not look. The client goes on by itself where
 	// something stands behind them, so here nothing does at first.
 	value := []byte("{")
-	whole := rawRecords(value, value, value)
+	whole := fixture.RawRecords(value, value, value)
 	for name, c := range map[string]struct {
 		claimed int
 		raw     []byte
@@ -127,16 +110,16 @@ func TestRefusedBatches(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := newRig(t, 1)
-			in := g.start(rules, vfs.NewMem(), nil)
+			g := newFleet(t, 1)
+			in := g.start(fixture.Rules, vfs.NewMem(), nil)
 			in.ready()
 			g.produceBatch("web", kgo.CodecNone, c.claimed, c.raw)
-			g.eventually("dead letters", func() bool { return len(g.read(app + ".dlq")[0]) == len(c.want) })
-			g.produce(g.event(plan.Web, "anna", g.now(), nil))
+			g.Eventually("dead letters", func() bool { return len(g.Read(rig.App + ".dlq")[0]) == len(c.want) })
+			g.Produce(g.Event(plan.Web, "anna", g.Now(), nil))
 			in.caughtUp()
 			in.stop()
 			g.wantRefused(c.want...)
-			if got := g.members(); !slices.Equal(got, []string{"anna browsing"}) {
+			if got := g.Members(); !slices.Equal(got, []string{"anna browsing"}) {
 				t.Errorf("%v", got)
 			}
 		})
@@ -145,10 +128,10 @@ func TestRefusedBatches(t *testing.T) {
 
 // wantRefused wants dead letters, "cause first last", the last offset only of
 // batches.
-func (g *rig) wantRefused(want ...string) {
+func (g *fleet) wantRefused(want ...string) {
 	g.Helper()
 	var got []string
-	for _, r := range g.read(app + ".dlq")[0] {
+	for _, r := range g.Read(rig.App + ".dlq")[0] {
 		h := map[string]string{}
 		for _, kv := range r.Headers {
 			h[kv.Key] = string(kv.Value)
@@ -166,13 +149,13 @@ func (g *rig) wantRefused(want ...string) {
 // One small answer of a broker can hold many batches that are large only once
 // they are decompressed. They are not all in memory at once.
 func TestManyLargeBatches(t *testing.T) {
-	g := newRig(t, 1)
+	g := newFleet(t, 1)
 	const n = 40
-	large, as := compress(t, codecs["zstd"], rawRecords(make([]byte, broker.MaxBatch-100)))
+	large, as := compress(t, codecs["zstd"], fixture.RawRecords(make([]byte, broker.MaxBatch-100)))
 	for range n {
 		g.produceBatch("web", as, 1, large)
 	}
-	in := g.start(rules, vfs.NewMem(), nil)
+	in := g.start(fixture.Rules, vfs.NewMem(), nil)
 	in.ready()
 	var before, now runtime.MemStats
 	runtime.GC()
@@ -181,7 +164,7 @@ func TestManyLargeBatches(t *testing.T) {
 	// Collecting garbage takes what the process holds by then, so there is a bound on how
 	// much of the time it may take.
 	next := time.Now()
-	g.eventually("dead letters", func() bool {
+	g.Eventually("dead letters", func() bool {
 		if start := time.Now(); start.After(next) {
 			runtime.GC()
 			runtime.ReadMemStats(&now)

@@ -21,6 +21,8 @@ import (
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/task"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
+	"github.com/segmill/segmill/internal/rig"
 	"github.com/segmill/segmill/schemas"
 )
 
@@ -51,7 +53,7 @@ func (r *registryOf) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 }
 
 // withRegistry makes an instance ask a registry.
-func (g *rig) withRegistry(reg *registryOf) func(*config.Config) {
+func (g *fleet) withRegistry(reg *registryOf) func(*config.Config) {
 	g.Helper()
 	var err error
 	if reg.text, err = schemas.Text("web_event"); err != nil {
@@ -67,7 +69,7 @@ func (g *rig) withRegistry(reg *registryOf) func(*config.Config) {
 		reader, err := schemas.NewReader(schemas.Config{
 			Layouts: c.Engine.Layout, Registry: schemas.SchemaRegistry(cl, slog.New(slog.DiscardHandler)),
 			Topics: map[string]plan.Stream{"web": plan.Web, "purchase": plan.Purchase, "profile": plan.Profile},
-			Now:    g.now, Go: func(lookup func()) { go lookup() },
+			Now:    g.Now, Go: func(lookup func()) { go lookup() },
 		})
 		if err != nil {
 			g.Fatal(err)
@@ -78,12 +80,12 @@ func (g *rig) withRegistry(reg *registryOf) func(*config.Config) {
 }
 
 // avro makes a web event an Avro record with the schema id.
-func (g *rig) avro(customer string, id int) *kgo.Record {
+func (g *fleet) avro(customer string, id int) *kgo.Record {
 	g.Helper()
-	r := g.event(plan.Web, customer, g.now(), nil)
+	r := g.Event(plan.Web, customer, g.Now(), nil)
 	var err error
 	r.Value, err = schemas.NewEventEncoder(schemas.Avro, [plan.NumStreams]int{plan.Web: id}).Append(nil, plan.Web, map[string]any{
-		"event_id": "a" + strconv.Itoa(g.seq), "customer_id": customer, "occurred_at": g.now(), "name": "page_viewed",
+		"event_id": "a" + strconv.Itoa(g.Seq), "customer_id": customer, "occurred_at": g.Now(), "name": "page_viewed",
 	})
 	if err != nil {
 		g.Fatal(err)
@@ -95,33 +97,33 @@ func (g *rig) avro(customer string, id int) *kgo.Record {
 // shown as waiting, with the status and the id, and a stop does not wait for it. Other
 // inputs go on, and once the registry answers, so does this one.
 func TestRegistryFails(t *testing.T) {
-	g := newRig(t, 1)
+	g := newFleet(t, 1)
 	reg := &registryOf{}
 	reg.broken.Store(true)
 	with := g.withRegistry(reg)
 	files := vfs.NewMem()
-	in := g.start(rules, files, with)
+	in := g.start(fixture.Rules, files, with)
 	in.ready()
-	g.produce(g.avro("anna", 7), g.event(plan.Purchase, "anna", g.now(), nil))
+	g.Produce(g.avro("anna", 7), g.Event(plan.Purchase, "anna", g.Now(), nil))
 	waiting := func() bool {
 		st := in.o.Status()
 		return !st.Ready && len(st.Tasks) == 1 && st.Tasks[0].State == task.Waiting && strings.Contains(st.Tasks[0].Error, "web offset 0: schema 7: ") &&
 			strings.Contains(st.Tasks[0].Error, "503") && strings.Contains(st.Tasks[0].Error, "the store is not reachable")
 	}
-	g.eventually("the partition is shown as waiting", waiting)
-	g.eventually("the other input goes on", func() bool { return slices.Equal(g.members(), []string{"anna buyer"}) })
+	g.Eventually("the partition is shown as waiting", waiting)
+	g.Eventually("the other input goes on", func() bool { return slices.Equal(g.Members(), []string{"anna buyer"}) })
 	start := time.Now()
 	in.stop()
 	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("it took %v to stop", took)
 	}
-	in = g.start(rules, files, with)
-	g.eventually("it waits again", waiting)
+	in = g.start(fixture.Rules, files, with)
+	g.Eventually("it waits again", waiting)
 	reg.broken.Store(false)
-	g.eventually("the registry is back", func() bool { return slices.Equal(g.members(), []string{"anna browsing", "anna buyer"}) })
+	g.Eventually("the registry is back", func() bool { return slices.Equal(g.Members(), []string{"anna browsing", "anna buyer"}) })
 	in.ready()
 	in.stop()
-	if n := g.count(app + ".dlq"); n != 0 {
+	if n := g.count(rig.App + ".dlq"); n != 0 {
 		t.Errorf("%d dead letters", n)
 	}
 }
@@ -130,11 +132,11 @@ func TestRegistryFails(t *testing.T) {
 // stands behind them and beside them is told.
 func TestFloodOfUnknownIDs(t *testing.T) {
 	const n = 5_000
-	g := newRig(t, 2)
+	g := newFleet(t, 2)
 	reg := &registryOf{}
-	in := g.start(rules, vfs.NewMem(), g.withRegistry(reg))
+	in := g.start(fixture.Rules, vfs.NewMem(), g.withRegistry(reg))
 	in.ready()
-	here, other := g.customersOf(0, 1)[0], g.customersOf(1, 1)[0]
+	here, other := g.CustomersOf(0, 1)[0], g.CustomersOf(1, 1)[0]
 	rnd := rand.New(rand.NewSource(1))
 	var records []*kgo.Record
 	one := g.avro(here, 7)
@@ -144,14 +146,14 @@ func TestFloodOfUnknownIDs(t *testing.T) {
 		records = append(records, r)
 	}
 	start := time.Now()
-	g.produce(append(records, g.avro(here, 7))...)
-	g.produce(g.avro(other, 7))
-	g.eventually("the other partition", func() bool { return slices.Contains(g.members(), other+" browsing") })
+	g.Produce(append(records, g.avro(here, 7))...)
+	g.Produce(g.avro(other, 7))
+	g.Eventually("the other partition", func() bool { return slices.Contains(g.Members(), other+" browsing") })
 	beside := time.Since(start)
-	g.eventually("what stands behind them", func() bool { return slices.Contains(g.members(), here+" browsing") })
+	g.Eventually("what stands behind them", func() bool { return slices.Contains(g.Members(), here+" browsing") })
 	t.Logf("beside them %v, behind them %v, %d requests", beside, time.Since(start), reg.requests.Load())
 	in.stop()
-	dead := g.read(app + ".dlq")[0]
+	dead := g.Read(rig.App + ".dlq")[0]
 	if len(dead) != n {
 		t.Errorf("%d dead letters of %d", len(dead), n)
 	}
@@ -174,21 +176,21 @@ func TestSchemaRegisteredLater(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := newRig(t, 2)
+			g := newFleet(t, 2)
 			reg := &registryOf{}
 			before(reg)
-			in := g.start(rules, vfs.NewMem(), g.withRegistry(reg))
+			in := g.start(fixture.Rules, vfs.NewMem(), g.withRegistry(reg))
 			in.ready()
-			g.produce(g.avro("early", 9))
-			g.eventually("a dead letter", func() bool { return g.count(app+".dlq") == 1 })
+			g.Produce(g.avro("early", 9))
+			g.Eventually("a dead letter", func() bool { return g.count(rig.App+".dlq") == 1 })
 			reg.also.Store(9)
 			reg.foreign.Store(false)
 			for i := range 50 {
-				g.produce(g.avro(fmt.Sprintf("c%d", i), 9))
+				g.Produce(g.avro(fmt.Sprintf("c%d", i), 9))
 			}
-			g.eventually("all fifty", func() bool { return len(g.members()) == 50 })
+			g.Eventually("all fifty", func() bool { return len(g.Members()) == 50 })
 			in.stop()
-			if n := g.count(app + ".dlq"); n != 1 {
+			if n := g.count(rig.App + ".dlq"); n != 1 {
 				t.Errorf("%d dead letters", n)
 			}
 		})

@@ -16,6 +16,8 @@ import (
 	"github.com/segmill/segmill/consumer/reshard"
 	"github.com/segmill/segmill/consumer/task"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
+	"github.com/segmill/segmill/internal/rig"
 	"github.com/segmill/segmill/state"
 )
 
@@ -39,16 +41,16 @@ func TestReshardDies(t *testing.T) {
 		{"produced", 6, true, true},
 	} {
 		t.Run(fmt.Sprint(c.point, c.count), func(t *testing.T) {
-			g := newRig(t, 2)
+			g := newFleet(t, 2)
 			files := vfs.NewMem()
-			in := g.start(rules, files, nil)
+			in := g.start(fixture.Rules, files, nil)
 			in.ready()
 			for i := range 20 {
-				g.produce(g.event(plan.Web, fmt.Sprintf("c%d", i), g.now(), nil))
+				g.Produce(g.Event(plan.Web, fmt.Sprintf("c%d", i), g.Now(), nil))
 			}
 			in.caughtUp()
 			in.stop()
-			want := g.members()
+			want := g.Members()
 			m := g.grow(3, false)
 			countdown := c.count
 			die := func(_ int32, at string) error {
@@ -60,8 +62,8 @@ func TestReshardDies(t *testing.T) {
 				return nil
 			}
 			_, err := m.run(g, files, func(r *reshard.Reshard) {
-				failAt(g, &r.From, die)
-				failAt(g, &r.To, die)
+				rig.FailAt(g, &r.From, die)
+				rig.FailAt(g, &r.To, die)
 			})
 			if !errors.Is(err, dead) {
 				t.Fatal(err)
@@ -72,51 +74,51 @@ func TestReshardDies(t *testing.T) {
 				if !c.closed {
 					break
 				}
-				store := g.store(files)
+				store := g.Store(files)
 				if _, err := m.reshard(g, store).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "delete the topics") {
 					t.Errorf("again: %v", err)
 				}
 				if err := store.Close(); err != nil {
 					t.Fatal(err)
 				}
-				if err := g.start(rules, files, nil).wait(); !fault.IsFatal(err) || !strings.Contains(err.Error(), "--undo") {
+				if err := g.start(fixture.Rules, files, nil).wait(); !fault.IsFatal(err) || !strings.Contains(err.Error(), "--undo") {
 					t.Errorf("the old one: %v", err)
 				}
 			}
 			if c.open {
-				if err := m.start(rules, vfs.NewMem(), m.to).wait(); !fault.IsFatal(err) || !strings.Contains(err.Error(), "is incomplete") {
+				if err := m.start(fixture.Rules, vfs.NewMem(), m.to).wait(); !fault.IsFatal(err) || !strings.Contains(err.Error(), "is incomplete") {
 					t.Errorf("the new one: %v", err)
 				}
 				if _, err := m.run(g, files, nil); err == nil || !strings.Contains(err.Error(), "delete the topics shop2.changelog and shop2.repartition") {
 					t.Fatalf("%v", err)
 				}
 				for _, topic := range []string{"shop2.changelog", "shop2.repartition"} {
-					if err := g.broker.DeleteTopic(topic); err != nil {
+					if err := g.Broker.DeleteTopic(topic); err != nil {
 						t.Fatal(err)
 					}
 				}
 			}
 			// Taken back, it runs on; begun again, it comes to its end.
-			store := g.store(files)
+			store := g.Store(files)
 			if err := m.reshard(g, store).Undo(t.Context()); (err == nil) != c.closed {
 				t.Fatal(err)
 			}
 			if err := store.Close(); err != nil {
 				t.Fatal(err)
 			}
-			in = g.start(rules, files, nil)
+			in = g.start(fixture.Rules, files, nil)
 			in.ready()
-			g.produce(g.event(plan.Purchase, "c3", g.now(), nil))
+			g.Produce(g.Event(plan.Purchase, "c3", g.Now(), nil))
 			in.caughtUp()
 			in.stop()
 			if _, err := m.run(g, files, nil); err != nil {
 				t.Fatal(err)
 			}
-			g.shift.Store(int64(4 * time.Hour))
-			m.shift.Store(int64(4 * time.Hour))
-			in = m.start(rules, vfs.NewMem(), m.to)
+			g.Shift.Store(int64(4 * time.Hour))
+			m.Shift.Store(int64(4 * time.Hour))
+			in = m.start(fixture.Rules, vfs.NewMem(), m.to)
 			in.ready()
-			g.eventually("browsing ends", func() bool { return slices.Equal(m.memberships("changes", "changes2"), []string{"c3 buyer"}) })
+			g.Eventually("browsing ends", func() bool { return slices.Equal(m.memberships("changes", "changes2"), []string{"c3 buyer"}) })
 			in.stop()
 			if got := len(want); got != 20 {
 				t.Errorf("%d browsed", got)
@@ -127,7 +129,7 @@ func TestReshardDies(t *testing.T) {
 
 // What stands in the way of a resharding is told before anything is written.
 func TestReshardRefused(t *testing.T) {
-	g := newRig(t, 2)
+	g := newFleet(t, 2)
 	files := vfs.NewMem()
 	m := g.grow(3, false)
 	refused := func(want string, change func(*reshard.Reshard)) {
@@ -137,28 +139,28 @@ func TestReshardRefused(t *testing.T) {
 		}
 	}
 	refused("topic shop.changelog", nil)
-	in := g.start(rules, files, nil)
+	in := g.start(fixture.Rules, files, nil)
 	in.ready()
 	if _, err := m.reshard(g, in.store).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "1 instances of shop are running") {
 		t.Errorf("%v", err)
 	}
 	in.stop()
 	refused("shop has no state", nil)
-	in = g.start(rules, files, nil)
+	in = g.start(fixture.Rules, files, nil)
 	in.ready()
-	g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
+	g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil))
 	in.caughtUp()
 	in.stop()
-	refused("both configurations have the app shop", func(r *reshard.Reshard) { r.To.App = app })
+	refused("both configurations have the app shop", func(r *reshard.Reshard) { r.To.App = rig.App })
 	refused("web2 has 3 partitions and profile has 2", func(r *reshard.Reshard) { r.To.Inputs = []string{"web2", "profile"} })
 	refused("changes has 2 partitions and the new inputs have 3: add partitions to it", func(r *reshard.Reshard) { r.To.Changes = "changes" })
-	g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
+	g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil))
 	refused("1 records of purchase are unread", nil)
 	refused("1 records of purchase are unread", func(r *reshard.Reshard) { r.Unread = true })
 	retold := make(chan struct{}, 100)
-	in = g.start(other, files, func(c *config.Config) {
+	in = g.start(fixture.OtherRules, files, func(c *config.Config) {
 		c.Rebuild = true
-		failAt(g, c, func(_ int32, at string) error {
+		rig.FailAt(g, c, func(_ int32, at string) error {
 			if at == "retold" {
 				retold <- struct{}{}
 				return errors.New("dead")
@@ -168,39 +170,39 @@ func TestReshardRefused(t *testing.T) {
 	})
 	<-retold
 	in.crash()
-	g.eventually("the session of the one that died is over", func() bool {
+	g.Eventually("the session of the one that died is over", func() bool {
 		_, err := m.run(g, files, nil)
 		return err == nil || !strings.Contains(err.Error(), "are running")
 	})
 	refused("a rebuild of shop was not completed", nil)
 	refused("requires transactions", func(r *reshard.Reshard) { r.From.Delivery = config.AtLeastOnce })
-	in = g.start(rules, files, func(c *config.Config) { c.Rebuild = true })
+	in = g.start(fixture.Rules, files, func(c *config.Config) { c.Rebuild = true })
 	in.ready()
 	in.caughtUp()
 	in.stop()
 
 	alo := func(c *config.Config) { c.Delivery = config.AtLeastOnce }
-	in = g.start(rules, files, alo)
+	in = g.start(fixture.Rules, files, alo)
 	in.ready()
-	g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
+	g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil))
 	in.caughtUp()
 	in.stop()
 	refused("requires transactions", nil)
-	in = g.start(rules, files, nil)
+	in = g.start(fixture.Rules, files, nil)
 	in.ready()
-	g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
+	g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil))
 	in.caughtUp()
 	in.stop()
 
 	if done, err := m.run(g, files, func(r *reshard.Reshard) { r.DryRun = true }); err != nil || done.From != 2 || done.To != 3 {
 		t.Errorf("%+v, %v", done, err)
 	}
-	if n := g.partitionsOf(app + "2.changelog")[app+"2.changelog"]; n > 0 {
+	if n := g.PartitionsOf(rig.App + "2.changelog")[rig.App+"2.changelog"]; n > 0 {
 		t.Errorf("a dry run has created topics")
 	}
 	// A copy on disk that is not what it should be.
-	s := g.store(files)
-	for p := range g.n {
+	s := g.Store(files)
+	for p := range g.Partitions {
 		if b, ok, err := s.Task(p).Customer(nil, "anna"); err != nil {
 			t.Fatal(err)
 		} else if ok {
@@ -228,8 +230,8 @@ func TestReshardRefused(t *testing.T) {
 }
 
 // reshardOn is reshard on a store that stays open until the test ends.
-func (m *moved) reshardOn(g *rig, files vfs.FS) *reshard.Reshard {
-	store := g.store(files)
+func (m *moved) reshardOn(g *fleet, files vfs.FS) *reshard.Reshard {
+	store := g.Store(files)
 	m.Cleanup(func() { _ = store.Close() })
 	return m.reshard(g, store)
 }
@@ -237,12 +239,12 @@ func (m *moved) reshardOn(g *rig, files vfs.FS) *reshard.Reshard {
 // Records that were not taken when the inputs grew under the engine are taken after
 // the move, if that is allowed: nothing is lost.
 func TestReshardUnread(t *testing.T) {
-	g := newRig(t, 2)
+	g := newFleet(t, 2)
 	files := vfs.NewMem()
-	in := g.start(rules, files, func(c *config.Config) { c.Watch = feed.Interval })
+	in := g.start(fixture.Rules, files, func(c *config.Config) { c.Watch = feed.Interval })
 	in.ready()
 	for i := range 10 {
-		g.produce(g.event(plan.Purchase, fmt.Sprintf("c%d", i), g.now(), nil))
+		g.Produce(g.Event(plan.Purchase, fmt.Sprintf("c%d", i), g.Now(), nil))
 	}
 	in.caughtUp()
 	m := g.grow(3, true)
@@ -250,8 +252,8 @@ func TestReshardUnread(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	for i := range 10 {
-		g.produce(g.event(plan.Purchase, fmt.Sprintf("c%d", i), g.now(), nil)) // by a producer that has not noticed
-		m.produce(m.event(plan.Purchase, fmt.Sprintf("c%d", i), g.now(), nil)) // by one that has
+		g.Produce(g.Event(plan.Purchase, fmt.Sprintf("c%d", i), g.Now(), nil)) // by a producer that has not noticed
+		m.Produce(m.Event(plan.Purchase, fmt.Sprintf("c%d", i), g.Now(), nil)) // by one that has
 	}
 	if _, err := m.run(g, files, nil); err == nil || !strings.Contains(err.Error(), "--unread") {
 		t.Fatalf("%v", err)
@@ -260,8 +262,8 @@ func TestReshardUnread(t *testing.T) {
 	if err != nil || done.Unread["purchase"] == 0 {
 		t.Fatalf("%+v, %v", done, err)
 	}
-	in = m.start(rules, vfs.NewMem(), m.to)
-	m.eventually("everybody bought three times", func() bool {
+	in = m.start(fixture.Rules, vfs.NewMem(), m.to)
+	m.Eventually("everybody bought three times", func() bool {
 		return strings.Count(strings.Join(m.memberships("changes", "changes2"), ","), "frequent") == 10
 	})
 	in.stop()
@@ -270,30 +272,30 @@ func TestReshardUnread(t *testing.T) {
 // An instance of the old application that the group has forgotten is fenced by the
 // move, and does not come back.
 func TestReshardFences(t *testing.T) {
-	g := newRig(t, 1)
+	g := newFleet(t, 1)
 	o, end := g.byHand(func(c *config.Config) { c.Group.SessionTimeout = 1100 * time.Millisecond })
 	defer end()
 	zombie := o.startByHand(0)
-	g.produce(g.event(plan.Web, "anna", g.now(), nil))
-	g.eventually("anna", func() bool { return slices.Equal(g.members(), []string{"anna browsing"}) })
+	g.Produce(g.Event(plan.Web, "anna", g.Now(), nil))
+	g.Eventually("anna", func() bool { return slices.Equal(g.Members(), []string{"anna browsing"}) })
 	m := g.grow(2, false)
 	if _, err := m.run(g, vfs.NewMem(), nil); err != nil {
 		t.Fatal(err)
 	}
-	before := len(g.read(app + ".changelog")[0])
-	m.shift.Store(int64(4 * time.Hour))
-	g.shift.Store(int64(4 * time.Hour)) // anna's visit is long ago, to both
-	g.eventually("the zombie has given up", func() bool {
+	before := len(g.Read(rig.App + ".changelog")[0])
+	m.Shift.Store(int64(4 * time.Hour))
+	g.Shift.Store(int64(4 * time.Hour)) // anna's visit is long ago, to both
+	g.Eventually("the zombie has given up", func() bool {
 		st := zombie.Status()
 		return st.State == task.Stopped && strings.Contains(st.Error, "was moved to shop2")
 	})
-	in := m.start(rules, vfs.NewMem(), m.to)
-	m.eventually("told by the new application", func() bool { return len(m.memberships("changes", "changes2")) == 0 })
+	in := m.start(fixture.Rules, vfs.NewMem(), m.to)
+	m.Eventually("told by the new application", func() bool { return len(m.memberships("changes", "changes2")) == 0 })
 	in.stop()
-	if after := len(g.read(app + ".changelog")[0]); after != before {
+	if after := len(g.Read(rig.App + ".changelog")[0]); after != before {
 		t.Errorf("%d records more in the old changelog", after-before)
 	}
-	if n := len(g.effects("changes")[0]); n != 1 {
+	if n := len(g.Effects("changes")[0]); n != 1 {
 		t.Errorf("the old application has told %d changes", n)
 	}
 }
@@ -307,34 +309,34 @@ func TestReshardClaimed(t *testing.T) {
 		moves bool
 	}{{"opened", false}, {"switching", true}} {
 		t.Run(c.point, func(t *testing.T) {
-			g := newRig(t, 1)
+			g := newFleet(t, 1)
 			files := vfs.NewMem()
-			in := g.start(rules, files, nil)
+			in := g.start(fixture.Rules, files, nil)
 			in.ready()
 			for i := range 20 {
-				g.produce(g.event(plan.Purchase, fmt.Sprintf("c%d", i), g.now(), nil))
+				g.Produce(g.Event(plan.Purchase, fmt.Sprintf("c%d", i), g.Now(), nil))
 			}
 			in.caughtUp()
 			in.stop()
 			m := g.grow(2, false)
-			m.delivery = config.AtLeastOnce
+			m.Delivery = config.AtLeastOnce
 			early := func(_ int32, at string) error {
 				if at != c.point {
 					return nil
 				}
-				if err := m.start(rules, vfs.NewMem(), m.to).wait(); !fault.IsFatal(err) || !strings.Contains(err.Error(), "is incomplete") {
+				if err := m.start(fixture.Rules, vfs.NewMem(), m.to).wait(); !fault.IsFatal(err) || !strings.Contains(err.Error(), "is incomplete") {
 					t.Errorf("started too early: %v", err)
 				}
 				return nil
 			}
-			_, err := m.run(g, files, func(r *reshard.Reshard) { failAt(g, &r.To, early) })
+			_, err := m.run(g, files, func(r *reshard.Reshard) { rig.FailAt(g, &r.To, early) })
 			// On a slow machine the claim can be seen also where it comes late.
 			if !c.moves || err != nil {
 				if err == nil || !strings.Contains(err.Error(), "was started in the meantime") {
 					t.Fatal(err)
 				}
 				for _, topic := range []string{"shop2.changelog", "shop2.repartition"} {
-					if err := g.broker.DeleteTopic(topic); err != nil {
+					if err := g.Broker.DeleteTopic(topic); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -344,7 +346,7 @@ func TestReshardClaimed(t *testing.T) {
 				t.Fatal(err)
 			}
 			moved := vfs.NewMem()
-			in = m.start(rules, moved, m.to)
+			in = m.start(fixture.Rules, moved, m.to)
 			in.ready()
 			in.stop()
 			if n := len(m.stored(moved)); n != 20 {
@@ -358,37 +360,37 @@ func TestReshardClaimed(t *testing.T) {
 // beside the others, not even on an instance that has only them; and the state can
 // still be moved.
 func TestEverythingHasGrown(t *testing.T) {
-	g := newRig(t, 2)
+	g := newFleet(t, 2)
 	files := vfs.NewMem()
-	in := g.start(rules, files, nil)
+	in := g.start(fixture.Rules, files, nil)
 	in.ready()
-	g.produce(g.event(plan.Purchase, "anna", g.now(), nil), g.event(plan.Purchase, "berta", g.now(), nil))
+	g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil), g.Event(plan.Purchase, "berta", g.Now(), nil))
 	in.caughtUp()
 	in.stop()
 	m := g.grow(3, true)
-	for _, topic := range []string{app + ".changelog", app + ".repartition", app + ".dlq", "changes", "triggers"} {
-		g.addPartition(topic, 3)
+	for _, topic := range []string{rig.App + ".changelog", rig.App + ".repartition", rig.App + ".dlq", "changes", "triggers"} {
+		g.AddPartitions(topic, 3)
 	}
 	const want = "was written for 2 partitions, and the inputs now have 3"
-	if err := g.start(rules, files, nil).wait(); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "segmill state reshard") {
+	if err := g.start(fixture.Rules, files, nil).wait(); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "segmill state reshard") {
 		t.Errorf("%v", err)
 	}
 	o, end := m.byHand(nil)
 	defer end()
 	added := o.startByHand(2)
-	g.eventually("the added partition refuses", func() bool {
+	g.Eventually("the added partition refuses", func() bool {
 		st := added.Status()
 		return st.State == task.Stopped && strings.Contains(st.Error, want)
 	})
 	if done, err := m.run(g, files, nil); err != nil || done.From != 2 || done.To != 3 || done.Customers != 2 {
 		t.Errorf("%+v, %v", done, err)
 	}
-	in = m.start(rules, vfs.NewMem(), m.to)
+	in = m.start(fixture.Rules, vfs.NewMem(), m.to)
 	in.ready()
 	for range 2 {
-		m.produce(m.event(plan.Purchase, "anna", g.now(), nil), m.event(plan.Purchase, "berta", g.now(), nil))
+		m.Produce(m.Event(plan.Purchase, "anna", g.Now(), nil), m.Event(plan.Purchase, "berta", g.Now(), nil))
 	}
-	m.eventually("both are frequent", func() bool {
+	m.Eventually("both are frequent", func() bool {
 		return slices.Equal(m.memberships("changes", "changes2"), []string{"anna buyer", "anna frequent", "berta buyer", "berta frequent"})
 	})
 	in.stop()

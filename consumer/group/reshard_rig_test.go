@@ -14,11 +14,12 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/reshard"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
+	"github.com/segmill/segmill/internal/rig"
 	"github.com/segmill/segmill/schemas"
 	"github.com/segmill/segmill/state"
 )
@@ -36,22 +37,22 @@ var counting = func() string {
 
 // moved is where a test moves an application to.
 type moved struct {
-	*rig
+	*fleet
 	inPlace bool // the inputs have grown; else they are others, whose names end in 2
 }
 
 // grow makes the inputs that an application moves to.
-func (g *rig) grow(n int32, inPlace bool) *moved {
+func (g *fleet) grow(n int32, inPlace bool) *moved {
 	g.Helper()
-	to := &moved{&rig{TB: g.TB, broker: g.broker, kafka: g.kafka, n: n, enc: g.enc, route: broker.NewRouter(n), seq: 1_000_000}, inPlace}
+	to := &moved{&fleet{g.Beside(n)}, inPlace}
 	for _, topic := range []string{"web", "purchase", "profile"} {
 		if inPlace {
-			g.addPartition(topic, int(n))
-		} else if err := g.broker.CreateTopic(topic+"2", n, nil); err != nil {
+			g.AddPartitions(topic, int(n))
+		} else if err := g.Broker.CreateTopic(topic+"2", n, nil); err != nil {
 			g.Fatal(err)
 		}
 	}
-	to.cl = g.client(kgo.RecordPartitioner(kgo.ManualPartitioner())) // the other one may not know the partitions yet
+	to.Connect() // only now, or the client would not know the partitions yet
 	return to
 }
 
@@ -71,13 +72,13 @@ func (m *moved) to(c *config.Config) {
 	if err != nil {
 		m.Fatal(err)
 	}
-	c.App, c.Changes, c.Triggers = app+"2", "changes2", "triggers2"
+	c.App, c.Changes, c.Triggers = rig.App+"2", "changes2", "triggers2"
 	c.Inputs, c.Read = slices.Collect(maps.Keys(topics)), reader.Read
 }
 
 // reshard returns the move from the application on files.
-func (m *moved) reshard(g *rig, store *state.Store) *reshard.Reshard {
-	r := &reshard.Reshard{From: g.config(rules, store), To: m.config(rules, store), Streams: map[string]string{}}
+func (m *moved) reshard(g *fleet, store *state.Store) *reshard.Reshard {
+	r := &reshard.Reshard{From: g.Config(fixture.Rules, store), To: m.Config(fixture.Rules, store), Streams: map[string]string{}}
 	m.to(&r.To)
 	for _, topic := range []string{"web", "purchase", "profile"} {
 		r.Streams[topic] = m.name(topic)
@@ -86,9 +87,9 @@ func (m *moved) reshard(g *rig, store *state.Store) *reshard.Reshard {
 }
 
 // run moves the state, with changes to the move.
-func (m *moved) run(g *rig, files vfs.FS, change func(*reshard.Reshard)) (reshard.Resharded, error) {
+func (m *moved) run(g *fleet, files vfs.FS, change func(*reshard.Reshard)) (reshard.Resharded, error) {
 	m.Helper()
-	store := g.store(files)
+	store := g.Store(files)
 	r := m.reshard(g, store)
 	if change != nil {
 		change(r)
@@ -108,14 +109,14 @@ func both(a, b func(*config.Config)) func(*config.Config) {
 // upTo makes a Config read history up to an instant.
 func upTo(at time.Time) func(*config.Config) {
 	return func(c *config.Config) {
-		overHistory(c)
+		rig.OverHistory(c)
 		c.Time.Until = engine.Millis(at.UnixMilli())
 	}
 }
 
 // timeline returns events of some customers in order of time, and an instant
 // behind each of them.
-func (g *rig) timeline(rng *rand.Rand, n int) []*kgo.Record {
+func (g *fleet) timeline(rng *rand.Rand, n int) []*kgo.Record {
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	var records []*kgo.Record
 	for range n {
@@ -123,28 +124,28 @@ func (g *rig) timeline(rng *rand.Rand, n int) []*kgo.Record {
 		customer := fmt.Sprintf("c%d", rng.IntN(40))
 		switch rng.IntN(6) {
 		case 0, 1:
-			records = append(records, g.event(plan.Purchase, customer, at, map[string]any{"revenue": strconv.Itoa(rng.IntN(200))}))
+			records = append(records, g.Event(plan.Purchase, customer, at, map[string]any{"revenue": strconv.Itoa(rng.IntN(200))}))
 		case 2:
-			records = append(records, g.event(plan.Web, customer, at, map[string]any{"name": "product_added", "items": []map[string]any{{"product_id": "p"}}}))
+			records = append(records, g.Event(plan.Web, customer, at, map[string]any{"name": "product_added", "items": []map[string]any{{"product_id": "p"}}}))
 		case 3:
-			records = append(records, g.event(plan.Profile, customer, at, nil))
+			records = append(records, g.Event(plan.Profile, customer, at, nil))
 		default:
-			records = append(records, g.event(plan.Web, customer, at, nil))
+			records = append(records, g.Event(plan.Web, customer, at, nil))
 		}
 	}
 	return records
 }
 
 // put produces records of the streams on topics of n partitions.
-func (g *rig) put(name func(string) string, records []*kgo.Record) {
+func (g *fleet) put(name func(string) string, records []*kgo.Record) {
 	g.Helper()
 	var all []*kgo.Record
 	for _, r := range records {
 		c := *r
-		c.Topic, c.Partition = name(r.Topic), g.route.Partition(string(r.Key))
+		c.Topic, c.Partition = name(r.Topic), g.Route.Partition(string(r.Key))
 		all = append(all, &c)
 	}
-	g.produce(all...)
+	g.Produce(all...)
 }
 
 // told returns what each customer was told, in order, without ids: they are made
@@ -155,7 +156,7 @@ func told(t testing.TB, views ...map[int32][]*kgo.Record) map[string][]string {
 	for _, view := range views {
 		for _, records := range view {
 			for _, r := range records {
-				var e effect
+				var e rig.Effect
 				if err := json.Unmarshal(r.Value, &e); err != nil {
 					t.Fatal(err)
 				}
@@ -171,11 +172,11 @@ func told(t testing.TB, views ...map[int32][]*kgo.Record) map[string][]string {
 }
 
 // stored returns every customer's bytes in a local copy.
-func (g *rig) stored(files vfs.FS) map[string]string {
+func (g *fleet) stored(files vfs.FS) map[string]string {
 	g.Helper()
-	s := g.store(files)
+	s := g.Store(files)
 	got := map[string]string{}
-	for p := range g.n {
+	for p := range g.Partitions {
 		if err := s.Task(p).Scan("", func(id string, b []byte) error { got[id] = string(b); return nil }); err != nil {
 			g.Fatal(err)
 		}
@@ -188,18 +189,18 @@ func (g *rig) stored(files vfs.FS) map[string]string {
 
 // memberships returns who is in which segment by the records of some topics, the
 // older topic first.
-func (g *rig) memberships(topics ...string) []string {
+func (g *fleet) memberships(topics ...string) []string {
 	g.Helper()
-	n := g.n
-	defer func() { g.n = n }()
+	n := g.Partitions
+	defer func() { g.Partitions = n }()
 	in := map[string]bool{}
 	for _, topic := range topics {
-		if g.n = int32(g.partitionsOf(topic)[topic]); g.n == 0 {
+		if g.Partitions = int32(g.PartitionsOf(topic)[topic]); g.Partitions == 0 {
 			g.Fatalf("%s has no partitions", topic)
 		}
-		for _, records := range g.read(topic) {
+		for _, records := range g.Read(topic) {
 			for _, r := range records {
-				var e effect
+				var e rig.Effect
 				if err := json.Unmarshal(r.Value, &e); err != nil {
 					g.Fatal(err)
 				}

@@ -23,6 +23,8 @@ import (
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/task"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
+	"github.com/segmill/segmill/internal/rig"
 )
 
 // rights reads the table of rights in the documentation, with the names of topics
@@ -107,28 +109,28 @@ func scramOf(user, password string) kgo.Opt {
 
 // guarded returns a rig whose broker asks for a password and rights, and what
 // makes the engine use those of its own user.
-func guarded(t *testing.T, partitions int32, acls []kfake.ACL) (*rig, *logged, func(*config.Config)) {
+func guarded(t *testing.T, partitions int32, acls []kfake.ACL) (*fleet, *logged, func(*config.Config)) {
 	t.Helper()
-	g := newRigOn(t, partitions, []kfake.Opt{
+	g := newFleetOn(t, partitions, []kfake.Opt{
 		kfake.EnableSASL(), kfake.EnableACLs(), kfake.Superuser("SCRAM-SHA-256", "admin", "admin"),
 		kfake.User("SCRAM-SHA-256", "segmill", "secret", acls...),
 	}, scramOf("admin", "admin"))
 	l := &logged{}
 	return g, l, func(c *config.Config) {
-		c.Kafka = []kgo.Opt{kgo.SeedBrokers(g.broker.ListenAddrs()...), scramOf("segmill", "secret"), kgo.MetadataMinAge(50 * time.Millisecond)}
+		c.Kafka = []kgo.Opt{kgo.SeedBrokers(g.Broker.ListenAddrs()...), scramOf("segmill", "secret"), kgo.MetadataMinAge(50 * time.Millisecond)}
 		c.Logger = slog.New(slog.NewTextHandler(l, nil))
 	}
 }
 
 // allow gives the engine's user a right.
-func (g *rig) allow(a kfake.ACL) {
+func (g *fleet) allow(a kfake.ACL) {
 	g.Helper()
 	req := kmsg.NewPtrCreateACLsRequest()
 	c := kmsg.NewCreateACLsRequestCreation()
 	c.ResourceType, c.ResourceName, c.ResourcePatternType = a.Resource, a.Name, a.Pattern
 	c.Principal, c.Host, c.Operation, c.PermissionType = "User:segmill", "*", a.Operation, kmsg.ACLPermissionTypeAllow
 	req.Creations = append(req.Creations, c)
-	resp, err := req.RequestWith(context.Background(), g.cl)
+	resp, err := req.RequestWith(context.Background(), g.Client)
 	if err == nil {
 		err = kerr.ErrorForCode(resp.Results[0].ErrorCode)
 	}
@@ -138,14 +140,14 @@ func (g *rig) allow(a kfake.ACL) {
 }
 
 // deny takes a right away.
-func (g *rig) deny(a kfake.ACL) {
+func (g *fleet) deny(a kfake.ACL) {
 	g.Helper()
 	req := kmsg.NewPtrDeleteACLsRequest()
 	f := kmsg.NewDeleteACLsRequestFilter()
 	f.ResourceType, f.ResourceName, f.ResourcePatternType = a.Resource, &a.Name, a.Pattern
 	f.Operation, f.PermissionType = a.Operation, kmsg.ACLPermissionTypeAllow
 	req.Filters = append(req.Filters, f)
-	resp, err := req.RequestWith(context.Background(), g.cl)
+	resp, err := req.RequestWith(context.Background(), g.Client)
 	if err != nil || len(resp.Results[0].MatchingACLs) != 1 {
 		g.Fatalf("%v %v", resp, err)
 	}
@@ -179,7 +181,7 @@ func TestRights(t *testing.T) {
 			missing := denied[a.Resource]
 			// At the start, where no topic exists yet.
 			g, log, config := guarded(t, 1, without)
-			in := g.start(rules, vfs.NewMem(), config)
+			in := g.start(fixture.Rules, vfs.NewMem(), config)
 			switch {
 			case a.Operation == kmsg.ACLOperationDescribeConfigs: // only for warnings
 				in.ready()
@@ -189,12 +191,12 @@ func TestRights(t *testing.T) {
 					t.Fatalf("%v", err)
 				}
 				g.allow(a)
-				in = g.start(rules, vfs.NewMem(), config)
-			case a.Name == app+"-progress":
+				in = g.start(fixture.Rules, vfs.NewMem(), config)
+			case a.Name == rig.App+"-progress":
 				in.ready()
 			default:
-				g.produce(g.event(plan.Purchase, "first", g.now(), nil))
-				g.eventually("it is told", func() bool { return in.says(missing) && in.says(a.Name) })
+				g.Produce(g.Event(plan.Purchase, "first", g.Now(), nil))
+				g.Eventually("it is told", func() bool { return in.says(missing) && in.says(a.Name) })
 				g.allow(a)
 			}
 			in.caughtUp()
@@ -203,27 +205,27 @@ func TestRights(t *testing.T) {
 				return
 			}
 			// While it runs.
-			if a.Name == app+"-progress" {
-				g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
-				g.eventually("it is told", func() bool { return log.contains(missing) && log.contains("group="+a.Name) })
+			if a.Name == rig.App+"-progress" {
+				g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil))
+				g.Eventually("it is told", func() bool { return log.contains(missing) && log.contains("group="+a.Name) })
 				in.caughtUp()
 				in.stop()
 				return
 			}
 			g.deny(a)
 			// The cart is left before the purchase, also where it is read much earlier.
-			g.produce(g.event(plan.Web, "anna", g.now().Add(-time.Hour), map[string]any{"name": "product_added", "items": []map[string]any{{"product_id": "p"}}}))
-			g.produce(g.event(plan.Purchase, "anna", g.now(), nil), g.event(plan.Profile, "anna", g.now(), nil))
-			g.eventually("it is told", func() bool { return in.says(missing) && in.says(a.Name) })
+			g.Produce(g.Event(plan.Web, "anna", g.Now().Add(-time.Hour), map[string]any{"name": "product_added", "items": []map[string]any{{"product_id": "p"}}}))
+			g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil), g.Event(plan.Profile, "anna", g.Now(), nil))
+			g.Eventually("it is told", func() bool { return in.says(missing) && in.says(a.Name) })
 			asked := g.asks(kmsg.JoinGroup, kmsg.InitProducerID, kmsg.Fetch, kmsg.Produce)
-			if within(500*time.Millisecond, func() bool { return asked.Hits() > 100 }) {
+			if rig.Within(500*time.Millisecond, func() bool { return asked.Hits() > 100 }) {
 				t.Errorf("%d requests in half a second", asked.Hits())
 			}
 			g.allow(a)
 			in.caughtUp()
 			in.stop()
-			if !slices.Contains(g.members(), "anna buyer") {
-				t.Error(g.members())
+			if !slices.Contains(g.Members(), "anna buyer") {
+				t.Error(g.Members())
 			}
 		})
 	}
@@ -236,27 +238,27 @@ func TestPasswordChanges(t *testing.T) {
 	t.Parallel()
 	g, _, limited := guarded(t, 1, rights(t))
 	w := &wire{}
-	in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
+	in := g.start(fixture.Rules, vfs.NewMem(), func(c *config.Config) {
 		limited(c)
 		c.Kafka = append(c.Kafka, kgo.Dialer(w.dial))
 	})
 	in.ready()
 	g.password("segmill", "another")
 	w.cut()
-	g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
-	g.eventually("it is told", func() bool { return in.says("SASL") || in.says("EOF") })
+	g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil))
+	g.Eventually("it is told", func() bool { return in.says("SASL") || in.says("EOF") })
 	g.password("segmill", "secret")
 	in.caughtUp()
 	in.stop()
-	if got := g.members(); !slices.Equal(got, []string{"anna buyer"}) {
+	if got := g.Members(); !slices.Equal(got, []string{"anna buyer"}) {
 		t.Error(got)
 	}
 }
 
 // password sets the password of a user.
-func (g *rig) password(user, password string) {
+func (g *fleet) password(user, password string) {
 	g.Helper()
-	got, err := kadm.NewClient(g.cl).AlterUserSCRAMs(context.Background(), nil, []kadm.UpsertSCRAM{{
+	got, err := kadm.NewClient(g.Client).AlterUserSCRAMs(context.Background(), nil, []kadm.UpsertSCRAM{{
 		User: user, Mechanism: kadm.ScramSha256, Iterations: 4096, Password: password,
 	}})
 	if err == nil {

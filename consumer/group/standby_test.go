@@ -20,6 +20,8 @@ import (
 	"github.com/segmill/segmill/consumer/replica"
 	"github.com/segmill/segmill/consumer/task"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
+	"github.com/segmill/segmill/internal/rig"
 )
 
 // member is an instance in a group with standbys.
@@ -32,10 +34,10 @@ type member struct {
 }
 
 // join starts an instance by name on files, with one standby for each partition.
-func (g *rig) join(t *testing.T, name string, files *vfs.MemFS, change func(*config.Config)) *member {
+func (g *fleet) join(t *testing.T, name string, files *vfs.MemFS, change func(*config.Config)) *member {
 	t.Helper()
 	m := &member{t: t, name: name, files: files, reg: prometheus.NewPedanticRegistry()}
-	m.instance = g.start(rules, files, func(c *config.Config) {
+	m.instance = g.start(fixture.Rules, files, func(c *config.Config) {
 		c.Standby, c.Group.Instance, c.Metrics = 1, name, metrics.New(m.reg)
 		c.StandbyEach = 20 * time.Millisecond
 		if change != nil {
@@ -45,7 +47,7 @@ func (g *rig) join(t *testing.T, name string, files *vfs.MemFS, change func(*con
 	return m
 }
 
-func (m *member) metric(name string) float64 { return gather(m.t, m.reg)[name] }
+func (m *member) metric(name string) float64 { return fixture.Gather(m.t, m.reg)[name] }
 
 // restored is how many changelog records the instance has read to take partitions
 // over, and copied how many to be standby.
@@ -71,7 +73,7 @@ func (m *member) upToDate() []int32 {
 	if m.o.standbys == nil {
 		return nil
 	}
-	ends := m.g.ends(app + ".changelog")[app+".changelog"]
+	ends := m.g.Ends(rig.App + ".changelog")[rig.App+".changelog"]
 	var parts []int32
 	for p, c := range m.o.standbys.copies {
 		if state, _, _, _ := c.Look(); state == replica.Current && c.Next() == ends[p] && !over(c.Done()) {
@@ -84,11 +86,11 @@ func (m *member) upToDate() []int32 {
 
 // settled waits until every partition runs on one of the members, evenly, has taken
 // everything, and has a copy with everything on another.
-func (g *rig) settled(members ...*member) {
+func (g *fleet) settled(members ...*member) {
 	g.Helper()
-	g.eventually("every partition has one owner and a copy elsewhere", func() bool {
+	g.Eventually("every partition has one owner and a copy elsewhere", func() bool {
 		var owned, copied []int32
-		inputs := g.ends("web", "purchase", "profile")
+		inputs := g.Ends("web", "purchase", "profile")
 		for _, m := range members {
 			st := m.o.Status()
 			for _, task := range st.Tasks {
@@ -99,7 +101,7 @@ func (g *rig) settled(members ...*member) {
 				}
 			}
 			owns := m.owns()
-			if !st.Ready || st.Lag > 0 || len(owns) != len(st.Tasks) || len(owns) < int(g.n)/len(members) {
+			if !st.Ready || st.Lag > 0 || len(owns) != len(st.Tasks) || len(owns) < int(g.Partitions)/len(members) {
 				return false
 			}
 			copies := m.upToDate()
@@ -110,7 +112,7 @@ func (g *rig) settled(members ...*member) {
 		}
 		slices.Sort(owned)
 		slices.Sort(copied)
-		all := make([]int32, g.n)
+		all := make([]int32, g.Partitions)
 		for i := range all {
 			all[i] = int32(i)
 		}
@@ -119,8 +121,8 @@ func (g *rig) settled(members ...*member) {
 }
 
 // changelog returns how many records the changelog has.
-func (g *rig) changelog() (n int) {
-	for _, records := range g.read(app + ".changelog") {
+func (g *fleet) changelog() (n int) {
+	for _, records := range g.Read(rig.App + ".changelog") {
 		n += len(records)
 	}
 	return n
@@ -139,11 +141,11 @@ func TestStandbyTakesOver(t *testing.T) {
 }
 
 func standbyTakesOver(t *testing.T, delivery config.Delivery) {
-	seed := seeds(t, 1)[0]
+	seed := fixture.Seeds(t, 1)[0]
 	t.Logf("SEED=%d", seed)
 	// Two parts of a history; between them the first one is killed.
 	const events = 1_500
-	history := func(g *rig, part int) {
+	history := func(g *fleet, part int) {
 		rng := rand.New(rand.NewPCG(seed, uint64(part)))
 		at := time.Date(2026, 1, 1+15*part, 0, 0, 0, 0, time.UTC)
 		for range 5 {
@@ -151,25 +153,25 @@ func standbyTakesOver(t *testing.T, delivery config.Delivery) {
 			for range events / 5 {
 				at = at.Add(time.Duration(rng.Int64N(int64(10 * time.Minute))))
 				customer, stream := fmt.Sprintf("c%d", rng.IntN(40)), []plan.Stream{plan.Web, plan.Purchase}[rng.IntN(2)]
-				records = append(records, g.event(stream, customer, at, nil))
+				records = append(records, g.Event(stream, customer, at, nil))
 			}
-			g.produce(records...)
+			g.Produce(records...)
 		}
-		g.eventually("everything is taken", func() bool {
-			folded, _, _ := g.totals()
+		g.Eventually("everything is taken", func() bool {
+			folded, _, _ := g.Totals()
 			return int(folded) == (part+1)*events
 		})
 	}
-	clean := newRig(t, 4)
-	one := clean.start(rules, vfs.NewMem(), byEvents)
+	clean := newFleet(t, 4)
+	one := clean.start(fixture.Rules, vfs.NewMem(), byEvents)
 	one.ready()
 	history(clean, 0)
 	history(clean, 1)
 	one.stop()
 
 	goroutines := runtime.NumGoroutine()
-	g := newRig(t, 4)
-	g.delivery = delivery
+	g := newFleet(t, 4)
+	g.Delivery = delivery
 	a := g.join(t, "a", vfs.NewMem(), byEvents)
 	a.ready()
 	b := g.join(t, "b", vfs.NewMem(), byEvents)
@@ -187,16 +189,16 @@ func standbyTakesOver(t *testing.T, delivery config.Delivery) {
 	if diff := gocmp.Diff(clean.byCustomer(), g.byCustomer()); diff != "" {
 		t.Error(diff)
 	}
-	g.members()
-	g.verifyFromNothing(rules, byEvents)
-	for name := range gather(t, b.reg) {
+	g.Members()
+	g.verifyFromNothing(fixture.Rules, byEvents)
+	for name := range fixture.Gather(t, b.reg) {
 		if strings.HasPrefix(name, "segmill_standby_lag") || strings.HasPrefix(name, "segmill_standbys{") {
 			t.Errorf("%s is still there", name)
 		}
 	}
-	g.broker.Close()
-	g.cl.Close()
-	g.eventually("no goroutine is left", func() bool { return runtime.NumGoroutine() <= goroutines })
+	g.Broker.Close()
+	g.Client.Close()
+	g.Eventually("no goroutine is left", func() bool { return runtime.NumGoroutine() <= goroutines })
 }
 
 // Instances come and go in good order, new ones and old ones: each partition moves
@@ -207,12 +209,12 @@ func TestScaleOut(t *testing.T) {
 }
 
 func scaleOut(t *testing.T, delivery config.Delivery) {
-	g := newRig(t, 6)
-	g.delivery = delivery
+	g := newFleet(t, 6)
+	g.Delivery = delivery
 	disks := []*vfs.MemFS{vfs.NewMem(), vfs.NewMem(), vfs.NewMem()}
 	events := func() {
 		for i := range 300 {
-			g.produce(g.event(plan.Purchase, fmt.Sprintf("c%d", i), g.now(), nil))
+			g.Produce(g.Event(plan.Purchase, fmt.Sprintf("c%d", i), g.Now(), nil))
 		}
 	}
 	small := func(what string, read float64) {
@@ -263,39 +265,39 @@ func scaleOut(t *testing.T, delivery config.Delivery) {
 		if n := m.metric("segmill_state_damaged_total{digest}"); n > 0 {
 			t.Errorf("%s: %v copies were wrong", m.name, n)
 		}
-		g.eventually(m.name+" is standby for two", func() bool { return m.metric("segmill_standbys{current}") == 2 })
+		g.Eventually(m.name+" is standby for two", func() bool { return m.metric("segmill_standbys{current}") == 2 })
 	}
 	for _, m := range []*member{a, b, c} {
 		m.stop()
 	}
-	if folded, dead, _ := g.totals(); folded != 900 || dead > 0 {
+	if folded, dead, _ := g.Totals(); folded != 900 || dead > 0 {
 		t.Errorf("folded %d, dead letters %d", folded, dead)
 	}
-	if got := len(g.members()); got < 300 {
+	if got := len(g.Members()); got < 300 {
 		t.Errorf("%d members", got)
 	}
-	g.verifyFromNothing(rules, nil)
+	g.verifyFromNothing(fixture.Rules, nil)
 }
 
 // A standby follows erasures and a rebuild: what it takes over is what the owner
 // had.
 func TestStandbyFollowsErasureAndRebuild(t *testing.T) {
-	g := newRig(t, 2)
+	g := newFleet(t, 2)
 	disks := []*vfs.MemFS{vfs.NewMem(), vfs.NewMem()}
 	atOnce := func(c *config.Config) { c.StoreEach = 1 }
 	a, b := g.join(t, "a", disks[0], atOnce), g.join(t, "b", disks[1], atOnce)
 	for i := range 60 {
-		g.produce(g.event(plan.Purchase, fmt.Sprintf("c%d", i), g.now(), map[string]any{"revenue": "90"}))
+		g.Produce(g.Event(plan.Purchase, fmt.Sprintf("c%d", i), g.Now(), map[string]any{"revenue": "90"}))
 	}
 	g.settled(a, b)
 	for i := range 20 {
 		id := fmt.Sprintf("c%d", i)
-		g.produce(&kgo.Record{Topic: "profile", Partition: g.route.Partition(id), Key: []byte(id), Timestamp: g.now()})
+		g.Produce(&kgo.Record{Topic: "profile", Partition: g.Route.Partition(id), Key: []byte(id), Timestamp: g.Now()})
 	}
-	g.eventually("20 are erased", func() bool { return len(g.members()) == 40 })
+	g.Eventually("20 are erased", func() bool { return len(g.Members()) == 40 })
 	g.settled(a, b)
 	counted := func(m *member) (customers int) {
-		for p := range g.n {
+		for p := range g.Partitions {
 			v, err := replica.Verify(context.Background(), m.store, p)
 			if err != nil {
 				t.Errorf("%s, partition %d: %v", m.name, p, err)
@@ -310,8 +312,8 @@ func TestStandbyFollowsErasureAndRebuild(t *testing.T) {
 	a.stop()
 	b.stop()
 
-	changed := strings.Replace(rules, "> 300", "> 80", 1)
-	rebuild := func(c *config.Config) { c.Engine, c.Rebuild = newEngine(t, changed), true }
+	changed := strings.Replace(fixture.Rules, "> 300", "> 80", 1)
+	rebuild := func(c *config.Config) { c.Engine, c.Rebuild = fixture.NewEngine(t, changed), true }
 	a, b = g.join(t, "a", disks[0], rebuild), g.join(t, "b", disks[1], rebuild)
 	g.settled(a, b)
 	if x, y := counted(a), counted(b); x != 40 || y != 40 {
@@ -327,7 +329,7 @@ func TestStandbyFollowsErasureAndRebuild(t *testing.T) {
 		t.Errorf("%v copies were wrong", n)
 	}
 	b.stop()
-	big := slices.DeleteFunc(g.members(), func(m string) bool { return !strings.HasSuffix(m, " big") })
+	big := slices.DeleteFunc(g.Members(), func(m string) bool { return !strings.HasSuffix(m, " big") })
 	if len(big) != 40 {
 		t.Errorf("%d are big, want 40", len(big))
 	}

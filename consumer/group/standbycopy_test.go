@@ -22,22 +22,24 @@ import (
 	"github.com/segmill/segmill/consumer/task"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
+	"github.com/segmill/segmill/internal/rig"
 	"github.com/segmill/segmill/state"
 )
 
 // A standby with nothing to read notes that its copy is current, so that it does
 // not become too old to be used.
 func TestIdleStandbyStaysFresh(t *testing.T) {
-	g := newRig(t, 2)
+	g := newFleet(t, 2)
 	a, b := g.join(t, "a", vfs.NewMem(), nil), g.join(t, "b", vfs.NewMem(), nil)
-	g.produce(g.event(plan.Purchase, g.customersOf(0, 1)[0], g.now(), nil), g.event(plan.Purchase, g.customersOf(1, 1)[0], g.now(), nil))
+	g.Produce(g.Event(plan.Purchase, g.CustomersOf(0, 1)[0], g.Now(), nil), g.Event(plan.Purchase, g.CustomersOf(1, 1)[0], g.Now(), nil))
 	g.settled(a, b)
-	end := g.ends(app + ".changelog")[app+".changelog"]
-	g.shift.Store(int64(10 * time.Minute)) // nothing is due then
-	since := engine.Millis(g.now().UnixMilli())
+	end := g.Ends(rig.App + ".changelog")[rig.App+".changelog"]
+	g.Shift.Store(int64(10 * time.Minute)) // nothing is due then
+	since := engine.Millis(g.Now().UnixMilli())
 	for _, m := range []*member{a, b} {
 		for _, p := range m.upToDate() {
-			g.eventually("the copy is noted to be current", func() bool {
+			g.Eventually("the copy is noted to be current", func() bool {
 				meta, ok, err := m.store.Task(p).Meta()
 				if err != nil || !ok || meta.Next != end[p] {
 					t.Fatalf("%+v, %v, %v; the end is %d", meta, ok, err, end[p])
@@ -46,7 +48,7 @@ func TestIdleStandbyStaysFresh(t *testing.T) {
 			})
 		}
 	}
-	if now := g.ends(app + ".changelog")[app+".changelog"]; !gocmp.Equal(now, end) {
+	if now := g.Ends(rig.App + ".changelog")[rig.App+".changelog"]; !gocmp.Equal(now, end) {
 		t.Errorf("the changelog grew from %v to %v", end, now)
 	}
 	a.stop()
@@ -56,21 +58,21 @@ func TestIdleStandbyStaysFresh(t *testing.T) {
 // A standby's copy that is wrong is found when it is brought up to date, and made
 // again; the instance goes on.
 func TestWrongStandby(t *testing.T) {
-	g := newRig(t, 2)
+	g := newFleet(t, 2)
 	disks := []*vfs.MemFS{vfs.NewMem(), vfs.NewMem()}
 	a, b := g.join(t, "a", disks[0], nil), g.join(t, "b", disks[1], nil)
-	ids := append(g.customersOf(0, 5), g.customersOf(1, 5)...)
+	ids := append(g.CustomersOf(0, 5), g.CustomersOf(1, 5)...)
 	buy := func() {
 		for _, id := range ids {
-			g.produce(g.event(plan.Purchase, id, g.now(), nil))
+			g.Produce(g.Event(plan.Purchase, id, g.Now(), nil))
 		}
 	}
 	buy()
 	g.settled(a, b)
 	b.stop()
-	s := g.store(disks[1])
-	for p := range g.n {
-		id := g.customersOf(p, 1)[0]
+	s := g.Store(disks[1])
+	for p := range g.Partitions {
+		id := g.CustomersOf(p, 1)[0]
 		v, ok, err := s.Task(p).Customer(nil, id)
 		if !ok || err != nil {
 			t.Fatal(ok, err)
@@ -82,7 +84,7 @@ func TestWrongStandby(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	g.eventually("a has everything", func() bool { return len(a.owns()) == int(g.n) })
+	g.Eventually("a has everything", func() bool { return len(a.owns()) == int(g.Partitions) })
 	buy()
 	a.caughtUp()
 	b = g.join(t, "b", disks[1], nil)
@@ -95,8 +97,8 @@ func TestWrongStandby(t *testing.T) {
 		t.Errorf("%v partitions were acquired again", n)
 	}
 	a.stop()
-	for p := range g.n {
-		g.eventually("b has everything", func() bool { return slices.Contains(b.owns(), p) })
+	for p := range g.Partitions {
+		g.Eventually("b has everything", func() bool { return slices.Contains(b.owns(), p) })
 		if _, err := replica.Verify(context.Background(), b.store, p); err != nil {
 			t.Error(err)
 		}
@@ -105,8 +107,8 @@ func TestWrongStandby(t *testing.T) {
 }
 
 func TestStandbyConfig(t *testing.T) {
-	g := newRig(t, 1)
-	store := g.store(vfs.NewMem())
+	g := newFleet(t, 1)
+	store := g.Store(vfs.NewMem())
 	defer store.Close() // nothing was written
 	for _, x := range []struct {
 		change func(*config.Config)
@@ -116,7 +118,7 @@ func TestStandbyConfig(t *testing.T) {
 		{func(c *config.Config) { c.Standby = 4 }, "standby 4 is not between 0 and 3"},
 		{func(c *config.Config) { c.Standby = 1 }, "standby needs Group.Instance"},
 	} {
-		cfg := g.config(rules, store)
+		cfg := g.Config(fixture.Rules, store)
 		x.change(&cfg)
 		if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), x.want) {
 			t.Errorf("%v, want %s", err, x.want)
@@ -129,19 +131,19 @@ func TestStandbyConfig(t *testing.T) {
 // what it has.
 func TestJoiningWithoutCopies(t *testing.T) {
 	for name, fault := range map[string]kfake.Fault{
-		"no changelog": {Keys: []kmsg.Key{kmsg.Fetch}, Topic: app + ".changelog", Err: kerr.UnknownServerError, Count: -1},
+		"no changelog": {Keys: []kmsg.Key{kmsg.Fetch}, Topic: rig.App + ".changelog", Err: kerr.UnknownServerError, Count: -1},
 		"no group":     {Keys: []kmsg.Key{kmsg.DescribeGroups}, Err: kerr.GroupAuthorizationFailed, Count: -1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := newRig(t, 2)
+			g := newFleet(t, 2)
 			a := g.join(t, "a", vfs.NewMem(), nil)
 			for i := range 20 {
-				g.produce(g.event(plan.Purchase, fmt.Sprintf("c%d", i), g.now(), nil))
+				g.Produce(g.Event(plan.Purchase, fmt.Sprintf("c%d", i), g.Now(), nil))
 			}
 			a.caughtUp()
-			h := g.broker.Fault(fault)
+			h := g.Broker.Fault(fault)
 			waits := func(m *member) {
-				g.eventually("it tries", func() bool { return h.Hits() > 3 && m.o.Status().Joining != "" })
+				g.Eventually("it tries", func() bool { return h.Hits() > 3 && m.o.Status().Joining != "" })
 				st := m.o.Status()
 				if st.Ready || len(st.Tasks) > 0 || !strings.HasPrefix(st.Joining, "copying partitions before taking any") {
 					t.Errorf("%+v", st)
@@ -152,13 +154,13 @@ func TestJoiningWithoutCopies(t *testing.T) {
 			b.stop()
 			b = g.join(t, "b", vfs.NewMem(), nil)
 			waits(b)
-			g.shift.Store(int64(2 * warmPatience))
-			g.eventually("b joins", func() bool { return len(b.o.Status().Tasks) == 1 && b.o.Status().Joining == "" })
+			g.Shift.Store(int64(2 * warmPatience))
+			g.Eventually("b joins", func() bool { return len(b.o.Status().Tasks) == 1 && b.o.Status().Joining == "" })
 			h.Remove()
 			g.settled(a, b)
 			a.stop()
 			b.stop()
-			g.members()
+			g.Members()
 		})
 	}
 }
@@ -181,7 +183,7 @@ func (l stuckLog) Handle(context.Context, slog.Record) error {
 // is over.
 func TestTaskWaitsForItsStandby(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
-	g := newRig(t, 1)
+	g := newFleet(t, 1)
 	o, end := g.byHand(func(c *config.Config) { c.Metrics = metrics.New(reg) })
 	defer end()
 	stuck := stuckLog{slog.DiscardHandler, make(chan struct{}, 10), make(chan struct{})}
@@ -191,14 +193,14 @@ func TestTaskWaitsForItsStandby(t *testing.T) {
 	<-stuck.reached
 	o.standbys.copies[0] = c
 	running := o.startByHand(0)
-	if within(50*time.Millisecond, func() bool { return gather(t, reg)["segmill_task_acquisitions_total{assigned}"] > 0 }) {
+	if rig.Within(50*time.Millisecond, func() bool { return fixture.Gather(t, reg)["segmill_task_acquisitions_total{assigned}"] > 0 }) {
 		t.Error("the task did not wait")
 	}
 	if o.standbys.follow(t.Context(), map[int32]bool{0: true}); o.standbys.copies[0] != c {
 		t.Error("another standby has been started")
 	}
 	close(stuck.release)
-	g.eventually("running", func() bool { return running.Status().State == task.Running })
+	g.Eventually("running", func() bool { return running.Status().State == task.Running })
 	if o.standbys.follow(t.Context(), map[int32]bool{0: true}); o.standbys.copies[0] != nil {
 		t.Error("a standby has been started beside the task")
 	}
@@ -207,16 +209,16 @@ func TestTaskWaitsForItsStandby(t *testing.T) {
 // A standby reads up to the last stable offset: beyond it may be half a
 // transaction. Only who has fenced the owner may ask for more.
 func TestStandbyEndIsStable(t *testing.T) {
-	g := newRig(t, 2)
-	beyond := g.broker.Fault(kfake.Fault{
-		Keys: []kmsg.Key{kmsg.ListOffsets}, Topic: app + ".changelog", Observe: true, Count: -1,
+	g := newFleet(t, 2)
+	beyond := g.Broker.Fault(kfake.Fault{
+		Keys: []kmsg.Key{kmsg.ListOffsets}, Topic: rig.App + ".changelog", Observe: true, Count: -1,
 		When: func(r kmsg.Request) bool {
 			req := r.(*kmsg.ListOffsetsRequest)
 			return req.IsolationLevel == 0 && req.Topics[0].Partitions[0].Timestamp == -1
 		},
 	})
 	a, b := g.join(t, "a", vfs.NewMem(), nil), g.join(t, "b", vfs.NewMem(), nil)
-	g.produce(g.event(plan.Purchase, g.customersOf(0, 1)[0], g.now(), nil), g.event(plan.Purchase, g.customersOf(1, 1)[0], g.now(), nil))
+	g.Produce(g.Event(plan.Purchase, g.CustomersOf(0, 1)[0], g.Now(), nil), g.Event(plan.Purchase, g.CustomersOf(1, 1)[0], g.Now(), nil))
 	g.settled(a, b)
 	a.stop()
 	b.stop()

@@ -12,6 +12,8 @@ import (
 	"github.com/segmill/segmill/consumer/config"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/internal/fixture"
 )
 
 // randomSharing shares n partitions evenly out to members.
@@ -29,7 +31,7 @@ func randomSharing(rng *rand.Rand, partitions int32, members int) sharing {
 func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
 func TestSpread(t *testing.T) {
-	for _, seed := range seeds(t, 200) {
+	for _, seed := range fixture.Seeds(t, 200) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		partitions, members, n := 1+rng.Int32N(64), 1+rng.IntN(8), 1+rng.IntN(config.MaxStandby)
 		s := randomSharing(rng, partitions, members)
@@ -103,7 +105,7 @@ func TestCopiesInUserData(t *testing.T) {
 // takes from nobody more than that one, and moves what can be moved to copies.
 func TestWarmBalance(t *testing.T) {
 	const topic = "shop.changelog"
-	for _, seed := range seeds(t, 500) {
+	for _, seed := range fixture.Seeds(t, 500) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		before := 1 + rng.IntN(5)
 		s := randomSharing(rng, 1+rng.Int32N(24), before)

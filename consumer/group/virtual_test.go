@@ -19,6 +19,7 @@ import (
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
 	"github.com/segmill/segmill/internal/sim"
 )
 
@@ -64,7 +65,7 @@ func TestThirtyDays(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				seed := seeds(t, 1)[0]
+				seed := fixture.Seeds(t, 1)[0]
 				t.Logf("SEED=%d", seed)
 				thirtyDays(t, rand.New(rand.NewPCG(seed, 0)), start, c.customers, fmt.Sprintf(longRules, c.feb29))
 			})
@@ -74,8 +75,8 @@ func TestThirtyDays(t *testing.T) {
 
 func thirtyDays(t *testing.T, rng *rand.Rand, start time.Time, customers int, text string) {
 	var net kfake.VirtualNetwork
-	g := newRigOn(t, 2, []kfake.Opt{kfake.ListenFn(net.Listen), kfake.Ports(9092)}, kgo.Dialer(net.DialContext))
-	set := func(now time.Time) { g.shift.Store(int64(time.Until(now))) }
+	g := newFleetOn(t, 2, []kfake.Opt{kfake.ListenFn(net.Listen), kfake.Ports(9092)}, kgo.Dialer(net.DialContext))
+	set := func(now time.Time) { g.Shift.Store(int64(time.Until(now))) }
 	set(start)
 	end := start.Add(32 * 24 * time.Hour)
 	records, want := g.newcomers(rng, start, customers, text, end)
@@ -97,7 +98,7 @@ func thirtyDays(t *testing.T, rng *rand.Rand, start time.Time, customers int, te
 			mu.Lock()
 			defer mu.Unlock()
 			told += len(effects)
-			now := expr.MillisOf(g.now())
+			now := expr.MillisOf(g.Now())
 			for i := range effects {
 				// On the first day a customer's own events are ahead of the clock.
 				if e := &effects[i]; e.At > now && e.At > expr.MillisOf(start.Add(25*time.Hour)) {
@@ -113,14 +114,14 @@ func thirtyDays(t *testing.T, rng *rand.Rand, start time.Time, customers int, te
 		for n < len(records) && records[n].Timestamp.Before(hour) {
 			n++
 		}
-		g.produce(records[:n]...)
+		g.Produce(records[:n]...)
 		records = records[n:]
 		in.caughtUp()
 		now = hour
 		set(now)
 		in.follows(now)
 		due, _ := slices.BinarySearch(at, expr.MillisOf(now)+1)
-		g.eventually(fmt.Sprintf("told at %v what is due", now), func() bool {
+		g.Eventually(fmt.Sprintf("told at %v what is due", now), func() bool {
 			mu.Lock()
 			defer mu.Unlock()
 			return told >= due
@@ -143,14 +144,14 @@ func thirtyDays(t *testing.T, rng *rand.Rand, start time.Time, customers int, te
 	if timers < 3*customers {
 		t.Errorf("only %d timers", timers)
 	}
-	g.positions()
+	g.Positions()
 }
 
 // newcomers returns the events of customers that come on the first day, in order
 // of time, and what the oracle tells of each until an end.
-func (g *rig) newcomers(rng *rand.Rand, start time.Time, n int, text string, end time.Time) ([]*kgo.Record, map[string][]timer) {
+func (g *fleet) newcomers(rng *rand.Rand, start time.Time, n int, text string, end time.Time) ([]*kgo.Record, map[string][]timer) {
 	zones := []string{"Europe/Paris", "America/New_York", "America/Los_Angeles", "Australia/Lord_Howe", "Asia/Kathmandu", "UTC"}
-	spec := newEngine(g, text).Plan().Spec
+	spec := fixture.NewEngine(g, text).Plan().Spec
 	oracle := sim.NewOracle(spec, engine.Options{Zones: sim.Zones})
 	var records []*kgo.Record
 	want := map[string][]timer{}
@@ -166,9 +167,9 @@ func (g *rig) newcomers(rng *rand.Rand, start time.Time, n int, text string, end
 		if rng.IntN(2) == 0 {
 			name = "product_added"
 		}
-		profile := g.event(plan.Profile, id, come, map[string]any{"birth_date": birth, "time_zone": zone})
-		profileID := fmt.Sprint("e", g.seq)
-		web := g.event(plan.Web, id, visit, map[string]any{"name": name})
+		profile := g.Event(plan.Profile, id, come, map[string]any{"birth_date": birth, "time_zone": zone})
+		profileID := fmt.Sprint("e", g.Seq)
+		web := g.Event(plan.Web, id, visit, map[string]any{"name": name})
 		records = append(records, profile, web)
 		var told []engine.Effect
 		days := birth.Unix() / 86_400
@@ -176,7 +177,7 @@ func (g *rig) newcomers(rng *rand.Rand, start time.Time, n int, text string, end
 			{Stream: plan.Profile, ID: profileID, At: expr.MillisOf(come), Fields: map[string]expr.Value{
 				"birth_date": expr.DateValue(days), "time_zone": expr.StringValue(zone),
 			}},
-			{Stream: plan.Web, ID: fmt.Sprint("e", g.seq), At: expr.MillisOf(visit), Fields: map[string]expr.Value{"name": expr.StringValue(name)}},
+			{Stream: plan.Web, ID: fmt.Sprint("e", g.Seq), At: expr.MillisOf(visit), Fields: map[string]expr.Value{"name": expr.StringValue(name)}},
 		} {
 			r.Customer = id
 			l, _ := oracle.Apply(r, r.At)
@@ -210,11 +211,11 @@ func telling(action, name string, sequence int, at time.Time) string {
 }
 
 // tellings returns what every customer was told: changes, then triggers.
-func (g *rig) tellings() map[string]string {
+func (g *fleet) tellings() map[string]string {
 	g.Helper()
 	got := map[string][]string{}
 	for _, topic := range []string{"changes", "triggers"} {
-		for _, effects := range g.effects(topic) {
+		for _, effects := range g.Effects(topic) {
 			for _, e := range effects {
 				line := telling(e.Action, e.Segment, e.Sequence, e.At)
 				if topic == "triggers" {

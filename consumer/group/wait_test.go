@@ -16,6 +16,7 @@ import (
 	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
 )
 
 // A partition that makes no progress although there is something to do is named, with
@@ -30,14 +31,14 @@ func TestWaitsAreShown(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			g := newRig(t, 1)
+			g := newFleet(t, 1)
 			reg := prometheus.NewRegistry()
-			in := g.start(rules, vfs.NewMem(), func(cfg *config.Config) { cfg.Metrics = metrics.New(reg) })
+			in := g.start(fixture.Rules, vfs.NewMem(), func(cfg *config.Config) { cfg.Metrics = metrics.New(reg) })
 			in.ready()
-			hold := g.broker.Fault(c.fault)
-			g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
+			hold := g.Broker.Fault(c.fault)
+			g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil))
 			waits := func() []feed.Wait { return in.o.Status().Tasks[0].Waits }
-			g.eventually("it is waited for", func() bool {
+			g.Eventually("it is waited for", func() bool {
 				return slices.ContainsFunc(waits(), func(w feed.Wait) bool {
 					return w.Topic == c.topic && strings.Contains(w.Reason, c.reason)
 				})
@@ -46,10 +47,10 @@ func TestWaitsAreShown(t *testing.T) {
 				t.Error("ready all the same")
 			}
 			gauge := "segmill_waiting_seconds{0," + c.topic + "}"
-			g.eventually("the metric says so", func() bool { return gather(t, reg)[gauge] >= feed.StallAfter.Seconds() })
+			g.Eventually("the metric says so", func() bool { return fixture.Gather(t, reg)[gauge] >= feed.StallAfter.Seconds() })
 			hold.Remove()
 			in.caughtUp()
-			g.eventually("the metric says that it is over", func() bool { return gather(t, reg)[gauge] == 0 })
+			g.Eventually("the metric says that it is over", func() bool { return fixture.Gather(t, reg)[gauge] == 0 })
 			in.stop()
 		})
 	}
@@ -60,19 +61,19 @@ func TestUnansweredIsShown(t *testing.T) {
 	t.Parallel()
 	var silent atomic.Bool
 	answer := make(chan struct{})
-	g := newRig(t, 1)
-	g.broker.ControlKey(int16(kmsg.EndTxn), func(kmsg.Request) (kmsg.Response, error, bool) {
-		g.broker.KeepControl()
+	g := newFleet(t, 1)
+	g.Broker.ControlKey(int16(kmsg.EndTxn), func(kmsg.Request) (kmsg.Response, error, bool) {
+		g.Broker.KeepControl()
 		if silent.Load() {
-			g.broker.SleepControl(func() { <-answer })
+			g.Broker.SleepControl(func() { <-answer })
 		}
 		return nil, nil, false
 	})
-	in := g.start(rules, vfs.NewMem(), nil)
+	in := g.start(fixture.Rules, vfs.NewMem(), nil)
 	in.ready()
 	silent.Store(true)
-	g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
-	g.eventually("it is shown", func() bool {
+	g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil))
+	g.Eventually("it is shown", func() bool {
 		st := in.o.Status()
 		return !st.Ready && slices.ContainsFunc(st.Tasks[0].Waits, func(w feed.Wait) bool { return w.Topic == "" && strings.Contains(w.Reason, "does not answer") })
 	})

@@ -15,6 +15,8 @@ import (
 	"github.com/segmill/segmill/consumer/task"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
+	"github.com/segmill/segmill/internal/rig"
 )
 
 // A changelog that Kafka would delete is refused, with the command that mends it; one
@@ -23,22 +25,22 @@ func TestChangelogMustBeKept(t *testing.T) {
 	for _, policy := range []string{"delete", "compact,delete", "delete,compact"} {
 		t.Run(policy, func(t *testing.T) {
 			t.Parallel()
-			g := newRig(t, 1)
-			if err := g.broker.CreateTopic(app+".changelog", 1, map[string]string{"cleanup.policy": policy}); err != nil {
+			g := newFleet(t, 1)
+			if err := g.Broker.CreateTopic(rig.App+".changelog", 1, map[string]string{"cleanup.policy": policy}); err != nil {
 				t.Fatal(err)
 			}
-			in := g.start(rules, vfs.NewMem(), nil)
+			in := g.start(fixture.Rules, vfs.NewMem(), nil)
 			err := in.wait()
 			if err == nil || !strings.Contains(err.Error(), "shop.changelog has cleanup.policy "+policy) ||
 				!strings.Contains(err.Error(), "--entity-name shop.changelog --add-config cleanup.policy=compact") {
 				t.Errorf("%v", err)
 			}
-			seen, err := inspect.Inspect(t.Context(), g.config(rules, nil), 0)
+			seen, err := inspect.Inspect(t.Context(), g.Config(fixture.Rules, nil), 0)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if !slices.ContainsFunc(seen.Findings, func(f inspect.Finding) bool {
-				return f.Error && f.Topic == app+".changelog" && strings.Contains(f.Message, "cleanup.policy "+policy)
+				return f.Error && f.Topic == rig.App+".changelog" && strings.Contains(f.Message, "cleanup.policy "+policy)
 			}) {
 				t.Errorf("a check finds %v", seen.Findings)
 			}
@@ -46,21 +48,21 @@ func TestChangelogMustBeKept(t *testing.T) {
 	}
 	t.Run("records deleted", func(t *testing.T) {
 		t.Parallel()
-		g := newRig(t, 1)
-		in := g.start(rules, vfs.NewMem(), nil)
+		g := newFleet(t, 1)
+		in := g.start(fixture.Rules, vfs.NewMem(), nil)
 		in.ready()
-		g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
+		g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil))
 		in.caughtUp()
 		in.stop()
-		end := g.ends(app + ".changelog")[app+".changelog"][0]
-		if err := g.broker.DeleteRecords(app+".changelog", 0, end); err != nil {
+		end := g.Ends(rig.App + ".changelog")[rig.App+".changelog"][0]
+		if err := g.Broker.DeleteRecords(rig.App+".changelog", 0, end); err != nil {
 			t.Fatal(err)
 		}
-		before := g.effects("changes")[0]
-		in = g.start(rules, vfs.NewMem(), nil)
+		before := g.Effects("changes")[0]
+		in = g.start(fixture.Rules, vfs.NewMem(), nil)
 		g.taskIs(in.o, 0, task.Stopped, "its records were deleted, and with them the state")
 		in.stop()
-		if after := g.effects("changes")[0]; len(after) != len(before) {
+		if after := g.Effects("changes")[0]; len(after) != len(before) {
 			t.Errorf("%v is told a second time", after[len(before):])
 		}
 	})
@@ -79,23 +81,23 @@ func TestInputsMustBeKept(t *testing.T) {
 		{map[string]engine.Millis{"new": day, "web": plan.Forever}, "-1"},
 		{nil, "604800000"}, // the broker's own
 	} {
-		g := newRig(t, 1)
-		in := g.start(rules, vfs.NewMem(), func(cfg *config.Config) {
+		g := newFleet(t, 1)
+		in := g.start(fixture.Rules, vfs.NewMem(), func(cfg *config.Config) {
 			cfg.Inputs, cfg.LookBack, cfg.Create.Partitions = append(cfg.Inputs, "new"), c.back, 1
 		})
-		g.eventually("ready", func() bool { return in.o.Status().Ready })
+		g.Eventually("ready", func() bool { return in.o.Status().Ready })
 		in.stop()
-		if got := g.setting("new", "retention.ms"); got != c.want {
+		if got := g.Setting("new", "retention.ms"); got != c.want {
 			t.Errorf("%v: retention.ms %s, want %s", c.back, got, c.want)
 		}
 	}
 
-	g := newRig(t, 1)
+	g := newFleet(t, 1)
 	for topic, settings := range map[string]map[string]string{
 		"short": {"retention.ms": "86400000"}, "long": {"retention.ms": "-1"}, "compacted": {"cleanup.policy": "compact"},
 		"both": {"cleanup.policy": "compact,delete", "retention.ms": "1000"},
 	} {
-		if err := g.broker.CreateTopic(topic, 1, settings); err != nil {
+		if err := g.Broker.CreateTopic(topic, 1, settings); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -106,12 +108,12 @@ func TestInputsMustBeKept(t *testing.T) {
 		cfg.Inputs = append(cfg.Inputs, "short", "long", "compacted", "both")
 		cfg.LookBack = map[string]engine.Millis{"short": 2 * day, "long": plan.Forever, "compacted": day, "both": day, "web": day, "purchase": 8 * day}
 	}
-	in := g.start(rules, vfs.NewMem(), more)
-	g.eventually("ready", func() bool { return in.o.Status().Ready })
-	got := gather(t, reg)
+	in := g.start(fixture.Rules, vfs.NewMem(), more)
+	g.Eventually("ready", func() bool { return in.o.Status().Ready })
+	got := fixture.Gather(t, reg)
 	in.stop()
 	want := map[string][]string{"compacted": {"both", "compacted"}, "retention": {"both", "purchase", "short"}}
-	cfg := g.config(rules, nil)
+	cfg := g.Config(fixture.Rules, nil)
 	more(&cfg)
 	seen, err := inspect.Inspect(t.Context(), cfg, 0)
 	if err != nil {
@@ -138,7 +140,7 @@ func TestInputsMustBeKept(t *testing.T) {
 // How far back rules look in a stream: windows, and all time.
 func TestLookBack(t *testing.T) {
 	const day = engine.Millis(24 * 3_600_000)
-	p := newEngine(t, `
+	p := fixture.NewEngine(t, `
 version: 1
 defaults: {timezone: UTC}
 segments:

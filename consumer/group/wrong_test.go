@@ -16,6 +16,8 @@ import (
 	"github.com/segmill/segmill/consumer/task"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
+	"github.com/segmill/segmill/internal/rig"
 	"github.com/segmill/segmill/state"
 )
 
@@ -58,25 +60,25 @@ func TestWrongLocalState(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := newRig(t, 1)
+			g := newFleet(t, 1)
 			files := vfs.NewMem()
-			in := g.start(rules, files, nil)
+			in := g.start(fixture.Rules, files, nil)
 			in.ready()
-			g.produce(g.event(plan.Purchase, "anna", g.now(), nil), g.event(plan.Purchase, "berta", g.now(), nil))
+			g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil), g.Event(plan.Purchase, "berta", g.Now(), nil))
 			in.caughtUp()
 			in.stop()
-			s := g.store(files)
+			s := g.Store(files)
 			spoil(t, s.Task(0))
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			in = g.start(rules, files, nil)
-			g.eventually("the copy is right again", func() bool {
+			in = g.start(fixture.Rules, files, nil)
+			g.Eventually("the copy is right again", func() bool {
 				v, err := replica.Verify(context.Background(), in.store, 0)
 				return err == nil && v.Customers == 2 && in.o.Status().Ready
 			})
-			g.produce(g.event(plan.Purchase, "anna", g.now(), nil), g.event(plan.Purchase, "anna", g.now(), nil))
-			g.eventually("anna is frequent", func() bool { return slices.Contains(g.members(), "anna frequent") })
+			g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil), g.Event(plan.Purchase, "anna", g.Now(), nil))
+			g.Eventually("anna is frequent", func() bool { return slices.Contains(g.Members(), "anna frequent") })
 			in.stop()
 		})
 	}
@@ -85,28 +87,28 @@ func TestWrongLocalState(t *testing.T) {
 // A changelog that is wrong stops the partition, and says so.
 func TestWrongChangelog(t *testing.T) {
 	for name, c := range map[string]struct {
-		spoil func(*rig)
+		spoil func(*fleet)
 		want  string
 	}{
-		"a customer that no position knows": {func(g *rig) {
-			g.produce(&kgo.Record{Topic: app + ".changelog", Key: []byte("c/nobody"), Value: nil},
-				&kgo.Record{Topic: app + ".changelog", Key: []byte("c/anna"), Value: nil})
+		"a customer that no position knows": {func(g *fleet) {
+			g.Produce(&kgo.Record{Topic: rig.App + ".changelog", Key: []byte("c/nobody"), Value: nil},
+				&kgo.Record{Topic: rig.App + ".changelog", Key: []byte("c/anna"), Value: nil})
 		}, "digest"},
-		"a key that nobody writes": {func(g *rig) {
-			g.produce(&kgo.Record{Topic: app + ".changelog", Key: []byte("hello")})
+		"a key that nobody writes": {func(g *fleet) {
+			g.Produce(&kgo.Record{Topic: rig.App + ".changelog", Key: []byte("hello")})
 		}, "somebody else writes"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := newRig(t, 1)
+			g := newFleet(t, 1)
 			files := vfs.NewMem()
-			in := g.start(rules, files, nil)
+			in := g.start(fixture.Rules, files, nil)
 			in.ready()
-			g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
+			g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil))
 			in.caughtUp()
 			in.stop()
 			c.spoil(g)
-			in = g.start(rules, files, nil)
-			g.eventually("stopped", func() bool {
+			in = g.start(fixture.Rules, files, nil)
+			g.Eventually("stopped", func() bool {
 				st := in.o.Status()
 				return len(st.Tasks) == 1 && st.Tasks[0].State == task.Stopped && strings.Contains(st.Tasks[0].Error, c.want)
 			})
@@ -118,27 +120,27 @@ func TestWrongChangelog(t *testing.T) {
 // Records that retention has deleted before they were read are not passed over in
 // silence.
 func TestDeletedRecords(t *testing.T) {
-	g := newRig(t, 1)
+	g := newFleet(t, 1)
 	files := vfs.NewMem()
-	in := g.start(rules, files, nil)
+	in := g.start(fixture.Rules, files, nil)
 	in.ready()
-	g.produce(g.event(plan.Purchase, "anna", g.now(), nil))
+	g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil))
 	in.caughtUp()
 	in.stop()
-	g.produce(g.event(plan.Purchase, "berta", g.now(), nil), g.event(plan.Purchase, "carla", g.now(), nil))
-	if err := g.broker.DeleteRecords("purchase", 0, 2); err != nil {
+	g.Produce(g.Event(plan.Purchase, "berta", g.Now(), nil), g.Event(plan.Purchase, "carla", g.Now(), nil))
+	if err := g.Broker.DeleteRecords("purchase", 0, 2); err != nil {
 		t.Fatal(err)
 	}
-	in = g.start(rules, files, nil)
-	g.eventually("stopped", func() bool {
+	in = g.start(fixture.Rules, files, nil)
+	g.Eventually("stopped", func() bool {
 		st := in.o.Status()
 		return len(st.Tasks) == 1 && st.Tasks[0].State == task.Stopped && strings.Contains(st.Tasks[0].Error, "records 1 to 1 of purchase were deleted")
 	})
 	in.stop()
-	in = g.start(rules, files, func(c *config.Config) { c.SkipDeleted = true })
+	in = g.start(fixture.Rules, files, func(c *config.Config) { c.SkipDeleted = true })
 	in.caughtUp()
 	in.stop()
-	if got := g.members(); !slices.Equal(got, []string{"anna buyer", "carla buyer"}) {
+	if got := g.Members(); !slices.Equal(got, []string{"anna buyer", "carla buyer"}) {
 		t.Errorf("%v", got)
 	}
 }
@@ -146,16 +148,16 @@ func TestDeletedRecords(t *testing.T) {
 // The end of the changelog is asked for including what is not committed
 // (KAFKA-10167); this broker ends transactions at once, so the result can't tell.
 func TestChangelogEndIsReadUncommitted(t *testing.T) {
-	g := newRig(t, 1)
-	asked := g.broker.Fault(kfake.Fault{
-		Keys: []kmsg.Key{kmsg.ListOffsets}, Topic: app + ".changelog", Observe: true, Count: -1,
+	g := newFleet(t, 1)
+	asked := g.Broker.Fault(kfake.Fault{
+		Keys: []kmsg.Key{kmsg.ListOffsets}, Topic: rig.App + ".changelog", Observe: true, Count: -1,
 		When: func(r kmsg.Request) bool { return r.(*kmsg.ListOffsetsRequest).IsolationLevel == 0 },
 	})
-	wrong := g.broker.Fault(kfake.Fault{
-		Keys: []kmsg.Key{kmsg.ListOffsets}, Topic: app + ".changelog", Observe: true, Count: -1,
+	wrong := g.Broker.Fault(kfake.Fault{
+		Keys: []kmsg.Key{kmsg.ListOffsets}, Topic: rig.App + ".changelog", Observe: true, Count: -1,
 		When: func(r kmsg.Request) bool { return r.(*kmsg.ListOffsetsRequest).IsolationLevel != 0 },
 	})
-	in := g.start(rules, vfs.NewMem(), nil)
+	in := g.start(fixture.Rules, vfs.NewMem(), nil)
 	in.ready()
 	in.stop()
 	if asked.Hits() == 0 || wrong.Hits() > 0 {

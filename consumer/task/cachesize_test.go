@@ -12,13 +12,14 @@ import (
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/internal/fixture"
 	"github.com/segmill/segmill/state"
 )
 
 // What the cache is bounded by is no less than what busy customers take, about: their event ids
 // are found by a map, which is more than all the rest of them.
 func TestCacheCountsBusyCustomers(t *testing.T) {
-	eng := newEngine(t, rules)
+	eng := fixture.NewEngine(t, fixture.Rules)
 	store, err := state.Open("db", state.Options{FS: vfs.NewMem(), Wake: engine.WakeOf, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)

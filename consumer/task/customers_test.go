@@ -21,6 +21,7 @@ import (
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/fixture"
 	"github.com/segmill/segmill/schemas"
 	"github.com/segmill/segmill/state"
 )
@@ -29,7 +30,7 @@ import (
 // changes, committed or not, or in several of these; whatever is evicted, the digest
 // is that of the store once it is written.
 func TestCustomersAgainstModel(t *testing.T) {
-	eng := newEngine(t, rules)
+	eng := fixture.NewEngine(t, fixture.Rules)
 	rapid.Check(t, func(t *rapid.T) {
 		store, err := state.Open("db", state.Options{FS: vfs.NewMem(), Wake: engine.WakeOf, Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
@@ -123,8 +124,8 @@ func TestCustomersAgainstModel(t *testing.T) {
 
 // A customer stays in memory until the store has what was committed of it.
 func TestCustomersStayUntilStored(t *testing.T) {
-	eng := newEngine(t, rules)
-	store, err := state.Open("db", state.Options{FS: vfs.NewMem(), Wake: engine.WakeOf, Logger: testLogger()})
+	eng := fixture.NewEngine(t, fixture.Rules)
+	store, err := state.Open("db", state.Options{FS: vfs.NewMem(), Wake: engine.WakeOf, Logger: fixture.Logger()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,8 +157,8 @@ func TestCustomersStayUntilStored(t *testing.T) {
 // What is written again of a customer who has not changed is what the digest counts,
 // also if these rules would write them otherwise.
 func TestValueIsWhatWasCommitted(t *testing.T) {
-	before, after := newEngine(t, rules), newEngine(t, other)
-	store, err := state.Open("db", state.Options{FS: vfs.NewMem(), Wake: engine.WakeOf, Logger: testLogger()})
+	before, after := fixture.NewEngine(t, fixture.Rules), fixture.NewEngine(t, fixture.OtherRules)
+	store, err := state.Open("db", state.Options{FS: vfs.NewMem(), Wake: engine.WakeOf, Logger: fixture.Logger()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,8 +193,8 @@ func TestValueIsWhatWasCommitted(t *testing.T) {
 
 // Large customers make transactions of few of them.
 func TestLargeCustomersFillTheBatch(t *testing.T) {
-	eng := newEngine(t, rules)
-	store, err := state.Open("db", state.Options{FS: vfs.NewMem(), Wake: engine.WakeOf, Logger: testLogger()})
+	eng := fixture.NewEngine(t, fixture.Rules)
+	store, err := state.Open("db", state.Options{FS: vfs.NewMem(), Wake: engine.WakeOf, Logger: fixture.Logger()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,8 +242,8 @@ func webEvent(eng *engine.Engine, customer string, n int, at engine.Millis) *eng
 // A timer fires at its instant and not a millisecond before, whether it stands in
 // memory or in the store.
 func TestTimerFiresAtItsInstant(t *testing.T) {
-	eng := newEngine(t, rules)
-	store, err := state.Open("db", state.Options{FS: vfs.NewMem(), Wake: engine.WakeOf, Logger: testLogger()})
+	eng := fixture.NewEngine(t, fixture.Rules)
+	store, err := state.Open("db", state.Options{FS: vfs.NewMem(), Wake: engine.WakeOf, Logger: fixture.Logger()})
 	if err != nil {
 		t.Fatal(err)
 	}

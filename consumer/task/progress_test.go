@@ -13,6 +13,7 @@ import (
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/internal/fixture"
 	"github.com/segmill/segmill/state"
 )
 
@@ -37,7 +38,7 @@ func TestProgress(t *testing.T) {
 	lines := func() int { return strings.Count(log.String(), "\n") }
 	check := func(when, text string, remaining, restored float64, logged int) {
 		t.Helper()
-		got := gather(t, reg)
+		got := fixture.Gather(t, reg)
 		left, shown := got["segmill_restore_remaining_records{3}"]
 		st := task.Status().Restore
 		if text == "" {

@@ -82,6 +82,8 @@ const arrows = `
 	engine/expr, engine/plan, engine, schemas, state, consumer/changelog, consumer/replica, consumer/config, internal/sim < internal/checker
 	internal/leash
 	engine, schemas, state, consumer/config, internal/app, internal/checker, internal/leash < internal/promise
+	engine/plan, engine/rule, engine, triggers, schemas < internal/fixture
+	engine/expr, engine/plan, engine, schemas, state, consumer/changelog, consumer/broker, consumer/config, consumer/feed, consumer/task, internal/failpoint, internal/fixture < internal/rig
 	internal/recorded
 	internal/leash < internal/brokers
 	internal/brokers/tools
@@ -109,7 +111,7 @@ const everybody = "internal/invariants"
 // Who may import what of the outside. A name that ends with a slash stands for all
 // packages below it, and for itself.
 var only = map[string][]string{
-	"github.com/cockroachdb/pebble/v2":   {"state", "bench/limit"}, // the yardstick has a store of its own
+	"github.com/cockroachdb/pebble/v2":   {"state", "bench/limit", "internal/rig"}, // the yardstick has a store of its own; tests choose the file system
 	"cel.dev/cel-go":                     {"engine/rule", "engine/rule/language"},
 	"go.yaml.in/yaml/v4":                 {"engine/rule/file", "internal/app"},
 	"github.com/linkedin/goavro/v2":      {"schemas", "schemas/avro"},

@@ -1,33 +1,29 @@
-package group
+package rig
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/config"
-	"github.com/segmill/segmill/consumer/replica"
-	"github.com/segmill/segmill/engine"
 )
 
-func (g *rig) ends(topics ...string) map[string]map[int32]int64 {
-	parts := make([]int32, g.n)
+// Ends returns where the partitions of topics end, for a reader of committed records.
+func (g *Rig) Ends(topics ...string) map[string]map[int32]int64 {
+	parts := make([]int32, g.Partitions)
 	for i := range parts {
 		parts[i] = int32(i)
 	}
-	cluster := broker.Cluster{Admin: g.cl}
+	cluster := broker.Cluster{Admin: g.Client}
 	got, err := cluster.List(context.Background(), broker.LastStable, topics, parts)
 	if err != nil {
 		g.Fatal(err)
@@ -42,10 +38,10 @@ func (g *rig) ends(topics ...string) map[string]map[int32]int64 {
 	return ends
 }
 
-// read returns all committed records of a topic, by partition.
-func (g *rig) read(topic string) map[int32][]*kgo.Record {
+// Read returns all committed records of a topic, by partition.
+func (g *Rig) Read(topic string) map[int32][]*kgo.Record {
 	g.Helper()
-	ends := g.ends(topic)[topic]
+	ends := g.Ends(topic)[topic]
 	from := map[int32]kgo.Offset{}
 	left := 0
 	for p, end := range ends {
@@ -58,7 +54,7 @@ func (g *rig) read(topic string) map[int32][]*kgo.Record {
 	if left == 0 {
 		return got
 	}
-	cl, err := kgo.NewClient(append(slices.Clone(g.kafka), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+	cl, err := kgo.NewClient(append(slices.Clone(g.Kafka), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))...)
 	if err != nil {
 		g.Fatal(err)
@@ -83,8 +79,8 @@ func (g *rig) read(topic string) map[int32][]*kgo.Record {
 	return got
 }
 
-// effect is an output as a reader sees it.
-type effect struct {
+// Effect is an output as a reader sees it.
+type Effect struct {
 	ID       string    `json:"change_id"`
 	Trigger  string    `json:"trigger_id"`
 	Customer string    `json:"customer_id"`
@@ -98,30 +94,30 @@ type effect struct {
 	Due      time.Time `json:"due_at"`
 }
 
-func (e effect) String() string {
+func (e Effect) String() string {
 	if e.Trigger != "" {
 		return fmt.Sprintf("%s fired %s #%d at %s", e.Customer, e.Name, e.Sequence, e.Fired.Format(time.RFC3339Nano))
 	}
 	return fmt.Sprintf("%s %s %s #%d at %s (%s)", e.Customer, e.Action, e.Segment, e.Sequence, e.At.Format(time.RFC3339Nano), e.Cause)
 }
 
-// effects returns the outputs of a topic by partition.
-func (g *rig) effects(topic string) map[int32][]effect {
+// Effects returns the outputs of a topic by partition.
+func (g *Rig) Effects(topic string) map[int32][]Effect {
 	g.Helper()
-	got := map[int32][]effect{}
-	for p, records := range g.read(topic) {
+	got := map[int32][]Effect{}
+	for p, records := range g.Read(topic) {
 		for _, r := range records {
-			var e effect
+			var e Effect
 			if err := json.Unmarshal(r.Value, &e); err != nil {
 				g.Fatal(err)
 			}
-			if string(r.Key) != e.Customer || g.route.Partition(e.Customer) != p {
+			if string(r.Key) != e.Customer || g.Route.Partition(e.Customer) != p {
 				g.Errorf("%v has key %q on partition %d", e, r.Key, p)
 			}
 			got[p] = append(got[p], e)
 		}
 	}
-	if g.delivery == config.AtLeastOnce {
+	if g.Delivery == config.AtLeastOnce {
 		for p := range got {
 			got[p] = g.once(got[p])
 		}
@@ -129,29 +125,29 @@ func (g *rig) effects(topic string) map[int32][]effect {
 	return got
 }
 
-// once leaves out effects that were told before. They must not say anything new.
-func (g *rig) once(effects []effect) []effect {
+// once leaves out effects that were emitted before. They must be equal to the first.
+func (g *Rig) once(effects []Effect) []Effect {
 	g.Helper()
-	told := map[string]effect{}
-	return slices.DeleteFunc(effects, func(e effect) bool {
-		before, ok := told[e.ID+e.Trigger]
+	emitted := map[string]Effect{}
+	return slices.DeleteFunc(effects, func(e Effect) bool {
+		before, ok := emitted[e.ID+e.Trigger]
 		if ok && before != e {
-			g.Errorf("%v was told again as %v", before, e)
+			g.Errorf("%v was emitted again as %v", before, e)
 		}
 		if ok {
-			g.repeats++
+			g.Duplicates++
 		}
-		told[e.ID+e.Trigger] = e
+		emitted[e.ID+e.Trigger] = e
 		return ok
 	})
 }
 
-// transcript returns all outputs as text, without what may differ between runs.
-func (g *rig) transcript() string {
+// Transcript returns all outputs as text, without what may differ between runs.
+func (g *Rig) Transcript() string {
 	g.Helper()
 	var b strings.Builder
 	for _, topic := range []string{"changes", "triggers"} {
-		effects := g.effects(topic)
+		effects := g.Effects(topic)
 		for _, p := range slices.Sorted(maps.Keys(effects)) {
 			for _, e := range effects[p] {
 				fmt.Fprintf(&b, "%s/%d %v %s%s\n", topic, p, e, e.ID, e.Trigger)
@@ -161,15 +157,15 @@ func (g *rig) transcript() string {
 	return b.String()
 }
 
-// members returns who is in which segment, "customer segment", by the changes
+// Members returns who is in which segment, "customer segment", by the changes
 // alone, and fails the test if a change is missing or doubled.
-func (g *rig) members() []string {
+func (g *Rig) Members() []string {
 	g.Helper()
-	last := map[string]effect{}
-	for _, effects := range g.effects("changes") {
+	last := map[string]Effect{}
+	for _, effects := range g.Effects("changes") {
 		for _, e := range effects {
 			if e.Action == "erased" {
-				maps.DeleteFunc(last, func(k string, l effect) bool { return l.Customer == e.Customer })
+				maps.DeleteFunc(last, func(k string, l Effect) bool { return l.Customer == e.Customer })
 				continue
 			}
 			key := e.Customer + " " + e.Segment
@@ -190,12 +186,12 @@ func (g *rig) members() []string {
 	return in
 }
 
-// positions returns the last position of every partition, and fails the test if
+// Positions returns the last position of every partition, and fails the test if
 // their numbers have gaps.
-func (g *rig) positions() map[int32]*changelog.Position {
+func (g *Rig) Positions() map[int32]*changelog.Position {
 	g.Helper()
 	last := map[int32]*changelog.Position{}
-	for p, records := range g.read(app + ".changelog") {
+	for p, records := range g.Read(App + ".changelog") {
 		seq := uint64(0)
 		var owner changelog.Claim
 		for _, r := range records {
@@ -212,7 +208,7 @@ func (g *rig) positions() map[int32]*changelog.Position {
 			if pos.Claim != owner {
 				continue // void
 			}
-			if pos.Seq != seq+1 && (!g.compacted || pos.Seq <= seq) {
+			if pos.Seq != seq+1 && (!g.Compacted || pos.Seq <= seq) {
 				g.Errorf("partition %d: position %d after %d", p, pos.Seq, seq)
 			}
 			if before := last[p]; before != nil && pos.Clock < before.Clock {
@@ -224,33 +220,18 @@ func (g *rig) positions() map[int32]*changelog.Position {
 	return last
 }
 
-// totals adds up the counts of the positions.
-func (g *rig) totals() (folded, dead, forwarded uint64) {
-	for _, p := range g.positions() {
+// Totals adds up the counts of the positions.
+func (g *Rig) Totals() (folded, dead, forwarded uint64) {
+	for _, p := range g.Positions() {
 		folded, dead, forwarded = folded+p.Folded, dead+p.DeadLetters, forwarded+p.Forwarded
 	}
 	return folded, dead, forwarded
 }
 
-// verifyFromNothing restores every partition on an empty disk and checks that the
-// digest comes out right: acquiring does that.
-func (g *rig) verifyFromNothing(text string, change func(*config.Config)) {
+// PartitionsOf returns the numbers of partitions of topics, of those that exist.
+func (g *Rig) PartitionsOf(topics ...string) map[string]int {
 	g.Helper()
-	in := g.start(text, vfs.NewMem(), change)
-	in.ready()
-	for p := range g.n {
-		v, err := replica.Verify(context.Background(), in.store, p)
-		if err != nil && v.Seq > 0 {
-			g.Errorf("partition %d restored from nothing: %v", p, err)
-		}
-	}
-	in.stop()
-}
-
-// topicsOf returns the partitions counts of topics that exist.
-func (g *rig) partitionsOf(topics ...string) map[string]int {
-	g.Helper()
-	got, err := kadm.NewClient(g.cl).ListTopics(context.Background(), topics...)
+	got, err := kadm.NewClient(g.Client).ListTopics(context.Background(), topics...)
 	if err != nil {
 		g.Fatal(err)
 	}
@@ -261,31 +242,10 @@ func (g *rig) partitionsOf(topics ...string) map[string]int {
 	return n
 }
 
-// heard collects effects that OnEffects tells.
-type heard struct {
-	mu   sync.Mutex
-	list []string
-}
-
-func (h *heard) add(_ int32, effects []engine.Effect) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for i := range effects {
-		e := &effects[i]
-		h.list = append(h.list, fmt.Sprintf("%s %v %s #%d", e.Customer, e.Action, e.Name, e.Sequence))
-	}
-}
-
-func (h *heard) sorted() []string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return slices.SortedFunc(slices.Values(h.list), cmp.Compare[string])
-}
-
-// setting returns a setting of a topic.
-func (g *rig) setting(topic, key string) string {
+// Setting returns a setting of a topic.
+func (g *Rig) Setting(topic, key string) string {
 	g.Helper()
-	got, err := kadm.NewClient(g.cl).DescribeTopicConfigs(context.Background(), topic)
+	got, err := kadm.NewClient(g.Client).DescribeTopicConfigs(context.Background(), topic)
 	if err != nil {
 		g.Fatal(err)
 	}

@@ -1,12 +1,10 @@
-package group
+package broker
 
 import (
 	"net"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-
-	"github.com/segmill/segmill/consumer/broker"
 )
 
 // A broker that dies between the connection and its first answer is waited for, as
@@ -41,7 +39,7 @@ func TestDyingBrokersAreWaitedFor(t *testing.T) {
 		}
 		err = cl.Ping(t.Context())
 		cl.Close()
-		if err == nil || !broker.IsUnreachable(err) {
+		if err == nil || !IsUnreachable(err) {
 			t.Errorf("%s: %v is not waited for", name, err)
 		}
 	}
