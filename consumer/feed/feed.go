@@ -58,26 +58,25 @@ type Feed struct {
 }
 
 // Live returns the feed of a task that goes on from a position. ends reports where the
-// inputs end.
-func Live(o Options, ends *Ends, inputs []*Input, pos *changelog.Position) (*Feed, error) {
+// inputs end. Nothing is fetched before the first Poll, so that no records wait in memory
+// while a task makes its state ready for them.
+func Live(o Options, ends *Ends, inputs []*Input, pos *changelog.Position) *Feed {
 	t := &o.Config.Time
-	f := &Feed{
+	return &Feed{
 		Options: o, ends: ends, inputs: inputs, reader: Reader{Config: o.Config},
 		merge: merge{inputs: inputs, mode: t.Clock, turn: pos.Turn},
 		Clock: Clock{
 			mode: t.Clock, grace: millis(t.Grace), silence: millis(t.Silence()),
 			Now: pos.Clock, Order: pos.Clock, Latest: pos.Latest,
 		},
+		fetch: newFetcher(&o, inputs),
 	}
-	var err error
-	f.fetch, err = newFetcher(&f.Options, inputs)
-	return f, err
 }
 
 // Past returns a feed that reads again what a task has taken: of every topic in next
 // the records from first on and before next, in the order of a run over history, or,
 // if the task goes by the wall clock, in the order of arrival.
-func Past(o Options, first, next map[string]int64) (*Feed, error) {
+func Past(o Options, first, next map[string]int64) *Feed {
 	grace := millis(o.Config.Time.Grace)
 	f := &Feed{
 		Options: o, reader: Reader{Config: o.Config, arrival: o.Config.Time.Clock == config.WallClock},
@@ -90,9 +89,8 @@ func Past(o Options, first, next map[string]int64) (*Feed, error) {
 		f.inputs = append(f.inputs, in)
 	}
 	f.merge = merge{inputs: f.inputs, mode: config.EventsClock}
-	var err error
-	f.fetch, err = newFetcher(&f.Options, f.inputs)
-	return f, err
+	f.fetch = newFetcher(&f.Options, f.inputs)
+	return f
 }
 
 // Horizon returns the greatest event time that is not too far ahead now.

@@ -24,7 +24,9 @@ const (
 // fetcher gets the records of one task's input partitions. It has a client of its
 // own; tasks know only this type, so that they could share one.
 type fetcher struct {
-	cl        *kgo.Client
+	cl        *kgo.Client // nil before the first poll
+	cluster   *broker.Cluster
+	most      int32 // bytes of one answer
 	partition int32
 	now       func() time.Time
 	inputs    map[string]*Input
@@ -36,28 +38,33 @@ type fetcher struct {
 	decompressor *broker.Decompressor
 }
 
-// newFetcher fetches from in.Next of every input. There is no offset to fall back
-// to: data that is not there is an error.
-func newFetcher(o *Options, inputs []*Input) (*fetcher, error) {
-	f := &fetcher{partition: o.Partition, now: o.Config.Now, inputs: map[string]*Input{}, paused: map[string]bool{}, idle: o.Config.Metrics.FetchIdle, pauses: o.Config.Metrics.FetchPauses}
-	bytes := o.QueueBytes
-	f.room = int(max(leastRoom, min(bytes/int64(len(inputs)), mostRoom)))
-	from := map[string]map[int32]kgo.Offset{}
+// newFetcher returns a fetcher that begins at its first poll.
+func newFetcher(o *Options, inputs []*Input) *fetcher {
+	f := &fetcher{
+		cluster: o.Cluster, partition: o.Partition, now: o.Config.Now, inputs: map[string]*Input{}, paused: map[string]bool{},
+		idle: o.Config.Metrics.FetchIdle, pauses: o.Config.Metrics.FetchPauses,
+		room: int(max(leastRoom, min(o.QueueBytes/int64(len(inputs)), mostRoom))),
+		most: int32(max(leastRoom, min(o.QueueBytes, broker.MaxFetch))),
+	}
 	for _, in := range inputs {
 		f.inputs[in.Topic] = in
-		from[in.Topic] = map[int32]kgo.Offset{o.Partition: kgo.NewOffset().At(in.Next)}
 	}
-	var err error
+	return f
+}
+
+// begin fetches from in.Next of every input. There is no offset to fall back to: data
+// that is not there is an error.
+func (f *fetcher) begin() (err error) {
+	from := map[string]map[int32]kgo.Offset{}
+	for topic, in := range f.inputs {
+		from[topic] = map[int32]kgo.Offset{f.partition: kgo.NewOffset().At(in.Next)}
+	}
 	if f.decompressor, err = broker.NewDecompressor(); err != nil {
-		return nil, err
+		return err
 	}
-	opts := append(o.Cluster.ConsumerOptions(), kgo.ConsumePartitions(from), kgo.WithDecompressor(f.decompressor),
-		kgo.WithPools(&broker.RecordPool{Most: f.room / recordBytes}),
-		kgo.FetchMaxBytes(int32(max(leastRoom, min(bytes, broker.MaxFetch)))))
-	if f.cl, err = kgo.NewClient(opts...); err != nil {
-		return nil, err
-	}
-	return f, nil
+	f.cl, err = kgo.NewClient(append(f.cluster.ConsumerOptions(), kgo.ConsumePartitions(from), kgo.WithDecompressor(f.decompressor),
+		kgo.WithPools(&broker.RecordPool{Most: f.room / recordBytes}), kgo.FetchMaxBytes(f.most))...)
+	return err
 }
 
 // poll waits up to wait for records and puts them in the queues. Of 0 it does not
@@ -66,6 +73,11 @@ func newFetcher(o *Options, inputs []*Input) (*fetcher, error) {
 // one that was paused is missing in the next request, which a broker that has
 // nothing else to send holds for FetchMaxWait.
 func (f *fetcher) poll(ctx context.Context, wait time.Duration) error {
+	if f.cl == nil {
+		if err := f.begin(); err != nil {
+			return err
+		}
+	}
 	if f.inflate() {
 		wait = 0
 	}
@@ -172,7 +184,9 @@ func (f *fetcher) balance() {
 }
 
 func (f *fetcher) close() {
-	f.cl.Close()
+	if f.cl != nil {
+		f.cl.Close()
+	}
 	for _, in := range f.inputs {
 		in.endLarge()
 	}

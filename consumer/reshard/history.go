@@ -44,9 +44,7 @@ func (r *resharding) copyHistory(ctx context.Context) error {
 			continue // it has never run
 		}
 		p := &past{n: s.Partition, route: broker.NewRouter(r.done.From)}
-		if p.feed, err = feed.Past(s.FeedOptions(), from, next); err != nil {
-			return err
-		}
+		p.feed = feed.Past(s.FeedOptions(), from, next)
 		pasts = append(pasts, p)
 		if err := p.step(ctx); err != nil {
 			return err

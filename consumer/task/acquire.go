@@ -71,9 +71,7 @@ func (t *Task) acquire(ctx context.Context) (*session, error) {
 	if u := t.Instance.Until; u != nil {
 		s.until = &untilTask{Until: u}
 	}
-	if s.feed, err = feed.Live(s.feedOptions(), t.Instance.Ends, inputs, s.pos); err != nil {
-		return s, err
-	}
+	s.feed = feed.Live(s.feedOptions(), t.Instance.Ends, inputs, s.pos)
 	if err := s.checkRules(ctx); err != nil {
 		return s, err
 	}

@@ -145,9 +145,7 @@ func (s *session) refold(ctx context.Context, scratch *state.Task) error {
 		}
 	}
 	r := newFolder(s.t, scratch)
-	if r.feed, err = feed.Past(s.t.FeedOptions(), first, next); err != nil {
-		return err
-	}
+	r.feed = feed.Past(s.t.FeedOptions(), first, next)
 	defer r.feed.Close()
 	for {
 		in, err := r.feed.Following(ctx)
