@@ -20,13 +20,13 @@ version: 1
 segments:
   - {id: back, objective: a, owner: b, review_by: 2099-01-01, when: "count(web) >= 2"}
 `
-	g := newRig(t, 1)
+	g := newFleet(t, 1)
 	start := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
-	visit := g.event(plan.Web, "anna", start, nil)
+	visit := g.Event(plan.Web, "anna", start, nil)
 	send := func(after time.Duration) {
 		r := *visit
 		r.Timestamp = start.Add(after)
-		g.produce(&r)
+		g.Produce(&r)
 	}
 	run := func(until time.Duration) {
 		if err := g.start(twice, vfs.NewMem(), func(c *config.Config) {
@@ -39,18 +39,18 @@ segments:
 	run(time.Hour)
 	send(20 * time.Hour)
 	run(21 * time.Hour)
-	g.produce(g.event(plan.Purchase, "anna", start.Add(30*time.Hour), nil))
+	g.Produce(g.Event(plan.Purchase, "anna", start.Add(30*time.Hour), nil))
 	run(30 * time.Hour)
 	send(31 * time.Hour) // a day and six hours after the event, eleven after its second copy
 	run(32 * time.Hour)
-	if got := g.members(); len(got) != 0 {
+	if got := g.Members(); len(got) != 0 {
 		t.Errorf("a duplicate was counted: %v", got)
 	}
-	g.produce(g.event(plan.Purchase, "anna", start.Add(80*time.Hour), nil))
+	g.Produce(g.Event(plan.Purchase, "anna", start.Add(80*time.Hour), nil))
 	run(80 * time.Hour)
 	send(81 * time.Hour) // forgotten by now
 	run(82 * time.Hour)
-	if got := g.members(); !slices.Equal(got, []string{"anna back"}) {
+	if got := g.Members(); !slices.Equal(got, []string{"anna back"}) {
 		t.Errorf("an event whose id is forgotten is a new one: %v", got)
 	}
 }
