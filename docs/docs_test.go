@@ -130,7 +130,7 @@ func TestFunctionExamples(t *testing.T) {
 	text := strings.Join(all, "\n")
 	for _, name := range []string{
 		"did", "since_first", "since_last",
-		"has", "since", "age", "years_since", "in_segment", "consented", "days", "weeks", "hours", "duration", "timestamp",
+		"has", "since", "until", "orElse", "age", "years_since", "in_segment", "consented", "days", "weeks", "hours", "duration", "timestamp",
 		"getHours", "getDayOfWeek", "startsWith", "matches", "size", "exists", "all", "map", "double",
 	} {
 		if !regexp.MustCompile(`\b` + name + `\(`).MatchString(text) {

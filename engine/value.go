@@ -36,6 +36,10 @@ func (e *Engine) valueOf(c *Customer, in *plan.InputPlan, cl *cell, now Millis) 
 		if v := e.valueOf(c, &e.p.Inputs[in.Of], cl, now); v.Present() {
 			return expr.DurationValue(now - Millis(v.Float()))
 		}
+	case plan.InUntil:
+		if v := e.valueOf(c, &e.p.Inputs[in.Of], cl, now); v.Present() {
+			return expr.DurationValue(e.instantOf(c, v) - now)
+		}
 	case plan.InYears:
 		loc := e.zoneOf(c)
 		if d, ok := calendar.Of(e.valueOf(c, &e.p.Inputs[in.Of], cl, now), loc); ok {
@@ -46,6 +50,15 @@ func (e *Engine) valueOf(c *Customer, in *plan.InputPlan, cl *cell, now Millis) 
 	default: // the others need nothing here
 	}
 	return expr.Value{}
+}
+
+// instantOf returns the instant that a time is, or at which a date begins where the
+// customer lives.
+func (e *Engine) instantOf(c *Customer, v expr.Value) Millis {
+	if v.K == expr.Date {
+		return calendar.OfDays(v.N).At(e.zoneOf(c), 0)
+	}
+	return Millis(v.Float())
 }
 
 func registerValue(c *cell) expr.Value {
@@ -96,6 +109,11 @@ func (e *Engine) nextOf(x *Evaluator, cl *cell, i int) Millis {
 			return Never
 		}
 		return nextSince(&in.Index, x.now-Millis(cur.N), cur)
+	case plan.InUntil:
+		if !cur.Present() {
+			return Never
+		}
+		return nextUntil(&in.Index, x.now+Millis(cur.N), cur)
 	case plan.InYears:
 		if !cur.Present() {
 			return Never
@@ -124,6 +142,21 @@ func nextSince(x *plan.Index, start Millis, cur expr.Value) Millis {
 	c := x.Cuts[p]
 	t := start + Millis(c.At)
 	if c.Above {
+		t++
+	}
+	return t
+}
+
+// nextUntil returns when a duration that falls to 0 at end passes the next cut: at
+// end - c for <= c, one millisecond later for < c.
+func nextUntil(x *plan.Index, end Millis, cur expr.Value) Millis {
+	p := x.Pos(cur)
+	if p == 0 {
+		return Never
+	}
+	c := x.Cuts[p-1]
+	t := end - Millis(c.At)
+	if !c.Above {
 		t++
 	}
 	return t

@@ -181,6 +181,13 @@ var mutations = []struct {
 		[]find{{"engine/calendar", "."}},
 	},
 	{
+		"a time that remains passes a threshold a millisecond early or late",
+		`	if !c.Above {
+		t++`, `	if c.Above {
+		t++`,
+		[]find{scenarios, laws},
+	},
+	{
 		"an event's id is remembered with the event's time alone",
 		`eventID{word: hash | lagOf(ev.Lag)}`, `eventID{word: hash | lagOf(0)}`,
 		[]find{{"engine", "DuplicatesOfBusy"}, {"internal/sim", "EngineEqualsOracle$"}},

@@ -34,7 +34,7 @@ type Compiler struct {
 // cannot evaluate; a tree made by engine/rule has none.
 //
 // Functions that an OpCall may name: size, contains, startsWith, endsWith,
-// matches (its pattern must be constant), int, double, string, and the accessors
+// matches (its pattern must be constant), orElse, int, double, string, and the accessors
 // getFullYear getMonth getDate getDayOfMonth getDayOfWeek getDayOfYear getHours
 // getMinutes getSeconds getMilliseconds with an optional constant zone. They
 // mean what they mean in CEL, except that a result that is not finite is absent.

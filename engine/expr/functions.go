@@ -26,6 +26,9 @@ func (c *Compiler) call(n *Node, args []Fn) (Fn, error) {
 	if f, ok := accessors[n.Name]; ok && len(args) >= 1 {
 		return c.accessor(n, args[0], f)
 	}
+	if n.Name == OrElse && len(args) == 2 {
+		return orElse(n.Type, args[0], args[1]), nil
+	}
 	if n.Name == "matches" && len(args) == 2 && n.Args[1].Op == OpConst {
 		re, err := regexp.Compile(n.Args[1].Const.S)
 		if err != nil {
@@ -40,6 +43,25 @@ func (c *Compiler) call(n *Node, args []Fn) (Fn, error) {
 		}, nil
 	}
 	return nil, fmt.Errorf("function %s with %d arguments cannot be evaluated", n.Name, len(args))
+}
+
+// OrElse is the name of the function whose value is that of its second argument where
+// the first is absent.
+const OrElse = "orElse"
+
+// orElse makes whole numbers doubles where either argument can be one: the value must be
+// of its type, whichever argument it comes from.
+func orElse(k Kind, first, second Fn) Fn {
+	return func(e *Env) Value {
+		v := first(e)
+		if !v.Present() {
+			v = second(e)
+		}
+		if k == Double && v.K == Int {
+			return DoubleValue(v.Float())
+		}
+		return v
+	}
 }
 
 var stringTests = map[string]func(s, t string) bool{

@@ -23,7 +23,13 @@ type InputPlan struct {
 }
 
 // Timed reports whether the value can change by time alone.
-func (in *InputPlan) Timed() bool { return in.Window > 0 || in.Kind == InSince || in.Kind == InYears }
+func (in *InputPlan) Timed() bool { return in.Window > 0 || in.Kind.Derived() }
+
+// Zoned reports whether the value also depends on the customer's time zone: dates are
+// those of the customer's calendar.
+func (in *InputPlan) Zoned(of *Input) bool {
+	return in.Kind == InYears || in.Kind == InUntil && of.Type == expr.Date
+}
 
 // inputs finds or makes the summary of every input.
 func (c *compiler) inputs() error {
@@ -47,12 +53,12 @@ func (c *compiler) inputs() error {
 			p.Summary, err = c.attribute(in.Field)
 		case InConsent:
 			p.Summary, err = c.consent(in)
-		case InSince, InYears:
+		case InSince, InUntil, InYears:
 			if in.Of < 0 || in.Of >= i {
 				return fmt.Errorf("input %s: its base comes after it", in.Text)
 			}
 			p.Summary = c.Inputs[in.Of].Summary
-			if in.Kind == InYears {
+			if p.Zoned(&c.Spec.Inputs[in.Of]) {
 				c.ZoneInputs = append(c.ZoneInputs, i)
 				c.ZoneSummary, err = c.attribute(ZonePath)
 			}

@@ -42,6 +42,7 @@ const (
 	InAggregate InputKind = iota // Agg, Sources, Field, Window
 	InProfile                    // Field: a profile attribute; absent if never set or set to ""
 	InSince                      // Of: duration from a time-valued input to now
+	InUntil                      // Of: duration from now to a time-valued input, below zero afterwards
 	InYears                      // Of: whole calendar years from a date or time to now, in the customer's zone
 	InSegment                    // Segment: membership, never unknown
 	InConsent                    // Channel, Purpose: the latest decision is "granted", never unknown
@@ -106,3 +107,7 @@ type Stage struct {
 	When *expr.Node
 	Pos  Pos
 }
+
+// Derived reports whether inputs of the kind are computed from another one and the
+// instant, so that they change by time alone.
+func (k InputKind) Derived() bool { return k == InSince || k == InUntil || k == InYears }

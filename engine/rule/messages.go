@@ -256,7 +256,8 @@ func (x *expression) listWords(e ast.Expr) string {
 
 var functionHints = map[string]string{
 	"days": "for example days(90)", "hours": "for example hours(6)", "minutes": "for example minutes(30)", "weeks": "for example weeks(2)",
-	"since": "for example since(profile.signed_up_at)", "age": "for example age(profile.birth_date)", "years_since": "for example years_since(first(purchase))",
+	"since": "for example since(profile.signed_up_at)", "until": "for example until(profile.birth_date)", "orElse": `for example orElse(profile.country, "unknown")`,
+	"age": "for example age(profile.birth_date)", "years_since": "for example years_since(first(purchase))",
 	"in_segment": `for example in_segment("loyal")`, "consented": `for example consented("email")`, "timestamp": `for example timestamp("2026-01-31T00:00:00Z")`,
 	"duration": `for example duration("36h")`, "matches": `for example web.url.matches("/sale/")`, "size": "for example size(purchase.items)",
 }

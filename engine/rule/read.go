@@ -84,8 +84,8 @@ func (x *expression) finish(root ast.Expr) *result {
 		return nil
 	}
 	x.typ = x.types[root.ID()]
-	if !x.isDefine && x.grows(x.node) && x.level == language.Customer {
-		x.failAt(root, compareTime, "an elapsed time keeps growing, so it can only be compared")
+	if !x.isDefine && x.moves(x.node) && x.level == language.Customer {
+		tr.failMoving(root, x.node)
 		return nil
 	}
 	x.size, x.folds = canon.Count(x.node), tr.deepest

@@ -40,23 +40,35 @@ type variable struct {
 	typ  *expr.Type // nil if it is no field of a record
 }
 
-// compareTime is the hint for durations that grow.
-const compareTime = "compare it with a constant such as days(45), or compare the times: last(purchase) < last(web)"
+// compareTime and compareUntil are the hints for durations that move.
+const (
+	compareTime  = "compare it with a constant such as days(45), or compare the times: last(purchase) < last(web)"
+	compareUntil = "compare it with a constant such as days(30), or compare the times themselves"
+)
 
-// value translates a node that may not be a duration that grows with time: the
+// value translates a node that may not be a duration that moves with time: the
 // instant at which such an expression changes could not be told beforehand.
 func (t *translator) value(e ast.Expr) *expr.Node {
 	n := t.node(e)
-	if n != nil && t.grows(n) {
-		t.failAt(e, compareTime, "an elapsed time keeps growing, so it can only be compared with a constant")
+	if n != nil && t.moves(n) {
+		t.failMoving(e, n)
 		return nil
 	}
 	return n
 }
 
-// grows reports whether the node is a duration up to now.
-func (x *expression) grows(n *expr.Node) bool {
-	return n.Op == expr.OpInput && x.spec.Inputs[n.Ref].Kind == plan.InSince
+// moves reports whether the node is a duration up to now, or from now on.
+func (x *expression) moves(n *expr.Node) bool {
+	return n.Op == expr.OpInput && (x.spec.Inputs[n.Ref].Kind == plan.InSince || x.spec.Inputs[n.Ref].Kind == plan.InUntil)
+}
+
+// failMoving reports a moving duration n where none can be.
+func (t *translator) failMoving(e ast.Expr, n *expr.Node) {
+	if t.spec.Inputs[n.Ref].Kind == plan.InUntil {
+		t.failAt(e, compareUntil, "a time that remains keeps falling, so it can only be compared with a constant")
+		return
+	}
+	t.failAt(e, compareTime, "an elapsed time keeps growing, so it can only be compared with a constant")
 }
 
 // values translates several nodes, or none.

@@ -66,8 +66,8 @@ func (t *translator) not(e, arg ast.Expr) *expr.Node {
 	return t.fold(e, canon.Not(n))
 }
 
-// comparison translates == != < <= > >=. Only here may a growing duration
-// stand.
+// comparison translates == != < <= > >=. Only here may a moving duration
+// be an operand.
 func (t *translator) comparison(e ast.Expr, op expr.Op, args []ast.Expr) *expr.Node {
 	a, b := t.node(args[0]), t.node(args[1])
 	if a == nil || b == nil {
@@ -75,15 +75,15 @@ func (t *translator) comparison(e ast.Expr, op expr.Op, args []ast.Expr) *expr.N
 	}
 	for i, side := range []*expr.Node{a, b} {
 		other := [...]*expr.Node{b, a}[i]
-		if !t.grows(side) {
+		if !t.moves(side) {
 			continue
 		}
 		if other.Op != expr.OpConst {
-			t.failAt(args[i], compareTime, "an elapsed time keeps growing, so it can only be compared with a constant")
+			t.failMoving(args[i], side)
 			return nil
 		}
 		if op == expr.OpEq || op == expr.OpNe {
-			t.failAt(e, "use >= or <", "an elapsed time equals %s for one millisecond only", t.text(other))
+			t.failAt(e, "use >= or <", "%s equals %s for one millisecond only", t.text(side), t.text(other))
 			return nil
 		}
 	}
@@ -183,6 +183,9 @@ var units = map[string]expr.Millis{"weeks": 7 * day, "days": day, "hours": 3_600
 
 // function translates what is written as a call.
 func (t *translator) function(e ast.Expr, name string, args []ast.Expr) *expr.Node {
+	if name == expr.OrElse && t.movingFirst(args[0]) {
+		return nil
+	}
 	nodes := t.values(args)
 	if nodes == nil {
 		return nil
@@ -197,6 +200,10 @@ func (t *translator) function(e ast.Expr, name string, args []ast.Expr) *expr.No
 		return t.instantOrLength(args[0], nodes[0], name)
 	case "since":
 		return t.since(args[0], nodes[0])
+	case "until":
+		return t.until(args[0], nodes[0])
+	case "orElse":
+		return t.orElse(e, nodes)
 	case "age", "years_since":
 		return t.years(args[0], nodes[0], name)
 	case "in_segment":
@@ -278,6 +285,43 @@ func (t *translator) since(e ast.Expr, n *expr.Node) *expr.Node {
 		t.failAt(e, "for example since(profile.signed_up_at) or since(first(purchase))", "since needs a time: a profile attribute, or the first or last event of something")
 	}
 	return nil
+}
+
+func (t *translator) until(e ast.Expr, n *expr.Node) *expr.Node {
+	of, ok := t.timeInput(n, expr.Time, expr.Date)
+	if !ok {
+		t.failAt(e, "for example until(profile.birth_date)", "until needs a date or a time of the profile")
+		return nil
+	}
+	return t.inputNode(plan.Input{Text: "until(" + t.spec.Inputs[of].Text + ")", Kind: plan.InUntil, Type: expr.Duration, Of: of})
+}
+
+// movingFirst refuses a duration that moves as the first argument of orElse.
+func (t *translator) movingFirst(e ast.Expr) bool {
+	n := t.node(e)
+	if n == nil || !t.moves(n) {
+		return false
+	}
+	hint := "compare it, and add || !did(…) for those without such an event"
+	if t.spec.Inputs[t.spec.Inputs[n.Ref].Of].Kind == plan.InProfile {
+		hint = "compare it, and add || !has(…) for those without the attribute"
+	}
+	t.failAt(e, hint, "orElse cannot stand in for %s, which can only be compared with a constant", t.text(n))
+	return true
+}
+
+// orElse is the first value, or the second where the first is absent.
+func (t *translator) orElse(e ast.Expr, nodes []*expr.Node) *expr.Node {
+	k := language.KindOf(t.types[e.ID()])
+	if nodes[1].Op == expr.OpConst {
+		nodes[1] = canon.SameNumber(nodes[1], k)
+	}
+	if nodes[0].Op == expr.OpConst {
+		return canon.SameNumber(nodes[0], k)
+	}
+	n := &expr.Node{Op: expr.OpCall, Type: k, Name: expr.OrElse, Args: nodes}
+	t.fields[n] = t.fields[nodes[0]]
+	return n
 }
 
 func (t *translator) years(e ast.Expr, n *expr.Node, name string) *expr.Node {

@@ -51,7 +51,7 @@ func wholeYears(from, to civil, marFirst bool) int64 {
 	if to.before(from.inYear(to.year, marFirst)) {
 		n--
 	}
-	return n
+	return max(0, n) // of a date that is still ahead
 }
 
 // clockAt returns the first instant at which the clocks in a zone show the given

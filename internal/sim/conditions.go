@@ -133,6 +133,11 @@ func (g *grammar) numeric() (phrase, expr.Kind) {
 	if g.free && chance(g.r, 40) {
 		return g.figure()
 	}
+	if chance(g.r, 15) { // in place of a number that is absent, another
+		n, k := g.numeric()
+		other := g.threshold(k)
+		return orElse(k, n, other), k
+	}
 	switch g.r.IntN(7) {
 	case 0:
 		return g.count(), expr.Int
@@ -150,6 +155,12 @@ func (g *grammar) numeric() (phrase, expr.Kind) {
 		}), expr.Int
 	}
 	return g.amount(pick(g.r, ofNumbers()...)), expr.Double
+}
+
+func orElse(k expr.Kind, a, b phrase) phrase {
+	n := apply(expr.OpCall, k, a.node, b.node)
+	n.Name = "orElse"
+	return phrase{"orElse(" + a.text + ", " + b.text + ")", n}
 }
 
 // amount returns an aggregate over a field of money.
@@ -241,6 +252,12 @@ func (g *grammar) recency() phrase {
 		in.Of, in.Text = g.ref(of), "since_first("+s.text+")"
 	case 1:
 		in.Of, in.Text = g.date("profile.signed_up_at"), "since(profile.signed_up_at)"
+	case 2:
+		base := pick(g.r, "profile.signed_up_at", "profile.birth_date")
+		in.Kind, in.Of, in.Text = plan.InUntil, g.date(base), "until("+base+")"
+		if w := pick(g.r, g.windows...); chance(g.r, 30) {
+			return g.growing(g.read(in), duration(-w))
+		}
 	default:
 		of.Text, of.Sources = "last("+s.text+")", s.sources
 		in.Of, in.Text = g.ref(of), "since_last("+s.text+")"
@@ -281,6 +298,9 @@ func (g *grammar) profile() phrase {
 	c := g.profileCountry()
 	switch g.r.IntN(4) {
 	case 0:
+		if chance(g.r, 50) {
+			return related(g.r, pick(g.r, expr.OpEq, expr.OpNe), orElse(expr.String, c, quoted("none")), quoted(pick(g.r, append(countries, "none")...)))
+		}
 		return phrase{"has(profile.country)", apply(expr.OpHas, expr.Bool, c.node)}
 	case 1:
 		return g.member(c.text, c.node, countries)

@@ -95,7 +95,7 @@ func (o *Oracle) delays() []Millis {
 	return l
 }
 
-// changesOfInput appends the instants at which an input that grows with time can
+// changesOfInput appends the instants at which an input that moves with time can
 // cross a constant that rules compare it with.
 func (m moment) changesOfInput(l []Millis, ref int, to Millis) []Millis {
 	in := &m.o.spec.Inputs[ref]
@@ -107,6 +107,15 @@ func (m moment) changesOfInput(l []Millis, ref int, to Millis) []Millis {
 		}
 		for _, d := range m.o.constants(ref) {
 			at := Millis(start.N + d.N)
+			l = append(l, at, at+1)
+		}
+	case plan.InUntil:
+		end := m.input(in.Of)
+		if !end.Present() {
+			return l
+		}
+		for _, d := range m.o.constants(ref) {
+			at := m.beginning(end) - Millis(d.N)
 			l = append(l, at, at+1)
 		}
 	case plan.InYears:

@@ -48,12 +48,29 @@ func (s *scope) eval(n *expr.Node) expr.Value {
 		}
 	case expr.OpFold:
 		return s.fold(n.Fold)
+	case expr.OpCall:
+		if n.Name == "orElse" {
+			return s.orElse(n)
+		}
+	default: // all operands must be there
 	}
 	args := make([]expr.Value, len(n.Args))
 	for i, a := range n.Args {
 		args[i] = s.eval(a)
 	}
 	return strict(n, args)
+}
+
+// orElse evaluates the second operand only where the first is absent.
+func (s *scope) orElse(n *expr.Node) expr.Value {
+	v := s.eval(n.Args[0])
+	if !v.Present() {
+		v = s.eval(n.Args[1])
+	}
+	if n.Type == expr.Double && v.K == expr.Int {
+		return expr.DoubleValue(float64(v.N))
+	}
+	return v
 }
 
 // holds reports whether an expression is true: not false and not unknown.

@@ -336,10 +336,15 @@ func (h *history) profile(f map[string]expr.Value, at Millis) {
 		if chance(h.r, 35) {
 			born = civil{2000 - 4*h.r.IntN(3), 2, 29}
 		}
+		if chance(h.r, 25) { // still ahead, or hardly past
+			born = civil{year, int(month), day + h.r.IntN(90) - 30}
+		}
 		f["birth_date"] = expr.DateValue(born.days())
 	}
 	if chance(h.r, 40) {
 		signed := time.Date(year-h.r.IntN(3), month, day-h.r.IntN(20), h.r.IntN(24), 0, 0, 0, time.UTC)
-		f["signed_up_at"] = expr.TimeValue(min(at, Millis(signed.UnixMilli())))
+		if f["signed_up_at"] = expr.TimeValue(min(at, Millis(signed.UnixMilli()))); chance(h.r, 25) {
+			f["signed_up_at"] = expr.TimeValue(at + h.gap())
+		}
 	}
 }

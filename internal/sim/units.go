@@ -159,7 +159,7 @@ func (u *unit) due(o *Oracle, p *person, at Millis) bool {
 		}
 	}
 	for _, ref := range u.others {
-		if o.spec.Inputs[ref].Kind == plan.InSince {
+		if o.spec.Inputs[ref].Kind == plan.InSince || o.spec.Inputs[ref].Kind == plan.InUntil {
 			continue
 		}
 		if a, b := was.input(ref), is.input(ref); a.K != b.K || a.N != b.N || a.S != b.S {

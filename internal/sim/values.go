@@ -33,6 +33,11 @@ func (m moment) input(ref int) expr.Value {
 			return expr.DurationValue(m.now - Millis(v.N))
 		}
 		return expr.Value{}
+	case plan.InUntil:
+		if v := m.input(in.Of); v.Present() {
+			return expr.DurationValue(m.beginning(v) - m.now)
+		}
+		return expr.Value{}
 	case plan.InYears:
 		if v := m.input(in.Of); v.Present() {
 			zone := m.zone()
@@ -83,6 +88,15 @@ func (m moment) zone() *time.Location {
 		return time.UTC
 	}
 	return zone
+}
+
+// beginning returns the instant that a time is, or at which a date begins where the
+// customer lives.
+func (m moment) beginning(v expr.Value) Millis {
+	if v.K == expr.Date {
+		return clockAt(v.N, 0, m.zone())
+	}
+	return Millis(v.N)
 }
 
 // consented reports whether the latest decision on a channel and purpose is

@@ -90,7 +90,7 @@ func Compare(op expr.Op, a, b *expr.Node) *expr.Node {
 		op, a, b = turned[op], b, a
 	}
 	if b.Op == expr.OpConst {
-		b = sameNumber(b, a.Type)
+		b = SameNumber(b, a.Type)
 	}
 	return &expr.Node{Op: op, Type: expr.Bool, Args: []*expr.Node{a, b}}
 }
@@ -98,9 +98,9 @@ func Compare(op expr.Op, a, b *expr.Node) *expr.Node {
 // exact is the largest whole number up to which every one is a double.
 const exact = 1 << 53
 
-// sameNumber turns a constant into the kind k of numbers if it stays the same
+// SameNumber turns a constant into the kind k of numbers if it stays the same
 // number.
-func sameNumber(n *expr.Node, k expr.Kind) *expr.Node {
+func SameNumber(n *expr.Node, k expr.Kind) *expr.Node {
 	v := n.Const
 	switch {
 	case v.K == expr.Int && k == expr.Double && v.N >= -exact && v.N <= exact:
@@ -119,7 +119,7 @@ func In(x, list *expr.Node) *expr.Node {
 	if list.Op == expr.OpConst {
 		vals := make([]expr.Value, 0, len(list.Const.L))
 		for _, v := range list.Const.L {
-			vals = append(vals, sameNumber(Const(v), x.Type).Const)
+			vals = append(vals, SameNumber(Const(v), x.Type).Const)
 		}
 		slices.SortFunc(vals, compareValues)
 		vals = slices.CompactFunc(vals, func(a, b expr.Value) bool { return compareValues(a, b) == 0 })

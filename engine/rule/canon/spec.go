@@ -17,7 +17,7 @@ func Prune(s *plan.Spec) {
 	var mark func(ref int)
 	mark = func(ref int) {
 		used[ref] = true
-		if needsOther(s.Inputs[ref].Kind) {
+		if s.Inputs[ref].Kind.Derived() {
 			mark(s.Inputs[ref].Of)
 		}
 	}
@@ -44,9 +44,6 @@ func Prune(s *plan.Spec) {
 		}
 	}
 }
-
-// needsOther reports whether inputs of the kind refer to another one.
-func needsOther(k plan.InputKind) bool { return k == plan.InSince || k == plan.InYears }
 
 // Roots lists the trees of all rules.
 func Roots(s *plan.Spec) []*expr.Node {
@@ -80,8 +77,8 @@ func reorder(s *plan.Spec, used map[int]bool) map[int]int {
 	}
 	slices.SortFunc(order, func(a, b int) int {
 		x, y := s.Inputs[a], s.Inputs[b]
-		if needsOther(x.Kind) != needsOther(y.Kind) {
-			if needsOther(y.Kind) {
+		if x.Kind.Derived() != y.Kind.Derived() {
+			if y.Kind.Derived() {
 				return -1
 			}
 			return 1
@@ -95,7 +92,7 @@ func reorder(s *plan.Spec, used map[int]bool) map[int]int {
 		inputs[i] = s.Inputs[from]
 	}
 	for i := range inputs {
-		if needsOther(inputs[i].Kind) {
+		if inputs[i].Kind.Derived() {
 			inputs[i].Of = place[inputs[i].Of]
 		}
 	}

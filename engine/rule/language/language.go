@@ -65,12 +65,14 @@ var functions = []signature{
 	{"timestamp", "string:time"},
 	{"duration", "string:duration"},
 	{"days hours minutes weeks", "int:duration"},
+	{"orElse", "bool,bool:bool int,int:int int,double:double double,int:double double,double:double " +
+		"string,string:string time,time:time duration,duration:duration list,list:list"},
 	{"getFullYear getMonth getDate getDayOfMonth getDayOfWeek getDayOfYear getHours getMinutes getSeconds getMilliseconds", accessor},
 }
 
 // customerFunctions can be used outside of aggregates only.
 var customerFunctions = []signature{
-	{"since", "time:duration"},
+	{"since until", "time:duration"},
 	{"age years_since", "time:int"},
 	{"in_segment", "string:bool"},
 	{"consented", "string:bool string,string:bool"},

@@ -66,6 +66,10 @@ func (d *Doubts) absentLeaf(n *expr.Node) *expr.Node {
 	switch n.Op {
 	case expr.OpHas, expr.OpFold:
 		return nil
+	case expr.OpCall:
+		if n.Name == expr.OrElse {
+			return d.absentLeaf(n.Args[1])
+		}
 	case expr.OpInput:
 		if canBeAbsent(&d.Spec.Inputs[n.Ref]) {
 			return n
