@@ -5,6 +5,8 @@ import (
 	"errors"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/internal/wire"
 )
 
 // Move says from which application to which one state is moved.
@@ -20,7 +22,7 @@ var errMove = errors.New("move record is not readable")
 
 // Append appends the stored form: | format (1) | from | to | partitions |.
 func (m *Move) Append(b []byte) []byte {
-	b = appendText(appendText(append(b, moveFormat), m.From), m.To)
+	b = wire.AppendText(wire.AppendText(append(b, moveFormat), m.From), m.To)
 	return binary.AppendUvarint(b, uint64(m.Partitions))
 }
 
@@ -32,9 +34,9 @@ func DecodeMove(b []byte) (*Move, error) {
 	if len(b) == 0 || b[0] != moveFormat {
 		return nil, errMove
 	}
-	d := decoder{b: b[1:]}
-	m := &Move{From: d.text(maxName), To: d.text(maxName), Partitions: int32(d.uvarint(1 << 30))}
-	if d.bad || len(d.b) != 0 {
+	r := wire.NewReader(b[1:])
+	m := &Move{From: r.TextTo(maxName), To: r.TextTo(maxName), Partitions: int32(r.UvarintTo(maxPartitions))}
+	if !r.Done() {
 		return nil, errMove
 	}
 	return m, nil

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/internal/wire"
 	"github.com/segmill/segmill/state"
 )
 
@@ -60,9 +61,12 @@ const positionFormat = 1
 
 // Limits of decoding, far above what is written.
 const (
-	maxName    = 4096
-	maxSources = 4096
+	maxName       = 4096
+	maxPartitions = 1 << 30
 )
+
+// leastSource is how many bytes a source has at least: a name, and two numbers.
+const leastSource = 3
 
 var errPosition = errors.New("position record is not readable")
 
@@ -101,7 +105,7 @@ func (p *Position) Append(b []byte) []byte {
 		flags |= flagTopicIDs
 	}
 	b = append(b, positionFormat, flags)
-	b = appendText(b, p.App)
+	b = wire.AppendText(b, p.App)
 	b = binary.AppendUvarint(b, uint64(p.Partitions))
 	b = binary.AppendUvarint(b, p.Seq)
 	b = binary.AppendVarint(b, int64(p.Clock))
@@ -112,10 +116,10 @@ func (p *Position) Append(b []byte) []byte {
 		b = binary.AppendUvarint(b, n)
 	}
 	b = append(b, p.Rules[:]...)
-	b = appendText(b, p.Turn.After)
+	b = wire.AppendText(b, p.Turn.After)
 	b = binary.AppendUvarint(b, uint64(len(p.Sources)))
 	for _, name := range names {
-		b = appendText(b, name)
+		b = wire.AppendText(b, name)
 		b = binary.AppendVarint(b, p.Sources[name].Next)
 		b = binary.AppendVarint(b, int64(p.Sources[name].Seen))
 	}
@@ -136,35 +140,36 @@ func DecodePosition(b []byte) (*Position, error) {
 	if len(b) == 0 || b[0] != positionFormat {
 		return nil, fmt.Errorf("%w: its format is not %d; it was written by another version", errPosition, positionFormat)
 	}
-	d := decoder{b: b[1:]}
-	flags := d.byte()
+	r := wire.NewReader(b[1:])
+	flags := r.Byte()
 	p := &Position{
 		Rebuilding: flags&flagRebuilding != 0,
-		App:        d.text(maxName), Partitions: int32(d.uvarint(1 << 30)), Seq: d.uvarint(0),
-		Clock: engine.Millis(d.varint()), Latest: engine.Millis(d.varint()),
-		Digest: state.Digest{Hi: d.uint64(), Lo: d.uint64()},
-		Folded: d.uvarint(0), DeadLetters: d.uvarint(0), Forwarded: d.uvarint(0),
+		App:        r.TextTo(maxName), Partitions: int32(r.UvarintTo(maxPartitions)), Seq: r.Uvarint(),
+		Clock: engine.Millis(r.Varint()), Latest: engine.Millis(r.Varint()),
+		Digest: state.Digest{Hi: r.Uint64BE(), Lo: r.Uint64BE()},
+		Folded: r.Uvarint(), DeadLetters: r.Uvarint(), Forwarded: r.Uvarint(),
 	}
-	copy(p.Rules[:], d.take(len(p.Rules)))
-	p.Turn = Turn{Sweeping: flags&flagSweeping != 0, After: d.text(maxName)}
-	n := d.uvarint(maxSources)
+	copy(p.Rules[:], r.Take(len(p.Rules)))
+	p.Turn = Turn{Sweeping: flags&flagSweeping != 0, After: r.TextTo(maxName)}
+	n := r.Count(leastSource)
 	p.Sources = make(map[string]Source)
-	for i := uint64(0); i < n && !d.bad; i++ {
-		name := d.text(maxName)
-		p.Sources[name] = Source{Next: d.varint(), Seen: engine.Millis(d.varint())}
+	for range n {
+		name := r.TextTo(maxName)
+		p.Sources[name] = Source{Next: r.Varint(), Seen: engine.Millis(r.Varint())}
 	}
+	r.Check(len(p.Sources) == n) // no name twice
 	if flags&flagClaim != 0 {
-		copy(p.Claim[:], d.take(len(p.Claim)))
-		d.bad = d.bad || p.Claim == (Claim{})
+		copy(p.Claim[:], r.Take(len(p.Claim)))
+		r.Check(p.Claim != Claim{})
 	}
 	if flags&flagTopicIDs != 0 {
 		for _, name := range slices.Sorted(maps.Keys(p.Sources)) {
 			at := p.Sources[name]
-			copy(at.ID[:], d.take(len(at.ID)))
+			copy(at.ID[:], r.Take(len(at.ID)))
 			p.Sources[name] = at
 		}
 	}
-	if d.bad || len(d.b) != 0 || uint64(len(p.Sources)) != n || flags&^(flagSweeping|flagRebuilding|flagClaim|flagTopicIDs) != 0 {
+	if !r.Done() || flags&^(flagSweeping|flagRebuilding|flagClaim|flagTopicIDs) != 0 {
 		return nil, errPosition
 	}
 	return p, nil

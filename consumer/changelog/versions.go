@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/zeebo/xxh3"
+
+	"github.com/segmill/segmill/internal/wire"
 )
 
 // Versions are the content hashes of everything that decides results, by id: what
@@ -21,8 +23,6 @@ type Versions struct {
 // versionsFormat is the first byte of stored Versions.
 const versionsFormat = 1
 
-const maxRules = 1 << 20
-
 var errVersions = errors.New("versions record is not readable")
 
 // Append appends the stored form, with ids in order:
@@ -33,7 +33,7 @@ func (v *Versions) Append(b []byte) []byte {
 	for _, m := range []map[string]string{v.Hashes, v.Former} {
 		b = binary.AppendUvarint(b, uint64(len(m)))
 		for _, id := range slices.Sorted(maps.Keys(m)) {
-			b = appendText(appendText(b, id), m[id])
+			b = wire.AppendText(wire.AppendText(b, id), m[id])
 		}
 	}
 	return b
@@ -44,12 +44,24 @@ func DecodeVersions(b []byte) (*Versions, error) {
 	if len(b) == 0 || b[0] != versionsFormat {
 		return nil, errVersions
 	}
-	d := decoder{b: b[1:]}
-	v := &Versions{Hashes: d.texts(), Former: d.texts()}
-	if d.bad || len(d.b) != 0 {
+	r := wire.NewReader(b[1:])
+	v := &Versions{Hashes: readTexts(&r), Former: readTexts(&r)}
+	if !r.Done() {
 		return nil, errVersions
 	}
 	return v, nil
+}
+
+// readTexts reads pairs of texts, no first one twice.
+func readTexts(r *wire.Reader) map[string]string {
+	n := r.Count(2) // at least one byte for each length
+	m := make(map[string]string)
+	for range n {
+		k := r.TextTo(maxName)
+		m[k] = r.TextTo(maxName)
+	}
+	r.Check(len(m) == n)
+	return m
 }
 
 // HashVersions returns what a Position says of hashes.

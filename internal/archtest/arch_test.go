@@ -53,7 +53,7 @@ const arrows = `
 
 	# The Kafka edge and the store below it.
 	engine/expr, internal/wire < state
-	engine, state < consumer/changelog
+	engine, internal/wire, state < consumer/changelog
 	state < consumer/fault
 	consumer/changelog, consumer/fault < consumer/broker
 	consumer/changelog, consumer/broker, internal/failpoint < consumer/ledger
