@@ -160,7 +160,7 @@ type Time struct {
 	// has open on an input.
 	MaxOpenTransaction time.Duration
 	// MaxClockJump is how far the wall clock may run ahead of the monotonic clock
-	// in one process before timers stop until Owner.ConfirmClock.
+	// in one process before timers stop until it is started again.
 	MaxClockJump time.Duration
 	// MaxFutureSkew is how far ahead of the wall clock an event may be dated; one
 	// beyond is a dead letter.

@@ -412,17 +412,10 @@ func (o *Owner) stamp() (engine.Millis, bool) {
 	ok, first := o.Guard.Observe(now)
 	if first {
 		o.Config.Metrics.ClockStopped.Set(1)
-		o.Config.Logger.Error("the wall clock has jumped ahead: timers are stopped until the clock is confirmed",
+		o.Config.Logger.Error("the wall clock has jumped ahead: timers are stopped until this process is started again with a clock that is right",
 			"now", now, "more_than", o.Config.Time.MaxClockJump)
 	}
 	return engine.Millis(now.UnixMilli()), ok
-}
-
-// ConfirmClock accepts the wall clock after a jump, and timers fire again.
-func (o *Owner) ConfirmClock() {
-	o.Guard.Confirm()
-	o.Config.Metrics.ClockStopped.Set(0)
-	o.Config.Logger.Info("wall clock confirmed")
 }
 
 // count returns how many tasks there are.

@@ -26,7 +26,7 @@ type Status struct {
 	Joining string
 	// Clock is the least of the task clocks.
 	Clock engine.Millis
-	// ClockStopped: the wall clock has jumped; see Owner.ConfirmClock.
+	// ClockStopped: the wall clock has jumped ahead, and timers do not fire in this process.
 	ClockStopped bool
 	// Lag is how many records are known to exist and not yet taken.
 	Lag int64

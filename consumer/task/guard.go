@@ -6,8 +6,9 @@ import (
 )
 
 // Guard watches the wall clock of the process. A jump ahead that the monotonic
-// clock did not make would fire timers that can't be taken back. Time that the
-// process was down is no jump: the guard knows only its own life.
+// clock did not make would fire timers that can't be taken back. Whoever starts the
+// process again confirms the clock as it is then: the guard knows only its own life, so
+// time that the process was down is no jump.
 type Guard struct {
 	limit time.Duration
 
@@ -17,8 +18,8 @@ type Guard struct {
 	tripped bool
 }
 
-// Observe takes in the wall clock. It returns false from a jump on until confirm.
-// first is true at the jump itself.
+// Observe takes in the wall clock. It returns false from a jump on. first is true at the
+// jump itself.
 func (g *Guard) Observe(now time.Time) (ok, first bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -46,11 +47,4 @@ func (g *Guard) OK() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return !g.tripped
-}
-
-// Confirm accepts the clock as it is.
-func (g *Guard) Confirm() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.tripped, g.start, g.ahead = false, time.Time{}, 0
 }
