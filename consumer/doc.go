@@ -13,6 +13,7 @@
 //	replica    the local copy: restore, verify, standby
 //	cache      the decoded customers
 //	feed       the inputs in one order, and the clock
+//	deadletter what becomes of refused records
 //	task       one partition: acquire, run, and acquire again after an error
 //	group      which partitions are ours
 //	reshard    to another number of partitions

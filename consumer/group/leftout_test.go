@@ -13,8 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/deadletter"
 	"github.com/segmill/segmill/consumer/metrics"
-	"github.com/segmill/segmill/consumer/task"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/internal/fixture"
 	"github.com/segmill/segmill/internal/rig"
@@ -105,7 +105,7 @@ func TestFloodOfRefused(t *testing.T) {
 				t.Errorf("%d of %d records are named, once each", len(offsets), n)
 			}
 			sessions := 1 + passed/5
-			if most := sessions*task.LetterBurst + int(took.Seconds()+1)*task.LetterRate + several; letters > most || several == 0 || letters > n/2 {
+			if most := sessions*deadletter.Burst + int(took.Seconds()+1)*deadletter.Rate + several; letters > most || several == 0 || letters > n/2 {
 				t.Errorf("%d dead letters, %d of them of several, want at most %d", letters, several, most)
 			}
 			if folded, dead, _ := g.Totals(); folded != 1 || dead != n {

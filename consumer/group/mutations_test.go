@@ -139,8 +139,7 @@ var mutations = []struct {
 	},
 	{
 		"dead letters that are left out are not named",
-		`	s.summarize()
-`, ``,
+		`range s.letters.Lists(s.wall.Time()) {`, `range s.letters.Lists(s.wall.Time())[:0] {`,
 		[]find{{"consumer", "FloodOfRefused"}},
 	},
 

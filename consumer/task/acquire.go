@@ -10,6 +10,7 @@ import (
 	"github.com/segmill/segmill/consumer/cache"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/deadletter"
 	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/consumer/ledger"
@@ -39,6 +40,9 @@ func (t *Task) acquire(ctx context.Context) (*session, error) {
 	}
 	s := &session{
 		folder: newFolder(t, t.Store), ledger: l, emitted: newEffectCounters(),
+		letters: deadletter.Writer{
+			Config: &t.Instance.Config, Partition: t.Partition, Log: t.log, MostBytes: t.Instance.MaxCopied(t.Instance.Config.DeadLetters()),
+		},
 		headers: schemas.HeadersOf[kgo.RecordHeader](t.Instance.Config.Encoder, t.Instance.Config.Headers), committedAt: t.Instance.Config.Now(),
 	}
 	if err := s.at("fenced"); err != nil {

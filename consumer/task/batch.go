@@ -9,48 +9,60 @@ import (
 
 // batch is what one transaction will hold.
 type batch struct {
-	steps  int  // records taken and timers fired
-	bytes  int  // of records read and to be written, about
-	state  int  // bytes of the customers that it changes, as they were
-	moved  bool // an offset has moved
-	timers bool // a timer has fired
-
-	records []*kgo.Record // outputs, dead letters, forwards
-	slab    slab
-	changes []change
-	// transaction are all records of it.
-	transaction []*kgo.Record
+	size
+	moved    bool // an offset has moved
+	timers   bool // a timer has fired
+	erased   bool // a customer: it is not to linger in the store
+	deferred bool // overdue timers are left because of their rate
+	// only is the record taken last, for a batch of one step; zero for a timer.
+	only place
 
 	eval    *engine.Evaluator // nil where no events are folded
 	out     engine.Output
-	encoded int       // effects that are in records
-	counted []counted // the effects that are in records
-	effect  schemas.Output
-	// Memory of records' keys, values and headers; kept until they are written.
-	memory  arena[byte]
-	headers arena[kgo.RecordHeader]
+	records []*kgo.Record // outputs, dead letters, forwards
+	effects encodedEffects
+	tally
+	buffers
+}
 
-	folded, dead, forwarded uint64
-	erased                  bool // a customer: it is not to linger in the store
-	// results and causes are counted when the batch has committed.
-	results map[result]int
-	causes  map[string]int
-	// leftOut and inOrder are records without a dead letter of their own.
-	leftOut map[leftOutOf]*leftOut
-	inOrder []*leftOut
-	run     result // of the records taken last, which are so many
-	runs    int
-	// only is the record taken last, for a batch of one step; zero for a timer.
-	only place
-	// deferred: overdue timers are left because of their rate.
-	deferred bool
+// size is how large a batch is: what limits bound.
+type size struct {
+	steps int // records taken and timers fired
+	bytes int // of records read and to be written, about
+	state int // bytes of the customers that it changes, as they were
+}
+
+// encodedEffects are the effects of a batch that are in its records.
+type encodedEffects struct {
+	n       int // of batch.out.Effects
+	counted []counted
+	record  schemas.Output // of one effect, used again
+}
+
+// tally is what became of the records of a batch. It is counted when the batch has
+// committed.
+type tally struct {
+	folded, forwarded uint64
+	results           map[result]int
+	run               result // of the records taken last, which are so many
+	runs              int
+}
+
+// buffers are memory that a batch leaves to the next one.
+type buffers struct {
+	slab    slab
+	memory  arena[byte] // of records' keys, values and headers
+	headers arena[kgo.RecordHeader]
+	changes []change
+	// transaction are all records of it.
+	transaction []*kgo.Record
 }
 
 // result is what became of a record of a topic.
 type result struct{ topic, what string }
 
 // became notes what became of n records. Mostly it is what became of those before.
-func (b *batch) became(r result, n int) {
+func (b *tally) became(r result, n int) {
 	if r != b.run && b.runs > 0 {
 		b.results[b.run] += b.runs
 		b.runs = 0
@@ -66,9 +78,8 @@ func newBatch(e *engine.Engine) batch {
 		eval = e.Evaluator()
 	}
 	return batch{
-		eval:    eval,
-		results: map[result]int{}, causes: map[string]int{},
-		memory: arena[byte]{chunk: 64 << 10}, headers: arena[kgo.RecordHeader]{chunk: 1 << 10},
+		eval: eval, tally: tally{results: map[result]int{}},
+		buffers: buffers{memory: arena[byte]{chunk: 64 << 10}, headers: arena[kgo.RecordHeader]{chunk: 1 << 10}},
 	}
 }
 
@@ -93,11 +104,10 @@ func (b *batch) reset() {
 	clear(b.records) // lets dead letters go, which can be large
 	clear(b.transaction)
 	clear(b.results)
-	clear(b.causes)
+	b.changes, b.transaction = b.changes[:0], b.transaction[:0]
 	*b = batch{
-		records: b.records[:0], slab: b.slab, changes: b.changes[:0], transaction: b.transaction[:0],
-		eval: b.eval, out: b.out, memory: b.memory, headers: b.headers, counted: b.counted[:0],
-		results: b.results, causes: b.causes, deferred: b.deferred,
+		deferred: b.deferred, eval: b.eval, out: b.out, records: b.records[:0],
+		effects: encodedEffects{counted: b.effects.counted[:0]}, tally: tally{results: b.results}, buffers: b.buffers,
 	}
 }
 

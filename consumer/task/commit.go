@@ -24,7 +24,9 @@ func (s *session) commit(ctx context.Context) error {
 	}
 	start := s.cfg.Now()
 	s.committedAt = start
-	s.summarize()
+	for _, r := range s.letters.Lists(s.wall.Time()) {
+		s.emit(r)
+	}
 	pos := s.nextPosition()
 	changes := s.changes(pos)
 	if err := s.write(ctx, pos, changes); err != nil {
@@ -88,7 +90,7 @@ func (s *session) nextPosition() *changelog.Position {
 	pos.Clock, pos.Latest, pos.Turn = s.feed.Clock.Now, s.feed.Clock.Latest, s.feed.Turn()
 	pos.Rules, pos.Rebuilding, pos.Claim = s.rules, s.rebuilding, s.ledger.Claim()
 	pos.Folded += s.batch.folded
-	pos.DeadLetters += s.batch.dead
+	pos.DeadLetters += s.letters.Refused()
 	pos.Forwarded += s.batch.forwarded
 	for _, in := range s.feed.Inputs() {
 		pos.Sources[in.Topic] = changelog.Source{Next: in.Next, Seen: in.Seen, ID: in.ID}
@@ -190,15 +192,12 @@ func (s *session) count() {
 	for r, n := range b.results {
 		m.Events.WithLabelValues(r.topic, r.what).Add(float64(n))
 	}
-	for cause, n := range b.causes {
-		m.DeadLetters.WithLabelValues(cause).Add(float64(n))
-	}
-	s.countLeftOut()
+	s.letters.Committed()
 	m.Forwarded.Add(float64(b.forwarded))
 	m.EarlyWakes.Add(float64(b.out.Stats.EarlyWakes))
 	m.Coarsened.Add(float64(b.out.Stats.Coarsened))
 	now := s.cfg.NowMillis()
-	for _, e := range b.counted {
+	for _, e := range b.effects.counted {
 		s.emitted.counters[e.kind].Inc()
 		if e.byEvent {
 			m.EndToEnd.Observe(float64(now-e.at) / 1000)

@@ -9,6 +9,7 @@ import (
 	"github.com/segmill/segmill/consumer/cache"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/deadletter"
 	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/consumer/ledger"
 	"github.com/segmill/segmill/engine"
@@ -25,9 +26,9 @@ type session struct {
 	written
 	copied
 
-	wall    engine.Millis           // the wall clock, read once per batch
-	overdue bucket                  // of timers that are overdue
-	letters map[string]*letterLimit // by cause
+	wall    engine.Millis // the wall clock, read once per batch
+	overdue bucket        // of timers that are overdue
+	letters deadletter.Writer
 	emitted effectCounters
 	headers *schemas.Headers[kgo.RecordHeader]
 	until   *untilTask // of a run that has an end

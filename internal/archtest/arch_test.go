@@ -62,8 +62,9 @@ const arrows = `
 	consumer/metrics
 	engine, schemas, state, consumer/broker, consumer/ledger, consumer/metrics, internal/failpoint < consumer/config
 	engine, schemas, consumer/changelog, consumer/broker, consumer/config, consumer/cache < consumer/feed
+	consumer/broker, consumer/config, consumer/feed < consumer/deadletter
 	engine/plan, engine, consumer/changelog, consumer/fault, consumer/broker, consumer/ledger, consumer/replica, consumer/config < consumer/topics
-	engine, schemas, state, consumer/changelog, consumer/fault, consumer/broker, consumer/ledger, consumer/replica, consumer/metrics, consumer/config, consumer/cache, consumer/feed, consumer/topics < consumer/task
+	engine, schemas, state, consumer/changelog, consumer/fault, consumer/broker, consumer/ledger, consumer/replica, consumer/metrics, consumer/config, consumer/cache, consumer/feed, consumer/deadletter, consumer/topics < consumer/task
 	engine, state, consumer/changelog, consumer/fault, consumer/broker, consumer/replica, consumer/metrics, consumer/config, consumer/feed, consumer/topics, consumer/task < consumer/group
 	engine, state, consumer/changelog, consumer/broker, consumer/ledger, consumer/replica, consumer/config, consumer/feed, consumer/topics, consumer/task < consumer/reshard
 	engine, schemas, consumer/broker, consumer/config, consumer/fault, consumer/feed, consumer/topics, consumer/task < consumer/inspect
