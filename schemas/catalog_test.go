@@ -33,7 +33,7 @@ func TestCatalogKinds(t *testing.T) {
 		{plan.Web, "attributes", expr.String, false},
 		{plan.Email, "machine_open", expr.Bool, false},
 		{plan.Email, "action", expr.String, false},
-		{plan.Purchase, "revenue", expr.Decimal, false},
+		{plan.Purchase, "revenue", expr.Decimal, true},
 		{plan.Profile, "birth_date", expr.Date, true},
 		{plan.Consent, "state", expr.String, false},
 	} {

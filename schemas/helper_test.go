@@ -14,6 +14,7 @@ import (
 	"github.com/segmill/segmill/schemas/bad"
 	"github.com/segmill/segmill/schemas/encode"
 	"github.com/segmill/segmill/schemas/registry"
+	"github.com/segmill/segmill/schemas/scalar"
 )
 
 // topics are the input topics of all tests.
@@ -90,7 +91,17 @@ func mustText(t testing.TB, name string) string {
 	return text
 }
 
-// readerOf returns a reader of the given paths; nil reads everything.
+// ancient are settings that believe every time.
+var ancient = func() map[string]*Settings {
+	m := map[string]*Settings{"": {Earliest: scalar.MinInstant}}
+	for topic := range topics {
+		m[topic] = m[""]
+	}
+	return m
+}()
+
+// readerOf returns a reader of the given paths, which believes every time; nil reads
+// everything.
 func readerOf(t testing.TB, reg registry.Source, paths map[plan.Stream][]string) *Reader {
 	t.Helper()
 	all := allLayouts()
@@ -102,6 +113,7 @@ func readerOf(t testing.TB, reg registry.Source, paths map[plan.Stream][]string)
 			return &plan.Layout{Stream: s, Paths: paths[s]}
 		},
 		Topics:   topics,
+		Settings: ancient,
 		Registry: reg,
 		Zones:    func(name string) bool { return name == "Europe/Berlin" || name == "UTC" },
 	})

@@ -56,7 +56,7 @@ func TestHopsAreOnlyShorter(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			o, refused := w.Program(long.targets[s])
+			o, refused := w.Program(long.targets[byRules][s])
 			if refused != nil {
 				t.Fatal(refused)
 			}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/segmill/segmill/schemas/bad"
 	"github.com/segmill/segmill/schemas/encode"
+	"github.com/segmill/segmill/schemas/frame"
 	"github.com/segmill/segmill/schemas/registry"
 )
 
@@ -18,6 +19,21 @@ import (
 type (
 	BadInput = bad.Input
 	Cause    = bad.Cause
+	Note     = bad.Note
+	NoteKind = bad.NoteKind
+	Settings = frame.Settings
+)
+
+// What notes are about; see [bad.Note].
+const (
+	NoteRefused = bad.Refused
+	NoteUnknown = bad.Unknown
+	NoteLeftOut = bad.LeftOut
+	NoteDerived = bad.Derived
+	NoteDoubled = bad.Doubled
+	NoteSkipped = bad.Skipped
+
+	NumNoteKinds = bad.NumNoteKinds
 )
 
 // The causes that callers ask for.

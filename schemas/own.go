@@ -28,7 +28,7 @@ func ownWriters() map[uint64]*avro.Writer {
 			if err != nil {
 				panic(fmt.Sprintf("schema %s: %v", path, err))
 			}
-			own[codec.Rabin] = avro.NewWriter(s, int(plan.NumStreams))
+			own[codec.Rabin] = avro.NewWriter(s, numTargets)
 		}
 	}
 	return own

@@ -41,6 +41,7 @@ type Result uint8
 const (
 	IsEvent     Result = iota + 1 // an event
 	IsTombstone                   // the erasure of Event.Customer, as of Event.At
+	IsSkipped                     // no event, and nothing is wrong with it
 )
 
 // Config is what a Reader needs to know.
@@ -49,6 +50,13 @@ type Config struct {
 	Layouts func(plan.Stream) *plan.Layout
 	// Topics are the input topics with the stream that each carries.
 	Topics map[string]plan.Stream
+	// Settings are how the records of a topic are read; [DefaultSettings] of those that are not
+	// in it.
+	Settings map[string]*Settings
+	// Noted is told of each note about a record that was read, in whatever goroutine
+	// reads it; nil: nobody looks. In place of the topic a line has its stream, "" if it
+	// is no event.
+	Noted func(topic string, n *Note)
 	// Registry resolves the schema ids in records; nil if there is none, then
 	// records that name one are bad input.
 	Registry registry.Source
@@ -72,12 +80,14 @@ type Config struct {
 
 // Reader makes events of records. It is safe for use by several goroutines.
 //
-// Only fields that rules read are checked for their type and range; of the others
-// a record need only be well-formed.
+// Whether a record is an event does not depend on the rules. An event needs a customer, a
+// time and an id; any other field that cannot be read is absent, and noted if a rule
+// reads it, or if the input is strict.
 type Reader struct {
 	cfg     Config
 	topics  []topic // those of cfg; there are a few, and every record looks its own up
-	targets [plan.NumStreams]*frame.Target
+	lines   topic
+	targets [numWays]targets
 	own     map[uint64]*avro.Writer // our schemas by fingerprint
 	lookups *registry.Lookups[*avro.Writer]
 	decoder sync.Pool // of *decoder
@@ -85,9 +95,24 @@ type Reader struct {
 
 // topic is an input topic.
 type topic struct {
-	name   string
-	stream plan.Stream
+	name     string
+	stream   plan.Stream
+	settings *Settings
 }
+
+// way returns how the records of the topic are read.
+func (t *topic) way() int {
+	if t.settings.Strict {
+		return strictly
+	}
+	return byRules
+}
+
+// earliest is the earliest event time that is believed by default.
+var earliest = expr.MillisOf(time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC))
+
+// DefaultSettings returns how records are read unless something else is said.
+func DefaultSettings() *Settings { return &Settings{Earliest: earliest} }
 
 // NewReader returns a Reader. It is an error if a layout names a field that the
 // schemas do not have.
@@ -106,18 +131,33 @@ func NewReader(cfg Config) (*Reader, error) {
 	if (cfg.Now == nil) != (cfg.Go == nil) {
 		return nil, errors.New("schemas: a Reader needs both a clock and a way to run look-ups, or none of them")
 	}
-	r := &Reader{cfg: cfg, own: ownWriters(), lookups: lookupsOf(&cfg)}
+	r := &Reader{cfg: cfg, own: ownWriters(), lookups: lookupsOf(&cfg), lines: topic{"", plan.NumStreams, settingsOf(&cfg, "")}}
 	for name, stream := range cfg.Topics {
-		r.topics = append(r.topics, topic{name, stream})
+		r.topics = append(r.topics, topic{name, stream, settingsOf(&cfg, name)})
 	}
-	for s := range plan.NumStreams {
-		t, err := newTarget(s, cfg.Layouts(s))
-		if err != nil {
-			return nil, err
+	for way := range numWays {
+		for s := range plan.NumStreams {
+			t, err := newTarget(s, cfg.Layouts(s), way)
+			if err != nil {
+				return nil, err
+			}
+			r.targets[way][s] = t
 		}
-		r.targets[s] = t
+	}
+	for s, t := range r.targets[byRules] {
+		if t.Signs != nil && r.targets[forWorth][s].Derives {
+			t.Careful = r.targets[forWorth][s]
+		}
 	}
 	return r, nil
+}
+
+// settingsOf returns the settings of a topic.
+func settingsOf(cfg *Config, topic string) *Settings {
+	if s := cfg.Settings[topic]; s != nil {
+		return s
+	}
+	return DefaultSettings()
 }
 
 // lookupsOf returns the look-ups of a Reader.
@@ -129,7 +169,7 @@ func lookupsOf(cfg *Config) *registry.Lookups[*avro.Writer] {
 			if err != nil {
 				return nil, err
 			}
-			return avro.NewWriter(s, int(plan.NumStreams)), nil
+			return avro.NewWriter(s, numTargets), nil
 		},
 	})
 }
@@ -140,7 +180,7 @@ type decoder struct {
 	frame frame.Frame
 	avro  avro.Reader
 	json  jsonread.Decoder
-	last  [plan.NumStreams]lastProgram
+	last  [numTargets]lastProgram
 	key   []byte // of the record
 }
 
@@ -153,33 +193,58 @@ type lastProgram struct {
 
 // Read makes an event of a record. ev is overwritten, its Fields and the lists in
 // them reused; nothing of ev refers to the record's memory. On error ev is undefined, and the error is
-// a *BadInput, or a *[Waiting] if the record should be read again a little later.
+// a *BadInput, or a *[Waiting] if the record should be read again a little later. Of a
+// skipped record only the time is set in ev, to that of the record.
 func (r *Reader) Read(rec *Record, ev *engine.Event) (Result, error) {
-	stream := r.stream(rec.Topic)
-	if stream >= plan.NumStreams {
+	in := r.topic(rec.Topic)
+	if in == nil {
 		return 0, bad.New(bad.Format, "", "topic %q is not an input", rec.Topic)
 	}
 	if len(rec.Value) > r.cfg.MaxBytes {
 		return 0, bad.New(bad.Size, "", "%d bytes long, more than %d", len(rec.Value), r.cfg.MaxBytes)
 	}
-	d := r.take(rec.Key)
+	d := r.take(rec.Key, in)
 	defer r.give(d)
 	if len(rec.Value) == 0 {
-		return d.tombstone(stream, rec, ev)
+		return d.tombstone(in.stream, rec, ev)
 	}
 	for i := range rec.Headers {
 		if name, ok := strings.CutPrefix(rec.Headers[i].Key, "ce_"); ok {
 			d.json.Attribute(name, rec.Headers[i].Value)
 		}
 	}
-	if err := d.value(r.targets[stream], rec); err != nil {
+	if err := d.value(r.targets[in.way()][in.stream], rec); err != nil {
+		return d.unread(rec, ev, err)
+	}
+	if d.frame.LacksRevenue() {
+		d.frame.Begin(in.settings)
+		if err := d.value(r.targets[forWorth][in.stream], rec); err != nil {
+			return 0, err
+		}
+	}
+	what, err := d.finish(rec.Topic, ev)
+	ev.Lag = max(0, rec.Time-ev.At)
+	return what, err
+}
+
+// unread says what a record is that there is no event in.
+func (d *decoder) unread(rec *Record, ev *engine.Event, err error) (Result, error) {
+	if err != error(jsonread.ErrSkipped) {
 		return 0, err
 	}
-	if e := d.finish(ev); e != nil {
-		return 0, e
+	d.note(rec.Topic)
+	*ev = engine.Event{At: rec.Time, Fields: ev.Fields[:0]}
+	return IsSkipped, nil
+}
+
+// note tells what there is to say of the record.
+func (d *decoder) note(topic string) {
+	if d.cfg.Noted == nil {
+		return
 	}
-	ev.Lag = max(0, rec.Time-ev.At)
-	return IsEvent, nil
+	for i := range d.frame.Notes() {
+		d.cfg.Noted(topic, &d.frame.Notes()[i])
+	}
 }
 
 // Ahead looks up the schema that a record names, so that it is known when the record
@@ -192,26 +257,27 @@ func (r *Reader) Ahead(value []byte, came time.Time) {
 	}
 }
 
-// stream returns the stream that a topic carries, [plan.NumStreams] if it is no input.
-func (r *Reader) stream(name string) plan.Stream {
+// topic returns the input of that name, nil if there is none.
+func (r *Reader) topic(name string) *topic {
 	for i := range r.topics {
 		if t := &r.topics[i]; t.name == name {
-			return t.stream
+			return t
 		}
 	}
-	return plan.NumStreams
+	return nil
 }
 
-// take returns memory for reading a record.
-func (r *Reader) take(key []byte) *decoder {
+// take returns memory for reading a record of an input.
+func (r *Reader) take(key []byte, in *topic) *decoder {
 	d, _ := r.decoder.Get().(*decoder)
 	if d == nil {
 		d = &decoder{Reader: r}
 		d.frame = frame.New(r.cfg.MaxID)
 		d.avro = avro.NewReader(&d.frame)
-		d.json = jsonread.NewDecoder(&r.targets, &d.frame)
+		d.json = jsonread.NewDecoder(&d.frame)
 	}
 	d.key = key
+	d.frame.Begin(in.settings)
 	return d
 }
 
@@ -232,17 +298,19 @@ func (r *Reader) give(d *decoder) {
 }
 
 // finish completes the event in the frame from what surrounds the value.
-func (d *decoder) finish(ev *engine.Event) *bad.Input {
+func (d *decoder) finish(topic string, ev *engine.Event) (Result, error) {
+	d.frame.DropPlaceholders()
 	if e := d.json.FillIn(); e != nil {
-		return e
+		return 0, e
 	}
 	made := frame.Event{Fields: ev.Fields}
 	if e := d.frame.Finish(d.key, d.cfg.Zones, &made); e != nil {
-		return e
+		return 0, e
 	}
-	ev.Stream, ev.Customer, ev.ID, ev.Source = plan.Stream(d.frame.Target.Number), made.Customer, made.ID, made.Source
+	ev.Stream, ev.Customer, ev.ID, ev.Source = plan.Stream(d.frame.Target.Stream), made.Customer, made.ID, made.Source
 	ev.At, ev.Lag, ev.Fields = made.At, 0, made.Fields
-	return nil
+	d.note(topic)
+	return IsEvent, nil
 }
 
 // tombstone reads a record without a value.
@@ -305,7 +373,7 @@ func (d *decoder) value(t *frame.Target, rec *Record) error {
 		}
 		return d.readAvro(o, t, b, 10)
 	}
-	if e := d.json.Read(t, b); e != nil {
+	if e := d.json.Read((*[plan.NumStreams]*frame.Target)(&d.targets[t.Number/int(plan.NumStreams)]), t, b); e != nil {
 		return e
 	}
 	return nil
@@ -327,15 +395,23 @@ func (r *Reader) ReadJSONLine(line []byte, ev *engine.Event) (Result, error) {
 	if len(line) > r.cfg.MaxBytes {
 		return 0, bad.New(bad.Size, "", "%d bytes long, more than %d", len(line), r.cfg.MaxBytes)
 	}
-	d := r.take(nil)
+	d := r.take(nil, &r.lines)
 	defer r.give(d)
-	if e := d.json.Read(nil, line); e != nil {
-		return 0, e
+	if e := d.line(r.lines.way(), line); e != nil {
+		return d.unread(&Record{}, ev, e)
 	}
-	if e := d.finish(ev); e != nil {
-		return 0, e
+	if d.frame.LacksRevenue() {
+		d.frame.Begin(r.lines.settings)
+		if e := d.line(forWorth, line); e != nil {
+			return 0, e
+		}
 	}
-	return IsEvent, nil
+	return d.finish(plan.Stream(d.frame.Target.Stream).String(), ev)
+}
+
+// line reads a line into the frame.
+func (d *decoder) line(way int, line []byte) *bad.Input {
+	return d.json.Read((*[plan.NumStreams]*frame.Target)(&d.targets[way]), nil, line)
 }
 
 // CauseOf returns the cause of bad input, "" if err is none.

@@ -120,7 +120,7 @@ func TestNotSegment(t *testing.T) {
 	r := readerOf(t, nil, nil)
 	for _, more := range []string{`"messageId":"m"`, `"type":"track"`, `"messageId":"m","type":"other"`, `"messageId":"m","type":1`} {
 		var ev engine.Event
-		_, err := r.Read(&Record{Topic: "events.web", Value: []byte(`{"event_id":"e","customer_id":"c","occurred_at":1,"name":"n",` + more + `}`)}, &ev)
+		_, err := r.Read(&Record{Topic: "events.web", Value: []byte(`{"event_id":"e","customer_id":"c","occurred_at":1700000000,"name":"n",` + more + `}`)}, &ev)
 		if err != nil || ev.ID != "e" {
 			t.Errorf("%s: %v", more, err)
 		}
@@ -163,7 +163,7 @@ func TestCloudEvents(t *testing.T) {
 	}
 	var ev engine.Event
 	_, err := r.Read(&Record{Topic: "events.web", Value: []byte(`{"name":"n"}`), Headers: []Header{{"ce_id", []byte{0xff}}}}, &ev)
-	wantBad(t, err, bad.Format, "event_id")
+	wantBad(t, err, bad.Identity, "event_id")
 	_, err = r.Read(&Record{Topic: "events.web", Value: []byte(`{"name":"n"}`), Headers: []Header{{"ce_id", []byte("a\x00")}}}, &ev)
 	wantBad(t, err, bad.Identity, "event_id")
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/internal/app"
+	"github.com/segmill/segmill/internal/notes"
 	"github.com/segmill/segmill/internal/replay"
 	"github.com/segmill/segmill/schemas"
 )
@@ -45,8 +46,10 @@ A line is an event of one stream (web, email, purchase, profile, consent):
 The fields are those of the schemas; docs/formats.md describes them. A file cannot
 contain erasures (tombstones).
 
-Bad lines are reported on standard error with their number, and make the exit code
-1.`,
+Lines that are no events are reported on standard error with their number, and make
+the exit code 1. Behind the summary there, it says which fields could not be read and
+are absent, which words were unknown, and what was derived or left out; that changes
+no exit code.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := f.check(); err != nil {
@@ -104,7 +107,8 @@ func (f *replayFlags) run(cmd *cobra.Command) error {
 		defer file.Close()
 		in = file
 	}
-	file, err := f.file(cmd, rules)
+	var noted notes.Tally
+	file, err := f.file(cmd, rules, &noted)
 	if err != nil {
 		return failed(err)
 	}
@@ -121,6 +125,9 @@ func (f *replayFlags) run(cmd *cobra.Command) error {
 		return failed(err)
 	}
 	fmt.Fprintln(cmd.ErrOrStderr(), summary(counts, file.Runner.Customers()))
+	for _, l := range noted.Lines() {
+		fmt.Fprintln(cmd.ErrOrStderr(), noteLine(&l))
+	}
 	if counts.Bad > 0 {
 		return failed(nil)
 	}
@@ -128,11 +135,12 @@ func (f *replayFlags) run(cmd *cobra.Command) error {
 }
 
 // file returns a replay that reports to the command's standard error.
-func (f *replayFlags) file(cmd *cobra.Command, rules *app.Rules) (*replay.File, error) {
+func (f *replayFlags) file(cmd *cobra.Command, rules *app.Rules, noted *notes.Tally) (*replay.File, error) {
 	zones := app.Zones()
 	reader, err := schemas.NewReader(schemas.Config{
 		Layouts: rules.Engine.Layout,
 		Zones:   func(name string) bool { _, ok := zones(name); return ok },
+		Noted:   noted.Take,
 	})
 	if err != nil {
 		return nil, err
@@ -156,10 +164,22 @@ func summary(c replay.Counts, customers int) string {
 	for _, x := range []struct {
 		n    int
 		what string
-	}{{c.Duplicates, "skipped as duplicate"}, {c.Skipped, "after --until"}, {c.Bad, "bad"}} {
+	}{{c.Duplicates, "skipped as duplicate"}, {c.Skipped, "after --until"}, {c.NoEvents, "no event"}, {c.Bad, "bad"}} {
 		if x.n > 0 {
 			s += fmt.Sprintf(", %d %s", x.n, x.what)
 		}
+	}
+	return s
+}
+
+// noteLine says what was noted of events that were read all the same.
+func noteLine(l *notes.Line) string {
+	s := fmt.Sprintf("  %d × %s", l.N, l.Text)
+	if l.Topic != "" {
+		s = fmt.Sprintf("  %s: %d × %s", l.Topic, l.N, l.Text)
+	}
+	if l.First != "" {
+		s += ", first: " + l.First
 	}
 	return s
 }

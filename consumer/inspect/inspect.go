@@ -33,9 +33,10 @@ type Finding struct {
 // Inspection is what Inspect has seen.
 type Inspection struct {
 	Inputs     int
-	Partitions int32    // that topics have or will have, 0 if they differ
-	Sampled    int      // records
-	Create     []string // topics that are missing and that a start creates
+	Partitions int32          // that topics have or will have, 0 if they differ
+	Sampled    int            // records
+	Records    map[string]int // the same by topic
+	Create     []string       // topics that are missing and that a start creates
 	Findings   []Finding
 }
 
@@ -57,7 +58,7 @@ func Inspect(ctx context.Context, cfg config.Config, perPartition int) (*Inspect
 		return nil, err
 	}
 	defer in.Cluster.Close()
-	i := &Inspection{Inputs: len(in.Config.Inputs)}
+	i := &Inspection{Inputs: len(in.Config.Inputs), Records: map[string]int{}}
 	own := slices.Sorted(maps.Keys(topics.Own(&in.Config)))
 	infos, err := in.Cluster.Describe(ctx, append(slices.Clone(own), in.Config.Inputs...)...)
 	if err != nil {
@@ -152,10 +153,11 @@ func (i *Inspection) sample(ctx context.Context, in *task.Instance, topic string
 		}
 	}
 	i.Sampled += seen.records
+	i.Records[topic] = seen.records
 	if seen.wrong > 0 {
 		i.warn(topic, "produce with the customer id as key and murmur2 (librdkafka: partitioner=murmur2_random)",
 			"%s of %d sampled records are on another partition than their customer's; each is forwarded: written and read a second time, kept for good in %s, and taken later than others",
-			percent(seen.wrong, seen.records), seen.records, in.Config.Repartition())
+			Percent(seen.wrong, seen.records), seen.records, in.Config.Repartition())
 	}
 	if seen.bad > 0 {
 		var causes []string
@@ -163,11 +165,11 @@ func (i *Inspection) sample(ctx context.Context, in *task.Instance, topic string
 			causes = append(causes, fmt.Sprintf("%s %d", c, seen.causes[c]))
 		}
 		i.warn(topic, "docs/formats.md says what the causes mean; run writes such records to "+in.Config.DeadLetters(),
-			"%s of %d sampled records are bad input: %s", percent(seen.bad, seen.records), seen.records, strings.Join(causes, ", "))
+			"%s of %d sampled records are bad input: %s", Percent(seen.bad, seen.records), seen.records, strings.Join(causes, ", "))
 	}
 	if seen.unknown > 0 {
 		i.fail(topic, "see registry.url", "%s of %d sampled records can't be read: the schema registry does not answer",
-			percent(seen.unknown, seen.records), seen.records)
+			Percent(seen.unknown, seen.records), seen.records)
 	}
 	return nil
 }
@@ -182,6 +184,7 @@ func (seen *sampled) record(reader *feed.Reader, horizon engine.Millis, route br
 	case h.Bad():
 		seen.bad++
 		seen.causes[string(h.Err.Cause)]++
+	case h.Result == schemas.IsSkipped:
 	case h.Result == schemas.IsEvent && h.Ev.At > horizon:
 		seen.bad++
 		seen.causes["future"]++
@@ -191,8 +194,8 @@ func (seen *sampled) record(reader *feed.Reader, horizon engine.Millis, route br
 	return nil
 }
 
-// percent writes a share.
-func percent(n, of int) string {
+// Percent writes a share.
+func Percent(n, of int) string {
 	share := 100 * float64(n) / float64(of)
 	if share < 1 {
 		return fmt.Sprintf("%.2g %%", share)

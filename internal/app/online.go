@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sr"
 
 	"github.com/segmill/segmill/consumer/inspect"
+	"github.com/segmill/segmill/internal/notes"
 	"github.com/segmill/segmill/schemas"
 )
 
@@ -49,6 +50,8 @@ const sampledRecords = 1000
 // CheckOnline asks the brokers and the registry of a configuration whether it can
 // run on them. It changes nothing. An error means that they could not be asked.
 func CheckOnline(ctx context.Context, conf *Config, rules *Rules, opt RunOptions) (*Online, error) {
+	var noted notes.Tally
+	opt.noted = noted.Take
 	cfg, registry, err := conf.reading(rules, opt)
 	if err != nil {
 		return nil, err
@@ -71,6 +74,12 @@ func CheckOnline(ctx context.Context, conf *Config, rules *Rules, opt RunOptions
 		o.Summary += "; a start will create " + strings.Join(seen.Create, ", ")
 	}
 	o.Summary += "; " + Plural(seen.Sampled, "record") + " sampled"
+	for _, l := range noted.Lines() {
+		found = append(found, inspect.Finding{
+			Topic: l.Topic, Remedy: "docs/formats.md says how fields are read; such records are events all the same",
+			Message: fmt.Sprintf("in %s of %d sampled records: %s", inspect.Percent(min(l.N, seen.Records[l.Topic]), seen.Records[l.Topic]), seen.Records[l.Topic], l.Text),
+		})
+	}
 	for _, f := range append(found, seen.Findings...) {
 		if f.Error {
 			o.Errors = append(o.Errors, f)

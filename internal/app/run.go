@@ -18,6 +18,7 @@ import (
 	"github.com/segmill/segmill/consumer/group"
 	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/internal/notes"
 	"github.com/segmill/segmill/schemas"
 	"github.com/segmill/segmill/state"
 )
@@ -38,7 +39,8 @@ type RunOptions struct {
 	// Kafka are further options of every client, for tests.
 	Kafka []kgo.Opt
 
-	metrics prometheus.Registerer // nil outside of a run
+	metrics prometheus.Registerer       // nil outside of a run
+	noted   func(string, *schemas.Note) // what is told of notes in place of metrics and log
 }
 
 // Run runs the engine until ctx ends, an --until run is done, or something fails
@@ -197,6 +199,10 @@ func (c *Config) reading(rules *Rules, opt RunOptions) (config.Config, *sr.Clien
 	rc := schemas.Config{
 		Layouts: rules.Engine.Layout, Topics: inputs,
 		Zones: func(name string) bool { _, ok := zones(name); return ok },
+		Noted: opt.noted,
+	}
+	if rc.Noted == nil {
+		rc.Noted = notes.New(opt.metrics, opt.Logger, time.Now).Take
 	}
 	if registry != nil {
 		rc.Registry = schemas.SchemaRegistry(registry, opt.Logger)

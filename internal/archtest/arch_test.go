@@ -46,7 +46,7 @@ const arrows = `
 	schemas/bad < schemas/jsontext
 	engine/expr, schemas/bad, schemas/scalar < schemas/frame
 	engine/expr, schemas/bad, schemas/scalar, schemas/jsontext, schemas/frame < schemas/avro
-	engine/plan, schemas/bad, schemas/jsontext, schemas/frame < schemas/jsonread
+	engine/plan, schemas/bad, schemas/scalar, schemas/jsontext, schemas/frame < schemas/jsonread
 	schemas/bad < schemas/registry
 	engine/expr, engine/plan, engine, schemas/scalar, schemas/avro < schemas/encode
 	engine/expr, engine/plan, engine, schemas/bad, schemas/frame, schemas/avro, schemas/jsonread, schemas/registry, schemas/encode < schemas
@@ -71,11 +71,12 @@ const arrows = `
 	consumer
 
 	# The program.
-	engine/expr, engine/aggregate, engine/plan, engine/rule, engine, triggers, schemas, state, consumer/metrics, consumer/config, consumer/group, consumer/task, consumer/reshard, consumer/inspect < internal/app
+	schemas < internal/notes
+	engine/expr, engine/aggregate, engine/plan, engine/rule, engine, triggers, schemas, state, consumer/metrics, consumer/config, consumer/group, consumer/task, consumer/reshard, consumer/inspect, internal/notes < internal/app
 	engine, schemas, internal/wakes < internal/replay
 	engine/expr, engine/plan, engine, schemas, consumer/group, internal/app < internal/demo
 	examples/shop
-	engine/expr, engine/rule, engine, schemas, state, internal/app, internal/demo, internal/replay, examples/shop < cmd/segmill
+	engine/expr, engine/rule, engine, schemas, state, internal/app, internal/demo, internal/notes, internal/replay, examples/shop < cmd/segmill
 	cmd/devkafka
 
 	# What only tests use.

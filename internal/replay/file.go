@@ -33,6 +33,7 @@ type Counts struct {
 	Bad        int
 	Duplicates int
 	Skipped    int // later than Until
+	NoEvents   int // messages of a type that is no event
 }
 
 // Run reads lines to the end of in and turns the clock. Only reading fails; bad
@@ -77,11 +78,13 @@ func (f *File) line(c *Counts, line []byte, length int, ev *engine.Event) {
 	if line = bytes.TrimSpace(line); len(line) == 0 {
 		return
 	}
-	err := f.read(line, length, ev)
+	what, err := f.read(line, length, ev)
 	switch {
 	case err != nil:
 		c.Bad++
 		f.Bad(c.Lines, err)
+	case what == schemas.IsSkipped:
+		c.NoEvents++
 	case ev.At > f.Until:
 		c.Skipped++
 	case !f.Runner.Feed(ev):
@@ -90,20 +93,21 @@ func (f *File) line(c *Counts, line []byte, length int, ev *engine.Event) {
 }
 
 // read makes an event of a line.
-func (f *File) read(line []byte, length int, ev *engine.Event) error {
+func (f *File) read(line []byte, length int, ev *engine.Event) (schemas.Result, error) {
 	switch {
 	case length > maxLine+len("\r\n"):
-		return fmt.Errorf("%d bytes long, more than %d", length, maxLine)
+		return 0, fmt.Errorf("%d bytes long, more than %d", length, maxLine)
 	case string(line) == "null":
-		return errors.New("a replay has no erasures: a tombstone needs a Kafka timestamp and key")
+		return 0, errors.New("a replay has no erasures: a tombstone needs a Kafka timestamp and key")
 	}
-	if _, err := f.Reader.ReadJSONLine(line, ev); err != nil {
-		return err
+	what, err := f.Reader.ReadJSONLine(line, ev)
+	if err != nil || what == schemas.IsSkipped {
+		return what, err
 	}
 	if ev.At > f.Latest {
-		return fmt.Errorf("occurred_at %s is after %s, the latest accepted: use --now if the file is from the future", ev.At, f.Latest)
+		return 0, fmt.Errorf("occurred_at %s is after %s, the latest accepted: use --now if the file is from the future", ev.At, f.Latest)
 	}
-	return nil
+	return what, nil
 }
 
 // maxLine is the longest line that is read, in bytes: what the reader takes of a

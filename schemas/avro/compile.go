@@ -28,8 +28,11 @@ type Op struct {
 	path    string       // the place of the value, for errors
 	scale   int          // of a decimal
 	symbols []frame.Cell // of an enum for a field of symbols: what each becomes
-	texts   []string     // of an enum for any other field
-	refuse  string       // of doRefuse: what is wrong
+	texts   []string     // of an enum: its symbols; of doFree: the keys that are looked for
+	refuse  string       // of doRefuse: what the value is
+	local   bool         // of an int or long: it is without a zone
+	keep    bool         // a value that is there already wins
+	again   bool         // the type contains itself
 }
 
 // action is what an op does with its value.
@@ -40,14 +43,15 @@ const (
 	doNull
 	doUnion
 	doRecord
-	doMap
+	doMap   // a map that is stepped over
+	doFree  // a map that is looked into
+	doTwice // a value that goes to two fields
 	doSkipArray
 	doSkipBool
 	doSkipInt
 	doSkipLong
 	doSkipSized // a fixed, float or double
-	doSkipBytes
-	doSkipText
+	doSkipBytes // or text
 	doSkipEnum
 	doList // an array, into the cells
 	doBool
@@ -59,11 +63,10 @@ const (
 	doEnum
 )
 
-// skips are what to do with values that nobody reads, by wire type; maps are
-// gone through for their keys, which must be UTF-8.
+// skips are what to do with values that nobody reads, by wire type.
 var skips = [...]action{
 	Null: doNull, Bool: doSkipBool, Int: doSkipInt, Long: doSkipLong, Float: doSkipSized,
-	Double: doSkipSized, Bytes: doSkipBytes, String: doSkipText, Fixed: doSkipSized, Enum: doSkipEnum,
+	Double: doSkipSized, Bytes: doSkipBytes, String: doSkipBytes, Fixed: doSkipSized, Enum: doSkipEnum,
 	Record: doRecord, Array: doSkipArray, Map: doMap, Union: doUnion,
 }
 
@@ -88,22 +91,116 @@ func compile(writer *Schema, t *frame.Target) (*Op, *bad.Input) {
 		return nil, bad.New(bad.Schema, "", "the record is a %s, but the topic carries %s", writer.Name, t.Name)
 	}
 	c := compiler{skips: map[*Schema]*Op{}}
-	return c.record(writer, &t.FieldSet, ""), nil
+	return c.record(writer, &t.FieldSet, "", t), nil
 }
 
-// record compiles a record whose fields go to the fields of s.
-func (c *compiler) record(w *Schema, s *frame.FieldSet, prefix string) *Op {
+// record compiles a record whose fields go to the fields of s. t is the target if it is
+// the event itself, else nil.
+func (c *compiler) record(w *Schema, s *frame.FieldSet, prefix string, t *frame.Target) *Op {
 	o := &Op{do: doRecord, wire: Record, path: strings.TrimSuffix(prefix, ".")}
 	for i := range w.Fields {
 		wf := &w.Fields[i]
 		fd := s.Find([]byte(wf.Name))
-		if fd != nil && fd.Used() {
+		switch {
+		case fd != nil && fd.Used():
 			o.kids = append(o.kids, c.value(wf.Type, fd))
-		} else {
+		case fd == nil && t != nil:
+			o.kids = append(o.kids, c.outside(wf, t))
+		default:
 			o.kids = append(o.kids, c.skip(wf.Type, prefix+wf.Name))
 		}
 	}
 	o.hops = hopsOf(o.kids)
+	return o
+}
+
+// outside compiles a field of the event that the schema does not have: it is one of the
+// product of a web event that has no items, or goes to the free-form map, or both.
+func (c *compiler) outside(wf *Field, t *frame.Target) *Op {
+	own := t.OwnField([]byte(wf.Name), false)
+	free := t.Extra != nil && t.Extra.Reads(wf.Name)
+	switch {
+	case !free && own == nil:
+		return c.skip(wf.Type, wf.Name)
+	case !free:
+		return c.value(wf.Type, own)
+	}
+	o := c.free(wf.Type, t.Extra, freely{path: wf.Name, keep: true})
+	if own == nil {
+		return o
+	}
+	return &Op{do: doTwice, wire: wf.Type.Wire, path: wf.Name, kids: []*Op{o, c.value(wf.Type, own)}}
+}
+
+// maxFree is how deep objects in a free-form map have names with dots.
+const maxFree = 8
+
+// freely says where in a free-form map a value is.
+type freely struct {
+	path  string // its name, with dots
+	depth int
+	keep  bool // a value that is there already wins
+}
+
+// in returns the place of the value name below f.
+func (f freely) in(name string) freely {
+	if f.path != "" {
+		name = f.path + "." + name
+		f.depth++
+		f.keep = true
+	}
+	f.path = name
+	return f
+}
+
+// free compiles a value of a free-form map whose keys are those of fd, or the map
+// itself. Records and maps in it are looked into for keys with dots.
+func (c *compiler) free(w *Schema, fd *frame.Field, at freely) *Op {
+	path := fd.Path + "." + at.path
+	if at.path != "" && !fd.Reads(at.path) {
+		return c.skip(w, path)
+	}
+	k := fd.Key([]byte(at.path))
+	switch w.Wire {
+	case Union:
+		o := &Op{do: doUnion, wire: Union, path: path}
+		for _, b := range w.Union {
+			o.kids = append(o.kids, c.free(b, fd, at))
+		}
+		return o
+	case Record, Map:
+		switch {
+		case at.path == "":
+		case !fd.HasBelow(at.path) && !at.keep:
+			return c.refusing(w, k)
+		case !fd.HasBelow(at.path) || at.depth == maxFree-1:
+			return c.skip(w, path)
+		}
+		if w.Wire == Map {
+			return c.freeMap(w, fd, at)
+		}
+		o := &Op{do: doRecord, wire: Record, path: path}
+		for i := range w.Fields {
+			o.kids = append(o.kids, c.free(w.Fields[i].Type, fd, at.in(w.Fields[i].Name)))
+		}
+		o.hops = hopsOf(o.kids)
+		return o
+	}
+	if k == nil || at.keep && w.Wire == Array {
+		return c.skip(w, path)
+	}
+	o := c.value(w, k)
+	o.keep = at.keep
+	return o
+}
+
+// freeMap compiles a map in a free-form map.
+func (c *compiler) freeMap(w *Schema, fd *frame.Field, at freely) *Op {
+	o := &Op{do: doFree, wire: Map, path: strings.TrimSuffix(fd.Path+"."+at.path, "."), kids: []*Op{c.skip(w.Items, fd.Path)}}
+	for _, name := range fd.Below(at.path) {
+		o.texts = append(o.texts, name)
+		o.kids = append(o.kids, c.free(w.Items, fd, at.in(name)))
+	}
 	return o
 }
 
@@ -112,7 +209,7 @@ func (c *compiler) skip(w *Schema, path string) *Op {
 	if o := c.skips[w]; o != nil {
 		return o
 	}
-	o := &Op{do: skips[w.Wire], wire: w.Wire, path: path, size: sizeOf(w)}
+	o := &Op{do: skips[w.Wire], wire: w.Wire, path: path, size: sizeOf(w), again: w.again}
 	c.skips[w] = o
 	for i := range w.Fields {
 		o.kids = append(o.kids, c.skip(w.Fields[i].Type, path+"."+w.Fields[i].Name))
@@ -144,6 +241,9 @@ func sizeOf(w *Schema) int {
 
 // value compiles a value that goes to the field fd.
 func (c *compiler) value(w *Schema, fd *frame.Field) *Op {
+	if len(fd.Keys) > 0 {
+		return c.freeRoot(w, fd)
+	}
 	if w.Wire == Union {
 		o := &Op{do: doUnion, wire: Union, path: fd.Path}
 		for _, b := range w.Union {
@@ -155,45 +255,51 @@ func (c *compiler) value(w *Schema, fd *frame.Field) *Op {
 	if w.Logical == "decimal" {
 		o.do = doDecimal
 	}
-	ok := false
 	switch {
 	case w.Wire == Null:
-		ok = true
-	case len(fd.Keys) > 0:
-		ok = w.Wire == Map
-		if ok {
-			o.kids = []*Op{c.skip(w.Items, fd.Path)}
-			for i := range fd.Keys {
-				o.kids = append(o.kids, c.value(w.Items, &fd.Keys[i]))
-			}
-		}
-	case fd.Elem != nil:
-		ok = w.Wire == Array
-		if ok {
-			o.kids = []*Op{c.element(w.Items, fd)}
-		}
-	default:
-		ok = c.scalar(w, fd, o)
-	}
-	if !ok {
-		o.do, o.refuse = doRefuse, refusal(w, fd)
+		o.f = nil
+	case fd.Elem != nil && w.Wire == Array:
+		o.kids = []*Op{c.element(w.Items, fd)}
+	case fd.Elem != nil || !c.scalar(w, fd, o):
+		return c.refusing(w, fd)
 	}
 	return o
 }
 
-func refusal(w *Schema, fd *frame.Field) string {
+// freeRoot compiles a value that goes to a free-form map.
+func (c *compiler) freeRoot(w *Schema, fd *frame.Field) *Op {
+	switch w.Wire {
+	case Union:
+		o := &Op{do: doUnion, wire: Union, path: fd.Path}
+		for _, b := range w.Union {
+			o.kids = append(o.kids, c.freeRoot(b, fd))
+		}
+		return o
+	case Map, Record:
+		return c.free(w, fd, freely{})
+	case Null:
+		return c.skip(w, fd.Path)
+	}
+	return c.refusing(w, fd)
+}
+
+// refusing compiles a value that the field can't be, whatever it holds.
+func (c *compiler) refusing(w *Schema, fd *frame.Field) *Op {
 	s := w.Wire.String()
 	if w.Logical != "" {
 		s += " (" + w.Logical + ")"
 	}
-	return "the writer's type is " + s + ", where " + fd.Wants() + " is needed"
+	return &Op{
+		do: doRefuse, wire: w.Wire, path: fd.Path, f: fd, dst: fd.Place,
+		refuse: "the writer's type " + s, kids: []*Op{c.skip(w, fd.Path)},
+	}
 }
 
 // element compiles an element of a list of records.
 func (c *compiler) element(w *Schema, fd *frame.Field) *Op {
 	switch w.Wire {
 	case Record:
-		return c.record(w, fd.Elem, fd.Path+".")
+		return c.record(w, fd.Elem, fd.Path+".", nil)
 	case Union:
 		o := &Op{do: doUnion, wire: Union, path: fd.Path}
 		for _, b := range w.Union {
@@ -201,64 +307,59 @@ func (c *compiler) element(w *Schema, fd *frame.Field) *Op {
 		}
 		return o
 	}
-	return &Op{wire: w.Wire, path: fd.Path, refuse: "an element of the list is " + w.Wire.String() + " and not a record"}
+	return c.skip(w, fd.Path) // an item of nothing, which is left out
 }
 
 // scalar completes o for a field that is no list and no map. It is false if the
 // writer's type cannot become the field's.
 func (c *compiler) scalar(w *Schema, fd *frame.Field, o *Op) bool {
 	switch w.Wire {
-	case String:
-		return fd.Kind != expr.Bool && fd.Kind != expr.Int && fd.Kind != expr.Double
-	case Bytes, Fixed:
-		if o.do == doDecimal {
-			return fd.Kind == expr.Decimal
-		}
-		return w.Wire == Bytes && fd.Kind == expr.String
-	case Enum:
-		if fd.Kind != expr.String {
-			return false
-		}
-		for _, s := range w.Symbols {
-			if fd.Symbols != nil {
-				o.symbols = append(o.symbols, fd.Symbol([]byte(s)))
-			} else {
-				o.texts = append(o.texts, s)
-			}
-		}
+	case Bool, Float, Double, String:
 		return true
-	case Bool:
-		return fd.Kind == expr.Bool || fd.Loose
+	case Bytes, Fixed:
+		return o.do == doDecimal || w.Wire == Bytes && fd.Kind == expr.String
+	case Enum:
+		c.symbols(w, fd, o)
+		return true
 	case Int, Long:
-		return c.integer(w, fd, o)
-	case Float, Double:
-		return fd.Kind == expr.Decimal || fd.Kind == expr.Double || fd.Loose
+		o.unit, o.local = unitOf(w, fd)
+		return true
 	}
 	return false
 }
 
-func (c *compiler) integer(w *Schema, fd *frame.Field, o *Op) bool {
-	switch w.Logical {
-	case "":
-		o.unit = scalar.UnitGuess
+// symbols notes what each symbol of an enum is for a field.
+func (c *compiler) symbols(w *Schema, fd *frame.Field, o *Op) {
+	o.texts = w.Symbols
+	if fd.Symbols == nil {
+		return
+	}
+	l := make([]frame.Cell, len(w.Symbols))
+	for i, s := range w.Symbols {
+		var known bool
+		if l[i], known = fd.Symbol([]byte(s)); !known {
+			return // it is counted each time
+		}
+	}
+	o.symbols = l
+}
+
+// unitOf returns the unit of an int or long for a field, and whether it is what clocks
+// showed that nobody names the zone of.
+func unitOf(w *Schema, fd *frame.Field) (u scalar.Unit, local bool) {
+	unit, local := strings.CutPrefix(w.Logical, "local-")
+	switch unit {
 	case "date":
-		o.unit = scalar.UnitDays
+		return scalar.UnitDays, false
 	case "timestamp-millis":
-		o.unit = scalar.UnitMillis
+		return scalar.UnitMillis, local
 	case "timestamp-micros":
-		o.unit = scalar.UnitMicros
+		return scalar.UnitMicros, local
 	case "timestamp-nanos":
-		o.unit = scalar.UnitNanos
-	default: // local-timestamp-…: no instant without a zone
-		return fd.Loose
+		return scalar.UnitNanos, local
 	}
-	switch fd.Kind {
-	case expr.Time:
-		return o.unit != scalar.UnitDays
-	case expr.Date:
-		return o.unit != scalar.UnitGuess || w.Wire == Int
-	case expr.Decimal, expr.Int, expr.Double:
-		return w.Logical == ""
+	if w.Wire == Int && fd.Kind == expr.Date {
+		return scalar.UnitFewDays, false
 	}
-	return fd.Loose
+	return scalar.UnitGuess, false
 }

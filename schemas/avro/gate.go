@@ -64,6 +64,7 @@ func sized(s *Schema) (*Schema, error) {
 		}
 		s.minBytes, s.cost = 1+least, 1+most
 	case Record:
+		s.minBytes = 0
 		for _, f := range s.Fields {
 			s.minBytes += f.Type.minBytes
 			s.cost += f.Type.cost

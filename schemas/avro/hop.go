@@ -3,7 +3,6 @@ package avro
 import (
 	"encoding/binary"
 	"math/bits"
-	"unicode/utf8"
 
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/schemas/bad"
@@ -30,9 +29,8 @@ type hop struct {
 type way uint8
 
 const (
-	byOp way = iota // nothing
-	overText
-	overBytes
+	byOp      way = iota // nothing
+	overBytes            // or text
 	overLong
 	overShort // a number of one byte
 	overEnum
@@ -87,12 +85,10 @@ func (o *Op) WithoutHops() {
 }
 
 // skips reports whether a value is only stepped over.
-func (w way) skips() bool { return w >= overText && w <= overItems }
+func (w way) skips() bool { return w >= overBytes && w <= overItems }
 
 func wayOf(o *Op) way {
 	switch o.do {
-	case doSkipText:
-		return overText
 	case doSkipBytes:
 		return overBytes
 	case doSkipLong:
@@ -102,18 +98,18 @@ func wayOf(o *Op) way {
 	case doSkipEnum:
 		return overEnum
 	case doSkipArray:
-		if o.kids[0].do == doRecord {
+		if o.kids[0].do == doRecord && !o.kids[0].again {
 			return overItems
 		}
 		return overEmpty
-	case doMap:
+	case doMap, doFree:
 		return overEmpty
 	case doText:
-		if o.f.Kind == expr.String && o.f.Symbols == nil {
+		if o.f.Kind == expr.String && o.f.Symbols == nil && !o.keep {
 			return takeText
 		}
 	case doInt:
-		if o.f.Kind == expr.Time && o.unit == scalar.UnitMillis {
+		if o.f.Kind == expr.Time && o.unit == scalar.UnitMillis && !o.local {
 			return takeMillis
 		}
 	case doDecimal:
@@ -121,7 +117,7 @@ func wayOf(o *Op) way {
 			return takeDecimal
 		}
 	case doEnum:
-		if o.f.Symbols != nil {
+		if o.symbols != nil {
 			return takeEnum
 		}
 	}
@@ -130,6 +126,9 @@ func wayOf(o *Op) way {
 
 // fields reads the fields of a record.
 func (r *Reader) fields(o *Op, vals []frame.Cell) *bad.Input {
+	if r.depth++; r.depth > maxDepth {
+		return r.at(bad.New(bad.Size, o.path, "records are nested more than %d deep", maxDepth))
+	}
 	for k := 0; ; k++ {
 		k += r.over(o.hops[k:], vals)
 		if k == len(o.hops) {
@@ -139,6 +138,7 @@ func (r *Reader) fields(o *Op, vals []frame.Cell) *bad.Input {
 			return e
 		}
 	}
+	r.depth--
 	if r.steps > maxSteps {
 		return r.at(bad.New(bad.Size, o.path, "the record holds more than %d values", maxSteps))
 	}
@@ -168,14 +168,6 @@ loop:
 		}
 		size := int(c >> 1) // if it has one
 		switch h.way {
-		case overText:
-			if c&0x81 != 0 || size > len(b)-at {
-				break loop
-			}
-			if t := b[at : at+size]; !frame.IsPlain(t) && !utf8.Valid(t) {
-				break loop
-			}
-			at += size
 		case takeText:
 			if c&0x81 != 0 || size > len(b)-at || !f.TakePlain(&vals[h.dst], b[at:], size) {
 				break loop

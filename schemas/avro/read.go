@@ -16,6 +16,9 @@ import (
 // them.
 const maxSteps = 200_000
 
+// maxDepth is how deep records of a type that contains itself are nested.
+const maxDepth = 64
+
 // Reader runs a program over Avro bytes:
 //
 //	int, long     zigzag varint, at most 5 or 10 bytes
@@ -26,13 +29,14 @@ const maxSteps = 200_000
 //	              block's length in bytes; count 0 ends
 //
 // Nothing is allocated by a length in the bytes before the bytes are known to be
-// there. Depth needs no count of its own: it is the depth of the schema.
+// there.
 type Reader struct {
 	f     *frame.Frame
 	b     []byte
 	i     int // the next byte
 	base  int // where b begins in the record, for errors
 	steps int
+	depth int // of records that are being read: a type may contain itself
 }
 
 // NewReader returns a reader into f.
@@ -41,7 +45,7 @@ func NewReader(f *frame.Frame) Reader { return Reader{f: f} }
 // Read reads the record b, whose Avro begins at from, with the program o into the
 // frame.
 func (r *Reader) Read(o *Op, b []byte, from int) *bad.Input {
-	r.b, r.i, r.base, r.steps = b[from:], 0, from, 0
+	r.b, r.i, r.base, r.steps, r.depth = b[from:], 0, from, 0, 0
 	if e := r.value(o, r.f.Vals); e != nil {
 		return e
 	}
@@ -79,9 +83,6 @@ func (r *Reader) value(o *Op, vals []frame.Cell) *bad.Input {
 			o = o.kids[n]
 		case doRecord:
 			return r.fields(o, vals)
-		case doSkipText:
-			_, e := r.text(o)
-			return e
 		case doSkipBytes:
 			_, e := r.bytes(o)
 			return e
@@ -100,8 +101,14 @@ func (r *Reader) value(o *Op, vals []frame.Cell) *bad.Input {
 		case doSkipSized:
 			_, e := r.take(o, int64(o.size))
 			return e
-		case doSkipArray, doMap:
+		case doSkipArray, doMap, doFree:
 			return r.blocks(o, vals)
+		case doTwice:
+			from := r.i
+			if e := r.value(o.kids[0], vals); e != nil {
+				return e
+			}
+			r.i, o = from, o.kids[1]
 		case doList:
 			from := len(r.f.Cells)
 			if e := r.blocks(o, nil); e != nil {
@@ -110,73 +117,97 @@ func (r *Reader) value(o *Op, vals []frame.Cell) *bad.Input {
 			r.f.EndList(&vals[o.dst], o.f.Elem, from)
 			return nil
 		case doRefuse:
-			return r.at(bad.New(bad.Type, o.path, "%s", o.refuse))
+			return r.refuse(o, vals)
 		default:
+			if o.keep && vals[o.dst].Present() {
+				var none frame.Cell
+				return r.field(o, &none)
+			}
 			return r.field(o, &vals[o.dst])
 		}
 	}
+}
+
+// refuse steps over a value that a field can't be.
+func (r *Reader) refuse(o *Op, vals []frame.Cell) *bad.Input {
+	if e := r.value(o.kids[0], nil); e != nil {
+		return e
+	}
+	var none frame.Cell
+	dst := &none
+	if o.dst >= 0 {
+		dst = &vals[o.dst]
+	}
+	return r.at(r.f.Wrong(o.f, dst, o.refuse))
 }
 
 // field reads a value that is for a field and neither a list nor a map.
 func (r *Reader) field(o *Op, dst *frame.Cell) (e *bad.Input) {
 	switch o.do {
 	case doText:
-		var b []byte
-		if b, e = r.text(o); e != nil {
-			return e
-		}
-		e = r.f.Text(o.f, dst, b)
-	case doDecimal:
-		var b []byte
-		if o.wire == Fixed {
-			b, e = r.take(o, int64(o.size))
-		} else {
-			b, e = r.bytes(o)
-		}
+		b, e := r.bytes(o)
 		if e != nil {
 			return e
 		}
-		d, err := scalar.DecimalOfBytes(b, o.scale)
-		e = frame.Set(o.f, dst, expr.DecimalValue(d), err)
+		if !utf8.Valid(b) {
+			return r.at(r.f.Broken(o.f, dst, b))
+		}
+		return r.at(r.f.Text(o.f, dst, b))
+	case doDecimal:
+		return r.decimal(o, dst)
 	case doInt:
-		var n int64
-		if n, e = r.integer(o); e != nil {
+		n, e := r.integer(o)
+		if e != nil {
 			return e
 		}
-		e = r.f.Int(o.f, dst, n, o.unit)
+		if o.local {
+			return r.at(r.f.Local(o.f, dst, n, o.unit))
+		}
+		return r.at(r.f.Int(o.f, dst, n, o.unit))
 	case doEnum:
-		var n int
-		if n, e = r.index(o, o.size, "symbol"); e != nil {
+		n, e := r.index(o, o.size, "symbol")
+		if e != nil {
 			return e
 		}
 		if o.symbols != nil {
 			*dst = o.symbols[n]
-		} else {
-			e = r.f.Capture(o.f, dst, []byte(o.texts[n]))
+			return nil
 		}
+		return r.at(r.f.Text(o.f, dst, []byte(o.texts[n])))
 	case doBool:
-		var x bool
-		if x, e = r.bool(o); e != nil {
+		x, e := r.bool(o)
+		if e != nil {
 			return e
 		}
-		e = r.f.Bool(o.f, dst, x)
-	default: // doFloat, doDouble
-		var b []byte
-		if b, e = r.take(o, int64(o.size)); e != nil {
-			return e
-		}
-		x := 0.0
-		if o.do == doFloat {
-			x = float64(math.Float32frombits(binary.LittleEndian.Uint32(b)))
-		} else {
-			x = math.Float64frombits(binary.LittleEndian.Uint64(b))
-		}
-		e = r.f.Float(o.f, dst, x)
+		return r.at(r.f.Bool(o.f, dst, x))
+	}
+	b, e := r.take(o, int64(o.size)) // doFloat, doDouble
+	if e != nil {
+		return e
+	}
+	if o.do == doFloat {
+		return r.at(r.f.Float(o.f, dst, float64(math.Float32frombits(binary.LittleEndian.Uint32(b))), 32))
+	}
+	return r.at(r.f.Float(o.f, dst, math.Float64frombits(binary.LittleEndian.Uint64(b)), 64))
+}
+
+// decimal reads a decimal.
+func (r *Reader) decimal(o *Op, dst *frame.Cell) *bad.Input {
+	var b []byte
+	var e *bad.Input
+	if o.wire == Fixed {
+		b, e = r.take(o, int64(o.size))
+	} else {
+		b, e = r.bytes(o)
 	}
 	if e != nil {
-		return r.at(e)
+		return e
 	}
-	return nil
+	if o.f.Kind == expr.Decimal {
+		d, err := scalar.DecimalOfBytes(b, o.scale)
+		return r.at(r.f.Set(o.f, dst, expr.DecimalValue(d), err))
+	}
+	return r.at(r.f.Number(o.f, dst, scalar.AppendDecimalBytes(nil, b, o.scale)))
 }
 
 // long reads a zigzag varint.
@@ -239,15 +270,6 @@ func (r *Reader) bytes(o *Op) ([]byte, *bad.Input) {
 	return r.take(o, n)
 }
 
-// text reads bytes that must be UTF-8.
-func (r *Reader) text(o *Op) ([]byte, *bad.Input) {
-	b, e := r.bytes(o)
-	if e == nil && !utf8.Valid(b) {
-		return nil, r.bad(o, "the text that ends here is not UTF-8 at its byte %d", bad.InvalidUTF8(b))
-	}
-	return b, e
-}
-
 func (r *Reader) bool(o *Op) (bool, *bad.Input) {
 	b, e := r.take(o, 1)
 	if e != nil {
@@ -261,11 +283,12 @@ func (r *Reader) bool(o *Op) (bool, *bad.Input) {
 
 // item reads a record of a list.
 func (r *Reader) item(o *Op) *bad.Input {
-	cells := r.f.AddRecord(o.f.Elem)
-	if e := r.value(o.kids[0], cells); e != nil {
+	from := len(r.f.Cells)
+	if e := r.value(o.kids[0], r.f.AddRecord(o.f.Elem)); e != nil {
 		return e
 	}
-	return r.at(o.f.Elem.Missing(cells))
+	r.f.EndItem(o.f, from)
+	return nil
 }
 
 // entry reads a key and a value of a map.
@@ -274,14 +297,9 @@ func (r *Reader) entry(o *Op, vals []frame.Cell) *bad.Input {
 	if e != nil {
 		return e
 	}
-	if !utf8.Valid(key) {
-		return r.bad(o, "the key that ends here is not UTF-8 at its byte %d", bad.InvalidUTF8(key))
-	}
-	if o.f != nil {
-		for i := range o.f.Keys {
-			if o.f.Keys[i].Name == string(key) {
-				return r.value(o.kids[i+1], vals)
-			}
+	for i := range o.texts {
+		if o.texts[i] == string(key) {
+			return r.value(o.kids[i+1], vals)
 		}
 	}
 	return r.value(o.kids[0], vals)
@@ -316,7 +334,7 @@ func (r *Reader) blocks(o *Op, vals []frame.Cell) *bad.Input {
 			switch o.do {
 			case doList:
 				e = r.item(o)
-			case doMap:
+			case doMap, doFree:
 				e = r.entry(o, vals)
 			default:
 				e = r.value(o.kids[0], nil)

@@ -49,7 +49,7 @@ var wireNames = [...]string{
 func (w Wire) String() string { return wireNames[w] }
 
 // Schema is a parsed Avro schema: a tree in which a named type that is used
-// twice is one node. It never contains itself.
+// twice is one node. A record may contain itself, which is then only stepped over.
 type Schema struct {
 	Wire    Wire
 	Logical string // "decimal", "timestamp-millis" …; "" if none or not understood
@@ -66,6 +66,7 @@ type Schema struct {
 	minBytes int  // no value of it takes fewer bytes
 	cost     int  // values stepped through for one value of it, arrays empty
 	open     bool // still being parsed: meeting it now means recursion
+	again    bool // it contains itself
 }
 
 // Field is a field of a record.
@@ -130,7 +131,7 @@ func (p *schemaParser) named(name, ns string) (*Schema, error) {
 		return nil, fmt.Errorf("type %q is not defined", name)
 	}
 	if s.open {
-		return nil, fmt.Errorf("type %q contains itself", name)
+		s.again = true
 	}
 	return s, nil
 }
@@ -217,7 +218,9 @@ func (p *schemaParser) define(s *Schema, o map[string]any, ns string) (string, e
 }
 
 func (p *schemaParser) parseRecord(o map[string]any, ns string, depth int) (*Schema, error) {
-	s := &Schema{Wire: Record, open: true}
+	// Until more is known: whatever contains itself does so in a union, an array or a
+	// map, which takes a byte.
+	s := &Schema{Wire: Record, open: true, minBytes: 1, cost: 1}
 	ns, err := p.define(s, o, ns)
 	if err != nil {
 		return nil, err

@@ -90,7 +90,7 @@ func valueOf(s *avro.Schema, x any) (expr.Value, error) {
 	case string:
 		if t.Kind == expr.Decimal {
 			if n, ok, err := scalar.ParseNumber([]byte(x)); ok && err == nil {
-				d, err := n.Scaled(expr.DecimalScale)
+				d, err := n.Decimal()
 				return expr.DecimalValue(d), err
 			}
 		}
@@ -109,7 +109,11 @@ func valueOf(s *avro.Schema, x any) (expr.Value, error) {
 		}
 	case float64:
 		if t.Kind == expr.Decimal {
-			d, err := scalar.DecimalOfFloat(x)
+			n, err := scalar.NumberOfFloat(x, 64)
+			if err != nil {
+				return expr.Value{}, err
+			}
+			d, err := n.Decimal()
 			return expr.DecimalValue(d), err
 		}
 	case time.Time:

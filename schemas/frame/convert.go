@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"strconv"
+	"time"
 
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/schemas/bad"
@@ -15,9 +16,7 @@ func (f *Field) Wants() string {
 	switch f.Kind {
 	case expr.Bool:
 		return "true or false"
-	case expr.Int:
-		return "a whole number"
-	case expr.Double:
+	case expr.Int, expr.Double:
 		return "a number"
 	case expr.Decimal:
 		return "an amount such as 12.50"
@@ -34,117 +33,254 @@ func (f *Field) Wants() string {
 	return "a string"
 }
 
-// WrongType returns the error that a field was given something else than it takes; got
+// wrong returns the error that a field was given something else than it takes; got
 // says what.
-func WrongType(fd *Field, got string) *bad.Input {
+func wrong(fd *Field, got string) *bad.Input {
 	return bad.New(bad.Type, fd.Path, "%s where %s is needed", got, fd.Wants())
 }
 
-// Set gives dst the value that a conversion made, or says what was wrong with it.
-func Set(fd *Field, dst *Cell, v expr.Value, err error) *bad.Input {
-	if err != nil {
+// failed returns what a conversion found wrong with a value.
+func failed(fd *Field, got string, err error) *bad.Input {
+	if errors.Is(err, scalar.ErrRange) {
 		return bad.New(bad.Range, fd.Path, "the value %v", err)
+	}
+	return bad.New(bad.Type, fd.Path, "%s where %s is needed: the value %v", got, fd.Wants(), err)
+}
+
+// Wrong refuses a value that the field can't be, whatever it holds; got says what it is.
+func (f *Frame) Wrong(fd *Field, dst *Cell, got string) *bad.Input {
+	return f.Refuse(fd, dst, wrong(fd, got))
+}
+
+// Set gives dst the value that a conversion made, or refuses it.
+func (f *Frame) Set(fd *Field, dst *Cell, v expr.Value, err error) *bad.Input {
+	if err != nil {
+		return f.Refuse(fd, dst, failed(fd, "the value", err))
 	}
 	*dst = cellOf(v)
 	return nil
 }
 
-// Text sets a field from a text, which the caller has checked to be UTF-8.
+// Text sets a field from a text in UTF-8.
 func (f *Frame) Text(fd *Field, dst *Cell, b []byte) *bad.Input {
-	switch fd.Kind {
-	case expr.String:
-		if fd.Symbols != nil {
-			*dst = fd.Symbol(b)
-			return nil
+	switch {
+	case len(b) == 0:
+		f.clear(fd, dst)
+		return nil
+	case fd.Kind != expr.String:
+		c, e := f.read(fd, b)
+		if e != nil {
+			return f.Refuse(fd, dst, e)
 		}
-		return f.Capture(fd, dst, b)
-	case expr.Decimal:
-		if n, ok, err := scalar.ParseNumber(b); ok {
-			return f.amount(fd, dst, n, err)
-		}
-	case expr.Time:
-		if m, ok := scalar.ParseInstant(b); ok {
-			m, err := scalar.CheckInstant(m)
-			return Set(fd, dst, expr.TimeValue(m), err)
-		}
-	case expr.Date:
-		if day, ok := scalar.ParseDate(b); ok {
-			*dst = cellOf(expr.DateValue(day))
-			return nil
-		}
-		if m, ok := scalar.ParseInstant(b); ok {
-			*dst = cellOf(expr.DateValue(scalar.FloorDiv(int64(m), scalar.DayMillis)))
-			return nil
-		}
+		*dst = c
+		return nil
+	case fd.Symbols != nil:
+		f.word(fd, dst, b)
+		return nil
 	}
-	return WrongType(fd, "the string "+bad.Clip(b))
+	return f.Capture(fd, dst, b)
 }
 
-// Symbol returns the symbol that b is, whatever its case, else "unknown".
-func (f *Field) Symbol(b []byte) Cell {
-	for i, s := range f.Symbols {
-		if bytes.EqualFold(b, s) {
-			return f.Values[i]
+// clear sets a field from an empty text: an attribute of a profile is cleared, any other
+// field is as if it were not there.
+func (f *Frame) clear(fd *Field, dst *Cell) {
+	if fd.EventID || f.Target.Attributes && !fd.IsID && !fd.Vital {
+		*dst = Cell{K: expr.String}
+		return
+	}
+	*dst = fd.Default
+}
+
+// read returns what a text is for a field that is no text itself.
+func (f *Frame) read(fd *Field, b []byte) (Cell, *bad.Input) {
+	switch fd.Kind {
+	case expr.Bool:
+		if x, ok := scalar.Truth(b); ok {
+			return cellOf(expr.BoolValue(x)), nil
+		}
+	case expr.Time, expr.Date:
+		if c, ok := scalar.ParseCivil(b); ok {
+			return f.civil(fd, &c, b)
 		}
 	}
-	return f.Values[0]
+	if n, ok, err := scalar.ParseNumber(b); ok && fd.Kind != expr.Bool {
+		if err == nil {
+			var c Cell
+			if c, err = f.number(fd, n); err == nil {
+				return c, nil
+			}
+		}
+		return Cell{}, failed(fd, "the string "+bad.Clip(b), err)
+	}
+	return Cell{}, wrong(fd, "the string "+bad.Clip(b))
+}
+
+// civil returns what a date, or a date and a time, is for a field of a time or a date.
+func (f *Frame) civil(fd *Field, c *scalar.Civil, b []byte) (Cell, *bad.Input) {
+	m, known := c.Instant()
+	switch {
+	case fd.Kind == expr.Date && c.Zone == scalar.ByZ:
+		return cellOf(expr.DateValue(f.day(m))), nil
+	case fd.Kind == expr.Date:
+		return cellOf(expr.DateValue(c.Day)), nil
+	case c.Zone == scalar.ByDate:
+		return f.midnight(fd, c.Day, "the string "+bad.Clip(b))
+	case !known && f.settings.Zone == nil:
+		return Cell{}, wrong(fd, "the time "+bad.Clip(b)+", which has no zone,")
+	case !known:
+		m = c.In(f.settings.Zone)
+	}
+	m, err := scalar.CheckInstant(m)
+	if err != nil {
+		return Cell{}, failed(fd, "the time", err)
+	}
+	return cellOf(expr.TimeValue(m)), nil
+}
+
+// midnight returns the first instant of a day, for an attribute that is a time.
+func (f *Frame) midnight(fd *Field, day int64, got string) (Cell, *bad.Input) {
+	if fd.Vital || !f.Target.Attributes {
+		return Cell{}, wrong(fd, got)
+	}
+	return cellOf(expr.TimeValue(scalar.InstantIn(day*scalar.DayMillis, f.zone()))), nil
+}
+
+// zone returns the zone of the input, UTC if it has none.
+func (f *Frame) zone() *time.Location {
+	if f.settings.Zone == nil {
+		return time.UTC
+	}
+	return f.settings.Zone
+}
+
+// day returns the day that an instant is in the zone of the input.
+func (f *Frame) day(m expr.Millis) int64 {
+	if f.settings.Zone == nil {
+		return scalar.FloorDiv(int64(m), scalar.DayMillis)
+	}
+	return scalar.DayIn(m, f.settings.Zone)
+}
+
+// word sets a field of a closed list. A word that is not in it is counted.
+func (f *Frame) word(fd *Field, dst *Cell, b []byte) {
+	if i := scalar.Word(b, fd.Symbols); i >= 0 {
+		*dst = fd.Values[i]
+	} else if i := scalar.Word(b, fd.Words); i >= 0 {
+		*dst = fd.WordValues[i]
+	} else {
+		*dst = fd.Values[0]
+		f.Note(bad.Note{Kind: bad.Unknown, Field: fd.Path, Name: fd.Path, Detail: bad.Clip(b)})
+	}
+}
+
+// Symbol returns the symbol that b means, false if it is none of them.
+func (f *Field) Symbol(b []byte) (Cell, bool) {
+	if i := scalar.Word(b, f.Symbols); i >= 0 {
+		return f.Values[i], true
+	}
+	if i := scalar.Word(b, f.Words); i >= 0 {
+		return f.WordValues[i], true
+	}
+	return f.Values[0], false
 }
 
 // Capture copies a text.
 func (f *Frame) Capture(fd *Field, dst *Cell, b []byte) *bad.Input {
 	if fd.IsID {
 		if e := f.checkID(fd.Path, b); e != nil {
-			return e
+			return f.Refuse(fd, dst, e)
 		}
 	}
 	if len(b) > MaxText {
-		return bad.New(bad.Size, fd.Path, "%d bytes long, more than %d", len(b), MaxText)
-	}
-	if len(b) == 0 {
-		*dst = Cell{K: expr.String}
-		return nil
+		return f.Refuse(fd, dst, bad.New(bad.Size, fd.Path, "%d bytes long, more than %d", len(b), MaxText))
 	}
 	*dst = Cell{expr.String, span(len(f.buf), len(b))}
 	f.buf = append(f.buf, b...)
 	return nil
 }
 
-func (f *Frame) amount(fd *Field, dst *Cell, n scalar.Number, err error) *bad.Input {
-	if err != nil {
-		return Set(fd, dst, expr.Value{}, err)
-	}
-	d, err := n.Scaled(expr.DecimalScale)
-	return Set(fd, dst, expr.DecimalValue(d), err)
-}
-
-// Number sets a field from a number as text.
+// Number sets a field from a number as JSON writes it.
 func (f *Frame) Number(fd *Field, dst *Cell, b []byte) *bad.Input {
-	if fd.Kind == expr.String && fd.Loose {
-		return f.Capture(fd, dst, b)
+	if fd.Kind == expr.String {
+		return f.textOfNumber(fd, dst, b)
 	}
 	n, ok, err := scalar.ParseNumber(b)
-	switch {
-	case !ok || fd.Kind != expr.Decimal && fd.Kind != expr.Time && fd.Kind != expr.Int && fd.Kind != expr.Double:
-		return WrongType(fd, "the number "+string(b[:min(len(b), 40)]))
-	case fd.Kind == expr.Double:
-		x, err := strconv.ParseFloat(string(b), 64)
-		return Set(fd, dst, expr.DoubleValue(x), err)
-	case err != nil:
-		return Set(fd, dst, expr.Value{}, err)
-	case fd.Kind == expr.Decimal:
-		return f.amount(fd, dst, n, nil)
-	case fd.Kind == expr.Time:
-		m, err := scalar.InstantOfNumber(n)
-		return Set(fd, dst, expr.TimeValue(m), err)
+	if ok && err == nil {
+		var c Cell
+		if c, err = f.number(fd, n); err == nil {
+			*dst = c
+			return nil
+		}
 	}
-	i, err := n.Scaled(0)
-	if errors.Is(err, scalar.ErrDigits) {
-		return WrongType(fd, "a number with a fraction")
-	}
+	got := "the number " + string(b[:min(len(b), 40)])
 	if err != nil {
-		return Set(fd, dst, expr.Value{}, err)
+		return f.Refuse(fd, dst, failed(fd, got, err))
 	}
-	return f.Int(fd, dst, i, scalar.UnitGuess)
+	return f.Wrong(fd, dst, got)
+}
+
+// textOfNumber sets a text from a number as JSON writes it.
+func (f *Frame) textOfNumber(fd *Field, dst *Cell, b []byte) *bad.Input {
+	var room [64]byte
+	switch {
+	case fd.Symbols != nil:
+		f.word(fd, dst, b)
+		return nil
+	case fd.Loose:
+		return f.Capture(fd, dst, scalar.AppendFree(room[:0], b))
+	}
+	text, err := scalar.AppendWhole(room[:0], b)
+	if err != nil {
+		return f.Refuse(fd, dst, failed(fd, "the number "+string(b[:min(len(b), 40)]), err))
+	}
+	return f.Capture(fd, dst, text)
+}
+
+// errKind is the error of a number for a field that can't be one.
+var errKind = errors.New("is a number")
+
+// number returns what a number is for a field that is no text.
+func (f *Frame) number(fd *Field, n scalar.Number) (Cell, error) {
+	switch fd.Kind {
+	case expr.Decimal:
+		d, err := n.Decimal()
+		return cellOf(expr.DecimalValue(d)), err
+	case expr.Time, expr.Date:
+		m, err := scalar.InstantOfNumber(n)
+		if fd.Kind == expr.Date {
+			return cellOf(expr.DateValue(f.day(m))), err
+		}
+		return cellOf(expr.TimeValue(m)), err
+	case expr.Bool:
+		x, ok := scalar.TruthOfNumber(n)
+		if !ok {
+			return Cell{}, errKind
+		}
+		return cellOf(expr.BoolValue(x)), nil
+	case expr.Double:
+		d, err := n.Decimal()
+		return cellOf(expr.DoubleValue(float64(d) / expr.DecimalOne)), err
+	case expr.Int:
+		d, err := n.Decimal()
+		if err != nil {
+			return Cell{}, err
+		}
+		return quantity(d)
+	}
+	return Cell{}, errKind
+}
+
+// quantity returns the cell of a quantity in units of 10^-4: a whole one is an integer
+// of 32 bits, what [Frame.EndItem] makes of another one is its matter.
+func quantity(d int64) (Cell, error) {
+	n := d / expr.DecimalOne
+	switch {
+	case n != int64(int32(n)):
+		return Cell{}, scalar.ErrRange
+	case n*expr.DecimalOne != d:
+		return cellOf(expr.DecimalValue(d)), nil
+	}
+	return cellOf(expr.IntValue(n)), nil
 }
 
 // Int sets a field from a whole number of the given unit.
@@ -152,51 +288,110 @@ func (f *Frame) Int(fd *Field, dst *Cell, n int64, u scalar.Unit) *bad.Input {
 	switch fd.Kind {
 	case expr.Decimal:
 		d, err := scalar.DecimalOfInt(n)
-		return Set(fd, dst, expr.DecimalValue(d), err)
-	case expr.Time:
-		m, err := scalar.InstantOf(n, u)
-		return Set(fd, dst, expr.TimeValue(m), err)
-	case expr.Date:
-		if u == scalar.UnitGuess {
-			u = scalar.UnitDays
-		}
-		m, err := scalar.InstantOf(n, u)
-		return Set(fd, dst, expr.DateValue(scalar.FloorDiv(int64(m), scalar.DayMillis)), err)
+		return f.Set(fd, dst, expr.DecimalValue(d), err)
+	case expr.Time, expr.Date:
+		return f.instant(fd, dst, n, u)
 	case expr.Int:
-		if fd.Int32 && n != int64(int32(n)) {
-			return Set(fd, dst, expr.Value{}, scalar.ErrRange)
+		if n == int64(int32(n)) {
+			*dst = cellOf(expr.IntValue(n))
+			return nil
 		}
-		*dst = cellOf(expr.IntValue(n))
-		return nil
+		return f.Refuse(fd, dst, failed(fd, "the value", scalar.ErrRange))
 	case expr.Double:
 		*dst = cellOf(expr.DoubleValue(float64(n)))
 		return nil
-	case expr.String:
-		if fd.Loose {
-			var b [20]byte
-			return f.Capture(fd, dst, strconv.AppendInt(b[:0], n, 10))
+	case expr.Bool:
+		if n == 0 || n == 1 {
+			*dst = cellOf(expr.BoolValue(n == 1))
+			return nil
 		}
+	case expr.String:
+		var b [20]byte
+		return f.textOfNumber(fd, dst, strconv.AppendInt(b[:0], n, 10))
 	}
-	return WrongType(fd, "a whole number")
+	return f.Wrong(fd, dst, "a whole number")
 }
 
-// Float sets a field from a floating-point number; an amount is rounded to 4
-// digits after the point.
-func (f *Frame) Float(fd *Field, dst *Cell, x float64) *bad.Input {
-	switch fd.Kind {
-	case expr.Decimal:
-		d, err := scalar.DecimalOfFloat(x)
-		return Set(fd, dst, expr.DecimalValue(d), err)
-	case expr.Double:
-		*dst = cellOf(expr.DoubleValue(x))
-		return nil
-	case expr.String:
-		if fd.Loose {
-			var b [32]byte
-			return f.Capture(fd, dst, strconv.AppendFloat(b[:0], x, 'g', -1, 64))
+// instant sets a time or a date from so many steps of a unit.
+func (f *Frame) instant(fd *Field, dst *Cell, n int64, u scalar.Unit) *bad.Input {
+	if u == scalar.UnitFewDays {
+		if u = scalar.UnitGuess; scalar.IsDay(n) {
+			u = scalar.UnitDays
 		}
 	}
-	return WrongType(fd, "a floating-point number")
+	if u == scalar.UnitGuess && scalar.IsDateDigits(n) {
+		return f.Refuse(fd, dst, failed(fd, "the number "+strconv.FormatInt(n, 10), scalar.ErrDigits))
+	}
+	m, err := scalar.InstantOf(n, u)
+	day := scalar.FloorDiv(int64(m), scalar.DayMillis)
+	switch {
+	case err != nil:
+		return f.Refuse(fd, dst, failed(fd, "the value", err))
+	case fd.Kind == expr.Date && u == scalar.UnitDays:
+		*dst = cellOf(expr.DateValue(day))
+	case fd.Kind == expr.Date:
+		*dst = cellOf(expr.DateValue(f.day(m)))
+	case u == scalar.UnitDays:
+		c, e := f.midnight(fd, day, "a date")
+		if e != nil {
+			return f.Refuse(fd, dst, e)
+		}
+		*dst = c
+	default:
+		*dst = cellOf(expr.TimeValue(m))
+	}
+	return nil
+}
+
+// Local sets a time or a date from what clocks showed that nobody names the zone of:
+// so many steps of a unit since the start of 1970 on those clocks.
+func (f *Frame) Local(fd *Field, dst *Cell, n int64, u scalar.Unit) *bad.Input {
+	m, err := scalar.InstantOf(n, u)
+	if err != nil {
+		return f.Refuse(fd, dst, failed(fd, "the value", err))
+	}
+	day := scalar.FloorDiv(int64(m), scalar.DayMillis)
+	c, e := f.civil(fd, &scalar.Civil{Day: day, Clock: int64(m) - day*scalar.DayMillis}, []byte(m.String()))
+	if e != nil {
+		return f.Refuse(fd, dst, e)
+	}
+	*dst = c
+	return nil
+}
+
+// Float sets a field from a floating-point number of so many bits: what counts is the
+// shortest decimal number that is read back as it.
+func (f *Frame) Float(fd *Field, dst *Cell, x float64, bits int) *bad.Input {
+	if fd.Kind == expr.String {
+		return f.textOfFloat(fd, dst, x, bits)
+	}
+	n, err := scalar.NumberOfFloat(x, bits)
+	if err == nil {
+		var c Cell
+		if c, err = f.number(fd, n); err == nil {
+			*dst = c
+			return nil
+		}
+	}
+	return f.Refuse(fd, dst, failed(fd, "a floating-point number", err))
+}
+
+// textOfFloat sets a text from a floating-point number.
+func (f *Frame) textOfFloat(fd *Field, dst *Cell, x float64, bits int) *bad.Input {
+	var room [64]byte
+	if fd.Loose || fd.Symbols != nil {
+		text := scalar.AppendFreeFloat(room[:0], x, bits)
+		if fd.Symbols != nil {
+			f.word(fd, dst, text)
+			return nil
+		}
+		return f.Capture(fd, dst, text)
+	}
+	text, err := scalar.AppendWholeFloat(room[:0], x)
+	if err != nil {
+		return f.Refuse(fd, dst, failed(fd, "a floating-point number", err))
+	}
+	return f.Capture(fd, dst, text)
 }
 
 // Bool sets a field from a truth value.
@@ -205,8 +400,23 @@ func (f *Frame) Bool(fd *Field, dst *Cell, x bool) *bad.Input {
 	case fd.Kind == expr.Bool:
 		*dst = cellOf(expr.BoolValue(x))
 		return nil
-	case fd.Kind == expr.String && fd.Loose:
+	case fd.Symbols != nil:
+		f.word(fd, dst, strconv.AppendBool(nil, x))
+		return nil
+	case fd.Loose:
 		return f.Capture(fd, dst, strconv.AppendBool(nil, x))
 	}
-	return WrongType(fd, "a boolean")
+	return f.Wrong(fd, dst, "a boolean")
+}
+
+// valid returns b without what is not UTF-8: each such part is U+FFFD.
+func valid(b []byte) []byte { return bytes.ToValidUTF8(b, []byte("\ufffd")) }
+
+// Broken is Text for a text that is not UTF-8, or holds half a surrogate pair, which
+// the caller has read as U+FFFD. No id is made of such a text.
+func (f *Frame) Broken(fd *Field, dst *Cell, b []byte) *bad.Input {
+	if fd.Vital && fd.IsID {
+		return bad.New(bad.Identity, fd.Path, "%s is not whole: it has bytes that are not UTF-8, or half of a surrogate pair", bad.Clip(valid(b)))
+	}
+	return f.Text(fd, dst, valid(b))
 }

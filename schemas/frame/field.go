@@ -2,9 +2,9 @@ package frame
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/segmill/segmill/engine/expr"
-	"github.com/segmill/segmill/schemas/bad"
 )
 
 // The head of every event: fields that are read whatever the rules are. They have
@@ -31,18 +31,23 @@ var IDNames = map[string]bool{
 
 // Field is a field of one of our schemas, with the place that its value goes to.
 type Field struct {
-	Name     string // in its record or map
-	Path     string // in the event, for errors
-	Kind     expr.Kind
-	Symbols  [][]byte  // of an enum
-	Values   []Cell    // the same as values
-	Required bool      // neither optional nor with a default
-	IsID     bool      // one of IDNames
-	Int32    bool      // whole numbers of 32 bits only
-	Loose    bool      // numbers and truth values are taken as text
-	Place    int       // index of the place; -1: nobody reads it
-	Keys     []Field   // of a map: the keys that rules read
-	Elem     *FieldSet // of a list of records
+	Name       string // in its record or map
+	Path       string // in the event, for errors
+	Label      string // what it is counted as
+	Kind       expr.Kind
+	Symbols    [][]byte  // of an enum
+	Values     []Cell    // the same as values
+	Words      [][]byte  // of an enum: what else producers write
+	WordValues []Cell    // what they mean
+	Default    Cell      // what it is in a record that does not have it
+	Vital      bool      // no event can be without it, or with a bad one
+	IsID       bool      // one of IDNames
+	EventID    bool      // the id of the event: an empty one is not the same as none
+	Loose      bool      // a key of a free-form map
+	Role       Role      // in an item
+	Place      int       // index of the place; -1: nobody reads it
+	Keys       []Field   // of a map: the keys that rules read
+	Elem       *FieldSet // of a list of records
 }
 
 // Used reports whether anything in the field is read.
@@ -53,7 +58,8 @@ type FieldSet struct {
 	Fields   []Field        // in the order of the schema
 	ByName   map[string]int // their indexes in Fields
 	Template []Cell         // the defaults, by place
-	needed   []*Field       // those that are read and required
+	Shown    int            // of an item: how many of the fields are the schema's
+	Item     *ItemPlaces    // of an item
 }
 
 // Find returns the field of that name, nil if there is none.
@@ -82,13 +88,23 @@ func (s *FieldSet) FindNext(name []byte, next *int) *Field {
 type Target struct {
 	FieldSet
 	Number int             // which of the reader's targets it is
+	Stream int             // which stream it is of
 	Name   string          // full name of the stream's schema
 	Extra  *Field          // the map that takes fields the schema does not have; nil: none
 	Slots  int             // of the layout
 	Head   [NumHead]*Field // nil where the stream has no such field
 	Copies []CopyPair
-	Lists  []*Field // those that are read and lists
+	Lists  []*Field // those that rules read and that are lists
 	texts  []string // those known beforehand: symbols and defaults
+
+	Items      *Field  // the list of items, nil if it is not read
+	Own        []Field // the fields of the only item of an event that has no items
+	Attributes bool    // the fields are attributes, which an empty text clears
+	IDs        []int   // the places of ids
+	Signs      *Signs  // nil: no event of the stream takes anything back
+	Revenue    Revenue // of orders
+	Derives    bool    // the revenue is derived where there is none
+	Careful    *Target // the twin of an order's target that derives; nil: there is no use for one
 }
 
 // CopyPair says that a slot shows the same field as another place.
@@ -107,30 +123,15 @@ func (t *Target) Constant(v expr.Value) Cell {
 	return Cell{expr.String, ^int64(i)}
 }
 
-// Needs notes which fields a record must have, once it is known which are read.
-func (s *FieldSet) Needs() {
-	for i := range s.Fields {
-		if f := &s.Fields[i]; f.Required && f.Place >= 0 {
-			s.needed = append(s.needed, f)
-		}
-	}
-}
-
-// Missing returns an error if a required field of the record has no value.
-func (s *FieldSet) Missing(vals []Cell) *bad.Input {
-	for _, fd := range s.needed {
-		if !vals[fd.Place].Present() {
-			return bad.New(bad.Missing, fd.Path, "not in the record, and %s", fd.why())
+// OwnField returns the field of an event's own product of that name, nil if there is
+// none. all includes the names that mean something else of an event as such.
+func (t *Target) OwnField(name []byte, all bool) *Field {
+	for i := range t.Own {
+		if f := &t.Own[i]; f.Name == string(name) && (all || f.Role != FirstID && t.Find(name) == nil) {
+			return f
 		}
 	}
 	return nil
-}
-
-func (f *Field) why() string {
-	if f.Name == "event_id" || f.Name == "occurred_at" {
-		return "every event needs it"
-	}
-	return "a rule reads it"
 }
 
 // Key returns the field for a key of a map, nil if nobody wants it.
@@ -141,4 +142,39 @@ func (f *Field) Key(name []byte) *Field {
 		}
 	}
 	return nil
+}
+
+// HasBelow reports whether a key of a map that somebody wants is below the path, as
+// address.city is below address.
+func (f *Field) HasBelow(path string) bool {
+	for i := range f.Keys {
+		if k := f.Keys[i].Name; len(k) > len(path) && k[len(path)] == '.' && k[:len(path)] == path {
+			return true
+		}
+	}
+	return false
+}
+
+// Reads reports whether somebody wants the key of a map, or one below it.
+func (f *Field) Reads(path string) bool { return f.Key([]byte(path)) != nil || f.HasBelow(path) }
+
+// Below returns the names that an object of a map has to have for a key that somebody
+// wants, where the object is at the path, "" for the map itself: of address.geo.city
+// below address, they are geo.city and geo.
+func (f *Field) Below(path string) (names []string) {
+	for i := range f.Keys {
+		rest := f.Keys[i].Name
+		if path != "" {
+			if !f.HasBelow(path) || !strings.HasPrefix(rest, path+".") {
+				continue
+			}
+			rest = rest[len(path)+1:]
+		}
+		for at := len(rest); at >= 0; at = strings.LastIndexByte(rest[:at], '.') {
+			if !slices.Contains(names, rest[:at]) {
+				names = append(names, rest[:at])
+			}
+		}
+	}
+	return names
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/schemas/bad"
+	"github.com/segmill/segmill/schemas/scalar"
 )
 
 // Limits on the parts of a record. They are constants because no honest producer
@@ -29,13 +30,16 @@ const (
 //
 // Until then values are cells, which hold no pointers and so are cheap to write.
 type Frame struct {
-	Target *Target
-	maxID  int
-	Vals   []Cell // the slots, and the head
-	Head   []Cell // of vals
-	Cells  []Cell // the fields of all records in lists
-	buf    []byte
-	Items  int // elements met so far
+	Target   *Target
+	settings *Settings
+	maxID    int
+	Vals     []Cell // the slots, and the head
+	Head     []Cell // of vals
+	Cells    []Cell // the fields of all records in lists
+	buf      []byte
+	Items    int // elements met so far
+	worth    worth
+	notes    []bad.Note
 }
 
 // Cell is a value in the making: an [expr.Value] without S and L. N of a text is its
@@ -64,7 +68,10 @@ func unspan(n int64) (from, count int) { return int(n >> 32), int(n & (1<<32 - 1
 const maxKeptValues = 512
 
 // New returns a frame for events whose ids have at most maxID bytes.
-func New(maxID int) Frame { return Frame{maxID: maxID} }
+func New(maxID int) Frame { return Frame{maxID: maxID, settings: &Settings{}} }
+
+// Begin begins a record of an input.
+func (f *Frame) Begin(s *Settings) { f.settings, f.notes = s, f.notes[:0] }
 
 // Kept returns how many bytes and how many cells are kept for the next event.
 func (f *Frame) Kept() (bytes, cells int) { return cap(f.buf), cap(f.Cells) }
@@ -75,6 +82,9 @@ func (f *Frame) Reset(t *Target) {
 	f.Vals = append(f.Vals[:0], t.Template...)
 	f.Head = f.Vals[t.Slots:]
 	f.Cells, f.buf, f.Items = f.Cells[:0], f.buf[:0], 0
+	if t.Derives {
+		f.worth = worth{}
+	}
 }
 
 // Element counts one element of a list or map against the budget.
@@ -107,32 +117,72 @@ type Event struct {
 	Fields               []expr.Value // in the order of the slots
 }
 
+// DropPlaceholders makes the ids absent that are none.
+func (f *Frame) DropPlaceholders() {
+	for _, p := range f.Target.IDs {
+		if c := &f.Vals[p]; c.K == expr.String && c.N > 0 && scalar.Placeholder(f.bytesOf(*c), f.settings.NotIDs) {
+			*c = f.Target.Template[p]
+			if p == f.Target.Slots+HeadEventID {
+				c.K = expr.String // empty: it was there, and is none
+			}
+		}
+	}
+}
+
 // Finish checks the event as a whole and moves it to ev, whose fields are used again.
 // key is the record's key, the last resort for the customer.
 func (f *Frame) Finish(key []byte, zones func(string) bool, ev *Event) *bad.Input {
-	if v := &f.Head[HeadEventID]; v.K == expr.String && v.N == 0 {
-		return bad.New(bad.Identity, "event_id", "empty, and every event needs one")
-	}
-	if e := f.Target.Missing(f.Vals); e != nil {
+	if e := f.identity(); e != nil {
 		return e
 	}
 	from, n, e := f.customer(key)
 	if e != nil {
 		return e
 	}
+	if e := f.settle(zones); e != nil {
+		return e
+	}
 	all := string(f.buf)
-	if z := f.textOf(f.Head[HeadZone], all); z != "" && zones != nil && !zones(z) {
-		return bad.New(bad.Range, "time_zone", "%s is not an IANA time zone such as Europe/Berlin", bad.Clip([]byte(z)))
-	}
-	if v := &f.Head[HeadSource]; v.N == 0 {
-		*v = f.Target.Template[f.Target.Slots+HeadSource]
-	}
 	ev.At = expr.Millis(f.Head[HeadAt].N)
 	ev.Customer = all[from : from+n]
 	ev.ID = f.textOf(f.Head[HeadEventID], all)
 	ev.Source = f.textOf(f.Head[HeadSource], all)
 	ev.Fields = f.fields(ev.Fields, all)
 	return nil
+}
+
+// identity checks that the event has an id and a time.
+func (f *Frame) identity() *bad.Input {
+	id, at := f.Head[HeadEventID], f.Head[HeadAt]
+	switch {
+	case !id.Present():
+		return bad.New(bad.Missing, "event_id", "not in the record, and every event needs it")
+	case id.N == 0:
+		return bad.New(bad.Identity, "event_id", "empty or a placeholder, and every event needs one")
+	case !at.Present():
+		return bad.New(bad.Missing, "occurred_at", "not in the record, and every event needs it")
+	case expr.Millis(at.N) < f.settings.Earliest:
+		return bad.New(bad.Range, "occurred_at", "%s is before %s, the earliest that is believed", expr.Millis(at.N), f.settings.Earliest)
+	}
+	return nil
+}
+
+// settle does what depends on several fields, or on the whole of one.
+func (f *Frame) settle(zones func(string) bool) *bad.Input {
+	if v := &f.Head[HeadZone]; v.K == expr.String && v.N != 0 && zones != nil && !zones(string(f.bytesOf(*v))) {
+		e := bad.New(bad.Range, "time_zone", "%s is not an IANA time zone such as Europe/Berlin", bad.Clip(f.bytesOf(*v)))
+		if e := f.Refuse(f.Target.Head[HeadZone], v, e); e != nil {
+			return e
+		}
+	}
+	if v := &f.Head[HeadSource]; v.N == 0 {
+		*v = f.Target.Template[f.Target.Slots+HeadSource]
+	}
+	f.ownItem()
+	if e := f.signs(); e != nil {
+		return e
+	}
+	return f.derive()
 }
 
 // customer returns the place in buf of who the event is about: customer_id, else
@@ -152,6 +202,9 @@ func (f *Frame) customer(key []byte) (from, n int, e *bad.Input) {
 	}
 	if e := f.CheckKey(key); e != nil {
 		return 0, 0, e
+	}
+	if scalar.Placeholder(key, f.settings.NotIDs) {
+		return 0, 0, bad.New(bad.Identity, "key", "the record has neither customer_id nor anonymous_id, and its key %s is a placeholder", bad.Clip(key))
 	}
 	from = len(f.buf)
 	f.buf = append(f.buf, key...)
@@ -184,7 +237,7 @@ func (f *Frame) fields(l []expr.Value, all string) []expr.Value {
 	n := slots
 	for _, fd := range f.Target.Lists {
 		_, records := unspan(f.Vals[fd.Place].N)
-		n += records * (len(fd.Elem.Fields) + 1)
+		n += records * (fd.Elem.Shown + 1)
 	}
 	if cap(l) > maxKeptValues {
 		l = nil
@@ -236,6 +289,15 @@ func (f *Frame) textOf(c Cell, all string) string {
 	return all[from : from+n]
 }
 
+// bytesOf returns the text of a cell.
+func (f *Frame) bytesOf(c Cell) []byte {
+	if c.N < 0 {
+		return []byte(f.Target.texts[^c.N])
+	}
+	from, n := unspan(c.N)
+	return f.buf[from : from+n]
+}
+
 // list makes the value of the list fd of the places in l from at on, and returns
 // where the next ones are: the fields of all records, then the records.
 func (f *Frame) list(l []expr.Value, at int, fd *Field, all string) int {
@@ -243,10 +305,12 @@ func (f *Frame) list(l []expr.Value, at int, fd *Field, all string) int {
 	if n == 0 {
 		return at
 	}
-	width := len(fd.Elem.Fields)
+	width, full := fd.Elem.Shown, len(fd.Elem.Fields)
 	cells := l[at : at+n*width]
-	for i, c := range f.Cells[from : from+len(cells)] {
-		f.value(&cells[i], c, all)
+	for i := range n {
+		for j, c := range f.Cells[from+i*full : from+i*full+width] {
+			f.value(&cells[i*width+j], c, all)
+		}
 	}
 	records := l[at+len(cells) : at+len(cells)+n : at+len(cells)+n]
 	for i := range records {

@@ -2,11 +2,13 @@
 // Segment messages, or inside CloudEvents.
 //
 // The one rule it keeps: all of the text is checked before any of it is believed, so
-// that half a record never becomes an event.
+// that half a record never becomes an event, and what it is does not depend on what is
+// read of it.
 package jsonread
 
 import (
 	"errors"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/segmill/segmill/engine/plan"
@@ -29,10 +31,11 @@ const (
 
 // Decoder reads JSON into a frame, and the attributes of CloudEvents.
 type Decoder struct {
-	targets *[plan.NumStreams]*frame.Target
+	targets *[plan.NumStreams]*frame.Target // of the record
 	frame   *frame.Frame
 	json    jsontext.Scanner
 	holds   bool // json and members hold parts of a record
+	utf8    bool // the record is UTF-8
 	ce      cloudEvent
 	names   []byte // keys that had escapes, and CloudEvents attributes
 	// members are those of the objects that are looked into, each object's
@@ -40,10 +43,8 @@ type Decoder struct {
 	members []member
 }
 
-// NewDecoder returns a decoder that reads records of the streams into f.
-func NewDecoder(targets *[plan.NumStreams]*frame.Target, f *frame.Frame) Decoder {
-	return Decoder{targets: targets, frame: f}
-}
+// NewDecoder returns a decoder that reads records into f.
+func NewDecoder(f *frame.Frame) Decoder { return Decoder{frame: f} }
 
 // Attribute notes an attribute of a CloudEvent in binary mode, which is a header
 // "ce_" and its name.
@@ -87,14 +88,16 @@ func find(l []member, key string) member {
 	return member{from: -1}
 }
 
-// Read reads JSON text into the frame. t is nil if the text has to say which stream it is of.
-func (d *Decoder) Read(t *frame.Target, b []byte) *bad.Input {
-	if !utf8.Valid(b) {
-		return bad.New(bad.Format, "", "not UTF-8, so not JSON, and it does not begin like Avro").AtByte(bad.InvalidUTF8(b))
-	}
-	d.holds = true
+// ErrSkipped is the answer to a message of a type that is no event.
+var ErrSkipped = bad.New(bad.Format, "type", "the message is no event")
+
+// Read reads JSON text into the frame. The targets are those of all streams; t is that
+// of the record, nil if the text has to say which stream it is of.
+func (d *Decoder) Read(targets *[plan.NumStreams]*frame.Target, t *frame.Target, b []byte) *bad.Input {
+	d.holds, d.targets = true, targets
 	d.json.Reset(b, MaxDepth)
 	d.names = d.names[:0]
+	d.utf8 = utf8.Valid(b)
 	if d.json.Peek() != '{' {
 		return bad.New(bad.Format, "", "neither Avro nor a JSON object: it begins with %s", bad.Clip(b[:min(len(b), 16)]))
 	}
@@ -106,11 +109,39 @@ func (d *Decoder) Read(t *frame.Target, b []byte) *bad.Input {
 	if err != nil {
 		return malformed("", err)
 	}
+	if n := d.json.Elements(); n > frame.MaxItems {
+		return bad.New(bad.Size, "", "lists of the record hold %d elements, more than %d", n, frame.MaxItems)
+	}
 	d.json.Trust()
+	if d.json.Doubled() > 0 {
+		d.frame.Note(bad.Note{Kind: bad.Doubled, Detail: "an object has a key twice; the last one counts"})
+	}
 	if find(top, "specversion").from >= 0 {
 		return d.readCloudEvent(t, top)
 	}
 	return d.readObject(t, top)
+}
+
+// distinct returns the members without those whose key comes again. A key of head that
+// comes again is an error: nobody knows who, when or what is meant.
+func (d *Decoder) distinct(l []member, head []string) ([]member, *bad.Input) {
+	if d.json.Doubled() == 0 {
+		return l, nil
+	}
+	last := make(map[string]int, len(l))
+	for i, m := range l {
+		if _, again := last[string(m.key)]; again && slices.Contains(head, string(m.key)) {
+			return nil, bad.New(bad.Format, string(m.key), "the record has it twice").AtByte(m.from)
+		}
+		last[string(m.key)] = i
+	}
+	kept := l[:0]
+	for i, m := range l {
+		if last[string(m.key)] == i {
+			kept = append(kept, m)
+		}
+	}
+	return kept, nil
 }
 
 // index reads the object that comes next and returns its members, which are valid
@@ -144,27 +175,36 @@ func (d *Decoder) keep(key []byte) []byte {
 	return d.names[from:]
 }
 
+// heads are the names of the members that say who, when and what an event is, in all
+// kinds of JSON.
+var heads = []string{
+	"event_id", "customer_id", "anonymous_id", "occurred_at", "source",
+	"messageId", "userId", "anonymousId", "timestamp", "originalTimestamp", "sentAt",
+	"id", "time", "subject",
+}
+
 // readObject reads an event that is JSON with our names, or a Segment message.
 func (d *Decoder) readObject(t *frame.Target, l []member) *bad.Input {
-	if m := find(l, "messageId"); m.from >= 0 {
-		if m = find(l, "type"); m.from >= 0 && d.json.ByteAt(m.from) == '"' {
+	if find(l, "messageId").from >= 0 {
+		if m := find(l, "type"); m.from >= 0 && d.json.ByteAt(m.from) == '"' {
 			if typ, ok := segmentTypes[string(d.string(m))]; ok {
 				return d.readSegment(typ, l)
 			}
+			if find(l, "event_id").from < 0 {
+				d.frame.Note(bad.Note{Kind: bad.Skipped, Detail: "type " + bad.Clip(d.string(m))})
+				return ErrSkipped
+			}
 		}
+	}
+	l, e := d.distinct(l, heads[:5])
+	if e != nil {
+		return e
 	}
 	lines := t == nil
 	if lines {
-		m := find(l, "stream")
-		if m.from < 0 || d.json.ByteAt(m.from) != '"' {
-			return bad.New(bad.Missing, "stream", `a line needs one, such as "stream": "web"`)
+		if t, e = d.stream(l); e != nil {
+			return e
 		}
-		name := d.string(m)
-		s, ok := plan.StreamByName(string(name))
-		if !ok {
-			return bad.New(bad.Range, "stream", "%s is none of web, email, purchase, profile, consent", bad.Clip(name))
-		}
-		t = d.targets[s]
 	}
 	d.frame.Reset(t)
 	next := 0
@@ -176,6 +216,45 @@ func (d *Decoder) readObject(t *frame.Target, l []member) *bad.Input {
 					return e
 				}
 			}
+			continue
+		}
+		if e := d.member(fd, m); e != nil {
+			return e
+		}
+		if t.Extra != nil && t.Extra.Key(m.key) != nil {
+			// A rule reads it under the name that it had before the schema had it.
+			if e := d.extra(t.Extra, m); e != nil {
+				return e
+			}
+		}
+	}
+	return d.ownProduct(l, false)
+}
+
+// stream returns the target of the stream that a line says it is of.
+func (d *Decoder) stream(l []member) (*frame.Target, *bad.Input) {
+	m := find(l, "stream")
+	if m.from < 0 || d.json.ByteAt(m.from) != '"' {
+		return nil, bad.New(bad.Missing, "stream", `a line needs one, such as "stream": "web"`)
+	}
+	name := d.string(m)
+	s, ok := plan.StreamByName(string(name))
+	if !ok {
+		return nil, bad.New(bad.Range, "stream", "%s is none of web, email, purchase, profile, consent", bad.Clip(name))
+	}
+	return d.targets[s], nil
+}
+
+// ownProduct reads the fields of an event's own product, if it has no items. segment
+// says that l are the properties of a Segment message, all of which are the product's.
+func (d *Decoder) ownProduct(l []member, segment bool) *bad.Input {
+	t := d.frame.Target
+	if len(t.Own) == 0 || d.frame.HasItems() {
+		return nil
+	}
+	for _, m := range l {
+		fd := t.OwnField(m.key, segment)
+		if fd == nil {
 			continue
 		}
 		if e := d.member(fd, m); e != nil {
@@ -202,18 +281,51 @@ func (d *Decoder) member(fd *frame.Field, m member) *bad.Input {
 }
 
 // extra takes a field that the schema does not have for one of its free-form map,
-// if it is a scalar and the map itself does not have it.
+// if the map itself does not have it.
 func (d *Decoder) extra(fm *frame.Field, m member) *bad.Input {
-	for i := range fm.Keys {
-		k := &fm.Keys[i]
-		if k.Name != string(m.key) || d.frame.Vals[k.Place].Present() {
-			continue
+	d.json.Seek(m.from)
+	return d.free(fm, m.key, freely{names: 1, keep: true})
+}
+
+// maxFree is how deep objects in a free-form map have names with dots.
+const maxFree = 8
+
+// freely says where in a free-form map a value is.
+type freely struct {
+	names int  // how many its name has, which dots are between
+	keep  bool // a value that is there already wins: what is in no object does over what is in one
+}
+
+// free reads the next value for the key of a free-form map that has its name, or for
+// those below it.
+func (d *Decoder) free(fm *frame.Field, name []byte, at freely) *bad.Input {
+	sc := &d.json
+	k := fm.Key(name)
+	c := sc.Peek()
+	switch {
+	case k != nil && at.keep && d.frame.Vals[k.Place].Present():
+	case k != nil && (c != '{' && c != '[' || !at.keep && !fm.HasBelow(k.Name)):
+		return d.field(k, d.frame.Vals)
+	case c == '{' && at.names < maxFree && fm.HasBelow(string(name)):
+		return d.freeObject(fm, name, at.names+1)
+	}
+	_ = sc.Skip()
+	return nil
+}
+
+// freeObject reads the members of an object in a free-form map.
+func (d *Decoder) freeObject(fm *frame.Field, name []byte, names int) *bad.Input {
+	sc := &d.json
+	full := append(append(make([]byte, 0, 64), name...), '.')
+	for o, _ := sc.Object(); ; {
+		key, ok, _ := sc.Key(&o)
+		if !ok {
+			return nil
 		}
-		if c := d.json.ByteAt(m.from); c != '{' && c != '[' {
-			return d.member(k, m)
+		if e := d.free(fm, append(full, key...), freely{names, true}); e != nil {
+			return e
 		}
 	}
-	return nil
 }
 
 // field reads the next value into the field fd; vals are the places of the record
@@ -221,32 +333,39 @@ func (d *Decoder) extra(fm *frame.Field, m member) *bad.Input {
 func (d *Decoder) field(fd *frame.Field, vals []frame.Cell) *bad.Input {
 	sc := &d.json
 	at := sc.Pos()
+	var none frame.Cell
+	dst := &none
+	if fd.Place >= 0 {
+		dst = &vals[fd.Place]
+	}
 	var e *bad.Input
 	switch c := sc.Peek(); {
 	case c == 'n': // null is the same as not there
 		_ = sc.Skip()
+		if d.json.Doubled() > 0 {
+			*dst = fd.Default
+		}
 		return nil
-	case len(fd.Keys) > 0:
-		if c != '{' {
-			return frame.WrongType(fd, jsonKind(c)).AtByte(at)
-		}
-		return d.readMap(fd, vals)
-	case fd.Elem != nil:
-		if c != '[' {
-			return frame.WrongType(fd, jsonKind(c)).AtByte(at)
-		}
-		return d.readList(fd, &vals[fd.Place])
+	case len(fd.Keys) > 0 && c == '{':
+		return d.readMap(fd)
+	case fd.Elem != nil && c == '[':
+		return d.readList(fd, dst)
+	case c == '{' || c == '[' || len(fd.Keys) > 0 || fd.Elem != nil:
+		_ = sc.Skip()
+		e = d.frame.Wrong(fd, dst, jsonKind(c))
 	case c == '"':
 		b, _ := sc.Text()
-		e = d.frame.Text(fd, &vals[fd.Place], b)
+		if sc.Broken() || !d.utf8 && !utf8.Valid(b) {
+			e = d.frame.Broken(fd, dst, b)
+		} else {
+			e = d.frame.Text(fd, dst, b)
+		}
 	case c == 't' || c == 'f':
 		_ = sc.Skip()
-		e = d.frame.Bool(fd, &vals[fd.Place], c == 't')
-	case c == '{' || c == '[':
-		e = frame.WrongType(fd, jsonKind(c))
+		e = d.frame.Bool(fd, dst, c == 't')
 	default:
 		b, _ := sc.Number()
-		e = d.frame.Number(fd, &vals[fd.Place], b)
+		e = d.frame.Number(fd, dst, b)
 	}
 	return e.AtByte(at)
 }
@@ -270,23 +389,21 @@ func jsonKind(c byte) string {
 
 // readMap reads the keys of a map that rules read. A key in the map
 // wins over a field of the same name outside of it.
-func (d *Decoder) readMap(fd *frame.Field, vals []frame.Cell) *bad.Input {
+func (d *Decoder) readMap(fd *frame.Field) *bad.Input {
 	sc := &d.json
 	for o, _ := sc.Object(); ; {
 		key, ok, _ := sc.Key(&o)
 		if !ok {
 			return nil
 		}
-		k := fd.Key(key)
-		if k == nil {
-			_ = sc.Skip()
-		} else if e := d.field(k, vals); e != nil {
+		if e := d.free(fd, key, freely{names: 1}); e != nil {
 			return e
 		}
 	}
 }
 
-// readList reads an array of records.
+// readList reads an array of records. An element that is no object is an item of
+// nothing.
 func (d *Decoder) readList(fd *frame.Field, dst *frame.Cell) *bad.Input {
 	sc := &d.json
 	from := len(d.frame.Cells)
@@ -294,20 +411,14 @@ func (d *Decoder) readList(fd *frame.Field, dst *frame.Cell) *bad.Input {
 		if ok, _ := sc.Elem(&a); !ok {
 			break
 		}
-		at := sc.Pos()
-		if e := d.frame.Element(fd.Path); e != nil {
-			return e.AtByte(at)
-		}
-		if c := sc.Peek(); c != '{' {
-			return bad.New(bad.Type, fd.Path, "an element of the list is %s and not an object", jsonKind(c)).AtByte(at)
-		}
+		item := len(d.frame.Cells)
 		cells := d.frame.AddRecord(fd.Elem)
-		if e := d.readRecord(fd.Elem, cells); e != nil {
+		if sc.Peek() != '{' {
+			_ = sc.Skip()
+		} else if e := d.readRecord(fd.Elem, cells); e != nil {
 			return e
 		}
-		if e := fd.Elem.Missing(cells); e != nil {
-			return e.AtByte(at)
-		}
+		d.frame.EndItem(fd, item)
 	}
 	d.frame.EndList(dst, fd.Elem, from)
 	return nil

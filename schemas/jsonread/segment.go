@@ -1,6 +1,8 @@
 package jsonread
 
 import (
+	"slices"
+
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/schemas/bad"
 	"github.com/segmill/segmill/schemas/frame"
@@ -14,7 +16,7 @@ import (
 //	screen    web, screen_viewed
 //	identify  profile, with traits
 //	alias     profile, merge_from is previousId
-//	group     profile, traits.group_id is groupId
+//	group     profile, traits.group_id is groupId, traits are traits["company.…"]
 //
 // Properties (traits) go to the fields of the same name; what has none goes to
 // attributes (traits). The message decides the stream, not the topic, since
@@ -42,19 +44,38 @@ var segmentTypes = map[string]segmentType{
 type segmentEvent struct {
 	stream       plan.Stream
 	field, value string
+	machine      bool // a mail that no person opened
 }
 
+// segmentEvents are the events that are none of the web, by their name in snake_case. Of
+// mails it is what Segment's specification and its mail sources have; what mail servers
+// do among themselves is of no known action, and no visit.
 var segmentEvents = map[string]segmentEvent{
-	"Order Completed":      {plan.Purchase, "kind", "completed"},
-	"Order Refunded":       {plan.Purchase, "kind", "refunded"},
-	"Order Cancelled":      {plan.Purchase, "kind", "cancelled"},
-	"Email Sent":           {plan.Email, "action", "sent"},
-	"Email Delivered":      {plan.Email, "action", "delivered"},
-	"Email Opened":         {plan.Email, "action", "opened"},
-	"Email Link Clicked":   {plan.Email, "action", "clicked"},
-	"Email Bounced":        {plan.Email, "action", "bounced"},
-	"Email Marked as Spam": {plan.Email, "action", "complained"},
-	"Unsubscribed":         {plan.Email, "action", "unsubscribed"},
+	"order_completed":      {stream: plan.Purchase, field: "kind", value: "completed"},
+	"order_refunded":       {stream: plan.Purchase, field: "kind", value: "refunded"},
+	"order_cancelled":      {stream: plan.Purchase, field: "kind", value: "cancelled"},
+	"order_canceled":       {stream: plan.Purchase, field: "kind", value: "cancelled"},
+	"email_sent":           {stream: plan.Email, field: "action", value: "sent"},
+	"email_delivered":      {stream: plan.Email, field: "action", value: "delivered"},
+	"email_opened":         {stream: plan.Email, field: "action", value: "opened"},
+	"email_machine_opened": {stream: plan.Email, field: "action", value: "opened", machine: true},
+	"email_link_clicked":   {stream: plan.Email, field: "action", value: "clicked"},
+	"email_clicked":        {stream: plan.Email, field: "action", value: "clicked"},
+	"email_bounced":        {stream: plan.Email, field: "action", value: "bounced"},
+	"email_marked_as_spam": {stream: plan.Email, field: "action", value: "complained"},
+	"email_unsubscribed":   {stream: plan.Email, field: "action", value: "unsubscribed"},
+	"unsubscribed":         {stream: plan.Email, field: "action", value: "unsubscribed"},
+	"email_processed":      {stream: plan.Email, field: "action", value: "unknown"},
+	"email_deferred":       {stream: plan.Email, field: "action", value: "unknown"},
+	"email_dropped":        {stream: plan.Email, field: "action", value: "unknown"},
+	"email_failed":         {stream: plan.Email, field: "action", value: "unknown"},
+}
+
+// segmentFirst are the names that the first version of the specification had, in
+// snake_case, with those of today.
+var segmentFirst = map[string]string{
+	"completed_order": "order_completed", "added_product": "product_added", "removed_product": "product_removed",
+	"viewed_product": "product_viewed", "viewed_product_category": "product_list_viewed",
 }
 
 // segmentAliases are the names of properties and traits that differ from ours.
@@ -95,6 +116,10 @@ var segmentContext = [...]struct{ object, key, field string }{
 
 // readSegment reads a message whose members are l.
 func (d *Decoder) readSegment(typ segmentType, l []member) *bad.Input {
+	l, e := d.distinct(l, heads[5:11])
+	if e != nil {
+		return e
+	}
 	what, e := d.segmentEvent(typ, l)
 	if e != nil {
 		return e
@@ -111,21 +136,27 @@ func (d *Decoder) readSegment(typ segmentType, l []member) *bad.Input {
 	if e := d.fillText("received_at", l, "receivedAt"); e != nil {
 		return e
 	}
-	if fd := t.Find([]byte(what.field)); fd != nil && fd.Used() {
-		if e := d.frame.Text(fd, &d.frame.Vals[fd.Place], []byte(what.value)); e != nil {
+	if e := d.segmentBody(typ, what, l); e != nil {
+		return e
+	}
+	if fd := t.Find([]byte("machine_open")); what.machine && fd.Used() {
+		if e := d.frame.Bool(fd, &d.frame.Vals[fd.Place], true); e != nil {
 			return e
 		}
 	}
-	return d.segmentBody(typ, what, l)
+	if fd := t.Find([]byte(what.field)); fd != nil && fd.Used() {
+		return d.frame.Text(fd, &d.frame.Vals[fd.Place], []byte(what.value))
+	}
+	return nil
 }
 
 // segmentEvent returns what a message means.
 func (d *Decoder) segmentEvent(typ segmentType, l []member) (segmentEvent, *bad.Input) {
 	switch typ {
 	case segmentPage:
-		return segmentEvent{plan.Web, "name", "page_viewed"}, nil
+		return segmentEvent{stream: plan.Web, field: "name", value: "page_viewed"}, nil
 	case segmentScreen:
-		return segmentEvent{plan.Web, "name", "screen_viewed"}, nil
+		return segmentEvent{stream: plan.Web, field: "name", value: "screen_viewed"}, nil
 	case segmentIdentify, segmentAlias, segmentGroup:
 		return segmentEvent{stream: plan.Profile}, nil
 	default: // the others need nothing here
@@ -134,14 +165,14 @@ func (d *Decoder) segmentEvent(typ segmentType, l []member) (segmentEvent, *bad.
 	if m.from < 0 || d.json.ByteAt(m.from) != '"' {
 		return segmentEvent{}, bad.New(bad.Missing, "event", "a track message needs its event, a string")
 	}
-	name := d.string(m)
-	if e, ok := segmentEvents[string(name)]; ok {
+	name := snake(d.string(m))
+	if now, ok := segmentFirst[name]; ok {
+		name = now
+	}
+	if e, ok := segmentEvents[name]; ok {
 		return e, nil
 	}
-	if len(name) > frame.MaxText {
-		return segmentEvent{}, bad.New(bad.Size, "event", "%d bytes long, more than %d", len(name), frame.MaxText)
-	}
-	return segmentEvent{plan.Web, "name", snake(name)}, nil
+	return segmentEvent{stream: plan.Web, field: "name", value: name}, nil
 }
 
 // segmentBody reads everything but the head.
@@ -150,12 +181,7 @@ func (d *Decoder) segmentBody(typ segmentType, what segmentEvent, l []member) *b
 	case segmentAlias:
 		return d.fillText("merge_from", l, "previousId")
 	case segmentGroup:
-		if k := extraKey(d.frame.Target, "group_id"); k != nil {
-			if m := find(l, "groupId"); m.from >= 0 {
-				return d.member(k, m)
-			}
-		}
-		return nil
+		return d.segmentCompany(l)
 	default: // the others need nothing here
 	}
 	body := "properties"
@@ -168,16 +194,35 @@ func (d *Decoder) segmentBody(typ segmentType, what segmentEvent, l []member) *b
 		if err != nil {
 			return malformed(body, err)
 		}
+		inner, _ = d.distinct(inner, nil)
 		for _, m := range inner {
 			if e := d.segmentProperty(what, m); e != nil {
 				return e
 			}
 		}
-		if e := d.segmentProduct(inner); e != nil {
+		if e := d.ownProduct(inner, true); e != nil {
 			return e
 		}
 	}
 	return d.segmentContext(l)
+}
+
+// segmentCompany reads a group message: its traits are company.… of the customer.
+func (d *Decoder) segmentCompany(l []member) *bad.Input {
+	t := d.frame.Target
+	if k := extraKey(t, "group_id"); k != nil {
+		if m := find(l, "groupId"); m.from >= 0 {
+			if e := d.member(k, m); e != nil {
+				return e
+			}
+		}
+	}
+	m := find(l, "traits")
+	if t.Extra == nil || m.from < 0 || d.json.ByteAt(m.from) != '{' {
+		return nil
+	}
+	d.json.Seek(m.from)
+	return d.freeObject(t.Extra, []byte("company"), 2)
 }
 
 // extraKey returns the field for a key of the stream's free-form map, nil if
@@ -193,12 +238,19 @@ func extraKey(t *frame.Target, name string) *frame.Field {
 func (d *Decoder) segmentProperty(what segmentEvent, m member) *bad.Input {
 	t := d.frame.Target
 	name := m.key
-	if a, ok := segmentAliases[t.Number][string(m.key)]; ok {
+	if a, ok := segmentAliases[t.Stream][string(m.key)]; ok {
 		name = []byte(a)
 	}
 	fd := t.Find(name)
 	if fd != nil && string(name) != what.field && !inHead(t, fd) {
-		return d.member(fd, m)
+		if e := d.member(fd, m); e != nil || t.Extra == nil || t.Extra.Key(m.key) == nil {
+			return e
+		}
+	}
+	if string(name) == "address" && t.Attributes {
+		if e := d.segmentCountry(m); e != nil {
+			return e
+		}
 	}
 	if t.Extra != nil {
 		return d.extra(t.Extra, m)
@@ -206,35 +258,33 @@ func (d *Decoder) segmentProperty(what segmentEvent, m member) *bad.Input {
 	return nil
 }
 
-// inHead reports whether the field is one that the message itself fills.
-func inHead(t *frame.Target, f *frame.Field) bool {
-	return f.Name == "received_at" || f.Place >= t.Slots && f.Place < t.Slots+frame.HeadZone
-}
-
-// segmentProduct makes the product of a "Product …" event, whose properties are
-// the product's, the only item.
-func (d *Decoder) segmentProduct(props []member) *bad.Input {
-	t := d.frame.Target
-	fd := t.Find([]byte("items"))
-	if t.Number != int(plan.Web) || fd == nil || !fd.Used() || d.frame.Vals[fd.Place].N != 0 ||
-		find(props, "product_id").from < 0 {
+// segmentCountry reads the country of an address, which the specification has there, if
+// it is nowhere else.
+func (d *Decoder) segmentCountry(m member) *bad.Input {
+	fd := d.frame.Target.Find([]byte("country"))
+	if !fd.Used() || d.frame.Vals[fd.Place].Present() || d.json.ByteAt(m.from) != '{' {
 		return nil
 	}
-	from := len(d.frame.Cells)
-	cells := d.frame.AddRecord(fd.Elem)
-	for _, m := range props {
-		if p := fd.Elem.Find(m.key); p != nil {
-			d.json.Seek(m.from)
-			if e := d.field(p, cells); e != nil {
+	sc := &d.json
+	sc.Seek(m.from)
+	for o, _ := sc.Object(); ; {
+		key, ok, _ := sc.Key(&o)
+		switch {
+		case !ok:
+			return nil
+		case string(key) != "country":
+			_ = sc.Skip()
+		default:
+			if e := d.field(fd, d.frame.Vals); e != nil {
 				return e
 			}
 		}
 	}
-	if e := fd.Elem.Missing(cells); e != nil {
-		return e
-	}
-	d.frame.EndList(&d.frame.Vals[fd.Place], fd.Elem, from)
-	return nil
+}
+
+// inHead reports whether the field is one that the message itself fills.
+func inHead(t *frame.Target, f *frame.Field) bool {
+	return f.Name == "received_at" || f.Place >= t.Slots && f.Place < t.Slots+frame.HeadZone
 }
 
 // segmentContext fills fields from the context of the message.
@@ -276,19 +326,41 @@ func (d *Decoder) contextObject(object []byte) *bad.Input {
 	}
 }
 
-// contextValue reads or skips the next value.
+// contextValue reads or skips the next value: it may go to a field, to the free-form map
+// of an event with its name there, such as device.type, or to both.
 func (d *Decoder) contextValue(object, key []byte) *bad.Input {
+	t, sc := d.frame.Target, &d.json
+	key = d.keep(key)
+	from := sc.Pos()
+	if fd := d.contextField(object, key); fd != nil && sc.Peek() == '"' {
+		if e := d.field(fd, d.frame.Vals); e != nil {
+			return e
+		}
+	} else {
+		_ = sc.Skip()
+	}
+	if t.Extra == nil || t.Attributes || !slices.Contains(contextObjects, string(object)) {
+		return nil
+	}
+	sc.Seek(from)
+	name := append(append(append(make([]byte, 0, 64), object...), '.'), key...)
+	return d.free(t.Extra, name, freely{2, true})
+}
+
+// contextObjects are the objects of the context whose members are attributes of events.
+var contextObjects = []string{"device", "campaign", "page"}
+
+// contextField returns the field that a part of the context fills, nil if there is none,
+// or it has a value.
+func (d *Decoder) contextField(object, key []byte) *frame.Field {
 	for _, c := range segmentContext {
 		if c.object != string(object) || c.key != string(key) {
 			continue
 		}
-		fd := d.frame.Target.Find([]byte(c.field))
-		if fd == nil || !fd.Used() || d.frame.Vals[fd.Place].Present() || d.json.Peek() != '"' {
-			break
+		if fd := d.frame.Target.Find([]byte(c.field)); fd != nil && fd.Used() && !d.frame.Vals[fd.Place].Present() {
+			return fd
 		}
-		return d.field(fd, d.frame.Vals)
 	}
-	_ = d.json.Skip()
 	return nil
 }
 

@@ -1,8 +1,9 @@
 // Package jsontext reads JSON text (RFC 8259) front to back.
 //
-// The one rule it keeps: no allocation, and no ambiguity. A key twice in one object,
-// half of a surrogate pair and invalid UTF-8 are errors, and so is what is nested too
-// deep.
+// The one rule it keeps: no allocation, and nothing is passed over in silence. A key
+// twice in one object, half of a surrogate pair and invalid UTF-8 are errors of a text
+// that must be exact, such as a schema; of a record they are counted, or marked where
+// they are read.
 package jsontext
 
 import (
@@ -15,17 +16,19 @@ import (
 	"github.com/segmill/segmill/schemas/bad"
 )
 
-// Scanner reads JSON text (RFC 8259) front to back without allocating. It is
-// stricter than encoding/json: a duplicate key in an object, half of a
-// surrogate pair, and invalid UTF-8 are errors. encoding/json takes the last of
-// two equal keys and folds their case, which would let two readers of one record
-// see two different customers.
+// Scanner reads JSON text (RFC 8259) front to back without allocating. It does not
+// fold the case of keys, as encoding/json does. Of a record it counts the objects that
+// have a key twice, and reads half of a surrogate pair as U+FFFD.
 type Scanner struct {
 	b        []byte
 	i        int // the next byte
 	depth    int
 	maxDepth int
-	checked  bool     // the text was read before: its keys are distinct
+	exact    bool     // a key twice and half of a surrogate pair are errors
+	checked  bool     // the text was read before
+	broken   bool     // the last string read held half of a surrogate pair
+	doubled  int      // objects that have a key twice
+	elements int      // of all arrays
 	keys     []uint64 // hashes of the keys of all open objects
 	text     []byte   // the last string that had escapes
 	inText   bool     // the last string read is in text
@@ -33,7 +36,7 @@ type Scanner struct {
 
 // Check returns an error if text is not one JSON value, or nested deeper than maxDepth.
 func Check(text []byte, maxDepth int) error {
-	s := Scanner{b: text, maxDepth: maxDepth}
+	s := Scanner{b: text, maxDepth: maxDepth, exact: true}
 	return s.document()
 }
 
@@ -46,9 +49,17 @@ func (s *Scanner) Reset(b []byte, maxDepth int) {
 // Kept returns how many bytes and how many keys are kept for the next text.
 func (s *Scanner) Kept() (bytes, keys int) { return cap(s.text), cap(s.keys) }
 
-// Trust says that all of the text was read before, so that its keys are known to be
-// distinct.
+// Trust says that all of the text was read before, so that nothing is counted again.
 func (s *Scanner) Trust() { s.checked = true }
+
+// Doubled returns how many objects have a key twice.
+func (s *Scanner) Doubled() int { return s.doubled }
+
+// Elements returns how many elements all arrays have.
+func (s *Scanner) Elements() int { return s.elements }
+
+// Broken reports whether the string that was read last held half of a surrogate pair.
+func (s *Scanner) Broken() bool { return s.broken }
 
 // Pos returns the offset of the next byte.
 func (s *Scanner) Pos() int { return s.i }
@@ -206,6 +217,9 @@ func (s *Scanner) Elem(a *Open) (bool, error) {
 		}
 	}
 	a.started = true
+	if !s.checked {
+		s.elements++
+	}
 	return true, nil
 }
 
@@ -247,8 +261,7 @@ func (s *Scanner) Key(o *Open) ([]byte, bool, error) {
 }
 
 // distinct checks the keys of the object that ends here and forgets them. Equal
-// hashes count as equal keys: a producer who finds two keys of one 64-bit hash
-// gets that record refused.
+// hashes count as equal keys.
 func (s *Scanner) distinct(o *Open) error {
 	l := s.keys[o.keys:]
 	s.keys = s.keys[:o.keys]
@@ -264,9 +277,14 @@ func (s *Scanner) distinct(o *Open) error {
 	}
 	slices.Sort(l)
 	for i := 1; i < len(l); i++ {
-		if l[i] == l[i-1] {
+		if l[i] != l[i-1] {
+			continue
+		}
+		if s.exact {
 			return s.twin(o, l[i])
 		}
+		s.doubled++
+		break
 	}
 	return nil
 }

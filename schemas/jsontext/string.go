@@ -12,7 +12,7 @@ import (
 func (s *Scanner) Text() ([]byte, error) {
 	s.i++
 	start := s.i
-	s.inText = false
+	s.inText, s.broken = false, false
 	s.i += asIs(s.b[start:])
 	switch {
 	case s.i == len(s.b):
@@ -98,12 +98,18 @@ func (s *Scanner) unicode() error {
 		return err
 	}
 	if utf16.IsSurrogate(r) {
-		low, err := s.hex4()
-		if err != nil {
-			return err
+		first := r
+		low, at := rune(0), s.i
+		if s.at('\\') && at+1 < len(s.b) && s.b[at+1] == 'u' {
+			if low, err = s.hex4(); err != nil {
+				return err
+			}
 		}
-		if r = utf16.DecodeRune(r, low); r == utf8.RuneError {
-			return s.ErrAt("half of a surrogate pair")
+		if r = utf16.DecodeRune(first, low); r == utf8.RuneError {
+			if s.exact {
+				return s.ErrAt("half of a surrogate pair")
+			}
+			s.i, s.broken = at, true // what follows it is read by itself
 		}
 	}
 	s.text = utf8.AppendRune(s.text, r)
@@ -113,7 +119,7 @@ func (s *Scanner) unicode() error {
 // hex4 reads \uXXXX.
 func (s *Scanner) hex4() (rune, error) {
 	if len(s.b)-s.i < 6 || s.b[s.i] != '\\' || s.b[s.i+1] != 'u' {
-		return 0, s.ErrAt("half of a surrogate pair or of an escape")
+		return 0, s.ErrAt("half of an escape")
 	}
 	var r rune
 	for _, c := range s.b[s.i+2 : s.i+6] {

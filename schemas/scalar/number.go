@@ -1,9 +1,11 @@
-// Package scalar reads instants, dates and amounts, whichever way producers write
-// them: as text, as numbers, as bytes of Avro.
+// Package scalar reads ids, amounts, instants, dates, truth values and words, whichever
+// way producers write them: as text, as numbers, as bytes of Avro. There is one function
+// for each kind of value; everything that reads a record uses these, so that a value
+// means the same in every format.
 //
-// The one rule it keeps: a value is exact or an error. Amounts are units of 10^-4 and
-// instants whole milliseconds of the years 1 to 9999; digits that do not fit are not
-// rounded away, except where a float or a fraction of a second makes it unavoidable.
+// The one rule it keeps: a value is what the producer plainly meant, or an error.
+// Amounts are units of 10^-4, rounded half to even; instants are whole milliseconds of
+// the years 1 to 9999; nothing else is guessed or rounded.
 package scalar
 
 import (
@@ -11,29 +13,58 @@ import (
 	"math"
 	"math/big"
 	"math/bits"
+	"strconv"
+	"strings"
 
 	"github.com/segmill/segmill/engine/expr"
 )
 
 // Why a number is not what it should be; the texts go on after "the value".
 var (
-	ErrRange  = errors.New("is out of range")
-	ErrDigits = errors.New("has more than 4 digits after the point; round it before sending")
+	ErrRange    = errors.New("is out of range")
+	ErrFraction = errors.New("has a fraction")
 )
 
-// Number is a decimal number as it was written: ±mant × 10^exp. mant has no
-// factor 10, so that the number is whole exactly if exp is not negative.
+// Number is a decimal number as it was written: ±mant × 10^exp. Of
+// more digits than 64 bits hold, mant has the first ones, and cut says what the others
+// amount to. Else mant has no factor 10, so that the number is whole exactly if exp is
+// not negative.
 type Number struct {
 	neg  bool
 	mant uint64
 	exp  int
+	cut  tail
 }
 
-// maxExp bounds exponents, so that sums of them cannot overflow.
-const maxExp = 1 << 20
+// tail is what lies behind the last digit that is kept, in units of that digit.
+type tail uint8
+
+const (
+	nothing tail = iota
+	belowHalf
+	half
+	aboveHalf
+)
+
+// tailOf returns the tail that the digit d and the tail behind it make.
+func tailOf(d uint64, behind tail) tail {
+	switch {
+	case d == 0 && behind == nothing:
+		return nothing
+	case d < 5:
+		return belowHalf
+	case d == 5 && behind == nothing:
+		return half
+	}
+	return aboveHalf
+}
+
+// maxExp bounds the exponents that are read: no amount needs a larger one, and sums
+// of them can't overflow.
+const maxExp = 30
 
 // ParseNumber reads digits with an optional sign, fraction and exponent, and
-// nothing else. A number of more digits than 64 bits hold is ErrRange.
+// nothing else. An exponent beyond ±30 is ErrRange.
 func ParseNumber(b []byte) (n Number, ok bool, err error) {
 	i, zeros, fraction, digits := 0, 0, 0, 0
 	if len(b) > 0 && b[0] == '-' {
@@ -58,17 +89,41 @@ func ParseNumber(b []byte) (n Number, ok bool, err error) {
 			zeros++ // counts only if another digit follows
 			continue
 		}
-		if n.mant, ok = shift(n.mant, zeros+1, uint64(c-'0')); !ok {
-			err = ErrRange
+		if n.cut != nothing {
+			if n.cut == half {
+				n.cut = aboveHalf
+			}
+			continue
 		}
-		zeros = 0
+		m, fits := shift(n.mant, zeros+1, uint64(c-'0'))
+		if !fits {
+			for more, ok := shift(n.mant, 1, 0); zeros > 0 && ok; more, ok = shift(more, 1, 0) {
+				n.mant = more
+				zeros--
+			}
+			n.cut = belowHalf
+			if zeros == 0 {
+				n.cut = tailOf(uint64(c-'0'), nothing)
+			}
+			n.exp = digits - zeros - 1 // the digits that are kept, for now
+			continue
+		}
+		n.mant, zeros = m, 0
 	}
 	if digits == 0 || point && fraction == 0 {
 		return n, false, nil
 	}
 	e, ok := exponent(b[i:])
-	if n.exp = e + zeros - fraction; n.mant == 0 {
+	if e > maxExp || e < -maxExp {
+		err = ErrRange
+	}
+	switch {
+	case n.mant == 0:
 		n.exp = 0
+	case n.cut != nothing:
+		n.exp = e + digits - n.exp - fraction
+	default:
+		n.exp = e + zeros - fraction
 	}
 	return n, ok, err
 }
@@ -107,7 +162,7 @@ func exponent(b []byte) (int, bool) {
 		if c-'0' > 9 {
 			return 0, false
 		}
-		e = min(e*10+int(c-'0'), maxExp)
+		e = min(e*10+int(c-'0'), maxExp+1)
 	}
 	if neg {
 		e = -e
@@ -115,18 +170,38 @@ func exponent(b []byte) (int, bool) {
 	return e, len(b) > 0
 }
 
-// Scaled returns the number × 10^digits. It is ErrDigits if that is not whole.
-func (n Number) Scaled(digits int) (int64, error) {
-	if n.exp+digits < 0 {
-		return 0, ErrDigits
+// Whole returns the number if it is a whole one, else ErrFraction.
+func (n Number) Whole() (int64, error) {
+	if n.exp < 0 || n.exp == 0 && n.cut != nothing {
+		return 0, ErrFraction
 	}
-	return n.floor(digits)
+	return n.floor(0)
+}
+
+// Decimal returns the number in units of 10^-4, rounded half to even.
+func (n Number) Decimal() (int64, error) {
+	m, e, cut := n.mant, n.exp+expr.DecimalScale, n.cut
+	for ; e < 0 && (m > 0 || cut != nothing); e++ {
+		cut = tailOf(m%10, cut)
+		m /= 10
+	}
+	if e > 0 && cut != nothing {
+		return 0, ErrRange // it has 20 digits and more
+	}
+	m, ok := shift(m, min(max(e, 0), 20), 0)
+	if cut == aboveHalf || cut == half && m%2 == 1 {
+		m++
+	}
+	return signed(m, n.neg, ok)
 }
 
 // floor returns the largest whole number that is not above n × 10^digits.
 func (n Number) floor(digits int) (int64, error) {
 	m, e := n.mant, n.exp+digits
-	cut := false
+	cut := n.cut != nothing
+	if cut && e > 0 {
+		return 0, ErrRange
+	}
 	for ; e < 0 && m > 0; e++ {
 		cut = cut || m%10 != 0
 		m /= 10
@@ -135,24 +210,31 @@ func (n Number) floor(digits int) (int64, error) {
 	if n.neg && cut {
 		m++
 	}
+	return signed(m, n.neg, ok)
+}
+
+// signed returns ±m, ErrRange if that does not fit or ok is false.
+func signed(m uint64, neg, ok bool) (int64, error) {
 	switch {
 	case !ok:
 		return 0, ErrRange
-	case !n.neg && m <= math.MaxInt64:
+	case !neg && m <= math.MaxInt64:
 		return int64(m), nil
-	case n.neg && m <= 1<<63:
+	case neg && m <= 1<<63:
 		return -int64(m), nil
 	}
 	return 0, ErrRange
 }
 
-// DecimalOfFloat rounds f to 4 digits after the point.
-func DecimalOfFloat(f float64) (int64, error) {
-	x := math.RoundToEven(f * expr.DecimalOne)
-	if !(math.Abs(x) < 1<<63) { // also NaN
-		return 0, ErrRange
+// NumberOfFloat returns the shortest decimal number that is read back as f, which
+// has so many bits. A float that is no number is ErrRange.
+func NumberOfFloat(f float64, bits int) (Number, error) {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return Number{}, ErrRange
 	}
-	return int64(x), nil
+	var b [32]byte
+	n, _, err := ParseNumber(strconv.AppendFloat(b[:0], f, 'e', -1, bits))
+	return n, err
 }
 
 // DecimalOfInt returns n as a decimal.
@@ -165,7 +247,7 @@ func DecimalOfInt(n int64) (int64, error) {
 }
 
 // DecimalOfBytes reads an Avro decimal, a big-endian two's complement number of
-// units of 10^-scale, and returns it in units of 10^-4.
+// units of 10^-scale, and returns it in units of 10^-4, rounded half to even.
 func DecimalOfBytes(b []byte, scale int) (int64, error) {
 	if len(b) == 0 {
 		return 0, errors.New("has no bytes")
@@ -180,22 +262,14 @@ func DecimalOfBytes(b []byte, scale int) (int64, error) {
 	if scale == expr.DecimalScale {
 		return n, nil
 	}
-	for ; scale > expr.DecimalScale && n != 0; scale-- {
-		if n%10 != 0 {
-			return 0, ErrDigits
-		}
-		n /= 10
+	abs := uint64(n)
+	if n < 0 {
+		abs = -abs
 	}
-	for ; scale < expr.DecimalScale; scale++ {
-		if n > math.MaxInt64/10 || n < math.MinInt64/10 {
-			return 0, ErrRange
-		}
-		n *= 10
-	}
-	return n, nil
+	return Number{neg: n < 0, mant: abs, exp: -scale}.Decimal()
 }
 
-// wideDecimal is decimalOfBytes for numbers that may not fit 64 bits before they
+// wideDecimal is DecimalOfBytes for numbers that may not fit 64 bits before they
 // are rescaled. Such a number has at most 64 bytes.
 func wideDecimal(b []byte, scale int) (int64, error) {
 	if len(b) > 64 {
@@ -208,11 +282,42 @@ func wideDecimal(b []byte, scale int) (int64, error) {
 	ten := func(k int) *big.Int { return new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(k)), nil) }
 	if scale < expr.DecimalScale {
 		n.Mul(n, ten(expr.DecimalScale-scale))
-	} else if _, rest := n.QuoRem(n, ten(scale-expr.DecimalScale), new(big.Int)); rest.Sign() != 0 {
-		return 0, ErrDigits
+	} else {
+		n = HalfToEven(n, ten(scale-expr.DecimalScale))
 	}
 	if !n.IsInt64() {
 		return 0, ErrRange
 	}
 	return n.Int64(), nil
+}
+
+// HalfToEven returns n / by, which is above 0, rounded half to even.
+func HalfToEven(n, by *big.Int) *big.Int {
+	q, rest := new(big.Int).QuoRem(n, by, new(big.Int))
+	twice := new(big.Int).Lsh(rest.Abs(rest), 1)
+	if c := twice.Cmp(by); c > 0 || c == 0 && q.Bit(0) == 1 {
+		q.Add(q, big.NewInt(int64(n.Sign())))
+	}
+	return q
+}
+
+// AppendDecimalBytes appends an Avro decimal, of units of 10^-scale, as JSON writes
+// numbers.
+func AppendDecimalBytes(dst, b []byte, scale int) []byte {
+	n := new(big.Int).SetBytes(b)
+	if len(b) > 0 && b[0] >= 0x80 {
+		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(b))))
+	}
+	if n.Sign() < 0 {
+		dst = append(dst, '-')
+	}
+	digits := n.Abs(n).String()
+	if len(digits) <= scale {
+		digits = strings.Repeat("0", scale+1-len(digits)) + digits
+	}
+	dst = append(dst, digits[:len(digits)-scale]...)
+	if scale > 0 {
+		dst = append(append(dst, '.'), digits[len(digits)-scale:]...)
+	}
+	return dst
 }

@@ -22,11 +22,19 @@ func TestMoneyRounding(t *testing.T) {
 		{1e15, 0, true},
 		{9e14, 9e18, false},
 	} {
-		got, err := DecimalOfFloat(tt.f)
+		got, err := decimalOfFloat(tt.f)
 		if got != tt.want || (err != nil) != tt.err {
 			t.Errorf("%v: %d, %v", tt.f, got, err)
 		}
 	}
+}
+
+func decimalOfFloat(f float64) (int64, error) {
+	n, err := NumberOfFloat(f, 64)
+	if err != nil {
+		return 0, err
+	}
+	return n.Decimal()
 }
 
 func TestDecimalOfBytes(t *testing.T) {
@@ -47,9 +55,9 @@ func TestDecimalOfBytes(t *testing.T) {
 		pow := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(scale)), nil)
 		r := new(big.Rat).Mul(new(big.Rat).SetFrac(n, pow), big.NewRat(10_000, 1))
 		got, err := DecimalOfBytes(b, scale)
-		fits := r.IsInt() && r.Num().IsInt64()
-		if fits != (err == nil) || fits && got != r.Num().Int64() {
-			t.Fatalf("seed %d: % x scale %d: %d, %v; want %v", seed, b, scale, got, err, r)
+		want := HalfToEven(r.Num(), r.Denom())
+		if fits := want.IsInt64(); fits != (err == nil) || fits && got != want.Int64() {
+			t.Fatalf("seed %d: % x scale %d: %d, %v; want %v", seed, b, scale, got, err, want)
 		}
 	}
 }

@@ -17,10 +17,10 @@ const (
 )
 
 // StreamNames are the names of the streams in a configuration, Schemas those of their
-// schemas.
+// schemas: always the first versions, so that the workload stays what it was.
 var (
 	StreamNames = [numStreams]string{"purchase", "web", "email"}
-	Schemas     = [numStreams]string{"purchase_event", "web_event", "email_event"}
+	Schemas     = [numStreams]string{"history/purchase_event.v1", "history/web_event.v1", "history/email_event.v1"}
 )
 
 // Mixed are rules over web and email, for beside Ten.

@@ -1,0 +1,53 @@
+package frame
+
+import (
+	"time"
+
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/schemas/bad"
+)
+
+// Settings are how the records of one input are read.
+type Settings struct {
+	// Zone is where times without one are from; nil: such times are refused.
+	Zone *time.Location
+	// Strict makes a refused field of the schema a dead letter.
+	Strict bool
+	// NotIDs are texts that are no ids, beside those that never are.
+	NotIDs []string
+	// Earliest is the earliest event time that is believed.
+	Earliest expr.Millis
+}
+
+// Refuse makes a field absent because of what is wrong with its value, and notes that.
+// A field that no event can be without is returned as the fault of the whole record.
+func (f *Frame) Refuse(fd *Field, dst *Cell, e *bad.Input) *bad.Input {
+	if fd.Vital {
+		if fd.IsID {
+			e.Cause = bad.Identity
+		}
+		return e
+	}
+	if f.settings.Strict && !fd.Loose {
+		return e
+	}
+	*dst = Cell{}
+	if fd.Symbols != nil {
+		*dst = fd.Values[0]
+	}
+	if fd.Role == Quantity || fd.Role == Amount {
+		dst.N = refused
+	}
+	f.Note(e.Note(fd.Label))
+	return nil
+}
+
+// refused marks an absent cell of an item as one that was refused, until the end of the
+// item.
+const refused = 1
+
+// Note notes something about the record.
+func (f *Frame) Note(n bad.Note) { f.notes = append(f.notes, n) }
+
+// Notes returns what there is to say of the record; it is valid until the next one.
+func (f *Frame) Notes() []bad.Note { return f.notes }
