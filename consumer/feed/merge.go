@@ -23,7 +23,7 @@ type merge struct {
 func (m *merge) claims(in *Input, clock, horizon engine.Millis) bool {
 	h := &in.Head
 	switch {
-	case !in.loaded || h.Bad():
+	case !in.loaded || h.Bad() || h.Result == schemas.IsSkipped:
 		return false
 	case h.Result == schemas.IsTombstone:
 		return h.At >= clock && h.At <= horizon

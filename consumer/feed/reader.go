@@ -61,6 +61,9 @@ func (r *Reader) read(in *Input, rec *kgo.Record, came engine.Millis) error {
 		}
 		return err
 	}
+	if h.Result == schemas.IsSkipped {
+		return nil // it has no time, as what can't be read
+	}
 	h.At = h.Ev.At
 	switch {
 	case r.arrival:

@@ -172,6 +172,8 @@ func (s *session) dispatch(in *feed.Input, h *feed.Head, at place) (what string,
 		return s.deadLetter(h, "output", "what follows from the record can't be written to Kafka"), nil
 	case h.Bad():
 		return s.deadLetter(h, string(h.Err.Cause), h.Err.Error()), nil
+	case h.Result == schemas.IsSkipped:
+		return "skipped", nil
 	case h.Result == schemas.IsEvent && h.Ev.At > s.feed.Horizon():
 		return s.deadLetter(h, "future", "the event is dated "+h.Ev.At.String()+
 			", more than "+s.cfg.Time.MaxFutureSkew.String()+" ahead of the clock"), nil

@@ -169,7 +169,7 @@ func (s *session) refold(ctx context.Context, scratch *state.Task) error {
 
 // foldFact folds one record if the run folded it.
 func (s *folder) foldFact(h *feed.Head) error {
-	if h.Bad() || s.route.Partition(h.Ev.Customer) != s.t.Partition || h.Result == schemas.IsEvent && h.Ev.At > s.feed.Horizon() {
+	if h.Bad() || h.Result == schemas.IsSkipped || s.route.Partition(h.Ev.Customer) != s.t.Partition || h.Result == schemas.IsEvent && h.Ev.At > s.feed.Horizon() {
 		return nil
 	}
 	e, err := s.customers.Get(h.Ev.Customer)

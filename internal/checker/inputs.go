@@ -46,6 +46,7 @@ const (
 	folded fate = iota
 	forwarded
 	refused
+	skipped
 )
 
 // letterOf reads the coordinates of a dead letter. The record's own headers stand
@@ -158,7 +159,7 @@ func (j *judgement) judgeInputs(context.Context) error {
 		if part.last == nil {
 			part.last = &changelog.Position{}
 		}
-		var n [3]uint64
+		var n [skipped + 1]uint64
 		for _, topic := range append(slices.Sorted(slices.Values(j.cfg.Inputs)), j.cfg.repartition()) {
 			next, unread := part.last.Sources[topic].Next, 0
 			for _, r := range j.h.Topics[topic][p] {
@@ -214,6 +215,8 @@ func (j *judgement) tally(in *input, customers map[string]bool) {
 		return
 	case forwarded:
 		j.r.Forwarded++
+		return
+	case skipped:
 		return
 	default: // the others need nothing here
 	}
@@ -284,6 +287,10 @@ func (j *judgement) read(r *kgo.Record, p int32) (*input, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("checker: %s: %w", place(r), err)
+	}
+	if in.result == schemas.IsSkipped {
+		in.fate = skipped
+		return in, nil
 	}
 	if in.at = in.ev.At; j.cfg.Clock == config.WallClock {
 		in.at = min(in.at, rec.Time)

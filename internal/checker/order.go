@@ -124,7 +124,7 @@ func (m *order) tick() {
 func (m *order) claims(q *queue) bool {
 	in := q.left[0]
 	switch {
-	case in.result == 0: // not readable
+	case in.result == 0 || in.result == schemas.IsSkipped: // not readable, or no event
 		return false
 	case in.result == schemas.IsTombstone:
 		return in.at >= m.now && in.at <= m.horizon
