@@ -93,6 +93,7 @@ const arrows = `
 	internal/brokers/tools < internal/brokers/judge
 	internal/brokers/clients
 	internal/containers
+	internal/field
 	internal/e2e
 	internal/hostile
 
