@@ -50,22 +50,34 @@ type Replica struct {
 	log     reader
 	filter  *changelog.Filter
 	batch   pending
+	bounds
+	copied
+	logged
+	progress *Progress // nil if nobody watches
+}
 
-	first int64        // the first offset that the changelog has
+// bounds are where the changelog begins and ends.
+type bounds struct {
+	first int64        // the first offset that it has
 	end   int64        // where it ended
-	asked state.Millis // when that was asked for
+	asked state.Millis // when that was asked
+}
 
-	tail, began bool         // whether the copy has been verified at some position; and was when it was opened
-	asOf        state.Millis // the copy lacks nothing that was written before
+// copied is what the copy holds.
+type copied struct {
+	tail, began bool         // whether it has been verified at some position; and was when it was opened
+	asOf        state.Millis // it lacks nothing that was written before
 	noted       noted
-	digest      state.Digest // of the copy
+	digest      state.Digest
+}
 
+// logged is what the changelog says, as far as it was read.
+type logged struct {
 	pos      *changelog.Position // the last one, nil if there is none
 	last     int64               // the offset after it
 	versions []byte              // the last ones
-	move     *changelog.Move     // what the changelog says of a resharding
+	move     *changelog.Move     // nil if there is no resharding
 	records  int
-	progress *Progress // nil if nobody watches
 }
 
 // noted is what the meta of the copy in the store says.
