@@ -93,27 +93,18 @@ type Config struct {
 	// kept. Nil means nobody is called.
 	OnEffects func(task int32, effects []engine.Effect)
 
-	Time   Time
-	Batch  Batch
-	Group  Group
-	Create Create
+	Time       Time
+	Batch      Batch
+	Group      Group
+	Create     Create
+	Memory     Memory
+	DeadLetter DeadLetter
+	Fixed      Fixed
 
 	Delivery Delivery
-	// CacheBytes is about how much memory decoded customers may take, all tasks
-	// together.
-	CacheBytes int64
-	// QueueBytes is about how much memory records may take that are fetched and not
-	// yet taken, all tasks together.
-	QueueBytes int64
-	// HashDeadLetters keeps personal data out of the dead letters: key, value and
-	// headers are left out, and of the reason what quotes them.
-	HashDeadLetters bool
 	// OnPanic is called when a goroutine of the Owner panics, on that goroutine, and
 	// should end the process. Nil lets the runtime end it.
 	OnPanic func(recovered any)
-	// DeadLetterKey is the key of the HMAC that then stands for the value. Without
-	// one nothing does.
-	DeadLetterKey []byte
 	// Rebuild allows the state to be made again from the inputs because the rules
 	// have changed. Without it changed rules are an error.
 	Rebuild bool
@@ -124,12 +115,6 @@ type Config struct {
 	// partition that moves is restored first. It needs Group.Instance, and does
 	// nothing in a run until an instant.
 	Standby int
-	// What follows has one value, but for tests.
-	Watch         time.Duration // watchInterval
-	StandbyEach   time.Duration // standbyInterval
-	StoreEach     int           // StoreRecords
-	BrokerTimeout time.Duration // ledger.Timeout, to the broker
-	CommitTimeout time.Duration // ledger.Timeout, to the engine
 	// SkipDeleted lets a task go on at the earliest record that is left when
 	// retention has deleted records that it had not read. Without it the partition
 	// stops.
@@ -211,6 +196,30 @@ type Create struct {
 	Replication int16 // 0 means the broker's default
 }
 
+// Memory is about how many bytes all tasks together may take.
+type Memory struct {
+	Cache int64 // of decoded customers
+	Queue int64 // of records that are fetched and not yet taken
+}
+
+// DeadLetter is about what dead letters show of a record.
+type DeadLetter struct {
+	// Hash keeps personal data out of the dead letters: key, value and headers are left
+	// out, and of the reason what quotes them.
+	Hash bool
+	// Key is the key of the HMAC that then replaces the value. Without one nothing does.
+	Key []byte
+}
+
+// Fixed are settings that have one value, but for tests: 0 means that value.
+type Fixed struct {
+	Watch         time.Duration // how often topics are looked at: watchInterval
+	StandbyEach   time.Duration // how often standbys are brought up to date: standbyInterval
+	StoreEach     int           // records that the store may lack: StoreRecords
+	BrokerTimeout time.Duration // of a transaction, to the broker: ledger.Timeout
+	CommitTimeout time.Duration // of a transaction, to the engine: ledger.Timeout
+}
+
 // Defaults of settings that decide results.
 const (
 	// DefaultGrace is Time.Grace: silence is judged only when no event may be
@@ -235,11 +244,10 @@ func Default() Config {
 			Grace: DefaultGrace, MaxMergeWait: 10 * time.Second, MaxOpenTransaction: 15 * time.Minute,
 			MaxClockJump: time.Hour, MaxFutureSkew: DefaultFutureSkew, OverdueRate: 5_000,
 		},
-		Batch:      Batch{Records: 50_000, Bytes: 16 << 20, Interval: 100 * time.Millisecond},
-		Group:      GroupOf(10 * time.Second),
-		Create:     Create{Topics: true},
-		CacheBytes: 256 << 20,
-		QueueBytes: 256 << 20,
+		Batch:  Batch{Records: 50_000, Bytes: 16 << 20, Interval: 100 * time.Millisecond},
+		Group:  GroupOf(10 * time.Second),
+		Create: Create{Topics: true},
+		Memory: Memory{Cache: 256 << 20, Queue: 256 << 20},
 	}
 }
 
@@ -247,7 +255,7 @@ func Default() Config {
 // than with Snappy; at the default level it costs a quarter more.
 func FastGzip() kgo.CompressionCodec { return kgo.GzipCompression().WithLevel(gzip.BestSpeed) }
 
-// Values of settings that have one, but for tests.
+// The values of Fixed.
 const (
 	// watchInterval is how often the topics are looked at while the engine runs.
 	watchInterval = 30 * time.Second
@@ -267,11 +275,11 @@ func (c *Config) Fill() {
 	if c.Metrics == nil {
 		c.Metrics = metrics.New(nil)
 	}
-	c.Watch = cmp.Or(c.Watch, watchInterval)
-	c.StandbyEach = cmp.Or(c.StandbyEach, standbyInterval)
-	c.StoreEach = cmp.Or(c.StoreEach, StoreRecords)
-	c.BrokerTimeout = cmp.Or(c.BrokerTimeout, ledger.Timeout)
-	c.CommitTimeout = cmp.Or(c.CommitTimeout, ledger.Timeout)
+	c.Fixed.Watch = cmp.Or(c.Fixed.Watch, watchInterval)
+	c.Fixed.StandbyEach = cmp.Or(c.Fixed.StandbyEach, standbyInterval)
+	c.Fixed.StoreEach = cmp.Or(c.Fixed.StoreEach, StoreRecords)
+	c.Fixed.BrokerTimeout = cmp.Or(c.Fixed.BrokerTimeout, ledger.Timeout)
+	c.Fixed.CommitTimeout = cmp.Or(c.Fixed.CommitTimeout, ledger.Timeout)
 	c.Inputs = slices.Clone(c.Inputs)
 	slices.Sort(c.Inputs)
 }

@@ -52,7 +52,7 @@ func (w *Writer) Refuse(h *feed.Head, cause, reason string, at time.Time) *kgo.R
 		w.leaveOut(h, cause)
 		return nil
 	}
-	if w.Config.HashDeadLetters {
+	if w.Config.DeadLetter.Hash {
 		reason = placeOf(h, cause)
 	}
 	r := &kgo.Record{Topic: w.Config.DeadLetters(), Partition: w.Partition, Key: h.Rec.Key, Value: h.Rec.Value}
@@ -65,7 +65,7 @@ func (w *Writer) Refuse(h *feed.Head, cause, reason string, at time.Time) *kgo.R
 		kgo.RecordHeader{Key: "dlq.at", Value: []byte(at.Format(time.RFC3339Nano))})
 	if h.IsBatch() {
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: "dlq.last_offset", Value: strconv.AppendInt(nil, h.Rec.Offset, 10)})
-	} else if w.Config.HashDeadLetters || broker.Size(h.Rec) > w.MostBytes {
+	} else if w.Config.DeadLetter.Hash || broker.Size(h.Rec) > w.MostBytes {
 		r.Headers = append(r.Headers[len(h.Rec.Headers):], w.hashOf(r.Value)...)
 		r.Key, r.Value = nil, nil
 	}
@@ -104,11 +104,11 @@ func placeOf(h *feed.Head, cause string) string {
 // one with a key or none.
 func (w *Writer) hashOf(value []byte) []kgo.RecordHeader {
 	switch {
-	case len(w.Config.DeadLetterKey) > 0:
-		mac := hmac.New(sha256.New, w.Config.DeadLetterKey)
+	case len(w.Config.DeadLetter.Key) > 0:
+		mac := hmac.New(sha256.New, w.Config.DeadLetter.Key)
 		mac.Write(value)
 		return []kgo.RecordHeader{{Key: "dlq.hmac_sha256", Value: hex.AppendEncode(nil, mac.Sum(nil))}}
-	case w.Config.HashDeadLetters:
+	case w.Config.DeadLetter.Hash:
 		return nil
 	}
 	sum := sha256.Sum256(value)

@@ -209,7 +209,7 @@ func TestHashedDeadLettersSayNothing(t *testing.T) {
 	place := regexp.MustCompile(`^bad input \((\w+)\)(: [a-z_.]+)?(: byte \d+)?$`)
 	all := probes(t)
 	causes := map[string]int{}
-	dead, said := deadLettersOf(t, all, func(c *config.Config) { c.HashDeadLetters, c.DeadLetterKey = true, []byte("a key") })
+	dead, said := deadLettersOf(t, all, func(c *config.Config) { c.DeadLetter.Hash, c.DeadLetter.Key = true, []byte("a key") })
 	for _, r := range dead {
 		if r.Key != nil || r.Value != nil {
 			t.Fatalf("the payload is kept: %v", r)

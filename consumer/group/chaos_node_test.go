@@ -106,7 +106,7 @@ func (l *life) config(log *slog.Logger) config.Config {
 	if x.events {
 		cfg.Time.Clock, cfg.Batch.Records = config.EventsClock, 8
 	}
-	cfg.StoreEach = []int{1, 30, 300, 50_000}[x.seed%4]
+	cfg.Fixed.StoreEach = []int{1, 30, 300, 50_000}[x.seed%4]
 	cfg.Group = config.Group{SessionTimeout: chaosSession, RebalanceTimeout: time.Second, Heartbeat: 150 * time.Millisecond}
 	if x.static {
 		cfg.Group.Instance = fmt.Sprintf("n%d", l.n.id)

@@ -65,7 +65,7 @@ func TestEndTxnLate(t *testing.T) {
 			disturbance{
 				config: func(cfg *config.Config) {
 					cfg.Kafka = append(cfg.Kafka, kgo.Dialer(w.dial))
-					cfg.BrokerTimeout, cfg.CommitTimeout = c.broker, c.patient
+					cfg.Fixed.BrokerTimeout, cfg.Fixed.CommitTimeout = c.broker, c.patient
 				},
 				happened: func() bool {
 					return rig.Within(10*time.Second, func() bool { return w.held.Load() >= 3 }) && w.held.Load() == 3

@@ -167,7 +167,7 @@ func TestTopicsCreatedAnew(t *testing.T) {
 				g := newFleet(t, 1, opts...)
 				files := vfs.NewMem()
 				config := func(cfg *config.Config) {
-					cfg.Watch = 20 * time.Millisecond
+					cfg.Fixed.Watch = 20 * time.Millisecond
 					cfg.Kafka = append(cfg.Kafka, kgo.MetadataMinAge(20*time.Millisecond), kgo.MetadataMaxAge(100*time.Millisecond))
 				}
 				in := g.start(fixture.Rules, files, config)

@@ -67,7 +67,7 @@ func TestMetrics(t *testing.T) {
 // An input that gets more partitions ends the run.
 func TestMorePartitions(t *testing.T) {
 	g := newFleet(t, 2)
-	in := g.start(fixture.Rules, vfs.NewMem(), func(c *config.Config) { c.Watch = 10 * feed.Interval })
+	in := g.start(fixture.Rules, vfs.NewMem(), func(c *config.Config) { c.Fixed.Watch = 10 * feed.Interval })
 	in.ready()
 	g.AddPartitions("web", 3)
 	if err := in.wait(); err == nil || !strings.Contains(err.Error(), "web now has 3 partitions and had 2") {

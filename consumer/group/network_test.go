@@ -68,7 +68,7 @@ func TestNetworkGone(t *testing.T) {
 				config: func(c *config.Config) {
 					w.over(c)
 					c.Kafka = append(c.Kafka, kgo.RequestTimeoutOverhead(300*time.Millisecond))
-					c.CommitTimeout = 300 * time.Millisecond
+					c.Fixed.CommitTimeout = 300 * time.Millisecond
 					n := int64(0)
 					rig.FailAt(t, c, func(task int32, point string) error {
 						if task != 0 || point != "begun" && point != "produced" && point != "ended" {

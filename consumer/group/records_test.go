@@ -69,8 +69,8 @@ func TestDeadLetters(t *testing.T) {
 		hashed := how != "original"
 		g := newFleet(t, 1)
 		in := g.start(fixture.Rules, vfs.NewMem(), func(c *config.Config) {
-			if c.HashDeadLetters = hashed; how == "hash with a key" {
-				c.DeadLetterKey = []byte("a key")
+			if c.DeadLetter.Hash = hashed; how == "hash with a key" {
+				c.DeadLetter.Key = []byte("a key")
 			}
 		})
 		in.ready()

@@ -241,7 +241,7 @@ func (m *moved) reshardOn(g *fleet, files vfs.FS) *reshard.Reshard {
 func TestReshardUnread(t *testing.T) {
 	g := newFleet(t, 2)
 	files := vfs.NewMem()
-	in := g.start(fixture.Rules, files, func(c *config.Config) { c.Watch = feed.Interval })
+	in := g.start(fixture.Rules, files, func(c *config.Config) { c.Fixed.Watch = feed.Interval })
 	in.ready()
 	for i := range 10 {
 		g.Produce(g.Event(plan.Purchase, fmt.Sprintf("c%d", i), g.Now(), nil))

@@ -68,7 +68,7 @@ func (s *standbys) run(ctx context.Context) {
 		return
 	}
 	defer s.endAll()
-	tick := time.NewTicker(s.o.Config.StandbyEach)
+	tick := time.NewTicker(s.o.Config.Fixed.StandbyEach)
 	defer tick.Stop()
 	for {
 		s.round(ctx)

@@ -39,7 +39,7 @@ func (g *fleet) join(t *testing.T, name string, files *vfs.MemFS, change func(*c
 	m := &member{t: t, name: name, files: files, reg: prometheus.NewPedanticRegistry()}
 	m.instance = g.start(fixture.Rules, files, func(c *config.Config) {
 		c.Standby, c.Group.Instance, c.Metrics = 1, name, metrics.New(m.reg)
-		c.StandbyEach = 20 * time.Millisecond
+		c.Fixed.StandbyEach = 20 * time.Millisecond
 		if change != nil {
 			change(c)
 		}
@@ -284,7 +284,7 @@ func scaleOut(t *testing.T, delivery config.Delivery) {
 func TestStandbyFollowsErasureAndRebuild(t *testing.T) {
 	g := newFleet(t, 2)
 	disks := []*vfs.MemFS{vfs.NewMem(), vfs.NewMem()}
-	atOnce := func(c *config.Config) { c.StoreEach = 1 }
+	atOnce := func(c *config.Config) { c.Fixed.StoreEach = 1 }
 	a, b := g.join(t, "a", disks[0], atOnce), g.join(t, "b", disks[1], atOnce)
 	for i := range 60 {
 		g.Produce(g.Event(plan.Purchase, fmt.Sprintf("c%d", i), g.Now(), map[string]any{"revenue": "90"}))

@@ -14,7 +14,7 @@ import (
 // the new ones, and the keys of the others would move. When a topic has been
 // recreated, tasks acquire again, and see whether they can go on.
 func (o *Owner) watchTopics(ctx context.Context) {
-	tick := time.NewTicker(o.Config.Watch)
+	tick := time.NewTicker(o.Config.Fixed.Watch)
 	defer tick.Stop()
 	seen := map[string]changelog.TopicID{} // those recreated
 	for {

@@ -78,7 +78,7 @@ func (r *resharding) fenceNew(ctx context.Context, p int32) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, broker.RequestTimeout)
 	defer cancel()
-	l, err := ledger.NewTransactions(ctx, r.new.Config.TransactionalID(p), r.new.Config.BrokerTimeout, opts)
+	l, err := ledger.NewTransactions(ctx, r.new.Config.TransactionalID(p), r.new.Config.Fixed.BrokerTimeout, opts)
 	if err == nil {
 		l.Close()
 	}

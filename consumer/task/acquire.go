@@ -120,7 +120,7 @@ func (t *Task) Fence(ctx context.Context) (ledger.Ledger, error) {
 		}
 		return l, nil
 	}
-	l, err := ledger.NewTransactions(ctx, t.Instance.Config.TransactionalID(t.Partition), t.Instance.Config.BrokerTimeout, opts)
+	l, err := ledger.NewTransactions(ctx, t.Instance.Config.TransactionalID(t.Partition), t.Instance.Config.Fixed.BrokerTimeout, opts)
 	if err != nil {
 		return nil, err // not l, which is a nil of a type
 	}

@@ -176,7 +176,7 @@ func (s *session) transaction(pos *changelog.Position, changes []change, version
 // deliver commits records, and returns the offset of the position. It makes the next
 // batch smaller if this one would fail again.
 func (s *session) deliver(ctx context.Context, records []*kgo.Record) (int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.CommitTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Fixed.CommitTimeout)
 	defer cancel()
 	offset, err := s.ledger.Commit(ctx, records)
 	if err != nil && broker.IsDeterministic(err) {

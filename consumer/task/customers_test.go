@@ -38,7 +38,7 @@ func TestCustomersAgainstModel(t *testing.T) {
 		}
 		defer store.Close() // memory
 		s := &session{folder: folder{
-			t:   &Task{Instance: &Instance{Config: config.Config{CacheBytes: cache.Overhead}, Running: func() int { return 1 }}, Store: store.Task(0)},
+			t:   &Task{Instance: &Instance{Config: config.Config{Memory: config.Memory{Cache: cache.Overhead}}, Running: func() int { return 1 }}, Store: store.Task(0)},
 			cfg: &config.Config{Engine: eng}, batch: newBatch(eng), customers: cache.New(eng, store.Task(0)),
 		}}
 		model := map[string]engine.Millis{} // wake-ups

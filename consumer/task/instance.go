@@ -61,10 +61,10 @@ func (in *Instance) Present() engine.Millis {
 }
 
 // cacheShare returns how many bytes of decoded customers a task may keep.
-func (in *Instance) cacheShare() int64 { return in.shareOf(in.Config.CacheBytes) }
+func (in *Instance) cacheShare() int64 { return in.shareOf(in.Config.Memory.Cache) }
 
 // queueShare returns how many bytes of records a task may have in hand.
-func (in *Instance) queueShare() int64 { return in.shareOf(in.Config.QueueBytes) }
+func (in *Instance) queueShare() int64 { return in.shareOf(in.Config.Memory.Queue) }
 
 func (in *Instance) shareOf(bytes int64) int64 {
 	return bytes / int64(max(1, in.Running()))

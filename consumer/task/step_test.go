@@ -32,7 +32,7 @@ func testDeathAt(t *testing.T, point string, delivery config.Delivery, killed bo
 	g := rig.New(t, 1)
 	g.Delivery = delivery
 	files := vfs.NewMem()
-	storeEach := func(c *config.Config) { c.StoreEach = 1 } // after every commit
+	storeEach := func(c *config.Config) { c.Fixed.StoreEach = 1 } // after every commit
 	d := g.Drive(fixture.Rules, files, 0, storeEach)
 	d.Until("acquired")
 	g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil))

@@ -19,7 +19,7 @@ const (
 
 // storeDue reports whether the copy is to be written.
 func (s *session) storeDue() bool {
-	each := int(s.t.Instance.shareOf(int64(s.cfg.StoreEach)))
+	each := int(s.t.Instance.shareOf(int64(s.cfg.Fixed.StoreEach)))
 	if s.feed.Lag() <= backlog {
 		each = min(each, storeLive)
 	}

@@ -217,7 +217,7 @@ func (c *Config) reading(rules *Rules, opt RunOptions) (config.Config, *sr.Clien
 	cfg.Read, cfg.Ahead = reader.Read, reader.Ahead
 	cfg.Now, cfg.Logger, cfg.OnEffects = time.Now, opt.Logger, opt.OnEffects
 	cfg.OnPanic = ExitWithPanic
-	cfg.CacheBytes, cfg.QueueBytes = memoryShare(), memoryShare()
+	cfg.Memory.Cache, cfg.Memory.Queue = memoryShare(), memoryShare()
 	cfg.Batch.Bytes = int(min(int64(cfg.Batch.Bytes), memoryShare()/batchShare))
 	c.times(&cfg.Time, opt)
 	cfg.Batch.Interval = time.Duration(c.CommitInterval)
@@ -228,8 +228,8 @@ func (c *Config) reading(rules *Rules, opt RunOptions) (config.Config, *sr.Clien
 	if c.Delivery == "at_least_once" {
 		cfg.Delivery = config.AtLeastOnce
 	}
-	cfg.HashDeadLetters = c.DeadLetter.Payload == "hash"
-	if cfg.DeadLetterKey, err = c.DeadLetter.key(); err != nil {
+	cfg.DeadLetter.Hash = c.DeadLetter.Payload == "hash"
+	if cfg.DeadLetter.Key, err = c.DeadLetter.key(); err != nil {
 		return cfg, nil, err
 	}
 	cfg.SkipDeleted = c.SkipDeleted

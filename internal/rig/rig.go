@@ -132,7 +132,7 @@ func (g *Rig) Config(text string, store *state.Store) config.Config {
 	cfg.Store, cfg.Now, cfg.Logger = store, g.Now, fixture.Logger()
 	cfg.Time.Grace = 100 * time.Millisecond
 	cfg.Batch.Interval = 10 * time.Millisecond
-	cfg.StoreEach = 30 // so that both happen: a crash finds the store behind, or not
+	cfg.Fixed.StoreEach = 30 // so that both happen: a crash finds the store behind, or not
 	cfg.Group = config.Group{SessionTimeout: 2 * time.Second, RebalanceTimeout: time.Second, Heartbeat: 100 * time.Millisecond}
 	return cfg
 }
