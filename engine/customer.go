@@ -89,12 +89,13 @@ type Memory struct {
 	Mark Millis
 	// Was is whether the trigger's condition was true.
 	Was bool
-	// Fired are the latest returns of a date that it fired for.
+	// Fired are the latest occasions that it fired for, of kinds that have more than one
+	// at a time.
 	Fired []Occurrence
 }
 
 // Occurrence is one return of a date: the date as the profile or the event has it,
-// and how many years after it.
+// and how many years after it. Of a cart it is the id, and the time of its last change.
 type Occurrence struct {
 	Date  expr.Value
 	Years int64

@@ -209,9 +209,7 @@ func (e *Engine) refresh(x *Evaluator) {
 	}
 	dues := c.dues()
 	for i := range dues {
-		if dues[i] = e.due(x, i); dues[i] <= c.instant {
-			dues[i] = Never // was judged
-		}
+		dues[i] = e.due(x, i, c.instant) // what was due until then was judged
 	}
 	e.schedule(c)
 }

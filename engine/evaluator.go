@@ -156,14 +156,17 @@ func (x *Evaluator) formerly(i int) expr.Value {
 
 // takeOverdue moves the triggers that are due at or before the customer's
 // instant out of the schedule: the event made them overdue, and they are judged
-// at its new instant.
+// at its new instant. What a trigger is due for after that stays in the schedule.
 func (x *Evaluator) takeOverdue() {
 	x.late = x.late[:0]
 	c, dues := x.c, x.c.dues()
 	for i, due := range dues {
 		if due <= c.instant {
+			if x.now != c.instant {
+				x.setNow(c.instant)
+			}
 			x.late = append(x.late, overdue{i, due})
-			dues[i] = Never
+			dues[i] = x.e.due(x, i, c.instant)
 		}
 	}
 	x.e.schedule(c)

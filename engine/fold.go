@@ -243,14 +243,14 @@ func (e *Engine) rescheduleTriggers(x *Evaluator, zoned bool, base, now Millis) 
 	for i := range x.matched {
 		for _, t := range x.matched[i].of.Triggers {
 			if e.p.Triggers[t].Kind.AsOf == plan.AsOfEvent {
-				dues[t] = e.due(x, t)
+				dues[t] = e.due(x, t, aggregate.None)
 			}
 		}
 	}
 	if zoned {
 		for t := range e.p.Triggers {
 			if e.p.Triggers[t].Kind.Zoned {
-				dues[t] = e.due(x, t)
+				dues[t] = e.due(x, t, aggregate.None)
 			}
 		}
 	}
@@ -262,6 +262,6 @@ func (e *Engine) rescheduleTriggers(x *Evaluator, zoned bool, base, now Millis) 
 		if x.now != now {
 			x.setNow(now)
 		}
-		dues[b.trigger] = e.due(x, int(b.trigger))
+		dues[b.trigger] = e.due(x, int(b.trigger), aggregate.None)
 	}
 }

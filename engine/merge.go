@@ -65,9 +65,7 @@ func (e *Engine) emitAgain(x *Evaluator, now Millis, cause Cause, silent bool) {
 	for i := range e.triggers {
 		t := &e.p.Triggers[i]
 		e.triggers[i].Settle(x.viewOf(t), c.memoryOf(t.Key))
-		if dues[i] = e.due(x, i); dues[i] <= now {
-			dues[i] = Never
-		}
+		dues[i] = e.due(x, i, now)
 	}
 	e.schedule(c)
 }

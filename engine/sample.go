@@ -31,13 +31,10 @@ func (e *Engine) foldMatched(x *Evaluator, ev *Event) {
 			s.Value = ev.Fields[m.Slot]
 			s.Num, _ = aggregate.Scaled(s.Value)
 		}
-		s.Clear, s.Remove, s.Lines = false, false, nil
+		s.Cart, s.Clear, s.Replace, s.Lines = "", false, false, nil
 		switch {
-		case m.Cart == plan.CartClear:
-			s.Clear = true
-		case m.Cart == plan.CartAdd:
-			s.Remove = m.neg
-			x.lines(ev)
+		case m.Cart:
+			x.cart(ev)
 		case m.neg:
 			s.Num = -s.Num
 		}
@@ -85,29 +82,62 @@ func (x *Evaluator) register(r *aggregate.Register, m *match, ev *Event) {
 	r.Take(&x.sample.Stamp, &v)
 }
 
-// maxQuantity bounds the quantity of one line.
+// cart reads what an event is to the customer's carts.
+func (x *Evaluator) cart(ev *Event) {
+	at, s := x.e.p.Streams[ev.Stream].Layout.Cart, &x.sample
+	if at.ID >= 0 {
+		s.Cart = ev.Fields[at.ID].S
+	}
+	if at.Items < 0 {
+		s.Clear = true
+		return
+	}
+	name := ev.Fields[at.Name].S
+	s.Replace = name == plan.CartUpdated
+	x.lines(ev, at, name == plan.CartRemoved)
+}
+
+// maxQuantity bounds the pieces of one line.
 const maxQuantity = 1 << 31
 
-// lines reads the cart lines of an event. An event without items is about one
-// unit of a product without a name.
-func (x *Evaluator) lines(ev *Event) {
-	at := x.e.p.Streams[ev.Stream].Layout.Cart
-	items, currency := ev.Fields[at.Items].L, ev.Fields[at.Currency].S
-	x.sample.lines = x.sample.lines[:0]
+// lines reads the cart lines of an event. An addition or a removal without items is about
+// one piece of a product without a name.
+func (x *Evaluator) lines(ev *Event, at *plan.CartSlots, removal bool) {
+	items, currency, s := ev.Fields[at.Items].L, ev.Fields[at.Currency].S, &x.sample
+	s.lines = s.lines[:0]
 	for _, it := range items {
 		if len(it.L) != at.Size {
 			continue
 		}
-		line := aggregate.Line{Product: it.L[at.Product].S, Quantity: 1, Price: it.L[at.Price], Currency: currency}
+		line := aggregate.Line{Product: it.L[at.Product].S, Quantity: aggregate.Unit, Price: it.L[at.Price], Currency: currency}
+		line.Variant, line.SKU = textAt(it.L, at.Variant), textAt(it.L, at.SKU)
 		if q := it.L[at.Quantity]; q.K == expr.Int {
-			line.Quantity = max(0, min(q.N, maxQuantity))
+			line.Quantity = max(-maxQuantity, min(q.N, maxQuantity)) * aggregate.Unit
 		}
-		if line.Quantity > 0 {
-			x.sample.lines = append(x.sample.lines, line)
+		if at.Amount >= 0 && it.L[at.Amount].Present() {
+			line.Quantity = max(-maxQuantity*aggregate.Unit, min(it.L[at.Amount].N, maxQuantity*aggregate.Unit))
+		}
+		if removal {
+			line.Quantity = -max(line.Quantity, -line.Quantity)
+		}
+		if line.Quantity != 0 {
+			s.lines = append(s.lines, line)
 		}
 	}
-	if len(items) == 0 {
-		x.sample.lines = append(x.sample.lines, aggregate.Line{Quantity: 1, Currency: currency})
+	if len(items) == 0 && !s.Replace {
+		one := aggregate.Line{Quantity: aggregate.Unit, Currency: currency}
+		if removal {
+			one.Quantity = -aggregate.Unit
+		}
+		s.lines = append(s.lines, one)
 	}
-	x.sample.Lines = x.sample.lines
+	s.Lines = s.lines
+}
+
+// textAt returns the text at a place of a record, "" if the record has no such place.
+func textAt(record []expr.Value, i int) string {
+	if i < 0 {
+		return ""
+	}
+	return record[i].S
 }

@@ -11,13 +11,14 @@ import (
 // Trigger is what one trigger of the rule set means; package triggers has one
 // implementation for each kind.
 type Trigger interface {
-	// Due returns the earliest instant at which the trigger is due with no
-	// further event, which may lie in the past (then it is overdue); Never if
+	// Due returns the earliest instant later than after at which the trigger is due
+	// with no further event, which may lie in the past (then it is overdue); Never if
 	// none.
-	Due(v *View, m *Memory) Millis
+	Due(v *View, m *Memory, after Millis) Millis
 	// Fire judges the trigger, due at due, at the view's instant. It fills the
-	// payload of f and returns true if it fires. Either way it leaves m so that
-	// Due no longer returns this due instant.
+	// payload of f and returns true if it fires, and leaves m so that it does not fire
+	// for the same again. What is due for several things at one instant fires for one at
+	// a time.
 	Fire(v *View, m *Memory, due Millis, f *Effect) bool
 	// Settle marks what is due at or before the view's instant as emitted, without
 	// firing: the rule is new, and its past is not news.
@@ -33,13 +34,13 @@ type View struct {
 // Now returns the instant.
 func (v *View) Now() Millis { return v.x.now }
 
-// Cart returns the customer's cart, nil if there never was one. It is for kinds
-// whose fact is a cart.
-func (v *View) Cart() *aggregate.Cart {
+// Cart returns the customer's carts, nil if there never was one, and how long they
+// remember. It is for kinds whose fact is a cart.
+func (v *View) Cart() (*aggregate.Cart, Millis) {
 	if c := v.x.c.find(v.t.Summary); c != nil {
-		return c.other.(*aggregate.Cart)
+		return c.other.(*aggregate.Cart), v.x.e.p.Summaries[v.t.Summary].Reach
 	}
-	return nil
+	return nil, 0
 }
 
 // Anchor returns the event that a register keeps, nil if there is none. It is for
@@ -72,32 +73,35 @@ func (v *View) Fields() []Pair {
 	return x.cut(from)
 }
 
-// due asks trigger i when it is next due.
-func (e *Engine) due(x *Evaluator, i int) Millis {
+// due asks trigger i when it is next due, later than after.
+func (e *Engine) due(x *Evaluator, i int, after Millis) Millis {
 	t := &e.p.Triggers[i]
 	m := x.memoryOf(t)
 	if t.Reentry == plan.Once && m.Seq > 0 {
 		return Never
 	}
-	return e.triggers[i].Due(x.viewOf(t), m)
+	return e.triggers[i].Due(x.viewOf(t), m, after)
 }
 
 // runTrigger lets trigger i, due at due, fire at the current instant, and schedules
-// it again.
+// it again. What it is due for after that, up to the current instant, is judged too.
 func (e *Engine) runTrigger(x *Evaluator, i int, due Millis) {
-	e.maybeFire(x, i, due)
-	dues := x.c.dues()
-	if dues[i] = e.due(x, i); dues[i] <= x.now {
-		dues[i] = Never // judged: it waits for the next event
+	for due <= x.now {
+		after := due
+		if e.maybeFire(x, i, due) {
+			after-- // there may be more that is due then
+		}
+		due = e.due(x, i, after)
 	}
+	x.c.dues()[i] = due
 }
 
-// maybeFire fires trigger i if its kind says so.
-func (e *Engine) maybeFire(x *Evaluator, i int, due Millis) {
+// maybeFire fires trigger i if its kind says so, and reports whether it did.
+func (e *Engine) maybeFire(x *Evaluator, i int, due Millis) bool {
 	t := &e.p.Triggers[i]
 	m := x.c.memoryOf(t.Key)
 	if t.Reentry == plan.Once && m.Seq > 0 {
-		return
+		return false
 	}
 	f := x.out.effect()
 	*f = Effect{
@@ -106,8 +110,9 @@ func (e *Engine) maybeFire(x *Evaluator, i int, due Millis) {
 	}
 	if !e.triggers[i].Fire(x.viewOf(t), m, due, f) {
 		x.out.Effects = x.out.Effects[:len(x.out.Effects)-1]
-		return
+		return false
 	}
 	m.Seq++
 	f.Sequence = m.Seq
+	return true
 }

@@ -56,7 +56,7 @@ func TestCatalogDetails(t *testing.T) {
 		t.Error("profile.traits is not a map")
 	}
 	items := catalogField(t, plan.Purchase, "items").Type.Elem
-	if items.Kind != expr.Record || len(items.Fields) != 7 {
+	if items.Kind != expr.Record || len(items.Fields) != 11 {
 		t.Fatalf("items of purchase.items: %+v", items)
 	}
 	if q := items.Fields[5]; q.Name != "quantity" || q.Type.Kind != expr.Int {

@@ -35,7 +35,7 @@ func TestReadJSON(t *testing.T) {
   currency = 5 EUR
   customer_id = 5 c1
   event_id = 5 e1
-  items = 9 [[p1, , , , , 2, 64.95], [p2, , , , , 1, ]]
+  items = 9 [[p1, , , , , 2, 64.95, , , , ], [p2, , , , , 1, , , , , ]]
   kind = 5 completed
   occurred_at = 6 2026-03-01T11:00:00.250Z
   order_id = 5 o1

@@ -17,7 +17,7 @@ func TestSegment(t *testing.T) {
   attributes.plan = 5 gold
   coupon = 5 X
   currency = 5 EUR
-  items = 9 [[p1, , Shoe, , , 1, 19.99]]
+  items = 9 [[p1, , Shoe, , , 1, 19.99, , , u, ]]
   kind = 5 completed
   order_id = 5 o1
   revenue = 4 19.99
@@ -38,11 +38,11 @@ func TestSegment(t *testing.T) {
 		{"product", `{"type":"track","event":"Product Added","properties":{"cart_id":"k","product_id":"p1","name":"Shoe","price":"9.5","quantity":2,"tier":"a"}}`, `web
   attributes.tier = 5 a
   cart_id = 5 k
-  items = 9 [[p1, , Shoe, , , 2, 9.50]]
+  items = 9 [[p1, , Shoe, , , 2, 9.50, , , , ]]
   name = 5 product_added`},
 		{"products", `{"type":"track","event":"Cart Viewed","properties":{"cart_id":"k","product_id":"ignored","products":[{"product_id":"p1"},{"product_id":"p2"}]}}`, `web
   cart_id = 5 k
-  items = 9 [[p1, , , , , 1, ], [p2, , , , , 1, ]]
+  items = 9 [[p1, , , , , 1, , , , , ], [p2, , , , , 1, , , , , ]]
   name = 5 cart_viewed`},
 		{"other", `{"type":"track","event":"Signed Up","properties":{}}`, "web\n  items = 9 []\n  name = 5 signed_up"},
 		{"email", `{"type":"track","event":"Email Link Clicked","properties":{"campaign_id":"k","link_url":"u"}}`, `email

@@ -2,7 +2,7 @@ package triggers
 
 import (
 	"fmt"
-	"math/big"
+	"slices"
 	"strings"
 
 	"github.com/segmill/segmill/engine"
@@ -13,10 +13,11 @@ import (
 
 // cart is the kind abandoned_cart.
 //
-//   - It is due `after` the last addition or removal, as long as the cart holds
-//     something. A completed purchase clears what is at or before it.
-//   - It fires once for one last change; a later change starts the wait again.
-//   - The message carries the items left, their value and currency, and the
+//   - Each cart is due `after` its last change, as long as it holds something. What it
+//     holds, and what clears it, is in aggregate.Cart.
+//   - It fires once for one last change; a later change starts the wait again. Carts wait
+//     for themselves: what happens to one does not delay another.
+//   - The message carries the cart's id, the items left, their value and currency, and the
 //     event and time of the last change.
 type cart struct{ after engine.Millis }
 
@@ -28,12 +29,18 @@ func abandonedCart() kind {
 		Kind: plan.Kind{
 			Name:     "abandoned_cart",
 			Settings: []plan.Setting{after},
-			Fact:     func(*plan.Trigger) plan.Fact { return plan.Cart() },
+			Fact: func(t *plan.Trigger) plan.Fact {
+				return plan.Cart(engine.Millis(t.Setting("after").N))
+			},
 			Message: []expr.Field{
+				{Name: "cart_id", Type: expr.Type{Kind: expr.String, Optional: true}},
 				{Name: "items", Type: expr.Type{Kind: expr.List, Elem: &expr.Type{Kind: expr.Record, Fields: []expr.Field{
 					{Name: "product_id", Type: expr.Type{Kind: expr.String}},
 					{Name: "quantity", Type: expr.Type{Kind: expr.Int}},
 					{Name: "price", Type: expr.Type{Kind: expr.Decimal, Optional: true}},
+					{Name: "variant_id", Type: expr.Type{Kind: expr.String, Optional: true}},
+					{Name: "sku", Type: expr.Type{Kind: expr.String, Optional: true}},
+					{Name: "amount", Type: expr.Type{Kind: expr.Decimal, Optional: true}},
 				}}}},
 				{Name: "value", Type: expr.Type{Kind: expr.Decimal, Optional: true}},
 				{Name: "currency", Type: expr.Type{Kind: expr.String, Optional: true}},
@@ -44,56 +51,122 @@ func abandonedCart() kind {
 	}
 }
 
-// Due returns last change + after, if the cart holds something then, or now if
-// that is later. It does not ask for the cart as it is before that: the answer
+// Due returns the earliest last change + after of the carts that hold something then, or
+// now if that is later. It does not ask for a cart as it is before that: the answer
 // would depend on when it was asked.
-func (t cart) Due(v *engine.View, m *engine.Memory) engine.Millis {
-	c := v.Cart()
-	if c == nil || c.Last.At == aggregate.None || c.Last.At == m.Mark {
+func (t cart) Due(v *engine.View, m *engine.Memory, later engine.Millis) engine.Millis {
+	c, reach := v.Cart()
+	if c == nil {
 		return engine.Never
 	}
-	due := c.Last.At + t.after
-	if items, _ := c.Held(max(due, v.Now())); len(items) == 0 {
-		return engine.Never
+	earliest := engine.Never
+	for i := range c.Carts {
+		s := &c.Carts[i]
+		due := s.Last.At + t.after
+		if s.Last.At == aggregate.None || due <= later || due >= earliest || isMarked(m, s) {
+			continue
+		}
+		if c.Holds(s.ID, max(due, v.Now()), reach) {
+			earliest = due
+		}
 	}
-	return due
+	return earliest
 }
 
-// Fire fires if the cart still holds something.
-func (t cart) Fire(v *engine.View, m *engine.Memory, _ engine.Millis, f *engine.Effect) bool {
-	c := v.Cart()
-	items, currency := c.Held(v.Now())
-	if len(items) == 0 {
+// Fire fires for the first cart by id that is due then and still holds something.
+func (t cart) Fire(v *engine.View, m *engine.Memory, due engine.Millis, f *engine.Effect) bool {
+	c, reach := v.Cart()
+	if c == nil {
 		return false
 	}
-	m.Mark = c.Last.At
-	f.AnchorID, f.AnchorAt = c.Last.ID, c.Last.At
-	f.Fields = []engine.Field{{Name: "items", Value: lines(items)}}
-	if v := value(items); v.Present() {
-		f.Fields = append(f.Fields, engine.Field{Name: "value", Value: v})
+	for i := range c.Carts {
+		s := &c.Carts[i]
+		if s.Last.At == aggregate.None || s.Last.At+t.after != due || isMarked(m, s) {
+			continue
+		}
+		if items := c.Held(s.ID, v.Now(), reach); len(items) > 0 {
+			mark(c, m, s)
+			f.AnchorID, f.AnchorAt = s.Last.ID, s.Last.At
+			f.Fields = message(s.ID, items)
+			return true
+		}
 	}
-	if currency != "" {
-		f.Fields = append(f.Fields, engine.Field{Name: "currency", Value: expr.StringValue(currency)})
-	}
-	return true
+	return false
 }
 
-// lines returns items as a list of records.
-func lines(items []aggregate.Held) expr.Value {
+// message returns the fields of a message.
+func message(id string, items []aggregate.Line) (l []engine.Field) {
+	if id != "" {
+		l = append(l, engine.Field{Name: "cart_id", Value: expr.StringValue(id)})
+	}
+	l = append(l, engine.Field{Name: "items", Value: lines(items)})
+	value, currency := aggregate.Worth(items)
+	if value.Present() {
+		l = append(l, engine.Field{Name: "value", Value: value})
+	}
+	if currency != "" {
+		l = append(l, engine.Field{Name: "currency", Value: expr.StringValue(currency)})
+	}
+	return l
+}
+
+// isMarked reports whether the trigger fired for the last change of a cart or passed over it.
+// The cart without an id has the memory's mark.
+func isMarked(m *engine.Memory, s *aggregate.CartState) bool {
+	if s.ID == "" {
+		return m.Mark == s.Last.At
+	}
+	return slices.ContainsFunc(m.Fired, func(o engine.Occurrence) bool { return o.Date.S == s.ID && o.Years == int64(s.Last.At) })
+}
+
+// mark marks the last change of a cart. Marks of carts of which nothing is left are dropped.
+func mark(c *aggregate.Cart, m *engine.Memory, s *aggregate.CartState) {
+	if s.ID == "" {
+		m.Mark = s.Last.At
+		return
+	}
+	m.Fired = slices.DeleteFunc(m.Fired, func(o engine.Occurrence) bool {
+		return o.Date.S == s.ID || !slices.ContainsFunc(c.Carts, func(x aggregate.CartState) bool { return x.ID == o.Date.S && x.Last.At != aggregate.None })
+	})
+	m.Fired = append(m.Fired, engine.Occurrence{Date: expr.StringValue(s.ID), Years: int64(s.Last.At)})
+}
+
+// lines returns items as a list of records. A quantity that is not whole is rounded up:
+// what is left is at least one.
+func lines(items []aggregate.Line) expr.Value {
+	const parts = 6
 	l := make([]expr.Value, len(items))
-	parts := make([]expr.Value, 0, 3*len(items))
-	for i, it := range items {
-		parts = append(parts, expr.StringValue(it.Product), expr.IntValue(it.Quantity), it.Price)
-		l[i] = expr.RecordValue(parts[3*i : 3*i+3 : 3*i+3])
+	all := make([]expr.Value, 0, parts*len(items))
+	for i := range items {
+		it := &items[i]
+		pieces := (it.Quantity + aggregate.Unit - 1) / aggregate.Unit
+		all = append(all, expr.StringValue(it.Product), expr.IntValue(pieces), it.Price,
+			known(it.Variant), known(it.SKU), expr.DecimalValue(it.Quantity))
+		l[i] = expr.RecordValue(all[parts*i : parts*(i+1) : parts*(i+1)])
 	}
 	return expr.ListValue(l)
 }
 
-// Settle treats the last change as emitted if the trigger is due for it. A cart that
-// is empty now is not: a late addition may still make it due.
+// known returns a text, Absent if it is empty.
+func known(s string) expr.Value {
+	if s == "" {
+		return expr.Value{}
+	}
+	return expr.StringValue(s)
+}
+
+// Settle treats the last changes that the trigger is due for as emitted. A cart that is
+// empty now is not: a late addition may still make it due.
 func (t cart) Settle(v *engine.View, m *engine.Memory) {
-	if t.Due(v, m) <= v.Now() {
-		m.Mark = v.Cart().Last.At
+	c, reach := v.Cart()
+	if c == nil {
+		return
+	}
+	for i := range c.Carts {
+		s := &c.Carts[i]
+		if s.Last.At != aggregate.None && s.Last.At+t.after <= v.Now() && c.Holds(s.ID, v.Now(), reach) {
+			mark(c, m, s)
+		}
 	}
 }
 
@@ -103,21 +176,4 @@ func whyCart(m *engine.Message) string {
 		s += strings.TrimRight(fmt.Sprintf(", worth %s %s", v, m.Field("currency")), " ")
 	}
 	return s
-}
-
-// value returns the sum of quantity times price over the items that have a
-// price; Absent if none has, or if it does not fit a decimal.
-func value(items []aggregate.Held) expr.Value {
-	var sum, x big.Int
-	priced := false
-	for _, it := range items {
-		if it.Price.Present() {
-			priced = true
-			sum.Add(&sum, x.Mul(big.NewInt(it.Quantity), big.NewInt(it.Price.N)))
-		}
-	}
-	if !priced || !sum.IsInt64() {
-		return expr.Value{}
-	}
-	return expr.DecimalValue(sum.Int64())
 }

@@ -72,8 +72,8 @@ func date(v *engine.View) (calendar.Date, expr.Value, bool) {
 	return d, id, ok
 }
 
-// Due returns the first occurrence after the view's instant that has not fired.
-func (t anniversary) Due(v *engine.View, m *engine.Memory) engine.Millis {
+// Due returns the first occurrence later than after and than the view's instant that has not fired.
+func (t anniversary) Due(v *engine.View, m *engine.Memory, after engine.Millis) engine.Millis {
 	d, id, ok := date(v)
 	if !ok {
 		return engine.Never
@@ -82,7 +82,7 @@ func (t anniversary) Due(v *engine.View, m *engine.Memory) engine.Millis {
 	now, _ := calendar.Of(expr.TimeValue(v.Now()), v.Zone())
 	for n := max(1, now.Year-d.Year-2); n < maxYears; n++ {
 		due := t.occurrence(v, d, n)
-		if due > v.Now() && !fired(m, id, int64(n)) {
+		if due > max(after, v.Now()) && !fired(m, id, int64(n)) {
 			return due
 		}
 	}

@@ -42,9 +42,9 @@ func inactivityKind() kind {
 }
 
 // Due returns latest activity + after.
-func (t inactivity) Due(v *engine.View, m *engine.Memory) engine.Millis {
+func (t inactivity) Due(v *engine.View, m *engine.Memory, later engine.Millis) engine.Millis {
 	a := v.Anchor()
-	if a == nil || !a.Set || a.At <= m.Mark {
+	if a == nil || !a.Set || a.At <= m.Mark || a.At+t.after <= later {
 		return engine.Never
 	}
 	return a.At + t.after

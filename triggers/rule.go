@@ -34,7 +34,7 @@ func ruleKind() kind {
 }
 
 // Due returns Never: the thresholds in the condition have their own wake-ups.
-func (rule) Due(*engine.View, *engine.Memory) engine.Millis { return engine.Never }
+func (rule) Due(*engine.View, *engine.Memory, engine.Millis) engine.Millis { return engine.Never }
 
 // Fire fires.
 func (rule) Fire(v *engine.View, _ *engine.Memory, _ engine.Millis, f *engine.Effect) bool {

@@ -60,12 +60,12 @@ type Sample struct {
 	// Num is Value as a scaled integer (see Scaled), negated where the rule says
 	// so; 0 if the summary reads no number.
 	Num int64
-	// Clear marks a completed purchase, for a cart.
-	Clear bool
-	// Remove marks a removal from the cart.
-	Remove bool
-	// Lines are the cart lines of the event.
-	Lines []Line
+	// Cart is the id of the cart that the event is about, "" if it names none. Clear marks a
+	// completed purchase, Replace an event that says what the whole cart is. Lines are what
+	// the event adds and removes.
+	Cart           string
+	Clear, Replace bool
+	Lines          []Line
 }
 
 // Shared is an event that both sides of a merge remember.

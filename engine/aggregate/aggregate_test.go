@@ -35,12 +35,21 @@ func sampleGen(f *Family) *rapid.Generator[Sample] {
 		}
 		if f == FamCart {
 			s.Clear = rapid.IntRange(0, 9).Draw(t, "clear") == 0
-			s.Remove = rapid.IntRange(0, 2).Draw(t, "remove") == 0
-			for range rapid.IntRange(1, 2).Draw(t, "lines") {
-				s.Lines = append(s.Lines, Line{
-					Product: rapid.SampledFrom([]string{"", "p", "q"}).Draw(t, "product"), Quantity: rapid.Int64Range(1, 3).Draw(t, "quantity"),
+			s.Replace = rapid.IntRange(0, 4).Draw(t, "replace") == 0
+			s.Cart = rapid.SampledFrom([]string{"", "", "a", "b"}).Draw(t, "cart")
+			plain := rapid.Bool().Draw(t, "plain")
+			for range rapid.IntRange(0, 2).Draw(t, "lines") {
+				l := Line{
+					Product:  rapid.SampledFrom([]string{"", "p", "q"}).Draw(t, "product"),
+					Quantity: rapid.SampledFrom([]int64{1, 2, 3, -1, -2}).Draw(t, "quantity") * Unit,
 					Currency: rapid.SampledFrom([]string{"", "EUR"}).Draw(t, "currency"),
-				})
+				}
+				if !plain {
+					l.Variant = rapid.SampledFrom([]string{"", "v", "w"}).Draw(t, "variant")
+					l.SKU = rapid.SampledFrom([]string{"", "p", "s"}).Draw(t, "sku")
+					l.Quantity += rapid.SampledFrom([]int64{0, 5_000}).Draw(t, "fraction")
+				}
+				s.Lines = append(s.Lines, l)
 			}
 		}
 		return s

@@ -27,7 +27,7 @@ var (
 	FamList      = &Family{name: "list", bounded: true, make: func() Cell { return &List{From: None} }}
 	FamDistinct  = &Family{name: "distinct", make: func() Cell { return &Distinct{From: None} }} // of all time
 	FamRecent    = &Family{name: "recent", bounded: true, make: func() Cell { return &Distinct{From: None, timed: true} }}
-	FamCart      = &Family{name: "cart", bounded: true, texts: true, make: func() Cell { return &Cart{Cleared: None, Last: Stamp{At: None}} }}
+	FamCart      = &Family{name: "cart", bounded: true, texts: true, make: func() Cell { return &Cart{Cleared: None} }}
 )
 
 func newest() Cell { return &Register{latest: true} }

@@ -17,7 +17,7 @@ func zone(t *testing.T, name string) *time.Location {
 	return l
 }
 
-// docs/semantics.md, 8.10: a local time that a change of clocks skips moves forward
+// docs/semantics.md, 8.16: a local time that a change of clocks skips moves forward
 // to the first instant after the gap; of one that occurs twice it is the first.
 func TestAtWhereClocksChange(t *testing.T) {
 	const h = expr.Millis(3_600_000)
@@ -63,7 +63,7 @@ func TestAtAgainstClock(t *testing.T) {
 	}
 }
 
-// docs/semantics.md, 2.5 and 8.11: born on 29 February means 28 February in common
+// docs/semantics.md, 2.5 and 8.17: born on 29 February means 28 February in common
 // years, or 1 March if so set.
 func TestAnniversaries(t *testing.T) {
 	born := Date{2000, 2, 29}

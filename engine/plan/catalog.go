@@ -21,11 +21,14 @@ type Layout struct {
 }
 
 // CartSlots are the places of what a cart reads, compiled from the names of the
-// fields, so that a schema may gain fields and have them in any order.
+// fields, so that a schema may gain fields and have them in any order. A place is -1 if
+// the stream's schema has no such field.
 type CartSlots struct {
-	Items, Currency          int // slots of Event.Fields
-	Product, Quantity, Price int // places in a record of the list of items
-	Size                     int // how many fields such a record has
+	ID                    int // slot of the cart's id in Event.Fields
+	Name, Items, Currency int // slots of what changes a cart; -1: the stream is that of purchases
+	// Places in a record of the list of items.
+	Product, Variant, SKU, Quantity, Amount, Price int
+	Size                                           int // how many fields such a record has
 }
 
 // Slot returns the slot of a path, or -1.

@@ -109,6 +109,10 @@ func (c *compiler) triggerFact(p *TriggerPlan) (err error) {
 	switch {
 	case kind.Fact != nil:
 		f := kind.Fact(p.Trigger)
+		if f.Text != "" {
+			p.Summary, err = c.add(Summary{Text: f.Text, Family: f.Family, Reach: f.Reach, sources: unite(f.Sources)})
+			break
+		}
 		p.Summary, err = c.summary(f.Family, f.Sources, "", expr.Absent, f.Reach)
 	case kind.Has(SetInput):
 		p.Summary = c.Inputs[p.Input].Summary
@@ -162,15 +166,9 @@ func (c *compiler) folds() error {
 		s := &c.Summaries[si]
 		for _, src := range s.sources {
 			sp := &c.Streams[src.Stream]
-			f := Fold{Summary: si, Slot: -1, Negate: -1}
+			f := Fold{Summary: si, Slot: -1, Negate: -1, Cart: s.Family == aggregate.FamCart}
 			if s.field != "" {
 				f.Slot = sp.Layout.Slot(s.field)
-			}
-			if s.Family == aggregate.FamCart {
-				f.Cart = CartAdd
-				if src.Stream == Purchase {
-					f.Cart = CartClear
-				}
 			}
 			if src.Negate != nil {
 				i, err := c.cond(src.Stream, src.Negate)

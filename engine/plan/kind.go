@@ -51,6 +51,9 @@ type Fact struct {
 	Family  *aggregate.Family
 	Sources []Source
 	Reach   expr.Millis // how far back it looks, 0 for all time
+	// Text is what it is stored under, "" for a text that family and sources give. It
+	// stays when what the summary reads of events changes, so that what was kept is found.
+	Text string
 }
 
 // Setting is one key of a trigger.

@@ -105,21 +105,10 @@ type Found struct {
 // Fold gives an event to one summary.
 type Fold struct {
 	Summary int
-	Slot    int // of the field, -1 if none
-	Negate  int // the condition under which the value is subtracted, -1 if none
-	// Cart: what the event is to a cart.
-	Cart CartRole
+	Slot    int  // of the field, -1 if none
+	Negate  int  // the condition under which the value is subtracted, -1 if none
+	Cart    bool // the summary is a cart
 }
-
-// CartRole is what an event is to a cart.
-type CartRole uint8
-
-// The roles.
-const (
-	NoCart  CartRole = iota
-	CartAdd          // or remove, if the fold negates
-	CartClear
-)
 
 // SegmentPlan is one segment or stage.
 type SegmentPlan struct {
@@ -213,6 +202,7 @@ type compiler struct {
 	sums  map[string]int // by text
 	conds map[string]int // by stream and text
 	paths [NumStreams]map[string]bool
+	carts [NumStreams]bool // that a cart reads
 }
 
 func (c *compiler) key(text string) (uint32, error) {
@@ -233,18 +223,22 @@ func (c *compiler) summary(f *aggregate.Family, src []Source, field string, stor
 		fmt.Fprintf(&b, "|%s[%s][%s]", s.Stream, text(s.Cond), text(s.Negate))
 	}
 	b.WriteString("|" + field)
-	t := b.String()
-	i, ok := c.sums[t]
+	return c.add(Summary{Text: b.String(), Family: f, Reach: reach, Stored: stored, sources: src, field: field})
+}
+
+// add returns the number of a summary, which is new if no other has its text.
+func (c *compiler) add(s Summary) (int, error) {
+	i, ok := c.sums[s.Text]
 	if !ok {
-		k, err := c.key("summary " + t)
+		k, err := c.key("summary " + s.Text)
 		if err != nil {
 			return 0, err
 		}
-		i = len(c.Summaries)
-		c.sums[t] = i
-		c.Summaries = append(c.Summaries, Summary{Key: k, Text: t, Family: f, Stored: stored, sources: src, field: field})
+		s.Key, i = k, len(c.Summaries)
+		c.sums[s.Text] = i
+		c.Summaries = append(c.Summaries, s)
 	}
-	c.Summaries[i].Reach = max(c.Summaries[i].Reach, reach)
+	c.Summaries[i].Reach = max(c.Summaries[i].Reach, s.Reach)
 	return i, nil
 }
 
@@ -276,7 +270,6 @@ func unite(src []Source) []Source {
 
 // layouts gives every field that is read a slot.
 func (c *compiler) layouts() error {
-	var carts [NumStreams]bool
 	for i := range c.paths {
 		c.paths[i] = map[string]bool{}
 	}
@@ -295,8 +288,9 @@ func (c *compiler) layouts() error {
 			}
 		}
 		if s.Family == aggregate.FamCart {
-			carts[Web] = true
-			c.paths[Web][cartItems], c.paths[Web][cartCurrency] = true, true
+			if err := c.cartPaths(s); err != nil {
+				return err
+			}
 		}
 	}
 	for st := range c.Streams {
@@ -306,11 +300,8 @@ func (c *compiler) layouts() error {
 			l.Paths = append(l.Paths, p)
 		}
 		sort.Strings(l.Paths)
-		if carts[st] {
-			var err error
-			if l.Cart, err = c.cartSlots(l); err != nil {
-				return err
-			}
+		if c.carts[st] {
+			l.Cart = c.cartSlots(l)
 		}
 	}
 	return nil

@@ -22,8 +22,6 @@ import (
 // waiting are the cases that do not give their values yet, with what they wait for. The
 // test fails when one of them begins to.
 var waiting = map[string]string{
-	"thirty_days":     "the cart is kept for as long as the longest trigger over it waits",
-	"two_carts":       "a cart for each cart_id",
 	"zone_on_the_day": "an occurrence that a change of zone makes overdue fires",
 }
 

@@ -20,7 +20,27 @@ version: 1
 triggers:
   - {id: left, kind: abandoned_cart, after: 20m}
   - {id: left_long, kind: abandoned_cart, after: 6h}
+  - {id: left_once, kind: abandoned_cart, after: 1d, reentry: once}
+  - {id: left_month, kind: abandoned_cart, after: 30d}
 `
+
+// Several carts, variants, fractions, removals that match nothing and carts that are
+// replaced: the engine says what the oracle says, whether or not it stores the customer
+// between two events.
+func TestCartsEqualOracle(t *testing.T) {
+	spec := cartsUnder(t, schemas.Catalog())
+	eachSeed(t, func(t *testing.T, r *rand.Rand) {
+		store := chance(r, 50)
+		judge(t, Rules{Spec: spec}, RandomHistory(r, spec, 120), func(t testing.TB, s *plan.Spec, calls []Call) string {
+			if !store {
+				return againstOracle(t, s, calls)
+			}
+			u := newSubject(t, s)
+			u.store = true
+			return lockstep(NewOracle(s, engine.Options{Zones: Zones}), u, calls)
+		})
+	})
+}
 
 // A line item that gains an optional field, in any place, leaves every
 // abandoned cart as it is.

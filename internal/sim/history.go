@@ -260,6 +260,7 @@ func (h *history) record(at Millis) Record {
 			f["total"] = h.amount()
 		}
 		word(h.r, f, "channel", 60, channels)
+		word(h.r, f, "cart_id", 40, carts)
 	case plan.Profile:
 		h.profile(f, at)
 	case plan.Consent:
@@ -304,23 +305,35 @@ func (h *history) web(f map[string]expr.Value, at Millis) {
 		f["hits"] = expr.IntValue(int64(h.r.IntN(7) - 3))
 		f["score"] = expr.DoubleValue(float64(h.r.IntN(4000)-2000) / pick(h.r, 8.0, 10, 1000))
 	}
-	if at%2 == 0 {
-		f["currency"] = expr.StringValue([]string{"EUR", "USD"}[at/2%2])
-	}
+	word(h.r, f, "cart_id", 30, carts)
+	word(h.r, f, "currency", 50, []string{"EUR", "EUR", "EUR", "USD"})
 	var items []expr.Value
 	for range h.r.IntN(3) {
-		items = append(items, h.line.item(pick(h.r, "p1", "p2", "p3"), int64(1+h.r.IntN(3)), at))
+		items = append(items, h.item())
 	}
 	f["items"] = expr.ListValue(items)
 }
 
-// item returns a line of a cart. Its price depends on product and time alone,
-// because two prices at one instant have no order that rules could see.
-func (at lineItem) item(product string, quantity int64, when Millis) expr.Value {
-	l := make([]expr.Value, at.size)
-	l[at.product], l[at.quantity] = expr.StringValue(product), expr.IntValue(quantity)
-	if when%3 != 0 {
-		l[at.price] = expr.DecimalValue(int64(product[1]-'0')*100_000 + int64(when%7)*2500)
+// carts are the ids of carts, fewer than a customer may have.
+var carts = []string{"k1", "k2", "k3"}
+
+// item returns a line of a cart, which may be of a variant, known by its stock unit, in
+// fractions, negative or without a price.
+func (h *history) item() expr.Value {
+	at, l := h.line, make([]expr.Value, h.line.size)
+	l[at.product] = expr.StringValue(pick(h.r, "p1", "p2", "p3"))
+	l[at.quantity] = expr.IntValue(pick(h.r, int64(1), 1, 1, 2, 3, 0, -1))
+	if chance(h.r, 70) {
+		l[at.price] = expr.DecimalValue(pick(h.r, int64(100_000), 125_000, 199_999, 1))
+	}
+	if chance(h.r, 40) {
+		l[at.variant] = expr.StringValue(pick(h.r, "v1", "v2"))
+	}
+	if chance(h.r, 30) {
+		l[at.sku] = expr.StringValue(pick(h.r, "s1", "s2", "p1"))
+	}
+	if chance(h.r, 15) {
+		l[at.amount] = expr.DecimalValue(pick(h.r, int64(15_000), 5_000, 1, -5_000, 20_000))
 	}
 	return expr.RecordValue(l)
 }

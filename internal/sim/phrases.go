@@ -240,7 +240,7 @@ func (g *grammar) money() expr.Value {
 
 // Words that events and rules draw from, so that rules meet events.
 var (
-	webNames      = []string{"page_viewed", "product_viewed", "product_added", "product_removed"}
+	webNames      = []string{"page_viewed", "product_viewed", "product_added", "product_removed", "cart_updated"}
 	utmSources    = []string{"ad", "news"}
 	plans         = []string{"pro", "free"}
 	emailActions  = []string{"sent", "opened", "clicked"}

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"math"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -218,28 +219,59 @@ func parseField(name, text string) (expr.Value, error) {
 	case "signed_up_at":
 		at, err := parseInstant(text)
 		return expr.TimeValue(at), err
-	case "items": // p1*2@5.00,p2*1
+	case "items":
 		var l []expr.Value
 		for s := range strings.SplitSeq(text, ",") {
-			product, rest, _ := strings.Cut(s, "*")
-			quantity, price, priced := strings.Cut(rest, "@")
-			n, err := strconv.ParseInt(quantity, 10, 64)
+			it, err := parseItem(s)
 			if err != nil {
 				return expr.Value{}, err
 			}
-			at := lineItemOf(&plan.Spec{Catalog: schemas.Catalog()})
-			it := make([]expr.Value, at.size)
-			it[at.product], it[at.quantity] = expr.StringValue(product), expr.IntValue(n)
-			if priced {
-				if it[at.price], err = parseField("value", price); err != nil {
-					return expr.Value{}, err
-				}
-			}
-			l = append(l, expr.RecordValue(it))
+			l = append(l, it)
 		}
 		return expr.ListValue(l), nil
 	}
 	return expr.StringValue(strings.Trim(text, `"`)), nil
+}
+
+// parseItem reads a line item: p1*2@5.00, and with a variant, a stock unit and a quantity
+// that is not whole p1/red#s1*1.5@5.00.
+func parseItem(s string) (expr.Value, error) {
+	ids, rest, _ := strings.Cut(s, "*")
+	quantity, price, priced := strings.Cut(rest, "@")
+	ids, sku, _ := strings.Cut(ids, "#")
+	product, variant, _ := strings.Cut(ids, "/")
+	at := lineItemOf(&plan.Spec{Catalog: schemas.Catalog()})
+	it := make([]expr.Value, at.size)
+	it[at.product], it[at.variant], it[at.sku] = expr.StringValue(product), ifAny(variant), ifAny(sku)
+	f, err := strconv.ParseFloat(quantity, 64)
+	if err != nil {
+		return expr.Value{}, err
+	}
+	it[at.quantity] = expr.IntValue(int64(f))
+	if strings.Contains(quantity, ".") {
+		it[at.quantity], it[at.amount] = expr.IntValue(7), expr.DecimalValue(int64(math.Round(f*expr.DecimalOne)))
+	}
+	if priced {
+		it[at.price], err = parseField("value", price)
+	}
+	return expr.RecordValue(it), err
+}
+
+// itemText writes down what parseItem reads, of a line of a message. A quantity that is not
+// whole is followed by what it is rounded up to.
+func itemText(l []expr.Value) string {
+	s := l[0].S
+	if l[3].Present() {
+		s += "/" + l[3].S
+	}
+	if l[4].Present() {
+		s += "#" + l[4].S
+	}
+	s += "*" + l[1].String()
+	if l[5].N != l[1].N*expr.DecimalOne {
+		s = strings.TrimSuffix(s, l[1].String()) + l[5].String() + "^" + l[1].String()
+	}
+	return strings.TrimSuffix(s+"@"+l[2].String(), "@")
 }
 
 const scenarioDay = "2026-01-01T"
@@ -283,9 +315,10 @@ func effectLine(e *engine.Effect) string {
 	}
 	field(e.Due != e.At, "due", "%s", instantText(e.Due))
 	field(e.AnchorID != "" && e.Kind != ruleKind, "anchor", "%s", e.AnchorID)
+	field(e.Field("cart_id").Present(), "cart", "%s", e.Field("cart_id"))
 	var items []string
 	for _, it := range e.Field("items").L {
-		items = append(items, strings.TrimSuffix(fmt.Sprintf("%s*%s@%s", it.L[0], it.L[1], it.L[2]), "@"))
+		items = append(items, itemText(it.L))
 	}
 	field(items != nil, "items", "%s", strings.Join(items, ","))
 	named := func(short, name string) {

@@ -1,7 +1,9 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/segmill/segmill/engine"
@@ -120,19 +122,30 @@ func (o *Oracle) occasions(m moment, t *plan.Trigger) []occasion {
 	return nil
 }
 
-func abandoned(m moment, t *plan.Trigger) []occasion {
-	c := m.cart()
-	if len(c.items) == 0 {
-		return nil
+// abandoned returns an occasion for every cart that holds something, by the time of its
+// last change and its id.
+func abandoned(m moment, t *plan.Trigger) (l []occasion) {
+	ids := map[string]bool{}
+	for i := range m.p.events {
+		if r := &m.p.events[i]; changesCart(r) {
+			ids[cartOf(r)] = true
+		}
 	}
-	e := blank()
-	e.AnchorID, e.AnchorAt = c.last.ID, c.last.At
-	say(&e, "items", expr.ListValue(c.items))
-	say(&e, "value", c.value)
-	if c.currency != "" {
-		say(&e, "currency", expr.StringValue(c.currency))
+	for _, id := range slices.Sorted(maps.Keys(ids)) {
+		c := m.cart(id)
+		if len(c.items) == 0 {
+			continue
+		}
+		e := blank()
+		e.AnchorID, e.AnchorAt = c.last.ID, c.last.At
+		say(&e, "cart_id", ifAny(id))
+		say(&e, "items", expr.ListValue(c.items))
+		say(&e, "value", c.value)
+		say(&e, "currency", ifAny(c.currency))
+		l = append(l, occasion{fmt.Sprint(t.ID, " cart ", id, " ", c.last.At), c.last.At + delayOf(t), e})
 	}
-	return []occasion{{fmt.Sprint(t.ID, " cart ", c.last.At), c.last.At + delayOf(t), e}}
+	slices.SortStableFunc(l, func(a, b occasion) int { return cmp.Compare(a.due, b.due) })
+	return l
 }
 
 func silence(m moment, t *plan.Trigger) []occasion {

@@ -88,8 +88,17 @@ func randomEffect(g *rand.Rand) engine.Effect {
 	case "abandoned_cart":
 		var items []expr.Value
 		for range g.Intn(3) {
-			items = append(items, expr.RecordValue([]expr.Value{expr.StringValue(text()), expr.IntValue(int64(g.Intn(1000))), amount()}))
+			maybe := func() expr.Value {
+				if s := text(); s != "" {
+					return expr.StringValue(s)
+				}
+				return expr.Value{}
+			}
+			items = append(items, expr.RecordValue([]expr.Value{
+				expr.StringValue(text()), expr.IntValue(int64(g.Intn(1000))), amount(), maybe(), maybe(), amount(),
+			}))
 		}
+		say("cart_id", expr.StringValue(text()))
 		say("items", expr.ListValue(items))
 		say("value", amount())
 		say("currency", expr.StringValue(text()))
@@ -133,8 +142,9 @@ func native(e *engine.Effect, emitted expr.Millis) map[string]any {
 	items := []any{}
 	for _, i := range e.Field("items").L {
 		items = append(items, map[string]any{
-			"product_id": i.L[0].S, "sku": nil, "name": nil, "category": nil, "brand": nil,
+			"product_id": i.L[0].S, "sku": str(i.L[4].S), "name": nil, "category": nil, "brand": nil,
 			"quantity": int32(i.L[1].N), "price": rat(i.L[2]),
+			"variant_id": str(i.L[3].S), "url": nil, "image_url": nil, "amount": rat(i.L[5]),
 		})
 	}
 	segments := []any{}
@@ -147,7 +157,8 @@ func native(e *engine.Effect, emitted expr.Millis) map[string]any {
 		"due_at": e.Due.Time(), "fired_at": e.At.Time(), "emitted_at": emitted.Time(), "sequence": int64(e.Sequence),
 		"rule_version": e.Version, "anchor_event_id": str(e.AnchorID),
 		"anchor_at": opt("long.timestamp-millis", e.AnchorAt.Time(), e.AnchorAt != expr.Never), "items": items,
-		"value": rat(e.Field("value")), "currency": str(e.Field("currency").S),
+		"cart_id": str(e.Field("cart_id").S),
+		"value":   rat(e.Field("value")), "currency": str(e.Field("currency").S),
 		"last_event_at": opt("long.timestamp-millis", expr.Millis(e.Field("last_event_at").N).Time(), silent), "days_silent": opt("long", e.Field("days_silent").N, silent),
 		"segments": opt("array", segments, silent), "date": opt("int.date", time.Unix(e.Field("date").N*86_400, 0).UTC(), birthday),
 		"years": opt("int", int32(e.Field("years").N), birthday), "from": nil, "to": nil, "context": m(e.Context),
@@ -239,7 +250,7 @@ func TestEncoderKnowsEveryField(t *testing.T) {
 	text := outputText(t, "trigger_fired")
 	for _, change := range [][2]string{
 		{`"fields": [`, `"fields": [{"name":"x","type":"string"},`},
-		{`"name": "sku", "type": ["null", "string"]`, `"name": "sku", "type": "string"`},
+		{`"name": "brand", "type": ["null", "string"]`, `"name": "brand", "type": "string"`},
 		{`"name": "years", "type": ["null", "int"]`, `"name": "years", "type": "int"`},
 		{`"name": "sequence", "type": "long"`, `"name": "sequence", "type": "string"`},
 		{`"name": "from", "type": ["null", "string"]`, `"name": "from", "type": ["string", "null"]`},

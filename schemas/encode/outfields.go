@@ -106,7 +106,7 @@ func messageField(name string, t expr.Type) (source, bool) {
 
 // lineFields are the fields of a line item in a message, in its order. The engine
 // keeps of a product what a cart needs.
-var lineFields = []string{"product_id", "quantity", "price"}
+var lineFields = []string{"product_id", "quantity", "price", "variant_id", "sku", "amount"}
 
 // linePlaces returns where in a line item of a message each field of the schema is,
 // -1 for one that is always null.

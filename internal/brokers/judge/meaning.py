@@ -113,6 +113,8 @@ def browsed(events, now):
 
 
 def carts(e):
+    if e.stream == "web" and (e.body.get("name") == "cart_updated" or e.body.get("cart_id")):
+        raise CannotJudge(f"{e.place}: a cart with an id, or one that is replaced")
     if e.stream != "web" or e.body.get("name") not in ("product_added", "product_removed"):
         return False
     if not e.body.get("items"):
