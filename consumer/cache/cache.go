@@ -31,8 +31,8 @@ const (
 // changes that were not committed can only be thrown away as a whole.
 //
 // A customer is in one of three states: clean, as the store has it; behind, changed
-// by transactions since the store was last written; and dirty, changed by the batch
-// at hand, behind or not.
+// by transactions since the store was last written; and dirty, changed by the current
+// batch, behind or not.
 type Customer struct {
 	C *engine.Customer
 	// What was last committed: the digest is kept by subtracting exactly this.
@@ -96,7 +96,7 @@ type Customers struct {
 // earlier is the order of customers that wake up at the same instant.
 func earlier(a, b *Customer) bool { return a.C.ID < b.C.ID }
 
-// New returns the customers of a task, of whom none is cached.
+// New returns the customers of a task, none of which is cached.
 func New(eng *engine.Engine, store *state.Task) *Customers {
 	return &Customers{eng: eng, store: store, byID: map[string]*Customer{}, wakes: wakes.New(earlier), cursor: state.Due{At: changelog.Never}}
 }
@@ -277,7 +277,7 @@ func (cs *Customers) nextStored(upto engine.Millis) (*state.Due, error) {
 	}
 }
 
-// Value appends what the changelog has, or with the batch at hand will have, of a
+// Value appends what the changelog has, or with the current batch will have, of a
 // customer; false if it has nothing.
 //
 // Of a customer who is clean that is what the store has, and not what encoding again

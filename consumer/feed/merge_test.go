@@ -130,7 +130,7 @@ func TestMergeGoesOnFromTurn(t *testing.T) {
 		taken, now, pos := []string{}, changelog.Never, make([]int, 3)
 		turnNow := changelog.Turn{}
 		for {
-			// Everything is made anew for each record, but for the turn and offsets.
+			// Everything is made again for each record, but for the turn and offsets.
 			m := merge{mode: config.EventsClock, turn: turnNow}
 			for i, items := range topics {
 				in := NewInput(string(rune('a'+i)), int64(pos[i]), false)

@@ -82,7 +82,7 @@ func BenchmarkLatency(b *testing.B) {
 				g.Client.Produce(b.Context(), g.Event(plan.Purchase, customer, at, nil), nil)
 			}
 			tick.Stop()
-			g.Eventually("all told", func() bool { mu.Lock(); defer mu.Unlock(); return len(took) == n })
+			g.Eventually("all are emitted", func() bool { mu.Lock(); defer mu.Unlock(); return len(took) == n })
 			in.stop()
 			slices.Sort(took)
 			b.ReportMetric(float64(took[len(took)/2])/1e6, "p50-ms")

@@ -275,7 +275,7 @@ func (x *chaos) dieAt(diskLost bool) (string, bool) {
 	return l.clientID + " " + point, true
 }
 
-// stumble makes an instance acquire a partition anew.
+// stumble makes an instance acquire a partition again.
 func (x *chaos) stumble(l *life) {
 	if x.atLeastOnce {
 		x.fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: chaosApp + ".changelog"}, kerr.UnknownServerError)

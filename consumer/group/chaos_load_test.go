@@ -36,8 +36,8 @@ const chaosApart = 50 // milliseconds
 
 // load makes the events of a seed. A customer's next event is made when the one
 // before has been acknowledged, so that all of them stand in the topics in the
-// order of their times. With the wall clock, customers are noted of whom an event
-// took longer than the grace: nobody can say what had to be told of them when.
+// order of their times. With the wall clock, customers are noted when an event of theirs
+// took longer than the grace: nobody can say what had to be emitted for them when.
 type load struct {
 	x   *chaos
 	rng *rand.Rand

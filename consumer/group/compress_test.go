@@ -58,7 +58,7 @@ func TestOutputCompression(t *testing.T) {
 				}
 			})
 			in.ready() // the topics are there
-			g.Eventually("all is told", func() bool { return g.count("changes") >= 200 })
+			g.Eventually("everything is emitted", func() bool { return g.count("changes") >= 200 })
 			in.stop()
 			g.compressedWith("changes", c.want, c.headers)
 			for _, own := range []string{".changelog", ".repartition", ".dlq"} {

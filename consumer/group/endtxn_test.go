@@ -25,7 +25,7 @@ var endTxnErrors = []*kerr.Error{
 }
 
 // Whatever the broker answers to the end of a transaction, whether it has done it
-// or not: the changelog tells what happened, and the outputs do not change.
+// or not: the changelog says what happened, and the outputs do not change.
 func TestEndTxnErrors(t *testing.T) {
 	for _, e := range endTxnErrors {
 		t.Run("refused, "+e.Message, func(t *testing.T) {

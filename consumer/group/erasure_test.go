@@ -96,13 +96,13 @@ func TestErasureLeavesNothing(t *testing.T) {
 	}
 	// The exits, in order of segment, then the receipt; all in one transaction, which
 	// the one position behind the tombstone ends.
-	var told []string
+	var emitted []string
 	for _, e := range g.Effects("changes")[p] {
 		if e.Customer == "anna" && e.Cause == "erasure" {
-			told = append(told, fmt.Sprintf("%s %s %d", e.Action, e.Segment, e.Sequence))
+			emitted = append(emitted, fmt.Sprintf("%s %s %d", e.Action, e.Segment, e.Sequence))
 		}
 	}
-	if diff := gocmp.Diff([]string{"exited big 2", "exited browsing 2", "exited buyer 2", "exited frequent 2", "erased  0"}, told); diff != "" {
+	if diff := gocmp.Diff([]string{"exited big 2", "exited browsing 2", "exited buyer 2", "exited frequent 2", "erased  0"}, emitted); diff != "" {
 		t.Error(diff)
 	}
 

@@ -31,7 +31,7 @@ func keepsTexts(n int) string {
 	return b.String()
 }
 
-// A customer of whom rules keep more than a record can hold costs a dead letter for
+// A customer about which rules keep more than a record can hold costs a dead letter for
 // each event that does not fit, and no transaction: everybody else of the partition
 // goes on, and so does the customer with what fits.
 func TestFatCustomer(t *testing.T) {

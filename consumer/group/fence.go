@@ -55,7 +55,7 @@ func (h groupErrors) OnGroupManageError(err error) {
 	h.o.outside(err)
 }
 
-// outside notes why this instance is not in the group, until the group next tells
+// outside notes why this instance is not in the group, until the group next reports
 // it what is its own.
 func (o *Owner) outside(err error) {
 	o.mu.Lock()

@@ -137,7 +137,7 @@ func TestDeletedWhileRunning(t *testing.T) {
 	}
 }
 
-// A topic is deleted and created anew: with fewer records than were read, as many
+// A topic is deleted and recreated: with fewer records than were read, as many
 // and more; while the engine runs and while it does not; on brokers that know
 // topics by id in every request, and on older ones. Nobody takes the new records
 // for those after the old ones, and nobody begins from nothing, then or after a restart.
@@ -148,14 +148,14 @@ func TestTopicsCreatedAnew(t *testing.T) {
 		running bool
 		want    string
 	}{
-		{"purchase", 0, true, "purchase was read up to offset 2 and has been created anew since"},
-		{"purchase", 4, true, "purchase was read up to offset 2 and has been created anew since"},
-		{"purchase", 2, false, "purchase was read up to offset 2 and has been created anew since"},
-		{"purchase", 4, false, "purchase was read up to offset 2 and has been created anew since"},
-		{rig.App + ".repartition", 0, true, rig.App + ".repartition was read up to offset 0 and has been created anew since"},
-		{rig.App + ".changelog", 0, true, rig.App + ".changelog was created anew while the engine ran"},
-		{rig.App + ".changelog", 0, false, rig.App + ".changelog was created anew and is empty"},
-		{rig.App + ".changelog", 1, false, rig.App + ".changelog was created anew and is empty"},
+		{"purchase", 0, true, "purchase was read up to offset 2 and has been recreated since"},
+		{"purchase", 4, true, "purchase was read up to offset 2 and has been recreated since"},
+		{"purchase", 2, false, "purchase was read up to offset 2 and has been recreated since"},
+		{"purchase", 4, false, "purchase was read up to offset 2 and has been recreated since"},
+		{rig.App + ".repartition", 0, true, rig.App + ".repartition was read up to offset 0 and has been recreated since"},
+		{rig.App + ".changelog", 0, true, rig.App + ".changelog was recreated while the engine ran"},
+		{rig.App + ".changelog", 0, false, rig.App + ".changelog was recreated and is empty"},
+		{rig.App + ".changelog", 1, false, rig.App + ".changelog was recreated and is empty"},
 	} {
 		for version, opts := range map[string][]kfake.Opt{"": nil, ", without ids in requests": {kfake.MaxVersions(kversion.V3_0_0())}} {
 			when := " while stopped"

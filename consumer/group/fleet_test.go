@@ -145,7 +145,7 @@ func (g *fleet) verifyFromNothing(text string, change func(*config.Config)) {
 	in.stop()
 }
 
-// heard collects effects that OnEffects tells.
+// heard collects the effects that OnEffects is called with.
 type heard struct {
 	mu   sync.Mutex
 	list []string

@@ -111,8 +111,8 @@ func (g *fleet) badRecords() []badRecord {
 }
 
 // Bad records stop nothing, however many of them there are: each is one dead
-// letter with its reason and as it was, and customers are told what they would be
-// told without them.
+// letter with its reason and as it was, and the effects are those of a run
+// without them.
 func TestBadTraffic(t *testing.T) {
 	seed := fixture.Seeds(t, 1)[0]
 	t.Logf("SEED=%d", seed)
@@ -165,7 +165,7 @@ func TestBadTraffic(t *testing.T) {
 	}
 	t.Run("all", func(t *testing.T) {
 		if got := run(t, 0); len(got) > 0 {
-			t.Errorf("told %v", got)
+			t.Errorf("emitted %v", got)
 		}
 	})
 }

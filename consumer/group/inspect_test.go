@@ -16,7 +16,7 @@ import (
 	"github.com/segmill/segmill/internal/rig"
 )
 
-// An inspection tells the share of records on a wrong partition by topic, of the
+// An inspection reports the share of records on a wrong partition by topic, of the
 // newest ones only, and what is wrong with topics; it changes nothing.
 func TestInspect(t *testing.T) {
 	g := newFleet(t, 4)

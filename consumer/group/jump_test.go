@@ -52,7 +52,7 @@ func TestSetClock(t *testing.T) {
 }
 
 // What the wall clock does, a timer fires never early and once, as of its due
-// instant, and events are told.
+// instant, and events have their effects.
 func TestClockJumps(t *testing.T) {
 	type run struct {
 		*fleet

@@ -73,7 +73,7 @@ var mutations = []struct {
 		[]find{{"consumer", "Wrong"}},
 	},
 	{
-		"the merge begins anew with every session",
+		"the merge begins again with every session",
 		`s.feed.Clock.Latest, s.feed.Turn()`, `s.feed.Clock.Latest, changelog.Turn{}`,
 		[]find{protocol},
 	},
@@ -169,7 +169,7 @@ var mutations = []struct {
 		[]find{scenarios, laws},
 	},
 	{
-		"a silence is told again and again",
+		"a silence is emitted again and again",
 		`	m.Mark = a.At
 	f.AnchorID`, `	f.AnchorID`,
 		[]find{scenarios, laws},

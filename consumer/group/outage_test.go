@@ -19,20 +19,20 @@ import (
 	"github.com/segmill/segmill/internal/fixture"
 )
 
-// byCustomer returns what each customer was told, in order. Between customers the
+// byCustomer returns the effects of each customer, in order. Between customers the
 // order may differ.
 func (g *fleet) byCustomer() map[string]string {
 	g.Helper()
-	told := map[string][]string{}
+	emitted := map[string][]string{}
 	for _, topic := range []string{"changes", "triggers"} {
 		for _, effects := range g.Effects(topic) {
 			for _, e := range effects {
-				told[e.Customer] = append(told[e.Customer], e.String()+" "+e.ID+e.Trigger)
+				emitted[e.Customer] = append(emitted[e.Customer], e.String()+" "+e.ID+e.Trigger)
 			}
 		}
 	}
 	got := map[string]string{}
-	for c, l := range told {
+	for c, l := range emitted {
 		got[c] = strings.Join(l, "\n")
 	}
 	return got
@@ -57,7 +57,7 @@ func (g *fleet) day(rng *rand.Rand, start time.Time, n int) []*kgo.Record {
 	return records
 }
 
-// An outage changes nothing: what is told is the same whether events are read as
+// An outage changes nothing: what is emitted is the same whether events are read as
 // they happen, after they all have happened, or some this and some that way.
 func TestOutageChangesNothing(t *testing.T) {
 	const n = 24

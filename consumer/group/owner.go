@@ -72,12 +72,12 @@ func New(cfg config.Config) (*Owner, error) {
 // Name changes the name of this instance in the group, until Run is called.
 func (o *Owner) Name(instance string) { o.Config.Group.Instance = instance }
 
-// handOver is how long a task that is released may take to commit what it has at
-// hand. Then it is dropped, which costs the next owner a second reading.
+// handOver is how long a task that is released may take to commit what it has
+// taken. Then it is dropped, which costs the next owner a second reading.
 const handOver = time.Second
 
-// Run runs the tasks that the group assigns until ctx ends, then commits what is
-// at hand, leaves the group, and returns nil. It returns an error if no partition
+// Run runs the tasks that the group assigns until ctx ends, then commits what has been
+// taken, leaves the group, and returns nil. It returns an error if no partition
 // could ever run: topics that do not fit together, rules that have changed, a
 // store that has failed. Brokers that do not answer are waited for.
 //

@@ -46,11 +46,11 @@ func TestLive(t *testing.T) {
 	if folded, dead, forwarded := g.Totals(); folded != 3 || dead+forwarded != 0 {
 		t.Errorf("folded %d, dead letters %d, forwarded %d", folded, dead, forwarded)
 	}
-	told := []string{
+	emitted := []string{
 		"anna entered browsing #1", "anna exited browsing #2", "anna fired cart_left #1", "berta entered buyer #1",
 		"carla entered big #1", "carla entered buyer #1",
 	}
-	if diff := gocmp.Diff(told, h.sorted()); diff != "" {
-		t.Errorf("told: %s", diff)
+	if diff := gocmp.Diff(emitted, h.sorted()); diff != "" {
+		t.Errorf("emitted: %s", diff)
 	}
 }

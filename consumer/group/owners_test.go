@@ -59,10 +59,10 @@ func TestTwoOwners(t *testing.T) {
 	}
 	slices.Sort(want)
 	g.Eventually("one runs, one was fenced", func() bool { return slices.Equal(states(), []task.State{task.Running, task.Waiting}) })
-	g.Eventually("everything is told", func() bool { return slices.Equal(g.Members(), want) })
+	g.Eventually("everything is emitted", func() bool { return slices.Equal(g.Members(), want) })
 	g.Shift.Store(int64(4 * time.Hour)) // both could fire the ends of browsing
 	want = slices.DeleteFunc(want, func(m string) bool { return m[len(m)-8:] == "browsing" })
-	g.Eventually("every end is told", func() bool { return slices.Equal(g.Members(), want) })
+	g.Eventually("every end is emitted", func() bool { return slices.Equal(g.Members(), want) })
 	if n := inits.Hits(); n != 2 {
 		t.Errorf("the partition was taken %d times, want 2", n)
 	}

@@ -249,7 +249,7 @@ func TestEndRefused(t *testing.T) {
 		refused := g.Broker.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.EndTxn}, Err: kerr.UnknownServerError, Count: 1})
 		g.Produce(g.Event(plan.Purchase, fmt.Sprintf("c%d", i), g.Now(), nil))
 		g.Eventually("refused", func() bool { return refused.Hits() == 1 })
-		g.Eventually("told", func() bool { return len(g.Members()) == i+1 })
+		g.Eventually("emitted", func() bool { return len(g.Members()) == i+1 })
 	}
 	in.stop()
 	g.Positions()

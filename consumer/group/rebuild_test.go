@@ -59,7 +59,7 @@ func TestRulesChanged(t *testing.T) {
 }
 
 // However often a rebuild dies, in the end the memberships are those of a run
-// that had the new rules from the beginning, and nothing is told twice.
+// that had the new rules from the beginning, and nothing is emitted twice.
 func TestRebuildDies(t *testing.T) {
 	for _, seed := range fixture.Seeds(t, 2) {
 		t.Run(fmt.Sprintf("SEED=%d", seed), func(t *testing.T) {

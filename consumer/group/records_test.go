@@ -124,7 +124,7 @@ func TestDeadLetters(t *testing.T) {
 }
 
 // A tombstone on the profile topic erases: exits, a receipt, no state; and the
-// customer begins anew.
+// customer begins from nothing.
 func TestErasure(t *testing.T) {
 	g := newFleet(t, 1)
 	in := g.start(fixture.Rules, vfs.NewMem(), nil)

@@ -129,7 +129,7 @@ func TestRegistryFails(t *testing.T) {
 }
 
 // Records with thousands of ids that nobody knows are dead letters one by one, and what
-// stands behind them and beside them is told.
+// follows them and is beside them is emitted.
 func TestFloodOfUnknownIDs(t *testing.T) {
 	const n = 5_000
 	g := newFleet(t, 2)

@@ -127,7 +127,7 @@ func TestReshardDies(t *testing.T) {
 	}
 }
 
-// What stands in the way of a resharding is told before anything is written.
+// What prevents a resharding is reported before anything is written.
 func TestReshardRefused(t *testing.T) {
 	g := newFleet(t, 2)
 	files := vfs.NewMem()
@@ -157,18 +157,18 @@ func TestReshardRefused(t *testing.T) {
 	g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil))
 	refused("1 records of purchase are unread", nil)
 	refused("1 records of purchase are unread", func(r *reshard.Reshard) { r.Unread = true })
-	retold := make(chan struct{}, 100)
+	reemitted := make(chan struct{}, 100)
 	in = g.start(fixture.OtherRules, files, func(c *config.Config) {
 		c.Rebuild = true
 		rig.FailAt(g, c, func(_ int32, at string) error {
-			if at == "retold" {
-				retold <- struct{}{}
+			if at == "reemitted" {
+				reemitted <- struct{}{}
 				return errors.New("dead")
 			}
 			return nil
 		})
 	})
-	<-retold
+	<-reemitted
 	in.crash()
 	g.Eventually("the session of the one that died is over", func() bool {
 		_, err := m.run(g, files, nil)
@@ -290,13 +290,13 @@ func TestReshardFences(t *testing.T) {
 		return st.State == task.Stopped && strings.Contains(st.Error, "was moved to shop2")
 	})
 	in := m.start(fixture.Rules, vfs.NewMem(), m.to)
-	m.Eventually("told by the new application", func() bool { return len(m.memberships("changes", "changes2")) == 0 })
+	m.Eventually("emitted by the new application", func() bool { return len(m.memberships("changes", "changes2")) == 0 })
 	in.stop()
 	if after := len(g.Read(rig.App + ".changelog")[0]); after != before {
 		t.Errorf("%d records more in the old changelog", after-before)
 	}
 	if n := len(g.Effects("changes")[0]); n != 1 {
-		t.Errorf("the old application has told %d changes", n)
+		t.Errorf("the old application has emitted %d changes", n)
 	}
 }
 
@@ -356,7 +356,7 @@ func TestReshardClaimed(t *testing.T) {
 	}
 }
 
-// Partitions that were added to all topics, the changelog too, do not start anew
+// Partitions that were added to all topics, the changelog too, do not start from nothing
 // beside the others, not even on an instance that has only them; and the state can
 // still be moved.
 func TestEverythingHasGrown(t *testing.T) {

@@ -148,9 +148,9 @@ func (g *fleet) put(name func(string) string, records []*kgo.Record) {
 	g.Produce(all...)
 }
 
-// told returns what each customer was told, in order, without ids: they are made
+// emitted returns the effects of each customer, in order, without ids: they are made
 // with the name of the application.
-func told(t testing.TB, views ...map[int32][]*kgo.Record) map[string][]string {
+func emitted(t testing.TB, views ...map[int32][]*kgo.Record) map[string][]string {
 	t.Helper()
 	got := map[string][]string{}
 	for _, view := range views {

@@ -21,7 +21,7 @@ import (
 )
 
 // An application that was moved to another number of partitions in the middle of
-// its history tells every customer what one tells that was never moved, record for
+// its history emits for every customer what one emits that was never moved, record for
 // record, and its customers have the same bytes. A rebuild then finds all history.
 func TestReshard(t *testing.T) {
 	for _, c := range []struct {
@@ -67,8 +67,8 @@ func TestReshard(t *testing.T) {
 				if err := m.start(fixture.Rules, newFiles, both(m.to, rig.OverHistory)).wait(); err != nil {
 					t.Fatal(err)
 				}
-				want := told(t, clean.Read("changes"), clean.Read("triggers"))
-				got := told(t, g.Read("changes"), g.Read("triggers"), m.Read("changes2"), m.Read("triggers2"))
+				want := emitted(t, clean.Read("changes"), clean.Read("triggers"))
+				got := emitted(t, g.Read("changes"), g.Read("triggers"), m.Read("changes2"), m.Read("triggers2"))
 				if diff := gocmp.Diff(want, got); diff != "" {
 					t.Error(diff)
 				}
@@ -145,7 +145,7 @@ func TestReshardAnyHistory(t *testing.T) {
 				t.Error(diff)
 			}
 			if n := len(m.Read("changes2")); n > 0 {
-				t.Errorf("the move told something on %d partitions", n)
+				t.Errorf("the move emitted something on %d partitions", n)
 			}
 			if diff := gocmp.Diff(g.stored(files), m.stored(newFiles)); diff != "" {
 				t.Error("customers differ", len(diff))

@@ -153,7 +153,7 @@ func (g *fleet) deny(a kfake.ACL) {
 	}
 }
 
-// says reports where a text is told: by a task, or by the group.
+// says reports whether a text is shown: by a task, or by the group.
 func (in *instance) says(text string) bool {
 	st := in.o.Status()
 	return !st.Ready && (strings.Contains(st.Refused, text) ||
@@ -196,7 +196,7 @@ func TestRights(t *testing.T) {
 				in.ready()
 			default:
 				g.Produce(g.Event(plan.Purchase, "first", g.Now(), nil))
-				g.Eventually("it is told", func() bool { return in.says(missing) && in.says(a.Name) })
+				g.Eventually("it is shown", func() bool { return in.says(missing) && in.says(a.Name) })
 				g.allow(a)
 			}
 			in.caughtUp()
@@ -207,7 +207,7 @@ func TestRights(t *testing.T) {
 			// While it runs.
 			if a.Name == rig.App+"-progress" {
 				g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil))
-				g.Eventually("it is told", func() bool { return log.contains(missing) && log.contains("group="+a.Name) })
+				g.Eventually("it is shown", func() bool { return log.contains(missing) && log.contains("group="+a.Name) })
 				in.caughtUp()
 				in.stop()
 				return
@@ -216,7 +216,7 @@ func TestRights(t *testing.T) {
 			// The cart is left before the purchase, also where it is read much earlier.
 			g.Produce(g.Event(plan.Web, "anna", g.Now().Add(-time.Hour), map[string]any{"name": "product_added", "items": []map[string]any{{"product_id": "p"}}}))
 			g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil), g.Event(plan.Profile, "anna", g.Now(), nil))
-			g.Eventually("it is told", func() bool { return in.says(missing) && in.says(a.Name) })
+			g.Eventually("it is shown", func() bool { return in.says(missing) && in.says(a.Name) })
 			asked := g.asks(kmsg.JoinGroup, kmsg.InitProducerID, kmsg.Fetch, kmsg.Produce)
 			if rig.Within(500*time.Millisecond, func() bool { return asked.Hits() > 100 }) {
 				t.Errorf("%d requests in half a second", asked.Hits())
@@ -246,7 +246,7 @@ func TestPasswordChanges(t *testing.T) {
 	g.password("segmill", "another")
 	w.cut()
 	g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil))
-	g.Eventually("it is told", func() bool { return in.says("SASL") || in.says("EOF") })
+	g.Eventually("it is shown", func() bool { return in.says("SASL") || in.says("EOF") })
 	g.password("segmill", "secret")
 	in.caughtUp()
 	in.stop()

@@ -19,7 +19,7 @@ import (
 )
 
 // standbys are the standby copies of this instance. Which ones is computed from
-// what the group coordinator says: no instance tells another anything.
+// what the group coordinator says: instances do not talk to each other.
 type standbys struct {
 	o     *Owner
 	loads chan struct{} // whole changelogs that are being read

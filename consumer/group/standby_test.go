@@ -134,7 +134,7 @@ func byEvents(c *config.Config) {
 }
 
 // An instance that is killed is replaced by its standbys, which read next to
-// nothing for it, and what comes out is what one instance would have told.
+// nothing for it, and what comes out is what one instance would have emitted.
 func TestStandbyTakesOver(t *testing.T) {
 	t.Run("exactly once", func(t *testing.T) { standbyTakesOver(t, config.ExactlyOnce) })
 	t.Run("at least once", func(t *testing.T) { standbyTakesOver(t, config.AtLeastOnce) })

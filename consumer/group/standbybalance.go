@@ -22,7 +22,7 @@ type warmBalancer struct {
 }
 
 // JoinGroupMetadata adds the copies of this instance to what the stock balancer
-// tells the leader.
+// informs the leader.
 func (b *warmBalancer) JoinGroupMetadata(topics []string, owned map[string][]int32, generation int32) []byte {
 	stock := b.GroupBalancer.JoinGroupMetadata(topics, owned, generation)
 	meta := kmsg.NewConsumerMemberMetadata()

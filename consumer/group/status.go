@@ -95,7 +95,7 @@ const progressInterval = time.Second
 func (o *Owner) progress(ctx context.Context) {
 	adm := kadm.NewClient(o.Cluster.Admin)
 	committed := map[int32]uint64{} // seq by task
-	told := false                   // that it does not work
+	failing := false                // that it does not work
 	// Another Owner of this process would not know whose gauges these were.
 	defer o.Config.Metrics.Lag.Reset()
 	defer o.Config.Metrics.Waiting.Reset()
@@ -125,13 +125,13 @@ func (o *Owner) progress(ctx context.Context) {
 			continue
 		}
 		if err := adm.CommitAllOffsets(ctx, o.Config.ProgressGroup(), offsets); err != nil {
-			if !told {
-				told = true
+			if !failing {
+				failing = true
 				o.Config.Logger.Warn("progress not committed: tools do not see the lag", "group", o.Config.ProgressGroup(), "error", err)
 			}
 			continue
 		}
-		told = false
+		failing = false
 		for _, t := range tasks {
 			committed[t.Partition] = t.Seq
 		}

@@ -45,8 +45,8 @@ type timer struct {
 // Customers come on one day; then nobody does anything for a month in which
 // clocks change and, in common years, a 29 February is missing. The engine runs in
 // virtual time against a broker in the process; its wall clock goes on by an hour
-// at a time. At each hour nothing was told early, and everything due was told; at
-// the end everything was told that the oracle tells, once, in its order.
+// at a time. At each hour nothing was emitted early, and everything due was emitted; at
+// the end everything was emitted that the oracle emits, once, in its order.
 func TestThirtyDays(t *testing.T) {
 	for _, c := range []struct {
 		name, start, feb29 string
@@ -81,7 +81,7 @@ func thirtyDays(t *testing.T, rng *rand.Rand, start time.Time, customers int, te
 	end := start.Add(32 * 24 * time.Hour)
 	records, want := g.newcomers(rng, start, customers, text, end)
 	total := 0
-	var at []engine.Millis // of all that is to be told
+	var at []engine.Millis // of all that is to be emitted
 	for _, l := range want {
 		total += len(l)
 		for _, e := range l {
@@ -91,18 +91,18 @@ func thirtyDays(t *testing.T, rng *rand.Rand, start time.Time, customers int, te
 	slices.Sort(at)
 
 	var mu sync.Mutex
-	told := 0
+	emitted := 0
 	in := g.start(text, vfs.NewMem(), func(c *config.Config) {
 		c.Time.MaxFutureSkew = 2 * time.Hour // an hour's events are read at its beginning
 		c.OnEffects = func(_ int32, effects []engine.Effect) {
 			mu.Lock()
 			defer mu.Unlock()
-			told += len(effects)
+			emitted += len(effects)
 			now := expr.MillisOf(g.Now())
 			for i := range effects {
 				// On the first day a customer's own events are ahead of the clock.
 				if e := &effects[i]; e.At > now && e.At > expr.MillisOf(start.Add(25*time.Hour)) {
-					t.Errorf("at %v: told early: %v", now, e)
+					t.Errorf("at %v: emitted early: %v", now, e)
 				}
 			}
 		}
@@ -121,10 +121,10 @@ func thirtyDays(t *testing.T, rng *rand.Rand, start time.Time, customers int, te
 		set(now)
 		in.follows(now)
 		due, _ := slices.BinarySearch(at, expr.MillisOf(now)+1)
-		g.Eventually(fmt.Sprintf("told at %v what is due", now), func() bool {
+		g.Eventually(fmt.Sprintf("emitted at %v what is due", now), func() bool {
 			mu.Lock()
 			defer mu.Unlock()
-			return told >= due
+			return emitted >= due
 		})
 	}
 	in.stop()
@@ -136,10 +136,10 @@ func thirtyDays(t *testing.T, rng *rand.Rand, start time.Time, customers int, te
 		}
 		got[c] = strings.Join(lines, "\n")
 	}
-	if diff := gocmp.Diff(got, g.tellings()); diff != "" {
+	if diff := gocmp.Diff(got, g.emissions()); diff != "" {
 		t.Errorf("(-oracle +engine)\n%.4000s", diff)
 	}
-	timers := total - 2*customers // entries are told by events
+	timers := total - 2*customers // entries are emitted by events
 	t.Logf("%d timers", timers)
 	if timers < 3*customers {
 		t.Errorf("only %d timers", timers)
@@ -148,7 +148,7 @@ func thirtyDays(t *testing.T, rng *rand.Rand, start time.Time, customers int, te
 }
 
 // newcomers returns the events of customers that come on the first day, in order
-// of time, and what the oracle tells of each until an end.
+// of time, and what the oracle emits for each until an end.
 func (g *fleet) newcomers(rng *rand.Rand, start time.Time, n int, text string, end time.Time) ([]*kgo.Record, map[string][]timer) {
 	zones := []string{"Europe/Paris", "America/New_York", "America/Los_Angeles", "Australia/Lord_Howe", "Asia/Kathmandu", "UTC"}
 	spec := fixture.NewEngine(g, text).Plan().Spec
@@ -171,7 +171,7 @@ func (g *fleet) newcomers(rng *rand.Rand, start time.Time, n int, text string, e
 		profileID := fmt.Sprint("e", g.Seq)
 		web := g.Event(plan.Web, id, visit, map[string]any{"name": name})
 		records = append(records, profile, web)
-		var told []engine.Effect
+		var emitted []engine.Effect
 		days := birth.Unix() / 86_400
 		for _, r := range []sim.Record{
 			{Stream: plan.Profile, ID: profileID, At: expr.MillisOf(come), Fields: map[string]expr.Value{
@@ -181,9 +181,9 @@ func (g *fleet) newcomers(rng *rand.Rand, start time.Time, n int, text string, e
 		} {
 			r.Customer = id
 			l, _ := oracle.Apply(r, r.At)
-			told = append(told, l...)
+			emitted = append(emitted, l...)
 		}
-		for _, e := range append(told, oracle.Advance(id, expr.MillisOf(end))...) {
+		for _, e := range append(emitted, oracle.Advance(id, expr.MillisOf(end))...) {
 			want[id] = append(want[id], timer{telling(e.Action.String(), e.Name, int(e.Sequence), e.At.Time()), e.At})
 		}
 		// The outputs are two topics.
@@ -210,8 +210,8 @@ func telling(action, name string, sequence int, at time.Time) string {
 	return fmt.Sprintf("%s %s #%d at %s", action, name, sequence, at.UTC().Format(time.RFC3339Nano))
 }
 
-// tellings returns what every customer was told: changes, then triggers.
-func (g *fleet) tellings() map[string]string {
+// emissions returns the effects of every customer: changes, then triggers.
+func (g *fleet) emissions() map[string]string {
 	g.Helper()
 	got := map[string][]string{}
 	for _, topic := range []string{"changes", "triggers"} {
@@ -228,9 +228,9 @@ func (g *fleet) tellings() map[string]string {
 			}
 		}
 	}
-	told := map[string]string{}
+	emitted := map[string]string{}
 	for c, l := range got {
-		told[c] = strings.Join(l, "\n")
+		emitted[c] = strings.Join(l, "\n")
 	}
-	return told
+	return emitted
 }

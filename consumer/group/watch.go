@@ -30,7 +30,7 @@ func (o *Owner) watchTopics(ctx context.Context) {
 		for name, t := range topics {
 			if t.Err == nil && t.ID != o.IDs[name] && t.ID != seen[name] {
 				seen[name] = t.ID
-				o.acquireAgain(fmt.Errorf("%s was created anew", name))
+				o.acquireAgain(fmt.Errorf("%s was recreated", name))
 			}
 			if t.Err == nil && t.Partitions != o.Partitions && slices.Contains(o.Config.Inputs, name) {
 				o.fail(fault.Fatal("%s now has %d partitions and had %d: a customer's records would go to another partition than its state; move the state with segmill state reshard",

@@ -63,7 +63,7 @@ func TestChangelogMustBeKept(t *testing.T) {
 		g.taskIs(in.o, 0, task.Stopped, "its records were deleted, and with them the state")
 		in.stop()
 		if after := g.Effects("changes")[0]; len(after) != len(before) {
-			t.Errorf("%v is told a second time", after[len(before):])
+			t.Errorf("%v is emitted a second time", after[len(before):])
 		}
 	})
 }

@@ -146,7 +146,7 @@ func TestDeletedRecords(t *testing.T) {
 }
 
 // The end of the changelog is asked for including what is not committed
-// (KAFKA-10167); this broker ends transactions at once, so the result can't tell.
+// (KAFKA-10167); this broker ends transactions at once, so the result proves nothing.
 func TestChangelogEndIsReadUncommitted(t *testing.T) {
 	g := newFleet(t, 1)
 	asked := g.Broker.Fault(kfake.Fault{

@@ -120,7 +120,7 @@ func New(reg prometheus.Registerer) *Metrics {
 
 // kafkaHooks returns the client library's own metrics. kprom registers its
 // collectors when a client is made and unregisters them when it is closed, and
-// clients come and go with every task; so it is told once, of no client.
+// clients come and go with every task; so it is registered once, with no client.
 func kafkaHooks(reg prometheus.Registerer) []kgo.Hook {
 	k := kprom.NewMetrics("segmill", kprom.Subsystem("kafka"), kprom.Registerer(clientless{reg}))
 	k.OnNewClient(nil)

@@ -250,7 +250,7 @@ const LookBack = 500_000
 var errFound = errors.New("found")
 
 // hasPosition reports whether the changelog has a committed position. Its length does
-// not tell: a client may have written to a topic that was created anew before it
+// not tell: a client may have written to a topic that was recreated before it
 // noticed, and have aborted that.
 func (r *Replica) hasPosition(ctx context.Context) (bool, error) {
 	err := r.each(ctx, max(r.first, r.end-LookBack), r.end, func(rec *kgo.Record) error {
@@ -267,10 +267,10 @@ func (r *Replica) hasPosition(ctx context.Context) (bool, error) {
 
 // checkTopic makes sure that the changelog is the one that the engine started
 // with. A copy of a former one is not given up for a changelog without a position:
-// the state would begin from nothing, and everything be told again.
+// the state would begin from nothing, and everything be emitted again.
 func (r *Replica) checkTopic(ctx context.Context) error {
 	if r.Known != (changelog.TopicID{}) && r.Known != r.topicID {
-		return fault.Stopped(r.Partition, "%s was created anew while the engine ran, and the state was in it: restore it, or begin with another app name", r.Topic)
+		return fault.Stopped(r.Partition, "%s was recreated while the engine ran, and the state was in it: restore it, or begin with another app name", r.Topic)
 	}
 	meta, ok, err := r.Store.Meta()
 	if err != nil || !ok || meta.TopicID == r.topicID {
@@ -279,5 +279,5 @@ func (r *Replica) checkTopic(ctx context.Context) error {
 	if ok, err = r.hasPosition(ctx); err != nil || ok {
 		return err
 	}
-	return fault.Stopped(r.Partition, "%s was created anew and is empty, and the local copy is of the former one: restore it, or begin with another app name", r.Topic)
+	return fault.Stopped(r.Partition, "%s was recreated and is empty, and the local copy is of the former one: restore it, or begin with another app name", r.Topic)
 }

@@ -120,7 +120,7 @@ func (c *Standby) run(live, hard context.Context) {
 		if wait < quietBackoff {
 			level = slog.LevelDebug // as a commit whose end is not written yet
 		}
-		c.Log.Log(live, level, "standby does not go on now; it is tried again", "error", err, "wait", wait)
+		c.Log.Log(live, level, "standby failed; it will be tried again", "error", err, "wait", wait)
 		select {
 		case <-live.Done():
 			return

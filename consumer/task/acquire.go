@@ -172,7 +172,7 @@ func (t *Task) otherCount(was int32) error {
 
 // checkOthers makes sure, for a partition that has never run, that those that have
 // run were as many as there are now: somebody may have added partitions to all
-// topics, the changelog too. The lowest partition that has run tells.
+// topics, the changelog too. The lowest partition that has run decides.
 func (t *Task) checkOthers(ctx context.Context) error {
 	o, topic := t.Instance, t.Instance.Config.Changelog()
 	var others []int32
@@ -242,12 +242,12 @@ func (s *session) placeInputs(ctx context.Context) (inputs []*feed.Input, err er
 		id, next := infos[topic].ID, at.Next
 		switch {
 		case ok && at.ID != changelog.TopicID{} && id != changelog.TopicID{} && at.ID != id:
-			return nil, fault.Stopped(s.t.Partition, "%s was read up to offset %d and has been created anew since: its records would be taken for others; begin with another app name",
+			return nil, fault.Stopped(s.t.Partition, "%s was read up to offset %d and has been recreated since: its records would be mistaken for others; begin with another app name",
 				topic, next)
 		case !ok:
 			next, at.Seen = first[topic], changelog.Never
 		case next > last[topic]:
-			return nil, fault.Stopped(s.t.Partition, "%s ends at offset %d and was read up to %d: it has lost records or was created anew; restore it, or begin with another app name",
+			return nil, fault.Stopped(s.t.Partition, "%s ends at offset %d and was read up to %d: it has lost records or was recreated; restore it, or begin with another app name",
 				topic, last[topic], next)
 		case next < first[topic] && !s.cfg.SkipDeleted:
 			return nil, fault.Stopped(s.t.Partition, "records %d to %d of %s were deleted before they were read; to go on without them, set skip_deleted",

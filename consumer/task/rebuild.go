@@ -25,7 +25,7 @@ func ReadVersions(b []byte) (*changelog.Versions, error) {
 	return v, nil
 }
 
-// checkRules compares the rules under which the customers were told with those of
+// checkRules compares the rules under which effects were emitted with those of
 // the engine, and rebuilds if they differ and that is allowed.
 func (s *session) checkRules(ctx context.Context) error {
 	s.rules = s.pos.Rules
@@ -35,7 +35,7 @@ func (s *session) checkRules(ctx context.Context) error {
 		return nil
 	}
 	if !same && !s.cfg.Rebuild {
-		return fault.Fatal("the rules are not those that the state was built with (%s): with --rebuild the state is made again from the inputs, and the differences are told",
+		return fault.Fatal("the rules are not those that the state was built with (%s): with --rebuild the state is made again from the inputs, and the differences are emitted",
 			difference(s.before.Hashes, want))
 	}
 	return s.rebuild(ctx, want)
@@ -82,14 +82,14 @@ func some(ids []string) string {
 }
 
 // rebuild makes the facts of every customer again from the inputs as far as they
-// were read, gives them to the customers, and tells the differences.
+// were read, gives them to the customers, and emits the differences.
 //
 // It takes many transactions, and may die between any two. The first one says
-// that a rebuild is on its way, and under which rule sets customers may have been
-// told; every one leaves each customer either as it was or rebuilt; the last one
+// that a rebuild is in progress, and under which rule sets effects may have been
+// emitted; every one leaves each customer either as it was or rebuilt; the last one
 // says that it is complete. What dies in the middle is done again from the
 // beginning: a customer that was rebuilt is then given the same facts at the same
-// clock, which tells nothing and writes nothing. No input is read before the end,
+// clock, which emits nothing and writes nothing. No input is read before the end,
 // so the facts and the offsets fit together throughout.
 func (s *session) rebuild(ctx context.Context, want map[string]string) error {
 	s.t.set(func(st *Status) { st.State = Rebuilding })
@@ -114,10 +114,10 @@ func (s *session) rebuild(ctx context.Context, want map[string]string) error {
 	if err := s.commit(ctx); err != nil {
 		return err
 	}
-	if err := s.retell(ctx, scratch, former); err != nil {
+	if err := s.reemit(ctx, scratch, former); err != nil {
 		return fmt.Errorf("rebuild: %w", err)
 	}
-	if err := s.at("retold"); err != nil {
+	if err := s.at("reemitted"); err != nil {
 		return err
 	}
 	s.versions = &changelog.Versions{Hashes: want}
@@ -206,9 +206,9 @@ func (s *folder) spill(scratch *state.Task) error {
 	return nil
 }
 
-// retell gives every customer its new facts: those that are stored, and then
+// reemit gives every customer its new facts: those that are stored, and then
 // those that only the scratch space knows.
-func (s *session) retell(ctx context.Context, scratch *state.Task, former map[string]string) error {
+func (s *session) reemit(ctx context.Context, scratch *state.Task, former map[string]string) error {
 	lost := 0
 	var buf []byte
 	one := func(id string) error {
@@ -223,7 +223,7 @@ func (s *session) retell(ctx context.Context, scratch *state.Task, former map[st
 		} else if fresh, err = s.cfg.Engine.Decode(id, b); err != nil {
 			return err
 		}
-		return s.retellOne(ctx, id, fresh, former)
+		return s.reemitOne(ctx, id, fresh, former)
 	}
 	if err := s.t.Store.Scan("", func(id string, _ []byte) error { return one(id) }); err != nil {
 		return err
@@ -235,12 +235,12 @@ func (s *session) retell(ctx context.Context, scratch *state.Task, former map[st
 		return one(id)
 	})
 	if lost > 0 {
-		s.t.log.Warn("customers of whom the inputs know nothing any more have lost their facts", "customers", lost)
+		s.t.log.Warn("customers that the inputs no longer mention have lost their facts", "customers", lost)
 	}
 	return err
 }
 
-func (s *session) retellOne(ctx context.Context, id string, fresh *engine.Customer, former map[string]string) error {
+func (s *session) reemitOne(ctx context.Context, id string, fresh *engine.Customer, former map[string]string) error {
 	e, err := s.customers.Get(id)
 	if err != nil {
 		return err

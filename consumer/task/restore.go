@@ -57,7 +57,7 @@ func (t *Task) Restore(ctx context.Context, l ledger.Ledger, check func(*changel
 	s := r.State()
 	if s.Position == nil && s.First > 0 {
 		return none, fault.Stopped(t.Partition, "the changelog begins at offset %d and has no position: its records were deleted, and with them the state. "+
-			"Restore %s from a copy; or, to begin with no state, delete the topic: everything that the inputs retain is then read again, and told a second time", s.First, t.Instance.Config.Changelog())
+			"Restore %s from a copy; or, to begin with no state, delete the topic: everything that the inputs retain is then read again, and its effects are emitted a second time", s.First, t.Instance.Config.Changelog())
 	}
 	if s.Position != nil && s.Records > 0 {
 		t.log.Info("restored", "records", s.Records, "tail", s.Tail, "seq", s.Position.Seq, "took", progress.Took())

@@ -197,7 +197,7 @@ type State string
 // The states.
 const (
 	Acquiring  State = "acquiring"  // fencing, restoring
-	Rebuilding State = "rebuilding" // making state anew under changed rules
+	Rebuilding State = "rebuilding" // building the state again under changed rules
 	Running    State = "running"
 	Waiting    State = "waiting" // before it is acquired again, or for a schema of a record
 	Stopped    State = "stopped" // and will not run by itself

@@ -122,7 +122,7 @@ func (s *session) reachedEnd(ctx context.Context) (bool, error) {
 			return false, err
 		}
 		if n := s.feed.Unread(); n > 0 {
-			s.t.log.Warn("records were left unread because they stand behind a later one", "records", n, "until", u.instant)
+			s.t.log.Warn("records were left unread because they follow a later one", "records", n, "until", u.instant)
 		}
 		s.t.set(func(st *Status) { st.State = Finished })
 		u.note(u.finished, s.t.Partition, u.done)

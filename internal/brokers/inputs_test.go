@@ -69,7 +69,7 @@ func TestInputCreatedAnew(t *testing.T) {
 		return nil
 	})
 	j.CreateTopic(j.Topic("web"), 1)
-	in.AwaitLog("has been created anew since")
+	in.AwaitLog("has been recreated since")
 	cl, err := kgo.NewClient(j.Options(kgo.UnknownTopicRetries(-1))...)
 	if err != nil {
 		t.Fatal(err)
