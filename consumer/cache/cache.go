@@ -86,7 +86,7 @@ type Customers struct {
 	hbuf []byte
 
 	// whole: everybody that the store has is cached, so that a customer that is not cached is new. It is
-	// asked for when first needed, and ends when somebody is dropped.
+	// read when first needed, and ends when somebody is dropped.
 	whole, asked bool
 
 	people []*engine.Customer // of ahead

@@ -24,14 +24,14 @@ type Clock struct {
 }
 
 // report is where a partition ended, as of the wall clock when the question was
-// sent: its high watermark, and where the first transaction that is still open stands
+// sent: its high watermark, and the offset of the first transaction that is still open
 // in it, which is the high watermark if none is.
 type report struct {
 	end, stable int64
 	asked       engine.Millis
 }
 
-// hear takes in a report. What stands in an open transaction is known to exist, so
+// hear takes in a report. What is in an open transaction is known to exist, so
 // until that has ended nothing is known of the time after it.
 func (in *Input) hear(r report) {
 	in.end, in.stable = max(in.end, r.end), max(in.stable, r.stable)

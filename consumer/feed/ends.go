@@ -11,7 +11,7 @@ import (
 	"github.com/segmill/segmill/engine"
 )
 
-// Interval is how often the ends of the inputs are asked for. Silence is
+// Interval is how often the ends of the inputs are requested. Silence is
 // noticed no earlier than that. hurryInterval is how often when somebody waits.
 const (
 	Interval      = 50 * time.Millisecond
@@ -86,7 +86,7 @@ func (e *Ends) Unwatch(task int32) {
 }
 
 // Answered returns when the end of each input of a task was last reported, or first
-// asked for.
+// requested.
 func (e *Ends) Answered(task int32) map[string]time.Time {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -50,7 +50,7 @@ type Feed struct {
 	fetch  *fetcher
 	ends   *Ends // nil of the past, whose ends are known
 
-	polled  engine.Millis // the wall clock when records were last asked for, as reports of ends have it
+	polled  engine.Millis // the wall clock when records were last requested, as reports of ends have it
 	horizon engine.Millis // events beyond it have no place in the order
 	blocked time.Time     // since when a topic has been waited for, zero if none
 	gaveUp  bool          // it is not waited for any longer

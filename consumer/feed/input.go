@@ -45,7 +45,7 @@ type Input struct {
 	// end is the high watermark and stable the last stable offset as last reported,
 	// unknown before the first report.
 	end, stable int64
-	// passed is where a transaction stands that was open for too long: it is as if
+	// passed is the offset of a transaction that was open for too long: it is as if
 	// there were nothing. unknown if there is none.
 	passed int64
 	// closed: a run that has an end met a record beyond it. Nothing more is taken;
@@ -53,7 +53,7 @@ type Input struct {
 	closed  bool
 	scanned int64
 
-	// asOf is when the last end was asked for that the partition has been read up
+	// asOf is when the last end was requested that the partition has been read up
 	// to: nothing older than that is still to come.
 	asOf engine.Millis
 	// mark is the instant up to which the partition has spoken; it never goes
@@ -81,7 +81,7 @@ type Head struct {
 // Bad reports whether the record can't be read.
 func (h *Head) Bad() bool { return h.Err != nil }
 
-// Records returns how many records the head stands for.
+// Records returns how many records the head represents.
 func (h *Head) Records() int {
 	if h.batch != nil {
 		return h.batch.records
@@ -164,5 +164,5 @@ func (in *Input) EndAt(offset int64) {
 	}
 }
 
-// IsBatch reports whether the head stands for records of a batch that was refused.
+// IsBatch reports whether the head represents records of a batch that was refused.
 func (h *Head) IsBatch() bool { return h.batch != nil }

@@ -77,7 +77,7 @@ func (m *merge) start() int {
 // missing returns an input that the others should wait for, nil if there is none:
 // its next record is not in hand, or, with the wall clock, it may have a record
 // that is older than the oldest one in hand. Such a record is there when the ends
-// are asked for after the other one has come, so one answer ends the wait.
+// are requested after the other one has come, so one answer ends the wait.
 func (m *merge) missing() *Input {
 	oldest := engine.Never
 	for _, in := range m.inputs {

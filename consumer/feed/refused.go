@@ -16,7 +16,7 @@ import (
 
 // refused is a batch of records that can't be decoded, however often it is
 // fetched, or what is left of one, or one record of it that is too large: it is bad
-// input like a record that can't be read. In the queue stands one record without
+// input like a record that can't be read. In the queue there is one record without
 // contents for it, at its last offset.
 type refused struct {
 	first   int64 // offset
@@ -69,7 +69,7 @@ func (f *fetcher) failed(ctx context.Context, e kgo.FetchError) error {
 	var lost *kgo.ErrDataLoss
 	switch {
 	case errors.Is(e.Err, broker.ErrAhead):
-		f.decompressor.Polled() // nothing stands before the batch
+		f.decompressor.Polled() // nothing precedes the batch
 		return nil
 	case in == nil || errors.As(e.Err, &code) || errors.As(e.Err, &lost) || errors.Is(e.Err, kgo.ErrClientClosed):
 		return err
@@ -85,7 +85,7 @@ func (f *fetcher) failed(ctx context.Context, e kgo.FetchError) error {
 	return nil
 }
 
-// refuse puts a record that stands for refused ones into the queue.
+// refuse puts a record that represents refused ones into the queue.
 func (in *Input) refuse(r *kgo.Record, what *refused) {
 	if in.refused == nil {
 		in.refused = map[int64]*refused{}

@@ -26,7 +26,7 @@ type pulse struct {
 	at   time.Time
 }
 
-// beat takes in how far an input is. It returns since when it stands still with
+// beat takes in how far an input is. It returns since when it has been stuck with
 // records unread, zero if it does not.
 func (p *pulse) beat(in *Input, now time.Time) (since time.Time) {
 	if !in.unread() && (!in.open() || in.passesOver()) || in.Next != p.next || p.at.IsZero() {
@@ -36,7 +36,7 @@ func (p *pulse) beat(in *Input, now time.Time) (since time.Time) {
 	return p.at
 }
 
-// Waits returns what the inputs wait for: one that stands still for StallAfter
+// Waits returns what the inputs wait for: one that is stuck for StallAfter
 // although it is not read to its end.
 func (f *Feed) Waits() (l []Wait) {
 	now := f.Config.Now()
@@ -70,7 +70,7 @@ func (f *Feed) passOver(in *Input, open time.Duration) bool {
 	}
 	in.passed = in.Next
 	f.Config.Metrics.PassedOver.WithLabelValues(in.Topic).Inc()
-	f.Log.Error("a transaction stays open; timers go on without waiting for what stands in it and behind it",
+	f.Log.Error("a transaction stays open; timers go on without waiting for the records in it and after it",
 		"topic", in.Topic, "offset", in.Next, "open_for", open.Round(time.Second))
 	return true
 }

@@ -24,7 +24,7 @@ import (
 
 // Owner runs the tasks of one instance. Which ones is decided by an ordinary
 // consumer group on the changelog topic, of which nothing is fetched: one
-// partition stands for one task, so all inputs and the state of a partition land
+// partition is one task, so all inputs and the state of a partition land
 // on the same instance without a balancer of our own.
 type Owner struct {
 	task.Instance

@@ -221,7 +221,7 @@ func (r *Replica) Close() { r.log.close() }
 
 // Verify writes the rest of what was read, compares the digest of the copy with
 // that of the last position, and notes that the copy was current when the end was
-// asked for. An error that wraps fault.ErrLocal blames the copy.
+// requested. An error that wraps fault.ErrLocal blames the copy.
 func (r *Replica) Verify(ctx context.Context) error {
 	if err := r.Flush(); err != nil {
 		return err

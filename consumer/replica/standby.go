@@ -30,7 +30,7 @@ type Standby struct {
 	restore *Status // while it loads
 	next    int64
 	end     int64         // the last stable offset
-	asked   engine.Millis // when that was asked for
+	asked   engine.Millis // when that was requested
 	best    int64         // the greatest next while loading
 	steps   int           // grows while it comes further than before
 }

@@ -86,7 +86,7 @@ func (t *Task) acquire(ctx context.Context) (*session, error) {
 // feedOptions returns what the feed of a session needs.
 func (s *session) feedOptions() feed.Options {
 	o := s.t.FeedOptions()
-	o.LookAhead, o.Alive = s.lookAhead, s.follow // a registry that hangs is no standing still
+	o.LookAhead, o.Alive = s.lookAhead, s.follow // a registry that hangs does not stop the task
 	if s.until != nil {
 		o.Until = s.until.instant
 	}

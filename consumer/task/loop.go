@@ -227,7 +227,7 @@ func (s *session) duplicate(e *cache.Customer, before *engine.Stats) string {
 	return "duplicate"
 }
 
-// askedAt returns the instant at which an erasure was asked for: its time in Kafka.
+// askedAt returns the instant at which an erasure was requested: its time in Kafka.
 // One that lies too far ahead says nothing, and one behind the end of a run counts
 // as of the end.
 func (s *session) askedAt(h *feed.Head) engine.Millis {

@@ -24,8 +24,8 @@ func (s *session) wait() time.Duration {
 	return max(0, min(feed.Interval, s.pause()))
 }
 
-// timerPatience is for how long a timer that is due makes the ends be asked for more often:
-// what takes longer is not for want of asking.
+// timerPatience is for how long a due timer has the ends requested more often:
+// what takes longer would not be helped by more requests.
 const timerPatience = engine.Millis(1_000)
 
 // untilTimer returns how long it is until there may be a timer to fire. One that is

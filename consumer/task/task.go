@@ -46,7 +46,7 @@ type Task struct {
 	status Status
 }
 
-// place is where a record stands.
+// place is where a record is.
 type place struct {
 	topic  string
 	offset int64
