@@ -97,7 +97,7 @@ func (g *fleet) badRecords() []badRecord {
 		{&kgo.Record{Topic: "profile", Key: large}, "identity"},
 		{&kgo.Record{Topic: "web", Value: []byte(good + good)}, "format"},
 		{&kgo.Record{Topic: "web", Value: []byte(strings.Replace(good, "anna", string(large[:1<<19]), 1))}, "identity"},
-		{&kgo.Record{Topic: "web", Value: []byte(strings.Replace(good, "anna", "a\xc3\x28", 1))}, "format"},
+		{&kgo.Record{Topic: "web", Value: []byte(strings.Replace(good, "anna", "a\xc3\x28", 1))}, "identity"},
 		{&kgo.Record{Topic: "web", Key: []byte("k"), Value: large}, "format"},
 		{&kgo.Record{Topic: "web", Key: large, Value: []byte("{")}, "format"},
 		{&kgo.Record{Topic: "web", Value: []byte("{"), Headers: headers}, "format"},
