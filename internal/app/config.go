@@ -7,7 +7,9 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/schemas"
 )
 
 // Config is the configuration of `segmill run`, read from one YAML file.
@@ -26,6 +28,8 @@ type Config struct {
 	Registry RegistryConfig `yaml:"registry"`
 	// Topics names the topics.
 	Topics TopicsConfig `yaml:"topics"`
+	// Readings are how the inputs are read, by stream.
+	Readings map[string]ReadingConfig `yaml:"readings"`
 	// Output is how changes and triggers are written.
 	Output OutputConfig `yaml:"output"`
 	// CommitInterval is the longest time between an event and its committed
@@ -132,6 +136,52 @@ func (t *TopicsConfig) Inputs() map[string]plan.Stream {
 // byStream returns the input topics, "" for one that is not read.
 func (t *TopicsConfig) byStream() [plan.NumStreams]string {
 	return [...]string{t.Web, t.Email, t.Purchase, t.Profile, t.Consent}
+}
+
+// ReadingConfig is how an input is read.
+type ReadingConfig struct {
+	// Zone is the IANA time zone of times that name none. Without it they are refused.
+	Zone string `yaml:"zone"`
+	// Strict makes a field of the schema that can't be read a dead letter.
+	Strict bool `yaml:"strict"`
+	// NotIDs are texts that are no ids.
+	NotIDs []string `yaml:"not_ids"`
+	// MinEventTime is the day from which on events are believed. Default 1990-01-01.
+	MinEventTime string `yaml:"min_event_time"`
+}
+
+// settings returns how the input is read.
+func (c *ReadingConfig) settings() (*schemas.Settings, error) {
+	s := schemas.DefaultSettings()
+	s.Strict, s.NotIDs = c.Strict, c.NotIDs
+	if c.Zone != "" {
+		var ok bool
+		if s.Zone, ok = Zones()(c.Zone); !ok {
+			return nil, fmt.Errorf("zone: %q is no IANA time zone such as Europe/Berlin", c.Zone)
+		}
+	}
+	if c.MinEventTime != "" {
+		day, err := time.Parse(time.DateOnly, c.MinEventTime)
+		if err != nil {
+			return nil, fmt.Errorf("min_event_time: %q is no date such as 1990-01-01", c.MinEventTime)
+		}
+		s.Earliest = expr.MillisOf(day)
+	}
+	return s, nil
+}
+
+// settings returns how each input topic is read that does not go by the defaults.
+func (c *Config) settings() (map[string]*schemas.Settings, error) {
+	m := map[string]*schemas.Settings{}
+	for topic, stream := range c.Topics.Inputs() {
+		if r, ok := c.Readings[stream.String()]; ok {
+			var err error
+			if m[topic], err = r.settings(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return m, nil
 }
 
 // CreateConfig is how missing topics are created.

@@ -62,6 +62,7 @@ kafka:
 registry: {url: "https://registry:8081"}
 topics: {web: "", create: {partitions: "${PARTITIONS}"}}
 grace: 1h30m
+readings: {web: {zone: Europe/Paris, strict: true, not_ids: ["0"], min_event_time: 2015-01-01}}
 http: ""
 `), env("APP", "shop", "DIR", "/r", "TIMEOUT", "45s", "PASSWORD", "p: #{$", "PARTITIONS", "32"))
 	if err != nil {
@@ -72,7 +73,8 @@ http: ""
 		"session_timeout": time.Duration(c.Kafka.SessionTimeout) == 45*time.Second,
 		"tls":             c.Kafka.TLS != nil, "user": c.Kafka.SASL.User == "12", "password": c.Kafka.SASL.Password == "p: #{$",
 		"format": c.Output.Format == "avro", "web": len(c.Topics.Inputs()) == 4, "create": *c.Topics.Create == CreateConfig{Partitions: 32},
-		"grace": time.Duration(c.Grace) == 90*time.Minute, "http": *c.HTTP == "",
+		"readings": c.Readings["web"].Strict && c.Readings["web"].NotIDs[0] == "0" && c.Readings["web"].Zone == "Europe/Paris",
+		"grace":    time.Duration(c.Grace) == 90*time.Minute, "http": *c.HTTP == "",
 	} {
 		if !ok {
 			t.Errorf("%s is wrong in %+v", name, *c)
@@ -103,6 +105,12 @@ func TestConfigErrors(t *testing.T) {
 		{least + "topics: {changes: \"\"}", "4: topics.changes: an output needs a topic"},
 		{least + `topics: {web: "", email: "", purchase: "", profile: "", consent: ""}`, "4: topics: name at least one input: web, email, purchase, profile or consent"},
 		{least + "state: ''", "4: state: required: a directory"},
+		{least + "readings: web", "4: readings: must have keys with values"},
+		{least + "readings: {mail: {strict: true}}", "4: readings.mail: must be web, email, purchase, profile or consent"},
+		{least + "readings: {web: {strict: true}, web: {strict: true}}", "4: readings.web: duplicate key"},
+		{least + "readings: {web: {zone: Mars}}", `4: readings.web: zone: "Mars" is no IANA time zone`},
+		{least + "readings: {web: {min_event_time: soon}}", `4: readings.web: min_event_time: "soon" is no date`},
+		{least + "readings: {web: {stricht: true}}", "4: readings.web.stricht: unknown key; did you mean strict?"},
 		{least + "clock: moon", `4: clock: must be wall or events, not "moon"`},
 		{least + "log: loud", `4: log: must be debug, info, warn or error, not "loud"`},
 		{least + "dead_letter: {payload: none}", `4: dead_letter.payload: must be original or hash, not "none"`},

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"maps"
 	"net/url"
 	"regexp"
 	"slices"
@@ -43,6 +44,13 @@ func (c *Config) validate(r *configReader) {
 	need(c.Standby >= 0 && c.Standby <= config.MaxStandby, "standby", "%d is not between 0 and %d, the number of other instances that keep a copy of each partition", c.Standby, config.MaxStandby)
 	c.Kafka.validate(need, oneOf)
 	c.Topics.validate(need)
+	for _, stream := range slices.Sorted(maps.Keys(c.Readings)) {
+		_, known := plan.StreamByName(stream)
+		need(known, "readings."+stream, "must be %s", streamNames())
+		reading := c.Readings[stream]
+		_, err := reading.settings()
+		need(err == nil, "readings."+stream, "%v", err)
+	}
 	c.validateOutput(need, oneOf)
 	c.validateSilence(need)
 }
@@ -66,12 +74,7 @@ func (k *KafkaConfig) validate(need needFunc, oneOf oneOfFunc) {
 }
 
 func (t *TopicsConfig) validate(need needFunc) {
-	var names []string
-	for s := range plan.NumStreams {
-		names = append(names, s.String())
-	}
-	last := len(names) - 1
-	need(len(t.Inputs()) > 0, "topics", "name at least one input: %s or %s", strings.Join(names[:last], ", "), names[last])
+	need(len(t.Inputs()) > 0, "topics", "name at least one input: %s", streamNames())
 	seen := map[string]string{}
 	type topic struct{ key, name string }
 	var all []topic
@@ -131,6 +134,15 @@ func (c *Config) validateSilence(need needFunc) {
 	d, hold, err := c.silence()
 	need(err == nil, "silence_grace", "%q is neither auto nor a duration such as 30s", c.SilenceGrace)
 	need(err != nil || hold || c.SilenceGrace == "" || d >= time.Duration(c.Grace), "silence_grace", "%s is shorter than grace (%s): timers cannot fire before the order of events is certain", c.SilenceGrace, c.Grace)
+}
+
+// streamNames lists the streams.
+func streamNames() string {
+	var names []string
+	for s := range plan.NumStreams {
+		names = append(names, s.String())
+	}
+	return either(names)
 }
 
 // either writes a list as a sentence does.

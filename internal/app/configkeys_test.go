@@ -22,6 +22,7 @@ kafka:
   sasl: {mechanism: plain, user: u, password: p}
   session_timeout: 11s
 registry: {url: "http://r", user: u, password: p}
+readings: {web: {zone: Europe/Paris, strict: true, not_ids: ["0"], min_event_time: 2015-01-01}}
 topics:
   web: w
   email: e
@@ -78,6 +79,7 @@ var wrongValues = map[string]struct{ value, want string }{
 	"topics.consent":            {"w", "w is already used by topics.web"},
 	"topics.changes":            {`""`, "an output needs a topic"},
 	"topics.triggers":           {`""`, "an output needs a topic"},
+	"readings":                  {"web", "must have keys with values"},
 	"topics.create.partitions":  {"2.5", aNumber},
 	"topics.create.replication": {"40000", aNumber},
 	"output.format":             {"xml", "must be avro or json"},

@@ -159,6 +159,8 @@ func (r *configReader) read(n *yaml.Node, v reflect.Value, path string) {
 		v.Set(p)
 	case reflect.Struct:
 		r.readKeys(n, v, path)
+	case reflect.Map:
+		r.readMap(n, v, path)
 	case reflect.Slice:
 		if n.Kind != yaml.SequenceNode {
 			r.fail(n.Line, path, "must be a list, such as [a, b]")
@@ -197,6 +199,25 @@ func (r *configReader) readKeys(n *yaml.Node, v reflect.Value, path string) {
 			seen[key.Value] = true
 			r.read(value, v.Field(field), at)
 		}
+	}
+}
+
+// readMap reads keys that are names of the user's.
+func (r *configReader) readMap(n *yaml.Node, v reflect.Value, path string) {
+	if n.Kind != yaml.MappingNode {
+		r.fail(n.Line, path, "must have keys with values")
+		return
+	}
+	v.Set(reflect.MakeMap(v.Type()))
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		name, at := reflect.ValueOf(n.Content[i].Value), path+"."+n.Content[i].Value
+		if v.MapIndex(name).IsValid() {
+			r.fail(n.Content[i].Line, at, "duplicate key")
+			continue
+		}
+		value := reflect.New(v.Type().Elem()).Elem()
+		r.read(n.Content[i+1], value, at)
+		v.SetMapIndex(name, value)
 	}
 }
 

@@ -196,8 +196,12 @@ func (c *Config) reading(rules *Rules, opt RunOptions) (config.Config, *sr.Clien
 	cfg.Changes, cfg.Triggers = c.Topics.Changes, c.Topics.Triggers
 	cfg.Engine = rules.Engine
 	zones := Zones()
+	settings, err := c.settings()
+	if err != nil {
+		return cfg, nil, err
+	}
 	rc := schemas.Config{
-		Layouts: rules.Engine.Layout, Topics: inputs,
+		Layouts: rules.Engine.Layout, Topics: inputs, Settings: settings,
 		Zones: func(name string) bool { _, ok := zones(name); return ok },
 		Noted: opt.noted,
 	}
