@@ -18,6 +18,7 @@ type Stats struct {
 	Evaluated  int // units of rules evaluated
 	Unmerged   int // shared events that a merge could not count once
 	Coarsened  int // lists and sets that became inexact because of their size
+	Unmatched  int // removals from carts that matched nothing in them
 }
 
 // Reset empties o for reuse.

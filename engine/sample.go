@@ -43,6 +43,9 @@ func (e *Engine) foldMatched(x *Evaluator, ev *Event) {
 		if m.cell.other.Fold(&s.Sample); ok && !was && d.Coarse() {
 			x.out.Stats.Coarsened++
 		}
+		if m.Cart {
+			x.out.Stats.Unmatched += s.Unmatched
+		}
 	}
 }
 
@@ -82,7 +85,8 @@ func (x *Evaluator) register(r *aggregate.Register, m *match, ev *Event) {
 	r.Take(&x.sample.Stamp, &v)
 }
 
-// cart reads what an event is to the customer's carts.
+// cart reads what an event is to the customer's carts. One whose items are absent, since
+// none of them could be read, is a change of which it is not known what it was.
 func (x *Evaluator) cart(ev *Event) {
 	at, s := x.e.p.Streams[ev.Stream].Layout.Cart, &x.sample
 	if at.ID >= 0 {
@@ -92,9 +96,11 @@ func (x *Evaluator) cart(ev *Event) {
 		s.Clear = true
 		return
 	}
-	name := ev.Fields[at.Name].S
-	s.Replace = name == plan.CartUpdated
-	x.lines(ev, at, name == plan.CartRemoved)
+	if items := &ev.Fields[at.Items]; items.Present() {
+		name := ev.Fields[at.Name].S
+		s.Replace = name == plan.CartUpdated
+		x.lines(ev, at, name == plan.CartRemoved)
+	}
 }
 
 // maxQuantity bounds the pieces of one line.

@@ -33,6 +33,7 @@ type Metrics struct {
 	Forwarded    prometheus.Counter
 	EarlyWakes   prometheus.Counter
 	Coarsened    prometheus.Counter
+	Unmatched    prometheus.Counter
 	Overdue      prometheus.Counter
 	Transactions *prometheus.CounterVec // result
 	Acquisitions *prometheus.CounterVec // reason
@@ -95,6 +96,7 @@ func New(reg prometheus.Registerer) *Metrics {
 	m.Forwarded = counter("forwarded_total", "Records that arrived on a wrong partition and were forwarded.")
 	m.EarlyWakes = counter("timer_early_wakes_total", "Wake-ups at which nothing changed.")
 	m.Coarsened = counter("lists_coarsened_total", "Lists and sets of customers that became inexact because of their size.")
+	m.Unmatched = counter("cart_removals_unmatched_total", "Items removed from carts that had nothing of the kind in them when the removal was read.")
 	m.Overdue = counter("timers_deferred_total", "Times that overdue timers were held back to keep their rate bounded.")
 	m.Transactions = vec("transactions_total", "Transactions, by result.", "result")
 	m.Acquisitions = vec("task_acquisitions_total", "Times a task was acquired, by reason.", "reason")
@@ -111,7 +113,7 @@ func New(reg prometheus.Registerer) *Metrics {
 	})
 	if reg != nil {
 		reg.MustRegister(m.Events, m.Lag, m.Changes, m.Triggers, m.TimerDelay, m.Commit, m.Fold, m.EndToEnd,
-			m.Restore, m.Restored, m.Restoring, m.Damaged, m.Standbys, m.StandbyLag, m.StandbyRead, m.DeadLetters, m.LeftOut, m.Forwarded, m.EarlyWakes, m.Coarsened, m.Overdue, m.Transactions, m.Acquisitions,
+			m.Restore, m.Restored, m.Restoring, m.Damaged, m.Standbys, m.StandbyLag, m.StandbyRead, m.DeadLetters, m.LeftOut, m.Forwarded, m.EarlyWakes, m.Coarsened, m.Unmatched, m.Overdue, m.Transactions, m.Acquisitions,
 			m.MergeWaits, m.FetchIdle, m.FetchPauses, m.Waiting, m.PassedOver, m.Weak, m.State, m.StateBytes, m.ClockStopped)
 		m.Kafka = kafkaHooks(reg)
 	}

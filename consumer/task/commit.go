@@ -196,6 +196,7 @@ func (s *session) count() {
 	m.Forwarded.Add(float64(b.forwarded))
 	m.EarlyWakes.Add(float64(b.out.Stats.EarlyWakes))
 	m.Coarsened.Add(float64(b.out.Stats.Coarsened))
+	m.Unmatched.Add(float64(b.out.Stats.Unmatched))
 	now := s.cfg.NowMillis()
 	for _, e := range b.effects.counted {
 		s.emitted.counters[e.kind].Inc()

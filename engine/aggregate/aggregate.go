@@ -66,6 +66,8 @@ type Sample struct {
 	Cart           string
 	Clear, Replace bool
 	Lines          []Line
+	// Unmatched is how many of the removals matched nothing in the cart: Cart.Fold sets it.
+	Unmatched int
 }
 
 // Shared is an event that both sides of a merge remember.

@@ -2,6 +2,7 @@ package aggregate
 
 import (
 	"cmp"
+	"math"
 	"math/big"
 	"slices"
 
@@ -58,6 +59,7 @@ type Cart struct {
 //   - An event that replaces a cart clears it up to the millisecond before its own time,
 //     and adds its lines.
 func (c *Cart) Fold(s *Sample) {
+	s.Unmatched = 0
 	switch {
 	case s.Clear && s.Cart == "":
 		c.clearAll(s.At)
@@ -73,9 +75,28 @@ func (c *Cart) Fold(s *Sample) {
 		return
 	}
 	for i := range s.Lines {
-		c.insert(CartEntry{At: s.At, Cart: s.Cart, Line: s.Lines[i]})
+		if s.Lines[i].Quantity > 0 {
+			c.insert(CartEntry{At: s.At, Cart: s.Cart, Line: s.Lines[i]})
+		}
+	}
+	for i := range s.Lines {
+		if l := &s.Lines[i]; l.Quantity < 0 {
+			if !c.fits(s.Cart, s.At, l) {
+				s.Unmatched++
+			}
+			c.insert(CartEntry{At: s.At, Cart: s.Cart, Line: *l})
+		}
 	}
 	c.touch(s.Cart, &s.Stamp)
+}
+
+// fits reports whether something is left in a cart that a removal at an instant can be of.
+func (c *Cart) fits(id string, at Millis, removal *Line) bool {
+	var buf [32]lot
+	const everything = math.MaxInt64 / 2
+	return slices.ContainsFunc(c.lots(buf[:0], id, at, everything), func(l lot) bool {
+		return l.left > 0 && c.Entries[l.entry].shares(removal)
+	})
 }
 
 // state returns what is known of a cart, adding it.

@@ -75,19 +75,20 @@ func TestClearingsAreBounded(t *testing.T) {
 // ids.
 func TestRemovals(t *testing.T) {
 	for _, tc := range []struct {
-		name    string
-		lines   []Line
-		removal Line
-		want    string
+		name      string
+		lines     []Line
+		removal   Line
+		want      string
+		unmatched bool
 	}{
-		{"of a variant", []Line{{Product: "p", Variant: "a"}, {Product: "p", Variant: "b"}}, Line{Product: "p", Variant: "a"}, "p/b#*10000"},
-		{"of a stock unit", []Line{{Product: "p", SKU: "a"}, {Product: "p", SKU: "b"}}, Line{Product: "p", SKU: "a"}, "p/#b*10000"},
-		{"of a variant of another product", []Line{{Product: "p", Variant: "a"}, {Product: "q", Variant: "a"}}, Line{Product: "p", Variant: "a"}, "q/a#*10000"},
-		{"by the variant alone", []Line{{Product: "p", Variant: "a"}, {Product: "q", Variant: "b"}}, Line{Variant: "a"}, "q/b#*10000"},
-		{"by the stock unit, of another product", []Line{{Product: "p", SKU: "s"}, {Product: "q"}}, Line{Product: "s", SKU: "s"}, "q/#*10000"},
-		{"of a variant that is not there", []Line{{Product: "p", Variant: "a"}, {Product: "p", Variant: "b"}}, Line{Product: "p", Variant: "c"}, "p/a#*10000"},
-		{"of something else", []Line{{Product: "p"}}, Line{Product: "q"}, "p/#*10000"},
-		{"of what has no name", []Line{{Product: "p"}, {}}, Line{}, "p/#*10000"},
+		{"of a variant", []Line{{Product: "p", Variant: "a"}, {Product: "p", Variant: "b"}}, Line{Product: "p", Variant: "a"}, "p/b#*10000", false},
+		{"of a stock unit", []Line{{Product: "p", SKU: "a"}, {Product: "p", SKU: "b"}}, Line{Product: "p", SKU: "a"}, "p/#b*10000", false},
+		{"of a variant of another product", []Line{{Product: "p", Variant: "a"}, {Product: "q", Variant: "a"}}, Line{Product: "p", Variant: "a"}, "q/a#*10000", false},
+		{"by the variant alone", []Line{{Product: "p", Variant: "a"}, {Product: "q", Variant: "b"}}, Line{Variant: "a"}, "q/b#*10000", false},
+		{"by the stock unit, of another product", []Line{{Product: "p", SKU: "s"}, {Product: "q"}}, Line{Product: "s", SKU: "s"}, "q/#*10000", false},
+		{"of a variant that is not there", []Line{{Product: "p", Variant: "a"}, {Product: "p", Variant: "b"}}, Line{Product: "p", Variant: "c"}, "p/a#*10000", false},
+		{"of something else", []Line{{Product: "p"}}, Line{Product: "q"}, "p/#*10000", true},
+		{"of what has no name", []Line{{Product: "p"}, {}}, Line{}, "p/#*10000", false},
 	} {
 		c := newCart()
 		for i, l := range tc.lines {
@@ -95,7 +96,10 @@ func TestRemovals(t *testing.T) {
 			c.Fold(changeOf("", Millis(10+i), l))
 		}
 		tc.removal.Quantity = -Unit
-		c.Fold(changeOf("", 20, tc.removal))
+		s := changeOf("", 20, tc.removal)
+		if c.Fold(s); (s.Unmatched > 0) != tc.unmatched {
+			t.Errorf("%s: %d matched nothing", tc.name, s.Unmatched)
+		}
 		if got := held(c, ""); got != tc.want {
 			t.Errorf("%s leaves %q, want %q", tc.name, got, tc.want)
 		}

@@ -35,7 +35,7 @@ func ends(by, what *Record) bool {
 	case completed(by):
 		of := cartOf(by)
 		return what.At <= by.At && (of == "" || cartOf(what) == of || cartOf(what) == "")
-	case changesCart(by) && by.Fields["name"].S == updated:
+	case changesCart(by) && by.Fields["name"].S == updated && by.Fields["items"].Present():
 		return what.At < by.At && cartOf(what) == cartOf(by)
 	}
 	return false
@@ -108,7 +108,7 @@ func lineItemOf(s *plan.Spec) lineItem {
 func (at lineItem) changes(r *Record) (l []change) {
 	name, currency, items := r.Fields["name"].S, r.Fields["currency"].S, r.Fields["items"].L
 	one := big.NewRat(1, 1)
-	if len(items) == 0 && name != updated {
+	if len(items) == 0 && r.Fields["items"].Present() && name != updated {
 		l = append(l, change{record: r, amount: one, currency: currency})
 	}
 	for _, it := range items {

@@ -311,7 +311,9 @@ func (h *history) web(f map[string]expr.Value, at Millis) {
 	for range h.r.IntN(3) {
 		items = append(items, h.item())
 	}
-	f["items"] = expr.ListValue(items)
+	if !chance(h.r, 5) { // else none could be read
+		f["items"] = expr.ListValue(items)
+	}
 }
 
 // carts are the ids of carts, fewer than a customer may have.

@@ -189,8 +189,12 @@ func (c *Call) parseWord(w string) (err error) {
 			return fmt.Errorf("no stream %s", key)
 		}
 		r.Stream = s
-		if s == plan.Purchase {
+		switch s {
+		case plan.Purchase:
 			r.Fields["kind"] = expr.StringValue("completed")
+		case plan.Web:
+			r.Fields["items"] = expr.ListValue(nil)
+		default: // the others have no defaults that rules read
 		}
 		return nil
 	}
@@ -220,6 +224,9 @@ func parseField(name, text string) (expr.Value, error) {
 		at, err := parseInstant(text)
 		return expr.TimeValue(at), err
 	case "items":
+		if text == "absent" {
+			return expr.Value{}, nil
+		}
 		var l []expr.Value
 		for s := range strings.SplitSeq(text, ",") {
 			it, err := parseItem(s)
