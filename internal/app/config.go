@@ -28,8 +28,9 @@ type Config struct {
 	Registry RegistryConfig `yaml:"registry"`
 	// Topics names the topics.
 	Topics TopicsConfig `yaml:"topics"`
-	// Readings are how the inputs are read, by stream.
-	Readings map[string]ReadingConfig `yaml:"readings"`
+	// Inputs are further input topics. If there are any, a stream has a topic by
+	// Topics only where that is written.
+	Inputs []InputConfig `yaml:"inputs"`
 	// Output is how changes and triggers are written.
 	Output OutputConfig `yaml:"output"`
 	// CommitInterval is the longest time between an event and its committed
@@ -122,27 +123,13 @@ type TopicsConfig struct {
 	Create *CreateConfig `yaml:"create"`
 }
 
-// Inputs returns the input topics with their streams.
-func (t *TopicsConfig) Inputs() map[string]plan.Stream {
-	m := map[string]plan.Stream{}
-	for s, name := range t.byStream() {
-		if name != "" {
-			m[name] = plan.Stream(s)
-		}
-	}
-	return m
-}
-
-// byStream returns the input topics, "" for one that is not read.
-func (t *TopicsConfig) byStream() [plan.NumStreams]string {
-	return [...]string{t.Web, t.Email, t.Purchase, t.Profile, t.Consent}
-}
-
-// ReadingConfig is how an input is read.
-type ReadingConfig struct {
+// InputConfig is a topic that is read, and how. A stream can have several.
+type InputConfig struct {
+	Topic  string `yaml:"topic"`
+	Stream string `yaml:"stream"`
 	// Zone is the IANA time zone of times that name none. Without it they are refused.
 	Zone string `yaml:"zone"`
-	// Strict makes a field of the schema that can't be read a dead letter.
+	// Strict makes a field of the schema that cannot be read a dead letter.
 	Strict bool `yaml:"strict"`
 	// NotIDs are texts that are no ids.
 	NotIDs []string `yaml:"not_ids"`
@@ -150,8 +137,8 @@ type ReadingConfig struct {
 	MinEventTime string `yaml:"min_event_time"`
 }
 
-// settings returns how the input is read.
-func (c *ReadingConfig) settings() (*schemas.Settings, error) {
+// settings returns how the input is read. The error begins with the key that is wrong.
+func (c *InputConfig) settings() (*schemas.Settings, error) {
 	s := schemas.DefaultSettings()
 	s.Strict, s.NotIDs = c.Strict, c.NotIDs
 	if c.Zone != "" {
@@ -170,18 +157,61 @@ func (c *ReadingConfig) settings() (*schemas.Settings, error) {
 	return s, nil
 }
 
-// settings returns how each input topic is read that does not go by the defaults.
+// settings returns how each topic of Inputs is read.
 func (c *Config) settings() (map[string]*schemas.Settings, error) {
 	m := map[string]*schemas.Settings{}
-	for topic, stream := range c.Topics.Inputs() {
-		if r, ok := c.Readings[stream.String()]; ok {
-			var err error
-			if m[topic], err = r.settings(); err != nil {
-				return nil, err
-			}
+	for i := range c.Inputs {
+		in := &c.Inputs[i]
+		var err error
+		if m[in.Topic], err = in.settings(); err != nil {
+			return nil, fmt.Errorf("inputs[%d].%w", i, err)
 		}
 	}
 	return m, nil
+}
+
+// InputTopics returns the topics that are read, with their streams.
+func (c *Config) InputTopics() map[string]plan.Stream {
+	m := map[string]plan.Stream{}
+	for s, name := range c.Topics.byStream() {
+		if name != "" {
+			m[name] = plan.Stream(s)
+		}
+	}
+	for _, in := range c.Inputs {
+		if s, ok := plan.StreamByName(in.Stream); ok {
+			m[in.Topic] = s
+		}
+	}
+	return m
+}
+
+// topicOf returns the topic that the engine's own commands write a stream to: that of
+// Topics, else the first one of Inputs; "" if there is none.
+func (c *Config) topicOf(s plan.Stream) string {
+	if name := c.Topics.byStream()[s]; name != "" {
+		return name
+	}
+	for _, in := range c.Inputs {
+		if in.Stream == s.String() {
+			return in.Topic
+		}
+	}
+	return ""
+}
+
+// byStream returns the input topics, "" for a stream without.
+func (t *TopicsConfig) byStream() [plan.NumStreams]string {
+	return [...]string{t.Web, t.Email, t.Purchase, t.Profile, t.Consent}
+}
+
+// forget removes the topics of streams that were not written.
+func (t *TopicsConfig) forget(written func(stream string) bool) {
+	for s, name := range [plan.NumStreams]*string{&t.Web, &t.Email, &t.Purchase, &t.Profile, &t.Consent} {
+		if !written(plan.Stream(s).String()) {
+			*name = ""
+		}
+	}
 }
 
 // CreateConfig is how missing topics are created.

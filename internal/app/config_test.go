@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/segmill/segmill/engine/plan"
 	"go.yaml.in/yaml/v4"
 )
 
@@ -62,7 +64,6 @@ kafka:
 registry: {url: "https://registry:8081"}
 topics: {web: "", create: {partitions: "${PARTITIONS}"}}
 grace: 1h30m
-readings: {web: {zone: Europe/Paris, strict: true, not_ids: ["0"], min_event_time: 2015-01-01}}
 http: ""
 `), env("APP", "shop", "DIR", "/r", "TIMEOUT", "45s", "PASSWORD", "p: #{$", "PARTITIONS", "32"))
 	if err != nil {
@@ -72,9 +73,8 @@ http: ""
 		"app": c.App == "shop-1", "rules": c.Rules[1] == "/r/b", "brokers": c.Kafka.Brokers[0] == "a",
 		"session_timeout": time.Duration(c.Kafka.SessionTimeout) == 45*time.Second,
 		"tls":             c.Kafka.TLS != nil, "user": c.Kafka.SASL.User == "12", "password": c.Kafka.SASL.Password == "p: #{$",
-		"format": c.Output.Format == "avro", "web": len(c.Topics.Inputs()) == 4, "create": *c.Topics.Create == CreateConfig{Partitions: 32},
-		"readings": c.Readings["web"].Strict && c.Readings["web"].NotIDs[0] == "0" && c.Readings["web"].Zone == "Europe/Paris",
-		"grace":    time.Duration(c.Grace) == 90*time.Minute, "http": *c.HTTP == "",
+		"format": c.Output.Format == "avro", "web": len(c.InputTopics()) == 4, "create": *c.Topics.Create == CreateConfig{Partitions: 32},
+		"grace": time.Duration(c.Grace) == 90*time.Minute, "http": *c.HTTP == "",
 	} {
 		if !ok {
 			t.Errorf("%s is wrong in %+v", name, *c)
@@ -105,12 +105,6 @@ func TestConfigErrors(t *testing.T) {
 		{least + "topics: {changes: \"\"}", "4: topics.changes: an output needs a topic"},
 		{least + `topics: {web: "", email: "", purchase: "", profile: "", consent: ""}`, "4: topics: name at least one input: web, email, purchase, profile or consent"},
 		{least + "state: ''", "4: state: required: a directory"},
-		{least + "readings: web", "4: readings: must have keys with values"},
-		{least + "readings: {mail: {strict: true}}", "4: readings.mail: must be web, email, purchase, profile or consent"},
-		{least + "readings: {web: {strict: true}, web: {strict: true}}", "4: readings.web: duplicate key"},
-		{least + "readings: {web: {zone: Mars}}", `4: readings.web: zone: "Mars" is no IANA time zone`},
-		{least + "readings: {web: {min_event_time: soon}}", `4: readings.web: min_event_time: "soon" is no date`},
-		{least + "readings: {web: {stricht: true}}", "4: readings.web.stricht: unknown key; did you mean strict?"},
 		{least + "clock: moon", `4: clock: must be wall or events, not "moon"`},
 		{least + "log: loud", `4: log: must be debug, info, warn or error, not "loud"`},
 		{least + "dead_letter: {payload: none}", `4: dead_letter.payload: must be original or hash, not "none"`},
@@ -202,5 +196,61 @@ func write(t *testing.T, path, text string) {
 	}
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A stream can have several topics; where inputs are listed, only the topics that are
+// written are read.
+func TestInputs(t *testing.T) {
+	for text, want := range map[string]map[string]plan.Stream{
+		"inputs: [{topic: till, stream: purchase}]":                               {"till": plan.Purchase},
+		"inputs: [{topic: a, stream: purchase}, {topic: b, stream: purchase}]":    {"a": plan.Purchase, "b": plan.Purchase},
+		"topics: {profile: people}\ninputs: [{topic: till, stream: purchase}]":    {"people": plan.Profile, "till": plan.Purchase},
+		"topics: {web: '', changes: c}\ninputs: [{topic: v, stream: web}]":        {"v": plan.Web},
+		"topics: {web: '', email: '', consent: '', profile: p, purchase: orders}": {"p": plan.Profile, "orders": plan.Purchase},
+	} {
+		c, err := ParseConfig([]byte(least+text), env())
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if got := c.InputTopics(); !maps.Equal(got, want) {
+			t.Errorf("%s: %v", text, got)
+		}
+	}
+	for text, want := range map[string]string{
+		"inputs: [{topic: x, stream: web}, {topic: x, stream: email}]":         "inputs[1].topic: x is already used by inputs[0].topic",
+		"topics: {web: x}\ninputs: [{topic: x, stream: web}]":                  "inputs[0].topic: x is already used by topics.web",
+		"inputs: [{topic: segments.changes, stream: web}]":                     "inputs[0].topic: segments.changes is already used by topics.changes",
+		"inputs: [{stream: web}]":                                              "inputs[0].topic: required",
+		"inputs: [{topic: x}]":                                                 `inputs[0].stream: must be web, email, purchase, profile or consent, not ""`,
+		"inputs: [{topic: x, stream: web, stricht: true}]":                     "inputs[0].stricht: unknown key; did you mean strict?",
+		"inputs: [{topic: x, stream: web, zone: Mars}]":                        `inputs[0].zone: "Mars" is no IANA time zone`,
+		"inputs: [{topic: x, stream: web, min_event_time: soon}]":              `inputs[0].min_event_time: "soon" is no date`,
+		"inputs: [{topic: x, steam: web}]":                                     "did you mean stream?",
+		"topics: {web: '', email: '', consent: '', profile: '', purchase: ''}": "name at least one input",
+	} {
+		if _, err := ParseConfig([]byte(least+text), env()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+func TestSuccessors(t *testing.T) {
+	type topics = map[string]plan.Stream
+	for _, c := range []struct {
+		from, to topics
+		want     map[string]string
+		err      string
+	}{
+		{topics{"web": plan.Web, "mail": plan.Email}, topics{"web2": plan.Web, "mail": plan.Email}, map[string]string{"web": "web2", "mail": "mail"}, ""},
+		{topics{"a": plan.Web, "b": plan.Web}, topics{"a": plan.Web, "c": plan.Web}, map[string]string{"a": "a", "b": "c"}, ""},
+		{topics{"a": plan.Web}, topics{"b": plan.Email}, map[string]string{}, ""},
+		{topics{"a": plan.Web, "b": plan.Web}, topics{"c": plan.Web, "d": plan.Web}, nil, "stream web: it cannot be told which of the new topics c, d"},
+	} {
+		got, err := successors(c.from, c.to)
+		if c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) || c.err == "" && (err != nil || !maps.Equal(got, c.want)) {
+			t.Errorf("%v, %v: %v, %v", c.from, c.to, got, err)
+		}
 	}
 }

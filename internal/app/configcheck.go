@@ -1,7 +1,7 @@
 package app
 
 import (
-	"maps"
+	"fmt"
 	"net/url"
 	"regexp"
 	"slices"
@@ -43,14 +43,7 @@ func (c *Config) validate(r *configReader) {
 	need(interval > 0 && interval <= maxCommitInterval, "commit_interval", "%s is not between 1ms and %s", c.CommitInterval, maxCommitInterval)
 	need(c.Standby >= 0 && c.Standby <= config.MaxStandby, "standby", "%d is not between 0 and %d, the number of other instances that keep a copy of each partition", c.Standby, config.MaxStandby)
 	c.Kafka.validate(need, oneOf)
-	c.Topics.validate(need)
-	for _, stream := range slices.Sorted(maps.Keys(c.Readings)) {
-		_, known := plan.StreamByName(stream)
-		need(known, "readings."+stream, "must be %s", streamNames())
-		reading := c.Readings[stream]
-		_, err := reading.settings()
-		need(err == nil, "readings."+stream, "%v", err)
-	}
+	c.validateTopics(need, oneOf)
 	c.validateOutput(need, oneOf)
 	c.validateSilence(need)
 }
@@ -73,22 +66,39 @@ func (k *KafkaConfig) validate(need needFunc, oneOf oneOfFunc) {
 	}
 }
 
-func (t *TopicsConfig) validate(need needFunc) {
-	need(len(t.Inputs()) > 0, "topics", "name at least one input: %s", streamNames())
-	seen := map[string]string{}
-	type topic struct{ key, name string }
-	var all []topic
-	for s, name := range t.byStream() {
-		all = append(all, topic{plan.Stream(s).String(), name})
+func (c *Config) validateTopics(need needFunc, oneOf oneOfFunc) {
+	var streams []string
+	for s := range plan.NumStreams {
+		streams = append(streams, s.String())
 	}
-	for _, x := range append(all, topic{"changes", t.Changes}, topic{"triggers", t.Triggers}) {
-		path := "topics." + x.key
-		if x.name == "" {
-			need(x.key != "changes" && x.key != "triggers", path, "an output needs a topic")
-			continue
+	last := len(streams) - 1
+	t := &c.Topics
+	need(len(c.Inputs) > 0 || len(c.InputTopics()) > 0, "topics", "name at least one input: %s or %s", strings.Join(streams[:last], ", "), streams[last])
+	seen := map[string]string{}
+	alone := func(path, name string) {
+		need(seen[name] == "", path, "%s is already used by %s: each needs a topic of its own", name, seen[name])
+		seen[name] = path
+	}
+	for s, name := range t.byStream() {
+		if name != "" {
+			alone("topics."+streams[s], name)
 		}
-		need(seen[x.name] == "", path, "%s is already used by topics.%s: each needs a topic of its own", x.name, seen[x.name])
-		seen[x.name] = x.key
+	}
+	for _, x := range [...][2]string{{"topics.changes", t.Changes}, {"topics.triggers", t.Triggers}} {
+		if need(x[1] != "", x[0], "an output needs a topic"); x[1] != "" {
+			alone(x[0], x[1])
+		}
+	}
+	for i, in := range c.Inputs {
+		path := fmt.Sprintf("inputs[%d]", i)
+		if need(in.Topic != "", path+".topic", "required: the topic that is read"); in.Topic != "" {
+			alone(path+".topic", in.Topic)
+		}
+		oneOf(path+".stream", in.Stream, streams...)
+		if _, err := in.settings(); err != nil {
+			key, text, _ := strings.Cut(err.Error(), ": ")
+			need(false, path+"."+key, "%s", text)
+		}
 	}
 	if c := t.Create; c != nil {
 		need(c.Partitions >= 0, "topics.create.partitions", "must not be negative")
@@ -134,15 +144,6 @@ func (c *Config) validateSilence(need needFunc) {
 	d, hold, err := c.silence()
 	need(err == nil, "silence_grace", "%q is neither auto nor a duration such as 30s", c.SilenceGrace)
 	need(err != nil || hold || c.SilenceGrace == "" || d >= time.Duration(c.Grace), "silence_grace", "%s is shorter than grace (%s): timers cannot fire before the order of events is certain", c.SilenceGrace, c.Grace)
-}
-
-// streamNames lists the streams.
-func streamNames() string {
-	var names []string
-	for s := range plan.NumStreams {
-		names = append(names, s.String())
-	}
-	return either(names)
 }
 
 // either writes a list as a sentence does.

@@ -22,7 +22,6 @@ kafka:
   sasl: {mechanism: plain, user: u, password: p}
   session_timeout: 11s
 registry: {url: "http://r", user: u, password: p}
-readings: {web: {zone: Europe/Paris, strict: true, not_ids: ["0"], min_event_time: 2015-01-01}}
 topics:
   web: w
   email: e
@@ -32,6 +31,7 @@ topics:
   changes: ch
   triggers: tr
   create: {partitions: 3, replication: 2}
+inputs: [{topic: till, stream: purchase}]
 output: {format: json, compression: lz4, headers: ids}
 commit_interval: 200ms
 grace: 3s
@@ -58,6 +58,7 @@ const (
 // wrongValues holds, for every key, a value that it can't have, and what is said of
 // it.
 var wrongValues = map[string]struct{ value, want string }{
+	"inputs":                    {"x", "must be a list, such as [a, b]"},
 	"app":                       {"a b", "a name of letters, digits"},
 	"rules":                     {"rules", "must be a list, such as [a, b]"},
 	"state":                     {`""`, "required: a directory"},
@@ -79,7 +80,6 @@ var wrongValues = map[string]struct{ value, want string }{
 	"topics.consent":            {"w", "w is already used by topics.web"},
 	"topics.changes":            {`""`, "an output needs a topic"},
 	"topics.triggers":           {`""`, "an output needs a topic"},
-	"readings":                  {"web", "must have keys with values"},
 	"topics.create.partitions":  {"2.5", aNumber},
 	"topics.create.replication": {"40000", aNumber},
 	"output.format":             {"xml", "must be avro or json"},

@@ -100,6 +100,9 @@ func parseConfig(b []byte, lookup func(string) (string, bool)) (*Config, ConfigE
 	if len(root.Content) > 0 {
 		r.read(root.Content[0], reflect.ValueOf(&c).Elem(), "")
 	}
+	if len(c.Inputs) > 0 {
+		c.Topics.forget(func(stream string) bool { return r.lines["topics."+stream] > 0 })
+	}
 	c.validate(&r)
 	slices.SortStableFunc(r.errs, func(a, b ConfigError) int { return a.Line - b.Line })
 	return &c, r.errs
@@ -159,8 +162,6 @@ func (r *configReader) read(n *yaml.Node, v reflect.Value, path string) {
 		v.Set(p)
 	case reflect.Struct:
 		r.readKeys(n, v, path)
-	case reflect.Map:
-		r.readMap(n, v, path)
 	case reflect.Slice:
 		if n.Kind != yaml.SequenceNode {
 			r.fail(n.Line, path, "must be a list, such as [a, b]")
@@ -199,25 +200,6 @@ func (r *configReader) readKeys(n *yaml.Node, v reflect.Value, path string) {
 			seen[key.Value] = true
 			r.read(value, v.Field(field), at)
 		}
-	}
-}
-
-// readMap reads keys that are names of the user's.
-func (r *configReader) readMap(n *yaml.Node, v reflect.Value, path string) {
-	if n.Kind != yaml.MappingNode {
-		r.fail(n.Line, path, "must have keys with values")
-		return
-	}
-	v.Set(reflect.MakeMap(v.Type()))
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		name, at := reflect.ValueOf(n.Content[i].Value), path+"."+n.Content[i].Value
-		if v.MapIndex(name).IsValid() {
-			r.fail(n.Content[i].Line, at, "duplicate key")
-			continue
-		}
-		value := reflect.New(v.Type().Elem()).Elem()
-		r.read(n.Content[i+1], value, at)
-		v.SetMapIndex(name, value)
 	}
 }
 

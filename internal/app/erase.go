@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/schemas"
 )
 
@@ -30,9 +31,9 @@ type EraseOptions struct {
 // first one is written. After an error, those printed have been written. Then it
 // waits for the receipts, and says which customers were known.
 func Erase(ctx context.Context, conf *Config, ids []string, opt EraseOptions, out io.Writer) (*Erased, error) {
-	topic := conf.Topics.Profile
+	topic := conf.topicOf(plan.Profile)
 	if topic == "" {
-		return nil, errors.New("no profile topic is configured, and erasures are written to it: set topics.profile")
+		return nil, errors.New("no topic of the stream profile is configured, and erasures are written to it: set topics.profile, or add one to inputs")
 	}
 	for _, id := range ids {
 		if err := opt.Check(id); err != nil {
@@ -77,7 +78,7 @@ func writeTombstones(ctx context.Context, topic string, ids []string, opt EraseO
 		}
 		r, err := cl.ProduceSync(ctx, rec).First()
 		if errors.Is(err, kerr.UnknownTopicOrPartition) {
-			return fmt.Errorf("%s: topic %s does not exist: see topics.profile", id, topic)
+			return fmt.Errorf("%s: topic %s does not exist: see topics.profile or inputs", id, topic)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", id, err)

@@ -121,7 +121,7 @@ func (c *Config) checkRegistry(ctx context.Context, cl *sr.Client) []inspect.Fin
 	}
 	var found []inspect.Finding
 	var missing []string
-	for topic := range c.Topics.Inputs() {
+	for topic := range c.InputTopics() {
 		subject := schemas.Subject(topic)
 		if !slices.Contains(subjects, subject) {
 			missing = append(missing, subject)

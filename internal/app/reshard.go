@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/reshard"
+	"github.com/segmill/segmill/engine/plan"
 )
 
 // ReshardOptions are the options of a move of state.
@@ -18,10 +20,42 @@ type ReshardOptions struct {
 	Unread bool // go on with records that were not taken
 }
 
+// successors gives for each old input the new one that carries on with it: the topic of
+// that name, or the only one that is new in its stream in place of the only one that is
+// gone. An input whose stream is not read any more has none.
+func successors(from, to map[string]plan.Stream) (map[string]string, error) {
+	only := func(in, notIn map[string]plan.Stream, s plan.Stream) (l []string) {
+		for topic, stream := range in {
+			if other, ok := notIn[topic]; stream == s && (!ok || other != s) {
+				l = append(l, topic)
+			}
+		}
+		slices.Sort(l)
+		return l
+	}
+	m := map[string]string{}
+	for topic, s := range from {
+		if other, ok := to[topic]; ok && other == s {
+			m[topic] = topic
+			continue
+		}
+		gone, fresh := only(from, to, s), only(to, from, s)
+		switch {
+		case len(fresh) == 0:
+		case len(gone) == 1 && len(fresh) == 1:
+			m[topic] = fresh[0]
+		default:
+			return nil, fmt.Errorf("stream %s: it cannot be told which of the new topics %s carries on with which of the old ones %s; move them one after the other",
+				s, strings.Join(fresh, ", "), strings.Join(gone, ", "))
+		}
+	}
+	return m, nil
+}
+
 // Reshard moves the state of one configuration to another one with another number
 // of partitions. It uses the state directory of the old configuration.
 func Reshard(ctx context.Context, from, to *Config, opt ReshardOptions) (done reshard.Resharded, err error) {
-	move := reshard.Reshard{Streams: map[string]string{}, DryRun: opt.DryRun, Unread: opt.Unread}
+	move := reshard.Reshard{DryRun: opt.DryRun, Unread: opt.Unread}
 	for _, c := range []struct {
 		conf *Config
 		cfg  *config.Config
@@ -37,12 +71,8 @@ func Reshard(ctx context.Context, from, to *Config, opt ReshardOptions) (done re
 			return done, err
 		}
 	}
-	for topic, stream := range from.Topics.Inputs() {
-		for other, s := range to.Topics.Inputs() {
-			if s == stream {
-				move.Streams[topic] = other
-			}
-		}
+	if move.Streams, err = successors(from.InputTopics(), to.InputTopics()); err != nil {
+		return done, err
 	}
 	for topic := range move.Streams {
 		if other := move.Streams[topic]; other != topic && slices.Contains(move.From.Inputs, other) {

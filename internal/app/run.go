@@ -185,7 +185,7 @@ func (c *Config) reading(rules *Rules, opt RunOptions) (config.Config, *sr.Clien
 		return cfg, nil, err
 	}
 	cfg.App, cfg.Kafka = c.App, append(kafka, opt.Kafka...)
-	inputs := c.Topics.Inputs()
+	inputs := c.InputTopics()
 	for topic := range inputs {
 		cfg.Inputs = append(cfg.Inputs, topic)
 	}

@@ -189,7 +189,7 @@ func newShop(ctx context.Context, opt Options, conf *app.Config, registry string
 	if err != nil {
 		return nil, err
 	}
-	inputs := conf.Topics.Inputs()
+	inputs := conf.InputTopics()
 	subjects := map[string]string{}
 	for topic, s := range inputs {
 		subjects[schemas.Subject(topic)] = schemas.InputName(s)

@@ -96,7 +96,7 @@ func TestEventsAreAccepted(t *testing.T) {
 	defer shop.close()
 	zones := app.Zones()
 	reader, err := schemas.NewReader(schemas.Config{
-		Layouts: shopRules(t).Engine.Layout, Topics: conf.Topics.Inputs(), Registry: schemas.SchemaRegistry(client, slog.New(slog.DiscardHandler)),
+		Layouts: shopRules(t).Engine.Layout, Topics: conf.InputTopics(), Registry: schemas.SchemaRegistry(client, slog.New(slog.DiscardHandler)),
 		Zones: func(name string) bool { _, ok := zones(name); return ok },
 	})
 	if err != nil {

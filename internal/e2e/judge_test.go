@@ -14,6 +14,7 @@ import (
 
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/internal/app"
 	"github.com/segmill/segmill/internal/checker"
 	"github.com/segmill/segmill/schemas"
@@ -66,14 +67,14 @@ func (b broker) judge(t *testing.T, appName, rules string, until time.Time, es .
 // readerOf returns how records are read for rules, and the topics that they are on.
 func readerOf(t *testing.T, rules *app.Rules) (read func(*schemas.Record, *engine.Event) (schemas.Result, error), topics []string) {
 	t.Helper()
-	inputs := app.TopicsConfig{Web: "events.web", Email: "events.email", Purchase: "events.purchase"}
+	inputs := map[string]plan.Stream{"events.web": plan.Web, "events.email": plan.Email, "events.purchase": plan.Purchase}
 	zones := app.Zones()
 	reader, err := schemas.NewReader(schemas.Config{
-		Layouts: rules.Engine.Layout, Topics: inputs.Inputs(),
+		Layouts: rules.Engine.Layout, Topics: inputs,
 		Zones: func(name string) bool { _, ok := zones(name); return ok },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return reader.Read, slices.Sorted(maps.Keys(inputs.Inputs()))
+	return reader.Read, slices.Sorted(maps.Keys(inputs))
 }

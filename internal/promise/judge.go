@@ -15,6 +15,7 @@ import (
 
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/internal/app"
 	"github.com/segmill/segmill/internal/checker"
 	"github.com/segmill/segmill/schemas"
@@ -65,8 +66,7 @@ func (j *Job) judged() checker.Config {
 		j.Fatal(err)
 	}
 	zones := app.Zones()
-	named := app.TopicsConfig{Web: j.Topic("web"), Purchase: j.Topic("purchase"), Email: j.Topic("email"), Profile: j.Topic("profile")}
-	topics := named.Inputs()
+	topics := map[string]plan.Stream{j.Topic("web"): plan.Web, j.Topic("purchase"): plan.Purchase, j.Topic("email"): plan.Email, j.Topic("profile"): plan.Profile}
 	cfg := checker.Config{
 		Kafka: j.Options(), App: j.App, Changes: j.Topic("changes"), Triggers: j.Topic("triggers"),
 		Spec: loaded.Set.Spec, Engine: loaded.Engine, Zones: zones, Grace: app.DefaultGrace,
