@@ -37,7 +37,8 @@ type Frame struct {
 	Head     []Cell // of vals
 	Cells    []Cell // the fields of all records in lists
 	buf      []byte
-	Items    int // elements met so far
+	Items    int  // elements met so far
+	leftOut  bool // an item was left out
 	worth    worth
 	notes    []bad.Note
 }
@@ -81,7 +82,7 @@ func (f *Frame) Reset(t *Target) {
 	f.Target = t
 	f.Vals = append(f.Vals[:0], t.Template...)
 	f.Head = f.Vals[t.Slots:]
-	f.Cells, f.buf, f.Items = f.Cells[:0], f.buf[:0], 0
+	f.Cells, f.buf, f.Items, f.leftOut = f.Cells[:0], f.buf[:0], 0, false
 	if t.Derives {
 		f.worth = worth{}
 	}
@@ -179,6 +180,7 @@ func (f *Frame) settle(zones func(string) bool) *bad.Input {
 		*v = f.Target.Template[f.Target.Slots+HeadSource]
 	}
 	f.ownItem()
+	f.noItems()
 	if e := f.signs(); e != nil {
 		return e
 	}

@@ -57,7 +57,7 @@ func (f *Frame) EndItem(fd *Field, from int) {
 	default:
 		return
 	}
-	f.Cells = f.Cells[:from]
+	f.Cells, f.leftOut = f.Cells[:from], true
 	detail := "an item has neither a product_id nor anything else to name it"
 	if named {
 		detail = "an item has no quantity that can be read, or none at all"
@@ -85,6 +85,14 @@ func (f *Frame) ownItem() {
 	f.Cells = append(f.Cells, own...)
 	f.EndItem(t.Items, from)
 	f.EndList(&f.Vals[t.Items.Place], t.Items.Elem, from)
+}
+
+// noItems makes the items absent if all of them were left out: what the event was about is
+// then not known, which is not the same as an event without items.
+func (f *Frame) noItems() {
+	if t := f.Target; f.leftOut && t.Items != nil && !f.HasItems() {
+		f.Vals[t.Items.Place] = Cell{}
+	}
 }
 
 // aboutProduct reports whether the event is about a product that something names.
