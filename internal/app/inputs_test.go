@@ -1,0 +1,92 @@
+package app
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/rule"
+)
+
+// Orders of two topics are one stream, each read as its input says.
+func TestSeveralTopicsOfAStream(t *testing.T) {
+	rules, err := CompileRules([]rule.File{{Name: "r.yaml", Data: []byte(`
+version: 1
+segments:
+  - {id: twice, objective: o, owner: w, review_by: 2099-01-01, when: count(purchase) >= 2}
+  - {id: paid, objective: o, owner: w, review_by: 2099-01-01, when: sum(purchase.revenue) > 10}
+`)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cluster := newCluster(t, kfake.SeedTopics(1, "shop.orders", "till.orders"))
+	conf, err := ParseConfig([]byte(`
+app: shop
+rules: [r]
+state: `+t.TempDir()+`
+kafka: {brokers: ["`+cluster.ListenAddrs()[0]+`"]}
+clock: events
+http: ""
+inputs:
+  - {topic: shop.orders, stream: purchase}
+  - {topic: till.orders, stream: purchase, zone: Europe/Paris, strict: true, not_ids: ["0"]}
+`), env())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cl := client(t, conf.Kafka.Brokers)
+	for _, r := range [][2]string{
+		{"shop.orders", `{"event_id":"1","customer_id":"anna","occurred_at":"2026-05-01T10:00:00Z","revenue":"7"}`},
+		{"shop.orders", `{"event_id":"2","customer_id":"berta","occurred_at":"2026-05-01T10:00:00Z","revenue":"much"}`}, // without a revenue
+		{"till.orders", `{"event_id":"3","customer_id":"anna","occurred_at":"2026-05-01 13:00:00","revenue":"7"}`},      // 11:00 UTC
+		{"till.orders", `{"event_id":"4","customer_id":"berta","occurred_at":"2026-05-01 13:00:00","revenue":"much"}`},  // a dead letter
+		{"till.orders", `{"event_id":"5","customer_id":"0","occurred_at":"2026-05-01 13:00:00","revenue":"7"}`},         // nobody's
+		{"shop.orders", `{"event_id":"6","customer_id":"berta","occurred_at":"2026-05-01 13:00:00","revenue":"7"}`},     // of no zone
+	} {
+		if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: r[0], Value: []byte(r[1])}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	var log buffer
+	err = RunRules(t.Context(), conf, rules, RunOptions{
+		Until: engine.Millis(time.Date(2026, 5, 2, 0, 0, 0, 0, time.UTC).UnixMilli()), Logger: NewLogger(&log, "info", true),
+		OnEffects: func(_ int32, l []engine.Effect) {
+			for i := range l {
+				got = append(got, l[i].Customer+" "+l[i].Name+" "+l[i].At.Time().Format("15:04"))
+			}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slices.Sort(got); !slices.Equal(got, []string{"anna paid 11:00", "anna twice 11:00"}) {
+		t.Errorf("%q\n%s", got, log.String())
+	}
+	causes := map[string]string{}
+	letters := client(t, conf.Kafka.Brokers, kgo.ConsumeTopics("shop.dlq"))
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for len(causes) < 3 && ctx.Err() == nil {
+		letters.PollFetches(ctx).EachRecord(func(r *kgo.Record) {
+			_, id, _ := strings.Cut(string(r.Value), `"event_id":"`)
+			for _, h := range r.Headers {
+				if h.Key == "dlq.cause" {
+					causes[id[:1]] = string(h.Value)
+				}
+			}
+		})
+	}
+	if causes["4"] != "type" || causes["5"] != "identity" || causes["6"] == "" {
+		t.Errorf("dead letters: %v\n%s", causes, log.String())
+	}
+	if !strings.Contains(log.String(), "a field cannot be read and is absent") {
+		t.Errorf("nothing is logged of what was refused:\n%s", log.String())
+	}
+}
