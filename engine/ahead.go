@@ -15,9 +15,7 @@ func Ahead(l []*Customer) (sum int64) {
 		if n := len(c.members); n > 0 {
 			sum += int64(c.members[0].seq) + int64(c.members[n-1].seq)
 		}
-		if n := len(c.seen); n > 0 {
-			sum += c.seen[n-1].mark + c.seen[0].mark
-		}
+		sum += c.seen.Touch()
 		for i := range c.cells {
 			sum += int64(c.cells[i].next)
 		}

@@ -21,7 +21,7 @@ import (
 //	|                                                                triggers |
 //	+------------------------------------------------------------------------+
 //	| events                                                                 |
-//	| n | see appendIDs                                             event ids |
+//	| n | see dedup.Memory.Append                                   event ids |
 //	| entries | n x ( n, n x time ) | 0              times of lists           |
 //	| n | n x ( key, length, bytes of the family )   summaries                |
 //	+------------------------------------------------------------------------+
@@ -149,9 +149,9 @@ func (m *Memory) flags() (f byte) {
 // AppendFacts appends the facts alone, cut to what can be seen at instant at.
 // Folding the same events in another order gives the same bytes.
 func (e *Engine) AppendFacts(b []byte, c *Customer, at Millis) []byte {
-	e.forget(c, at)
+	c.seen.Forget(at, &e.dedup)
 	b = binary.AppendUvarint(b, c.events)
-	b = appendIDs(b, c.seen, at)
+	b = c.seen.Append(b, at)
 	b = e.appendTimes(b, c, at)
 	b = binary.AppendUvarint(b, uint64(len(c.cells)))
 	for i := range c.cells {

@@ -5,6 +5,7 @@ import (
 	"sort"
 
 	"github.com/segmill/segmill/engine/aggregate"
+	"github.com/segmill/segmill/engine/dedup"
 	"github.com/segmill/segmill/engine/expr"
 )
 
@@ -21,10 +22,9 @@ type Customer struct {
 	members []membership // emitted state, sorted by key
 	timed   *timed       // nil if the rules have no triggers and none is remembered
 
-	events uint64    // facts: how many were accepted
-	seen   []eventID // facts: recent event ids, sorted
-	ids    *idIndex  // derived, if seen is long; or nil
-	cells  []cell    // facts, sorted by number of the summary
+	events uint64       // facts: how many were accepted
+	seen   dedup.Memory // facts: recent event ids
+	cells  []cell       // facts, sorted by number of the summary
 
 	room      *small // what it is part of, nil of others
 	registers uint8  // how many of those there are taken

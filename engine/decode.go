@@ -26,9 +26,9 @@ func (e *Engine) Decode(id string, b []byte) (*Customer, error) {
 	decodeMemory(&r, c)
 	c.events = r.Uvarint()
 	if b[0] < 3 {
-		decodeOldIDs(&r, c, v1)
+		c.seen.ReadOld(&r, c.instant, v1)
 	} else {
-		decodeIDs(&r, c)
+		c.seen.Read(&r, c.instant)
 	}
 	if err := e.decodeCells(&r, c, v1); err != nil {
 		return nil, fmt.Errorf("customer: %w", err)

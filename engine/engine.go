@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/segmill/segmill/engine/dedup"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/internal/invariants"
 )
@@ -29,7 +30,7 @@ type Engine struct {
 	// without consequence.
 	initial []int
 	keepers [plan.NumStreams]int
-	dedup   [plan.NumStreams]Millis
+	dedup   dedup.Horizons
 }
 
 // New returns an engine for a compiled plan. triggers has one for each trigger
@@ -86,7 +87,7 @@ func (x *Evaluator) Apply(c *Customer, ev *Event, clock Millis, out *Output) boo
 	e := x.e
 	x.begin(c, out)
 	before := c.instant
-	id := idOf(ev, identity(ev))
+	id := idOf(ev)
 	if e.duplicate(c, id, out) {
 		return false
 	}
@@ -99,7 +100,7 @@ func (x *Evaluator) Apply(c *Customer, ev *Event, clock Millis, out *Output) boo
 		x.pending.AddAll(e.initial)
 	}
 	e.fold(x, ev, base, now)
-	e.remember(c, id, base)
+	c.seen.Remember(id, base, &e.dedup)
 	c.events++
 	c.instant = base
 	x.takeOverdue()

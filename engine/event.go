@@ -5,6 +5,7 @@
 package engine
 
 import (
+	"github.com/segmill/segmill/engine/dedup"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
 )
@@ -33,4 +34,28 @@ type Event struct {
 	// Fields are the values of the paths in the engine's Layout of the stream,
 	// in its order. A field that the event lacks is Absent.
 	Fields []expr.Value
+}
+
+// idOf returns what is remembered of the event.
+func idOf(ev *Event) dedup.ID {
+	return dedup.Of(&dedup.Event{Stream: ev.Stream, Source: ev.Source, ID: ev.ID, At: ev.At, Lag: ev.Lag})
+}
+
+// Derived returns about how many bytes c takes for what is not in its encoded form.
+func (c *Customer) Derived() int { return c.seen.Derived() }
+
+// duplicate reports whether an event with this id was folded before and is
+// remembered, and counts it.
+func (e *Engine) duplicate(c *Customer, id dedup.ID, out *Output) bool {
+	v := c.seen.Judge(id, c.instant, &e.dedup)
+	if v.Duplicate {
+		out.Stats.Duplicates++
+	}
+	if v.Conflict {
+		out.Stats.Conflicts++
+	}
+	if v.Prolonged {
+		out.Stats.Prolonged++
+	}
+	return v.Duplicate
 }

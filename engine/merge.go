@@ -29,9 +29,8 @@ func (x *Evaluator) Merge(dst, src *Customer, clock Millis, out *Output) {
 // mergeFacts adds src's facts to dst's, cut to instant at. It reports whether
 // every shared event was counted once.
 func (e *Engine) mergeFacts(dst, src *Customer, at Millis) bool {
-	e.forget(dst, at)
-	e.forget(src, at)
-	shared := e.mergeIDs(dst, src.seen, at)
+	dst.seen.Forget(at, &e.dedup)
+	shared := dst.seen.Merge(&src.seen, at, &e.dedup)
 	dst.events += src.events - uint64(len(shared))
 	exact := true
 	for i := range src.cells {
@@ -75,7 +74,7 @@ func (e *Engine) emitAgain(x *Evaluator, now Millis, cause Cause, silent bool) {
 func (x *Evaluator) FoldFacts(c *Customer, ev *Event, out *Output) bool {
 	e := x.e
 	x.begin(c, out)
-	id := idOf(ev, identity(ev))
+	id := idOf(ev)
 	if e.duplicate(c, id, out) {
 		return false
 	}
@@ -87,7 +86,7 @@ func (x *Evaluator) FoldFacts(c *Customer, ev *Event, out *Output) bool {
 		m.cell.sum().Prune(c.instant, e.p.Summaries[m.Summary].Reach)
 	}
 	e.foldMatched(x, ev)
-	e.remember(c, id, c.instant)
+	c.seen.Remember(id, c.instant, &e.dedup)
 	c.events++
 	return true
 }
@@ -112,8 +111,8 @@ func (x *Evaluator) Rebuild(old, fresh *Customer, known map[string]string, clock
 	}
 	old.cells = fresh.cells
 	old.events = max(old.events, fresh.events)
-	e.forget(old, now)
-	e.mergeIDs(old, fresh.seen, now)
+	old.seen.Forget(now, &e.dedup)
+	old.seen.Merge(&fresh.seen, now, &e.dedup)
 	x.begin(old, out)
 	e.emitAgain(x, now, CauseRuleChange, true)
 	sortEffects(out.Effects[n:])

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/segmill/segmill/engine/aggregate"
+	"github.com/segmill/segmill/engine/dedup"
 )
 
 // small is a customer in one piece with room for what it has under few rules: what
@@ -12,7 +13,7 @@ import (
 type small struct {
 	Customer
 	last    [2]aggregate.Register
-	seen    [2]eventID
+	seen    [2]dedup.ID
 	cells   [smallCells]cell
 	members [10]membership
 }
@@ -26,7 +27,7 @@ func (e *Engine) customer(id string) *Customer {
 		return &Customer{ID: id}
 	}
 	s := &small{Customer: Customer{ID: id}}
-	s.Customer.cells, s.Customer.members, s.Customer.seen = s.cells[:0], s.members[:0], s.seen[:0]
+	s.Customer.cells, s.Customer.members, s.Customer.seen = s.cells[:0], s.members[:0], dedup.In(s.seen[:])
 	s.room = s
 	return &s.Customer
 }

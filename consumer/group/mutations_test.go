@@ -188,7 +188,7 @@ var mutations = []struct {
 	},
 	{
 		"an event's id is remembered with the event's time alone",
-		`eventID{word: hash | lagOf(ev.Lag)}`, `eventID{word: hash | lagOf(0)}`,
+		`ID{word: hash | lagOf(ev.Lag)}`, `ID{word: hash | lagOf(0)}`,
 		[]find{{"engine", "DuplicatesOfBusy"}, {"internal/sim", "EngineEqualsOracle$"}},
 	},
 	{

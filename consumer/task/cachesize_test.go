@@ -12,6 +12,7 @@ import (
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/dedup"
 	"github.com/segmill/segmill/internal/fixture"
 	"github.com/segmill/segmill/state"
 )
@@ -33,7 +34,7 @@ func TestCacheCountsBusyCustomers(t *testing.T) {
 		return int64(m.HeapAlloc)
 	}
 	const customers = 50
-	for _, events := range []int{1_500, engine.MaxSeen} {
+	for _, events := range []int{1_500, dedup.Max} {
 		s := &session{folder: folder{cfg: &config.Config{Engine: eng}, batch: newBatch(eng), customers: cache.New(eng, store.Task(0))}}
 		var out engine.Output
 		before := heap()

@@ -30,12 +30,13 @@ const arrows = `
 	engine/expr, internal/wire < engine/aggregate
 	engine/expr < engine/calendar
 	engine/expr, engine/aggregate < engine/plan
+	engine/expr, engine/aggregate, engine/plan < engine/dedup
 	engine/expr, engine/plan < engine/rule/file
 	engine/expr, engine/plan < engine/rule/language
 	engine/expr, engine/plan < engine/rule/canon
 	engine/expr, engine/plan, engine/rule/file, engine/rule/canon < engine/rule/lint
 	engine/expr, engine/plan, engine/rule/file, engine/rule/language, engine/rule/canon, engine/rule/lint < engine/rule
-	engine/expr, engine/aggregate, engine/calendar, engine/plan, internal/wire < engine
+	engine/expr, engine/aggregate, engine/calendar, engine/plan, engine/dedup, internal/wire < engine
 	engine/expr, engine/aggregate, engine/calendar, engine/plan, engine < triggers
 
 	engine/expr < internal/wakes
@@ -83,7 +84,7 @@ const arrows = `
 	engine/expr, engine/plan, engine < internal/sim
 	engine/expr, engine/plan, engine, schemas, state, consumer/changelog, consumer/replica, consumer/config, internal/sim < internal/checker
 	internal/leash
-	engine, schemas, state, consumer/config, internal/app, internal/checker, internal/leash < internal/promise
+	engine, engine/plan, schemas, state, consumer/config, internal/app, internal/checker, internal/leash < internal/promise
 	engine/plan, engine/rule, engine, triggers, schemas < internal/fixture
 	engine/expr, engine/plan, engine, schemas, state, consumer/changelog, consumer/broker, consumer/config, consumer/feed, consumer/task, internal/failpoint, internal/fixture < internal/rig
 	internal/recorded

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/dedup"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
 )
@@ -58,11 +59,11 @@ func (m *memory) take(next accepted) bool {
 			web++
 		}
 	}
-	for ; web > engine.MaxSeen-engine.ReservedSeen; web-- {
+	for ; web > dedup.Max-dedup.Reserved; web-- {
 		i := slices.IndexFunc(m.all, func(a accepted) bool { return a.stream == plan.Web })
 		m.all = slices.Delete(m.all, i, i+1)
 	}
-	m.all = m.all[max(0, len(m.all)-engine.MaxSeen):]
+	m.all = m.all[max(0, len(m.all)-dedup.Max):]
 	return fresh
 }
 

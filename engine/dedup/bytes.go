@@ -1,4 +1,4 @@
-package engine
+package dedup
 
 import (
 	"encoding/binary"
@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/segmill/segmill/engine/aggregate"
+	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
 )
 
@@ -26,11 +27,13 @@ const (
 	idsFar   = math.MaxUint32
 )
 
-func appendIDs(b []byte, seen []eventID, at Millis) []byte {
+// Append appends the bytes of the ids of a customer whose instant is at.
+func (m *Memory) Append(b []byte, at expr.Millis) []byte {
+	seen := m.ids
 	b = binary.AppendUvarint(b, uint64(len(seen)))
 	left := len(seen)
 	for stream := plan.Stream(0); left > 0; stream++ {
-		n, base, newest := 0, at+idsAhead, Millis(0)
+		n, base, newest := 0, at+idsAhead, expr.Millis(0)
 		far := false
 		for _, s := range seen {
 			if s.stream() == stream {
@@ -59,9 +62,9 @@ func appendIDs(b []byte, seen []eventID, at Millis) []byte {
 	return b
 }
 
-func inReach(base, mark Millis) bool { return mark <= base && base-mark < idsFar }
+func inReach(base, mark expr.Millis) bool { return mark <= base && base-mark < idsFar }
 
-func appendID(b []byte, s eventID, base Millis) []byte {
+func appendID(b []byte, s ID, base expr.Millis) []byte {
 	b = binary.LittleEndian.AppendUint64(b, s.word)
 	if inReach(base, s.remembered()) {
 		return binary.LittleEndian.AppendUint32(b, uint32(base-s.remembered()))
@@ -70,39 +73,40 @@ func appendID(b []byte, s eventID, base Millis) []byte {
 	return binary.LittleEndian.AppendUint64(b, uint64(s.remembered()))
 }
 
-// decodeIDs reads what appendIDs wrote.
-func decodeIDs(r *aggregate.Reader, c *Customer) {
+// Read reads what Append wrote, into m, which is empty. What is wrong is the reader's to
+// say.
+func (m *Memory) Read(r *aggregate.Reader, at expr.Millis) {
 	n := r.Count(12)
 	if n == 0 {
 		return
 	}
-	c.seen = sized(c.seen, n)[:0]
+	m.ids = sized(m.ids, n)[:0]
 	last := -1
-	for len(c.seen) < n {
-		stream, k, base := r.Byte(), r.Uvarint(), c.instant+idsAhead
+	for len(m.ids) < n {
+		stream, k, base := r.Byte(), r.Uvarint(), at+idsAhead
 		if k&1 != 0 {
-			base = c.instant + r.Millis()
+			base = at + r.Millis()
 		}
 		k >>= 1
-		r.Check(int(stream) > last && stream < byte(plan.NumStreams) && k > 0 && k <= uint64(n-len(c.seen)))
+		r.Check(int(stream) > last && stream < byte(plan.NumStreams) && k > 0 && k <= uint64(n-len(m.ids)))
 		if r.Bad() {
 			return
 		}
 		last = int(stream)
-		first := len(c.seen)
+		first := len(m.ids)
 		for i := range int(k) {
-			c.seen = append(c.seen, decodeID(r, plan.Stream(stream), base))
-			r.Check(i == 0 || compareIDs(c.seen[first+i], c.seen[first+i-1]) < 0)
+			m.ids = append(m.ids, decodeID(r, plan.Stream(stream), base))
+			r.Check(i == 0 || compare(m.ids[first+i], m.ids[first+i-1]) < 0)
 		}
 	}
-	slices.SortFunc(c.seen, compareIDs)
+	slices.SortFunc(m.ids, compare)
 }
 
-func decodeID(r *aggregate.Reader, stream plan.Stream, base Millis) eventID {
-	s := eventID{word: r.Uint64()}
-	mark := base - Millis(r.Uint32())
+func decodeID(r *aggregate.Reader, stream plan.Stream, base expr.Millis) ID {
+	s := ID{word: r.Uint64()}
+	mark := base - expr.Millis(r.Uint32())
 	if base-mark == idsFar {
-		mark = Millis(r.Uint64())
+		mark = expr.Millis(r.Uint64())
 		r.Check(!inReach(base, mark) && mark >= -maxMark && mark <= maxMark)
 	}
 	s.put(stream, mark)
@@ -113,27 +117,35 @@ func decodeID(r *aggregate.Reader, stream plan.Stream, base Millis) eventID {
 // day, too, unless the options say otherwise.
 const unknownStream plan.Stream = 0
 
-// decodeOldIDs reads the ids of versions 1 and 2 of the customer format. They were
+// ReadOld reads the ids of versions 1 and 2 of the customer format. They were
 // remembered for a day, and their stream is not known: they are taken for events of
 // unknownStream.
-func decodeOldIDs(r *aggregate.Reader, c *Customer, v1 bool) {
+func (m *Memory) ReadOld(r *aggregate.Reader, at expr.Millis, v1 bool) {
 	n := r.Count(9)
 	if n == 0 {
 		return
 	}
-	c.seen = sized(c.seen, n)
-	last := c.instant
+	m.ids = sized(m.ids, n)
+	last := at
 	if v1 {
 		last = 0
 	}
-	for i := range c.seen {
+	for i := range m.ids {
 		if d := r.Millis(); v1 {
 			last += d
 		} else {
 			last -= d
 		}
-		c.seen[i] = eventID{word: r.Uint64() &^ lagMask}
-		c.seen[i].put(unknownStream, last)
+		m.ids[i] = ID{word: r.Uint64() &^ lagMask}
+		m.ids[i].put(unknownStream, last)
 	}
-	slices.SortFunc(c.seen, compareIDs)
+	slices.SortFunc(m.ids, compare)
+}
+
+// sized returns room, which is empty, with n elements, or n elements elsewhere.
+func sized(room []ID, n int) []ID {
+	if n > cap(room) {
+		return make([]ID, n)
+	}
+	return room[:n]
 }
