@@ -13,7 +13,6 @@ import (
 
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/schemas/bad"
-	"github.com/segmill/segmill/schemas/scalar"
 )
 
 // Limits on the parts of a record. They are constants because no honest producer
@@ -40,6 +39,7 @@ type Frame struct {
 	Items    int  // elements met so far
 	leftOut  bool // an item was left out
 	worth    worth
+	negative bool // an item has a price or a quantity below 0
 	notes    []bad.Note
 }
 
@@ -82,7 +82,8 @@ func (f *Frame) Reset(t *Target) {
 	f.Target = t
 	f.Vals = append(f.Vals[:0], t.Template...)
 	f.Head = f.Vals[t.Slots:]
-	f.Cells, f.buf, f.Items, f.leftOut = f.Cells[:0], f.buf[:0], 0, false
+	f.Cells, f.buf, f.Items = f.Cells[:0], f.buf[:0], 0
+	f.leftOut, f.negative = false, false
 	if t.Derives {
 		f.worth = worth{}
 	}
@@ -121,7 +122,7 @@ type Event struct {
 // DropPlaceholders makes the ids absent that are none.
 func (f *Frame) DropPlaceholders() {
 	for _, p := range f.Target.IDs {
-		if c := &f.Vals[p]; c.K == expr.String && c.N > 0 && scalar.Placeholder(f.bytesOf(*c), f.settings.NotIDs) {
+		if c := &f.Vals[p]; c.K == expr.String && c.N > 0 && f.placeholder(f.bytesOf(*c)) {
 			*c = f.Target.Template[p]
 			if p == f.Target.Slots+HeadEventID {
 				c.K = expr.String // empty: it was there, and is none
@@ -205,7 +206,7 @@ func (f *Frame) customer(key []byte) (from, n int, e *bad.Input) {
 	if e := f.CheckKey(key); e != nil {
 		return 0, 0, e
 	}
-	if scalar.Placeholder(key, f.settings.NotIDs) {
+	if f.placeholder(key) {
 		return 0, 0, bad.New(bad.Identity, "key", "the record has neither customer_id nor anonymous_id, and its key %s is a placeholder", bad.Clip(key))
 	}
 	from = len(f.buf)
@@ -311,7 +312,9 @@ func (f *Frame) list(l []expr.Value, at int, fd *Field, all string) int {
 	cells := l[at : at+n*width]
 	for i := range n {
 		for j, c := range f.Cells[from+i*full : from+i*full+width] {
-			f.value(&cells[i*width+j], c, all)
+			if v := &cells[i*width+j]; c.K != expr.Absent || v.K != expr.Absent {
+				f.value(v, c, all)
+			}
 		}
 	}
 	records := l[at+len(cells) : at+len(cells)+n : at+len(cells)+n]

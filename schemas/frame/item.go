@@ -45,6 +45,9 @@ func (f *Frame) EndItem(fd *Field, from int) {
 	cells, at := f.Cells[from:], fd.Elem.Item
 	named := f.isID(cells[at[Product]]) || f.name(cells, at)
 	quantity, known := f.quantity(cells, at)
+	if quantity < 0 || cells[at[Price]].N < 0 {
+		f.negative = true
+	}
 	if f.Target.Derives {
 		f.price(cells[at[Price]], quantity, known)
 	}
@@ -111,7 +114,12 @@ func (f *Frame) aboutProduct(own []Cell, at *ItemPlaces) bool {
 
 // isID reports whether a cell is a text that is an id.
 func (f *Frame) isID(c Cell) bool {
-	return c.K == expr.String && c.N != 0 && !scalar.Placeholder(f.bytesOf(c), f.settings.NotIDs)
+	return c.K == expr.String && c.N != 0 && !f.placeholder(f.bytesOf(c))
+}
+
+// placeholder reports whether an id is none.
+func (f *Frame) placeholder(id []byte) bool {
+	return (!scalar.PlainlyID(id) || len(f.settings.NotIDs) > 0) && scalar.Placeholder(id, f.settings.NotIDs)
 }
 
 // name gives an item without a product the next best name for one.

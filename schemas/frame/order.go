@@ -77,18 +77,7 @@ func (f *Frame) anyNegative(s *Signs) bool {
 			return true
 		}
 	}
-	if s.Items == nil {
-		return false
-	}
-	width, at := len(s.Items.Elem.Fields), s.Items.Elem.Item
-	from, n := unspan(f.Vals[s.Items.Place].N)
-	for i := range n {
-		cells := f.Cells[from+i*width : from+(i+1)*width]
-		if cells[at[Price]].N < 0 || cells[at[Quantity]].N < 0 || at[Amount] >= 0 && cells[at[Amount]].N < 0 {
-			return true
-		}
-	}
-	return false
+	return f.negative
 }
 
 // sign takes the sign off an amount, or refuses one below 0.

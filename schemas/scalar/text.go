@@ -93,17 +93,25 @@ var placeholderSizes = func() (set uint64) {
 	return set
 }()
 
+// placeholderStarts has the bytes that they begin with, in both cases.
+var placeholderStarts = func() (set [256]bool) {
+	for _, p := range placeholders {
+		set[p[0]], set[bytes.ToUpper([]byte(p))[0]] = true, true
+	}
+	return set
+}()
+
+// PlainlyID reports, for nearly all ids, that they are no placeholders as such: none is
+// as long and begins so, and there is nothing to trim.
+func PlainlyID(id []byte) bool {
+	n := len(id)
+	return n > 0 && (placeholderSizes>>n&1 == 0 || !placeholderStarts[id[0]]) && id[0]-'!' < 0x5e && id[n-1]-'!' < 0x5e
+}
+
 // Placeholder reports whether an id is none: empty, or what programs write instead of
 // one, whatever its case and the blanks around it. more are further such texts.
 func Placeholder(id []byte, more []string) bool {
-	if n := len(id); n > 0 && id[0] > ' ' && id[n-1] > ' ' && id[0] < 0x80 && id[n-1] < 0x80 {
-		if len(more) == 0 && (n >= 64 || placeholderSizes>>n&1 == 0) {
-			return false
-		}
-	} else {
-		id = bytes.TrimSpace(id)
-	}
-	if len(id) == 0 {
+	if id = bytes.TrimSpace(id); len(id) == 0 {
 		return true
 	}
 	for _, l := range [...][]string{placeholders[:], more} {
