@@ -362,4 +362,9 @@ func (h *history) profile(f map[string]expr.Value, at Millis) {
 			f["signed_up_at"] = expr.TimeValue(at + h.gap())
 		}
 	}
+	for _, path := range []string{"birth_date", "signed_up_at"} {
+		if chance(h.r, 10) {
+			f[path] = expr.StringValue("") // cleared
+		}
+	}
 }
