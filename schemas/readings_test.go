@@ -44,6 +44,10 @@ var kinds = map[string]reading{
 		inTopic: plan.Web, headFields: map[string]string{"customer_id": "", "anonymous_id": "%s"}, members: `"name":"n"`,
 		segment: `"type":"page","userId":null,"anonymousId":%s`, show: func(ev *engine.Event) string { return ev.Customer },
 	},
+	"guest": { // the anonymous id of somebody who is known
+		inTopic: plan.Web, headFields: map[string]string{"anonymous_id": "%s"}, members: `"name":"n"`,
+		segment: `"type":"page","anonymousId":%s`, show: func(*engine.Event) string { return "" },
+	},
 	"event": {
 		inTopic: plan.Web, headFields: map[string]string{"event_id": "%s"}, members: `"name":"n"`,
 		segment: `"type":"page","messageId":%s`, show: func(ev *engine.Event) string { return ev.ID },
@@ -177,6 +181,8 @@ func table(t testing.TB) (rows []reading) {
 			switch k {
 			case "zone":
 				row.settings.Zone, err = time.LoadLocation(v)
+			case "strict":
+				row.settings.Strict = true
 			case "not_ids":
 				row.settings.NotIDs = []string{v}
 			case "earliest":

@@ -322,7 +322,7 @@ func valid(b []byte) []byte { return bytes.ToValidUTF8(b, []byte("\ufffd")) }
 // the caller has read as U+FFFD. No id is made of such a text.
 func (f *Frame) Broken(fd *Field, dst *Cell, b []byte) *bad.Input {
 	if fd.Vital && fd.IsID {
-		return bad.New(bad.Identity, fd.Path, "%s is not whole: it has bytes that are not UTF-8, or half of a surrogate pair", bad.Clip(valid(b)))
+		return f.Refuse(fd, dst, bad.New(bad.Identity, fd.Path, "%s is not whole: it has bytes that are not UTF-8, or half of a surrogate pair", bad.Clip(valid(b))))
 	}
 	return f.Text(fd, dst, valid(b))
 }

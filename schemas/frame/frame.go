@@ -41,6 +41,8 @@ type Frame struct {
 	worth    worth
 	negative bool // an item has a price or a quantity below 0
 	notes    []bad.Note
+	// visitor is what is wrong with the anonymous id.
+	visitor *bad.Input
 }
 
 // Cell is a value in the making: an [expr.Value] without S and L. N of a text is its
@@ -83,7 +85,7 @@ func (f *Frame) Reset(t *Target) {
 	f.Vals = append(f.Vals[:0], t.Template...)
 	f.Head = f.Vals[t.Slots:]
 	f.Cells, f.buf, f.Items = f.Cells[:0], f.buf[:0], 0
-	f.leftOut, f.negative = false, false
+	f.leftOut, f.negative, f.visitor = false, false, nil
 	if t.Derives {
 		f.worth = worth{}
 	}
@@ -192,7 +194,10 @@ func (f *Frame) settle(zones func(string) bool) *bad.Input {
 // "anon:" and anonymous_id, else the key.
 func (f *Frame) customer(key []byte) (from, n int, e *bad.Input) {
 	if from, n = unspan(f.Head[HeadCustomer].N); n > 0 {
-		return from, n, nil
+		return from, n, f.noteVisitor()
+	}
+	if f.visitor != nil {
+		return 0, 0, f.visitor
 	}
 	if at, n := unspan(f.Head[HeadAnonymous].N); n > 0 {
 		from = len(f.buf)
@@ -212,6 +217,15 @@ func (f *Frame) customer(key []byte) (from, n int, e *bad.Input) {
 	from = len(f.buf)
 	f.buf = append(f.buf, key...)
 	return from, len(key), nil
+}
+
+// noteVisitor notes a bad anonymous id of an event that has a customer.
+func (f *Frame) noteVisitor() *bad.Input {
+	if f.visitor == nil || f.settings.Strict {
+		return f.visitor
+	}
+	f.Note(f.visitor.Note(f.Target.Head[HeadAnonymous].Label))
+	return nil
 }
 
 // CheckKey checks a record key that names a customer.

@@ -20,11 +20,16 @@ type Settings struct {
 }
 
 // Refuse makes a field absent because of what is wrong with its value, and notes that.
-// A field that no event can be without is returned as the fault of the whole record.
+// A field that no event can be without is returned as the fault of the whole record; that
+// of an anonymous id is the record's only if no other id names the customer.
 func (f *Frame) Refuse(fd *Field, dst *Cell, e *bad.Input) *bad.Input {
 	if fd.Vital {
 		if fd.IsID {
 			e.Cause = bad.Identity
+		}
+		if fd.Place == f.Target.Slots+HeadAnonymous {
+			f.visitor, *dst = e, Cell{}
+			return nil
 		}
 		return e
 	}
