@@ -119,7 +119,7 @@ func TestDuplicatesOfBusyCustomers(t *testing.T) {
 			}
 			if rng.IntN(3) == 0 {
 				b := e.Append(nil, c)
-				if bytes, ids := c.SeenBytes(); ids != len(model.all) || bytes > 12*ids+10*int(plan.NumStreams) {
+				if bytes, ids := c.SeenBytes(); ids != len(model.all) || bytes > 12*ids+ids/2+64 {
 					t.Fatalf("%d ids in %d bytes, want %d", ids, bytes, len(model.all))
 				}
 				var err error

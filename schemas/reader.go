@@ -200,7 +200,7 @@ func (r *Reader) Read(rec *Record, ev *engine.Event) (Result, error) {
 
 // unread says what a record is that there is no event in.
 func (d *decoder) unread(rec *Record, ev *engine.Event, err error) (Result, error) {
-	if err != error(jsonread.ErrSkipped) {
+	if !errors.Is(err, jsonread.ErrSkipped) {
 		return 0, err
 	}
 	d.note(rec.Topic)

@@ -401,6 +401,7 @@ func (row *reading) read(rr *rowReader, rec *Record) string {
 			said = append(said, "left out")
 		case bad.Derived:
 			is += " from " + n.Field
+		default: // no row is about it
 		}
 	}
 	said = slices.Compact(said)

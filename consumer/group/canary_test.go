@@ -123,6 +123,7 @@ func probes(t *testing.T) []*kgo.Record {
 		`{"type":"track","event":"Order Completed","userId":{"` + canary + `":1},"messageId":"m","timestamp":"2026-01-01T00:00:00Z","properties":{"a":1,"` + canary + `":2,"` + canary + `":3}}`,
 		`{"type":"identify","userId":"x","messageId":"m","timestamp":"2026-01-01T00:00:00Z","traits":{"birthday":"` + canary + `","email":{"a":"` + canary + `"},"createdAt":"` + canary + `"}}`,
 		`{"type":"` + canary + `","event":"` + canary + `"}`,
+		`{"event_id":"x","customer_id":"x","occurred_at":"2026-01-01T00:00:00Z","items":[` + strings.Repeat(`"`+canary+`",`, 10_001) + `1]}`,
 	} {
 		for _, s := range streams {
 			add(s.String(), "", []byte(v))

@@ -177,7 +177,7 @@ func (g *fleet) newcomers(rng *rand.Rand, start time.Time, n int, text string, e
 			{Stream: plan.Profile, ID: profileID, At: expr.MillisOf(come), Fields: map[string]expr.Value{
 				"birth_date": expr.DateValue(days), "time_zone": expr.StringValue(zone),
 			}},
-			{Stream: plan.Web, ID: fmt.Sprint("e", g.Seq), At: expr.MillisOf(visit), Fields: map[string]expr.Value{"name": expr.StringValue(name)}},
+			{Stream: plan.Web, ID: fmt.Sprint("e", g.Seq), At: expr.MillisOf(visit), Fields: map[string]expr.Value{"name": expr.StringValue(name), "items": expr.ListValue(nil)}},
 		} {
 			r.Customer = id
 			l, _ := oracle.Apply(r, r.At)

@@ -325,15 +325,15 @@ func (c *Cart) lots(l []lot, id string, now, reach Millis) []lot {
 
 // take takes a removal from the latest lots that it fits, and reports whether it fits any.
 func (c *Cart) take(l []lot, removal *Line, fits func(of, removal *Line) bool) bool {
-	want, any := -removal.Quantity, false
+	want, fit := -removal.Quantity, false
 	for i := len(l) - 1; i >= 0 && want > 0; i-- {
 		if l[i].left == 0 || !fits(&c.Entries[l[i].entry].Line, removal) {
 			continue
 		}
 		n := min(want, l[i].left)
-		l[i].left, want, any = l[i].left-n, want-n, true
+		l[i].left, want, fit = l[i].left-n, want-n, true
 	}
-	return any
+	return fit
 }
 
 // shares reports whether a removal shares a product, variant or stock unit with a line. What

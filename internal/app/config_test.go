@@ -11,8 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/segmill/segmill/engine/plan"
 	"go.yaml.in/yaml/v4"
+
+	"github.com/segmill/segmill/engine/plan"
 )
 
 // least is the shortest configuration that is valid.

@@ -20,7 +20,7 @@ func TestPoints(t *testing.T) {
 		}
 		return crash
 	})
-	if err := p.At(1, "begun"); (err == crash) != Enabled {
+	if err := p.At(1, "begun"); errors.Is(err, crash) != Enabled {
 		t.Errorf("enabled: %v, and got %v", Enabled, err)
 	}
 	if size := unsafe.Sizeof(p); (size == 0) == Enabled {

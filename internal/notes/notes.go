@@ -62,19 +62,23 @@ type kindInfo struct {
 
 var infos = [schemas.NumNoteKinds]kindInfo{
 	schemas.NoteRefused: {
-		"fields_refused_total", "Fields that could not be read and are absent in an event that was.", []string{"field", "cause"},
+		"fields_refused_total", "Fields that could not be read and are absent in an event that was.",
+		[]string{"field", "cause"},
 		"a field cannot be read and is absent; the event counts", slog.LevelWarn,
 	},
 	schemas.NoteUnknown: {
-		"words_unknown_total", "Words that are none of their closed list and were read as unknown.", []string{"field"},
+		"words_unknown_total", "Words that are none of their closed list and were read as unknown.",
+		[]string{"field"},
 		"a word is none of those that the field can have, and is read as unknown", slog.LevelWarn,
 	},
 	schemas.NoteLeftOut: {
-		"items_left_out_total", "Items that were left out of an event because they have no product or no quantity.", []string{"cause"},
+		"items_left_out_total", "Items that were left out of an event because they have no product or no quantity.",
+		[]string{"cause"},
 		"an item has no product or no quantity and is left out; the event counts", slog.LevelWarn,
 	},
 	schemas.NoteDerived: {
-		"revenue_derived_total", "Orders whose revenue was derived from other amounts.", []string{"from"},
+		"revenue_derived_total", "Orders whose revenue was derived from other amounts.",
+		[]string{"from"},
 		"an order has no revenue, which is derived from its other amounts", slog.LevelInfo,
 	},
 	schemas.NoteDoubled: {
@@ -246,6 +250,7 @@ func first(n *schemas.Note) string {
 		}
 	case schemas.NoteDoubled, schemas.NoteLeftOut, schemas.NoteDerived:
 		return ""
+	default: // the detail says it
 	}
 	return n.Detail
 }

@@ -104,7 +104,8 @@ func (d *Driven) Next() string {
 // Until lets the task go on to a point.
 func (d *Driven) Until(point string) {
 	d.g.Helper()
-	for d.Next() != point {
+	for at := d.Next(); at != point; {
+		at = d.Next()
 	}
 }
 

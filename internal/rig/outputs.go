@@ -165,7 +165,7 @@ func (g *Rig) Members() []string {
 	for _, effects := range g.Effects("changes") {
 		for _, e := range effects {
 			if e.Action == "erased" {
-				maps.DeleteFunc(last, func(k string, l Effect) bool { return l.Customer == e.Customer })
+				maps.DeleteFunc(last, func(_ string, l Effect) bool { return l.Customer == e.Customer })
 				continue
 			}
 			key := e.Customer + " " + e.Segment

@@ -247,7 +247,7 @@ func (h *history) record(at Millis) Record {
 	f := map[string]expr.Value{}
 	switch r.Stream {
 	case plan.Web:
-		h.web(f, at)
+		h.web(f)
 	case plan.Email:
 		word(h.r, f, "action", 100, emailActions)
 		word(h.r, f, "campaign_id", 100, campaigns)
@@ -293,7 +293,7 @@ func (h *history) amount() expr.Value {
 	return expr.DecimalValue(pick(h.r, 500_000, 1_000_000, 999_900, 250_000, 1_234_567, 0, int64(h.r.IntN(2_000_000))))
 }
 
-func (h *history) web(f map[string]expr.Value, at Millis) {
+func (h *history) web(f map[string]expr.Value) {
 	word(h.r, f, "name", 100, webNames)
 	word(h.r, f, "session_id", 80, sessions)
 	word(h.r, f, "utm_source", 40, utmSources)

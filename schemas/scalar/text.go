@@ -11,7 +11,7 @@ import (
 // 12345678901234567890 is lost. It is ErrFraction if the number is not whole, and
 // ErrRange if its exponent is beyond ±30.
 func AppendWhole(dst, number []byte) ([]byte, error) {
-	if bytes.IndexAny(number, ".eE") < 0 {
+	if !bytes.ContainsAny(number, ".eE") {
 		if string(number) == "-0" {
 			number = number[1:]
 		}
