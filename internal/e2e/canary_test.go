@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -63,8 +64,8 @@ registry: {url: "`+b.registry+`", user: segmill, password: "${REGISTRY_PASSWORD}
 	e.env = []string{"KAFKA_PASSWORD=" + canary + "-kafka", "REGISTRY_PASSWORD=" + canary + "-registry"}
 
 	p := e.start(t)
-	good, bad := birds(time.Now())
-	b.produce(t, append(good, bad...))
+	good, odd, bad := birds(time.Now())
+	b.produce(t, slices.Concat(good, odd, bad))
 	eventually(t, "dead letters", func() bool { return b.written(t, "shop.dlq") >= int64(len(bad)) && b.written(t, "shop.changes") > 0 })
 	e.lookAround(t)
 	p.stop(t)
@@ -136,7 +137,7 @@ registry: {url: "`+b.registry+`", user: segmill, password: "${REGISTRY_PASSWORD}
 
 // birds returns records with canaries: good ones, and ones that must become dead
 // letters.
-func birds(now time.Time) (good, bad []*kgo.Record) {
+func birds(now time.Time) (good, odd, bad []*kgo.Record) {
 	record := func(stream, key, format string, args ...any) *kgo.Record {
 		return &kgo.Record{Topic: "events." + stream, Key: []byte(key), Value: fmt.Appendf(nil, format, args...), Timestamp: now}
 	}
@@ -156,21 +157,25 @@ func birds(now time.Time) (good, bad []*kgo.Record) {
 		`{"event_id":"x","occurred_at":"2999-01-01T00:00:00Z","name":"` + canary + `"}`,
 		`{"event_id":{"` + canary + `":1},"occurred_at":"` + at + `"}`,
 		`{"event_id":"x","customer_id":"` + canary + `` + strings.Repeat("x", 2000) + `","occurred_at":"` + at + `","name":"n"}`,
-		`{"event_id":"x","occurred_at":"` + at + `","name":"n","name":"` + canary + `"}`,
-		`{"event_id":"x","occurred_at":"` + at + `","name":["` + canary + `"]}`,
 	} {
 		bad = append(bad, record("web", canary+"-bad", "%s", v))
 	}
 	for _, v := range []string{
-		`{"event_id":"x","occurred_at":"` + at + `","revenue":"` + canary + `"}`,
-		`{"event_id":"x","occurred_at":"` + at + `","revenue":{"` + canary + `":1}}`,
+		`{"event_id":"y","occurred_at":"` + at + `","name":"n","name":"` + canary + `"}`,
+		`{"event_id":"z","occurred_at":"` + at + `","name":["` + canary + `"]}`,
 	} {
-		bad = append(bad, record("purchase", canary+"-bad", "%s", v))
+		odd = append(odd, record("web", canary+"-bad", "%s", v))
 	}
+	for _, v := range []string{
+		`{"event_id":"x","occurred_at":"` + at + `","revenue":"` + canary + `"}`,
+		`{"event_id":"y","occurred_at":"` + at + `","revenue":{"` + canary + `":1}}`,
+	} {
+		odd = append(odd, record("purchase", canary+"-bad", "%s", v))
+	}
+	odd = append(odd, record("profile", canary+"-bad", `{"event_id":"x","occurred_at":"%s","signed_up_at":"%s"}`, at, canary))
 	bad = append(bad,
-		record("profile", canary+"-bad", `{"event_id":"x","occurred_at":"%s","signed_up_at":"%s"}`, at, canary),
 		record("web", canary+"-bad", "\x00\x00\x00\x00\x63%s", canary)) // a schema id that nobody has
-	return good, bad
+	return good, odd, bad
 }
 
 var listening = regexp.MustCompile(`"msg":"http","address":"([^"]+)"`)
