@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
@@ -250,6 +251,69 @@ func TestRecursiveTypes(t *testing.T) {
 			if fine != (err == nil) || !fine && CauseOf(err) != bad.Size || fine && values(&ev)["url"].S != "u" {
 				t.Errorf("next %v, %d deep: %v", next, depth, err)
 			}
+		}
+	}
+}
+
+// What a foreign schema stores a field as decides what it is, and never breaks the reader.
+func TestForeignTypes(t *testing.T) {
+	settings := DefaultSettings()
+	settings.Zone = time.UTC
+	const local = `{"type":"long","logicalType":"local-timestamp-millis"}`
+	const decimal = `{"type":"bytes","logicalType":"decimal","precision":38,"scale":0}`
+	at := appendLong(nil, 1_700_000_000_000)
+	huge := slices.Concat(appendLong(nil, 1_000_000), bytes.Repeat([]byte{0x11}, 1_000_000))
+	for i, tt := range []struct {
+		field, typ string
+		value      []byte
+		want       string // of the field, if that is a text
+		cause      bad.Cause
+	}{
+		{"customer_id", local, at, "1700000000000", ""},
+		{"event_id", local, at, "1700000000000", ""},
+		{"order_id", local, at, "1700000000000", ""},
+		{"revenue", local, at, "1700000000000.00", ""},
+		{"customer_id", `{"type":"fixed","name":"U","size":16}`, make([]byte, 16), "", bad.Identity},
+		{"revenue", `{"type":"fixed","name":"F","size":4}`, []byte{0, 0, 1, 0}, "", bad.Type},
+		{"revenue", `{"type":"fixed","name":"F","size":2,"logicalType":"decimal","precision":4,"scale":2}`, []byte{0, 125}, "1.25", ""},
+		{"order_id", decimal, []byte{2, 125}, "125", ""},
+		{"order_id", decimal, huge, "", bad.Range},
+		{"customer_id", decimal, huge, "", bad.Identity},
+	} {
+		schema, value := `{"type":"record","name":"W","fields":[`, []byte(nil)
+		for _, f := range []string{"event_id", "customer_id", "occurred_at", tt.field} {
+			switch typ := `"string"`; {
+			case f == tt.field && strings.Contains(schema, `"`+f+`"`):
+			case f == tt.field:
+				schema, value = schema+`{"name":"`+f+`","type":`+tt.typ+`},`, append(value, tt.value...)
+			case f == "occurred_at":
+				schema, value = schema+`{"name":"occurred_at","type":"long"},`, append(value, at...)
+			default:
+				schema, value = schema+`{"name":"`+f+`","type":`+typ+`},`, append(value, 2, 'x')
+			}
+		}
+		rr := newRowReader(t, settings)
+		rr.reg.texts[i] = strings.TrimSuffix(schema, ",") + "]}"
+		var ev engine.Event
+		_, err := rr.Read(&Record{Topic: "events.purchase", Value: confluent(i, value)}, &ev)
+		if vital := tt.cause == bad.Identity; vital || err != nil {
+			if CauseOf(err) != tt.cause || !vital {
+				t.Errorf("%s of %s: %v", tt.field, tt.typ, err)
+			}
+			continue
+		}
+		var got string
+		switch tt.field {
+		case "customer_id":
+			got = ev.Customer
+		case "event_id":
+			got = ev.ID
+		default:
+			got = slotOf(&ev, tt.field).String()
+		}
+		refused := slices.ContainsFunc(rr.notes, func(n Note) bool { return n.Kind == bad.Refused && n.Cause == tt.cause })
+		if got != tt.want || refused != (tt.cause != "") {
+			t.Errorf("%s of %s: %q, want %q; %+v", tt.field, tt.typ, got, tt.want, rr.notes)
 		}
 	}
 }

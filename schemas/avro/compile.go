@@ -317,7 +317,7 @@ func (c *compiler) scalar(w *Schema, fd *frame.Field, o *Op) bool {
 	case Bool, Float, Double, String:
 		return true
 	case Bytes, Fixed:
-		return o.do == doDecimal || w.Wire == Bytes && fd.Kind == expr.String
+		return w.Logical == "decimal" || w.Wire == Bytes && fd.Kind == expr.String
 	case Enum:
 		c.symbols(w, fd, o)
 		return true

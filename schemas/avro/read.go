@@ -207,6 +207,9 @@ func (r *Reader) decimal(o *Op, dst *frame.Cell) *bad.Input {
 		d, err := scalar.DecimalOfBytes(b, o.scale)
 		return r.at(r.f.Set(o.f, dst, expr.DecimalValue(d), err))
 	}
+	if len(b) > scalar.MaxDecimalBytes { // writing it in digits takes longer than its length
+		return r.at(r.f.Set(o.f, dst, expr.Value{}, scalar.ErrRange))
+	}
 	return r.at(r.f.Number(o.f, dst, scalar.AppendDecimalBytes(nil, b, o.scale)))
 }
 

@@ -87,8 +87,12 @@ func (f *Frame) instant(fd *Field, dst *Cell, n int64, u scalar.Unit) *bad.Input
 }
 
 // Local sets a time or a date from what clocks showed that nobody names the zone of:
-// so many steps of a unit since the start of 1970 on those clocks.
+// so many steps of a unit since the start of 1970 on those clocks. For any other field it
+// is a number.
 func (f *Frame) Local(fd *Field, dst *Cell, n int64, u scalar.Unit) *bad.Input {
+	if fd.Kind != expr.Time && fd.Kind != expr.Date {
+		return f.Int(fd, dst, n, u)
+	}
 	m, err := scalar.InstantOf(n, u)
 	if err != nil {
 		return f.Refuse(fd, dst, failed(fd, "the value", err))

@@ -269,10 +269,13 @@ func DecimalOfBytes(b []byte, scale int) (int64, error) {
 	return Number{neg: n < 0, mant: abs, exp: -scale}.Decimal()
 }
 
+// MaxDecimalBytes is the longest Avro decimal that is read, in bytes.
+const MaxDecimalBytes = 64
+
 // wideDecimal is DecimalOfBytes for numbers that may not fit 64 bits before they
-// are rescaled. Such a number has at most 64 bytes.
+// are rescaled.
 func wideDecimal(b []byte, scale int) (int64, error) {
-	if len(b) > 64 {
+	if len(b) > MaxDecimalBytes {
 		return 0, ErrRange
 	}
 	n := new(big.Int).SetBytes(b)
