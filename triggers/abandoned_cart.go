@@ -2,6 +2,7 @@ package triggers
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -132,14 +133,14 @@ func mark(c *aggregate.Cart, m *engine.Memory, s *aggregate.CartState) {
 }
 
 // lines returns items as a list of records. A quantity that is not whole is rounded up:
-// what is left is at least one.
+// what is left is at least one. The schema has 32 bits for it, the amount is exact.
 func lines(items []aggregate.Line) expr.Value {
 	const parts = 6
 	l := make([]expr.Value, len(items))
 	all := make([]expr.Value, 0, parts*len(items))
 	for i := range items {
 		it := &items[i]
-		pieces := (it.Quantity + aggregate.Unit - 1) / aggregate.Unit
+		pieces := min((it.Quantity+aggregate.Unit-1)/aggregate.Unit, math.MaxInt32)
 		all = append(all, expr.StringValue(it.Product), expr.IntValue(pieces), it.Price,
 			known(it.Variant), known(it.SKU), expr.DecimalValue(it.Quantity))
 		l[i] = expr.RecordValue(all[parts*i : parts*(i+1) : parts*(i+1)])

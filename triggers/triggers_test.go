@@ -2,10 +2,12 @@ package triggers
 
 import (
 	"encoding/json"
+	"math"
 	"reflect"
 	"slices"
 	"testing"
 
+	"github.com/segmill/segmill/engine/aggregate"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/schemas"
@@ -176,6 +178,18 @@ func TestSettings(t *testing.T) {
 		}
 		if !reflect.DeepEqual(got, c.want) || message != c.flaw {
 			t.Errorf("%s: %v, %q; want %v, %q", c.text, got, message, c.want, c.flaw)
+		}
+	}
+}
+
+// A quantity fits the 32 bits that it has in the schema, however much is in the cart.
+func TestQuantityFits(t *testing.T) {
+	for left, want := range map[int64]int64{
+		1: 1, aggregate.Unit: 1, aggregate.Unit + 1: 2,
+		math.MaxInt32 * aggregate.Unit: math.MaxInt32, 1 << 31 * aggregate.Unit: math.MaxInt32, 1 << 40 * aggregate.Unit: math.MaxInt32,
+	} {
+		if got := lines([]aggregate.Line{{Product: "p", Quantity: left}}).L[0].L[1]; got.N != want {
+			t.Errorf("%d: %v, want %d", left, got, want)
 		}
 	}
 }
