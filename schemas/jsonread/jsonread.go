@@ -343,7 +343,7 @@ func jsonKind(c byte) string {
 // nothing.
 func (d *Decoder) readList(fd *frame.Field, dst *frame.Cell) *bad.Input {
 	sc := &d.json
-	from := len(d.frame.Cells)
+	from := d.frame.BeginList()
 	for a, _ := sc.Array(); ; {
 		if ok, _ := sc.Elem(&a); !ok {
 			break

@@ -1,6 +1,7 @@
 package jsonread
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/segmill/segmill/engine/plan"
@@ -391,5 +392,5 @@ func snake(name []byte) string {
 		}
 		b = append(b, c)
 	}
-	return string(b)
+	return string(bytes.TrimSuffix(b, []byte("_")))
 }
