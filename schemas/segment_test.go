@@ -22,6 +22,10 @@ func TestSegment(t *testing.T) {
   order_id = 5 o1
   revenue = 4 19.99
   total = 4 25.00`},
+		{"two lists", `{"type":"track","event":"Order Completed ","properties":{"products":[{"product_id":"p","price":5}],"items":[{"product_id":"p","price":5}]}}`, `purchase
+  items = 9 [[p, , , , , 1, 5.00, , , , ]]
+  kind = 5 completed
+  revenue = 4 5.00`},
 		{"refund", `{"type":"track","event":"Order Refunded","properties":{"order_id":"o1","revenue":"5","currency":"EUR"}}`, `purchase
   currency = 5 EUR
   items = 9 []

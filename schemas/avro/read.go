@@ -110,7 +110,7 @@ func (r *Reader) value(o *Op, vals []frame.Cell) *bad.Input {
 			}
 			r.i, o = from, o.kids[1]
 		case doList:
-			from := len(r.f.Cells)
+			from := r.f.BeginList()
 			if e := r.blocks(o, nil); e != nil {
 				return e
 			}

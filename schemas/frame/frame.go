@@ -106,6 +106,13 @@ func (f *Frame) AddRecord(s *FieldSet) []Cell {
 	return f.Cells[from:]
 }
 
+// BeginList begins a list and returns where in the cells it is. What was read of the same
+// list under another name does not count.
+func (f *Frame) BeginList() (from int) {
+	f.worth, f.leftOut = worth{}, false
+	return len(f.Cells)
+}
+
 // EndList gives dst the records in the cells from from on.
 func (f *Frame) EndList(dst *Cell, s *FieldSet, from int) {
 	*dst = Cell{K: expr.List}

@@ -95,11 +95,21 @@ func (f *Frame) sign(fd *Field, c *Cell, back bool) *bad.Input {
 }
 
 // LacksRevenue reports whether the event is a completed or refunded order whose revenue
-// is read and absent, and whose other amounts are not read: it is to be read into the
+// is read and absent, or will be, and whose other amounts are not read: it is to be read into the
 // careful target.
 func (f *Frame) LacksRevenue() bool {
 	t := f.Target
-	return t.Careful != nil && f.asksRevenue()
+	return t.Careful != nil && (f.asksRevenue() || f.losesRevenue())
+}
+
+// losesRevenue reports whether the event has a revenue that [Frame.signs] will refuse.
+func (f *Frame) losesRevenue() bool {
+	t := f.Target
+	if t.Signs == nil || t.Revenue.Revenue < 0 {
+		return false
+	}
+	c := f.Vals[t.Revenue.Revenue]
+	return c.K == expr.Decimal && c.N < 0 && f.Vals[t.Signs.Kind] == t.Signs.Completed
 }
 
 // asksRevenue reports whether the event is one that a revenue is derived for.
@@ -145,7 +155,10 @@ func (f *Frame) derived(back bool) (n int64, from string) {
 	if n, ok := amount(r.Total); ok {
 		tax, _ := amount(r.Tax)
 		shipping, _ := amount(r.Shipping)
-		return n - tax - shipping, "total"
+		if n -= tax; n >= 0 { // none is below 0, and all three may be great
+			n -= shipping
+		}
+		return n, "total"
 	}
 	if n, ok := amount(r.Value); ok {
 		return n, "value"
