@@ -113,6 +113,10 @@ func TestDoubledKeys(t *testing.T) {
 		{`"attributes":{"plan":"a","plan":null}`, "attributes.plan", ""},
 		{`"attributes":{"plan":"a"},"attributes":{"tier":"b"}`, "attributes.plan", ""},
 		{`"plan":"a","plan":"b"`, "attributes.plan", "b"},
+		{`"attributes":{"address":{"city":"a","city":"b"}}`, "attributes.address.city", "b"},
+		{`"attributes":{"address":{"city":"a","city":null}}`, "attributes.address.city", ""},
+		{`"attributes":{"address":{"city":"a"},"address":{"city":"b"}}`, "attributes.address.city", "b"},
+		{`"address":{"city":"a","city":"b"}`, "attributes.address.city", "b"},
 		{`"items":[{"product_id":"p","sku":"a","sku":"b"}]`, "items", "[[p, b, , , , 1, ]]"},
 		{`"z":{"y":1,"y":2}`, "url", ""},
 	} {
@@ -136,6 +140,10 @@ func TestDoubledKeys(t *testing.T) {
 		}
 	}
 	r := readerOf(t, nil, nil)
+	var page engine.Event
+	if _, err := r.Read(&Record{Topic: "events.web", Value: []byte(`{"type":"identify","messageId":"m","userId":"u","timestamp":1700000000,"type":"page"}`)}, &page); err != nil || page.Stream != plan.Web {
+		t.Errorf("the first of two types counts: %v, %v", page.Stream, err)
+	}
 	for _, value := range []string{
 		`{"event_id":"e","customer_id":"c","customer_id":"c","occurred_at":1700000000}`,
 		`{"event_id":"e","customer_id":"c","occurred_at":1700000000,"occurred_at":1700000000}`,

@@ -152,7 +152,7 @@ func slotOf(ev *engine.Event, path string) expr.Value {
 
 // readingPaths are the paths that are read of a stream.
 func readingPaths(s plan.Stream) []string {
-	return append(slices.Clone(allLayouts()[s].Paths), map[plan.Stream][]string{plan.Profile: {"traits.address.city"}}[s]...)
+	return append(slices.Clone(allLayouts()[s].Paths), map[plan.Stream][]string{plan.Profile: {"traits.address.city"}, plan.Web: {"attributes.address.city"}}[s]...)
 }
 
 // table reads the table of readings.

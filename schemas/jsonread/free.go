@@ -3,6 +3,7 @@ package jsonread
 import (
 	"github.com/segmill/segmill/schemas/bad"
 	"github.com/segmill/segmill/schemas/frame"
+	"github.com/segmill/segmill/schemas/jsontext"
 )
 
 // extra takes a field that the schema does not have for one of its free-form map,
@@ -42,10 +43,15 @@ func (d *Decoder) free(fm *frame.Field, name []byte, at freely) *bad.Input {
 func (d *Decoder) freeObject(fm *frame.Field, name []byte, names int) *bad.Input {
 	sc := &d.json
 	full := append(append(make([]byte, 0, 64), name...), '.')
+	last := d.lastOf()
 	for o, _ := sc.Object(); ; {
 		key, ok, _ := sc.Key(&o)
 		if !ok {
 			return nil
+		}
+		if !last.counts(sc, key) {
+			_ = sc.Skip()
+			continue
 		}
 		if e := d.free(fm, append(full, key...), freely{names, true}); e != nil {
 			return e
@@ -53,14 +59,53 @@ func (d *Decoder) freeObject(fm *frame.Field, name []byte, names int) *bad.Input
 	}
 }
 
+// lastKeys says where the value of the last of each key of an object is; nil: no object of
+// the record has a key twice.
+type lastKeys map[string]int
+
+// lastOf returns it of the object that comes next.
+func (d *Decoder) lastOf() (last lastKeys) {
+	sc := &d.json
+	if sc.Doubled() == 0 {
+		return nil
+	}
+	sc.Peek()
+	start := sc.Pos()
+	last = lastKeys{}
+	for o, _ := sc.Object(); ; {
+		key, ok, _ := sc.Key(&o)
+		if !ok {
+			sc.Seek(start)
+			return last
+		}
+		sc.Peek()
+		last[string(key)] = sc.Pos()
+		_ = sc.Skip()
+	}
+}
+
+// counts reports whether the value that comes next, of that key, is the last one.
+func (l lastKeys) counts(sc *jsontext.Scanner, key []byte) bool {
+	if l == nil {
+		return true
+	}
+	sc.Peek()
+	return l[string(key)] == sc.Pos()
+}
+
 // readMap reads the keys of a map that rules read. A key in the map
 // wins over a field of the same name outside of it.
 func (d *Decoder) readMap(fd *frame.Field) *bad.Input {
 	sc := &d.json
+	last := d.lastOf()
 	for o, _ := sc.Object(); ; {
 		key, ok, _ := sc.Key(&o)
 		if !ok {
 			return nil
+		}
+		if !last.counts(sc, key) {
+			_ = sc.Skip()
+			continue
 		}
 		if e := d.free(fd, key, freely{names: 1}); e != nil {
 			return e

@@ -78,9 +78,10 @@ type member struct {
 	from int
 }
 
-// find returns the member of that name; from is -1 if there is none.
+// find returns the member of that name, the last one if it is there twice; from is -1 if
+// there is none.
 func find(l []member, key string) member {
-	for _, m := range l {
+	for _, m := range slices.Backward(l) {
 		if string(m.key) == key {
 			return m
 		}
