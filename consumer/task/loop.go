@@ -202,6 +202,7 @@ func (s *session) dispatch(in *feed.Input, h *feed.Head, at place) (what string,
 	} else {
 		late := h.At < s.feed.Clock.Order
 		s.feed.Clock.Latest = max(s.feed.Clock.Latest, h.Ev.At)
+		s.believe(h)
 		before := out.Stats
 		if !s.batch.eval.Apply(e.C, &h.Ev, s.feed.Clock.Now, out) {
 			return s.duplicate(e, &before), nil
@@ -213,6 +214,15 @@ func (s *session) dispatch(in *feed.Input, h *feed.Head, at place) (what string,
 	s.touch(e)
 	s.encode()
 	return what, nil
+}
+
+// believe takes back what a record's time in Kafka adds to how long its event is
+// remembered, if that time lies too far ahead to be one: a producer that writes it in
+// microseconds must not have its ids remembered for ever.
+func (s *folder) believe(h *feed.Head) {
+	if h.From.At > s.feed.Horizon() {
+		h.Ev.Lag = 0
+	}
 }
 
 // duplicate takes note of an event that was folded before, and returns what became of

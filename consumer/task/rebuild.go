@@ -185,6 +185,7 @@ func (s *folder) foldFact(h *feed.Head) error {
 		e.C = s.cfg.Engine.NewCustomer(h.Ev.Customer)
 	} else {
 		s.feed.Clock.Latest = max(s.feed.Clock.Latest, h.Ev.At)
+		s.believe(h)
 		s.batch.eval.FoldFacts(e.C, &h.Ev, &s.batch.out)
 	}
 	s.touch(e)

@@ -295,6 +295,9 @@ func (j *judgement) read(r *kgo.Record, p int32) (*input, error) {
 	if in.at = in.ev.At; j.cfg.Clock == config.WallClock {
 		in.at = min(in.at, rec.Time)
 	}
+	if j.cfg.Horizon != 0 && rec.Time > j.cfg.Horizon {
+		in.ev.Lag = 0
+	}
 	if in.result == schemas.IsEvent && j.cfg.Horizon != 0 && in.ev.At > j.cfg.Horizon {
 		return in, nil
 	}

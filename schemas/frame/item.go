@@ -140,6 +140,9 @@ func (f *Frame) quantity(cells []Cell, at *ItemPlaces) (n int64, known bool) {
 	if i := at[Amount]; i >= 0 {
 		switch a := &cells[i]; {
 		case a.K == expr.Decimal:
+			if q.K == expr.Decimal {
+				*q = cellOf(expr.IntValue(wholeUnits(q.N)))
+			}
 			return a.N, true
 		case a.N == refused:
 			return 0, false
