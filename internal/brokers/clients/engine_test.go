@@ -59,15 +59,21 @@ type engine struct {
 	process *leash.Process
 }
 
-// startEngine starts the engine on the purchases of an app. extra is YAML that is
-// appended to its configuration.
+// startEngine starts the engine on the purchases of an app, with the rules that the
+// independent judge knows. extra is YAML that is appended to its configuration.
 func startEngine(t *testing.T, app, servers, extra string) *engine {
+	t.Helper()
+	return startWith(t, "testdata/rules.yaml", app, servers, extra)
+}
+
+// startWith is startEngine with other rules.
+func startWith(t *testing.T, file, app, servers, extra string) *engine {
 	t.Helper()
 	program, err := filepath.Abs("../../../bin/segmill")
 	if err != nil {
 		t.Fatal(err)
 	}
-	rules, err := filepath.Abs("testdata/rules.yaml")
+	rules, err := filepath.Abs(file)
 	if err != nil {
 		t.Fatal(err)
 	}
