@@ -83,8 +83,8 @@ func TestLimits(t *testing.T) {
 		{"items", web("c", "n", items(frame.MaxItems+1)), bad.Size, ""},
 		{"depth", web("c", "n", nested(jsonread.MaxDepth-1)), "", ""},
 		{"depth", web("c", "n", nested(jsonread.MaxDepth)), bad.Format, ""},
-		{"members", web("c", "n", members(4096-4)), "", ""},
-		{"members", web("c", "n", members(4096-3)), bad.Format, ""},
+		{"members", web("c", "n", members(frame.MaxItems-4)), "", ""},
+		{"members", web("c", "n", members(frame.MaxItems-3)), bad.Format, ""},
 		{"record", web("c", "n", strings.Repeat(" ", 1<<20-len(web("c", "n", "")))), "", ""},
 		{"record", web("c", "n", strings.Repeat(" ", 1<<20+1-len(web("c", "n", "")))), bad.Size, ""},
 	} {

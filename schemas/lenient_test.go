@@ -344,3 +344,29 @@ func TestWordsAreDocumented(t *testing.T) {
 		}
 	}
 }
+
+// docs/semantics.md, 3.15 and 10.5: a web event's own price is that of a product only if
+// the event is about one; else it is no field of the schema, and cannot be a bad one.
+func TestPriceOfNoProduct(t *testing.T) {
+	for members, want := range map[string]string{
+		`"name":"page_viewed","price":"from 12 EUR","quantity":"some","amount":"a lot"`: "",
+		`"name":"page_viewed","sku":"s","price":"from 12 EUR"`:                          "",
+		`"name":"product_viewed","sku":"s","price":"from 12 EUR"`:                       "items.price",
+		`"name":"page_viewed","product_id":"p","price":"from 12 EUR"`:                   "items.price",
+	} {
+		for _, strict := range []bool{false, true} {
+			settings := DefaultSettings()
+			settings.Strict = strict
+			rr := newRowReader(t, settings)
+			var ev engine.Event
+			_, err := rr.Read(&Record{Topic: "events.web", Value: []byte(`{"event_id":"e","customer_id":"c","occurred_at":"2026-01-01T00:00:00Z",` + members + `}`)}, &ev)
+			var noted []string
+			for _, n := range rr.notes {
+				noted = append(noted, n.Field)
+			}
+			if got := strings.Join(noted, " "); strict && (err != nil) != (want != "") || !strict && (err != nil || got != want) {
+				t.Errorf("strict %v, %s: %q, %v", strict, members, got, err)
+			}
+		}
+	}
+}

@@ -123,6 +123,9 @@ func (t *Target) Constant(v expr.Value) Cell {
 	return Cell{expr.String, ^int64(i)}
 }
 
+// isOwn reports whether a field is one of the event's own product.
+func (t *Target) isOwn(fd *Field) bool { return len(t.Own) > 0 && fd.Place >= t.Own[0].Place }
+
 // OwnField returns the field of an event's own product of that name, nil if there is
 // none. all includes the names that mean something else of an event as such.
 func (t *Target) OwnField(name []byte, all bool) *Field {

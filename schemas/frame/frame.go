@@ -29,18 +29,19 @@ const (
 //
 // Until then values are cells, which hold no pointers and so are cheap to write.
 type Frame struct {
-	Target   *Target
-	settings *Settings
-	maxID    int
-	Vals     []Cell // the slots, and the head
-	Head     []Cell // of vals
-	Cells    []Cell // the fields of all records in lists
-	buf      []byte
-	Items    int  // elements met so far
-	leftOut  bool // an item was left out
-	worth    worth
-	negative bool // an item has a price or a quantity below 0
-	notes    []bad.Note
+	Target    *Target
+	settings  *Settings
+	maxID     int
+	Vals      []Cell // the slots, and the head
+	Head      []Cell // of vals
+	Cells     []Cell // the fields of all records in lists
+	buf       []byte
+	Items     int  // elements met so far
+	leftOut   bool // an item was left out
+	worth     worth
+	negative  bool // an item has a price or a quantity below 0
+	notes     []bad.Note
+	ownFaults []*bad.Input // of the fields of the event's own product
 	// visitor is what is wrong with the anonymous id.
 	visitor *bad.Input
 }
@@ -85,7 +86,7 @@ func (f *Frame) Reset(t *Target) {
 	f.Vals = append(f.Vals[:0], t.Template...)
 	f.Head = f.Vals[t.Slots:]
 	f.Cells, f.buf, f.Items = f.Cells[:0], f.buf[:0], 0
-	f.leftOut, f.negative, f.visitor = false, false, nil
+	f.leftOut, f.negative, f.visitor, f.ownFaults = false, false, nil, f.ownFaults[:0]
 	if t.Derives {
 		f.worth = worth{}
 	}
@@ -189,7 +190,9 @@ func (f *Frame) settle(zones func(string) bool) *bad.Input {
 	if v := &f.Head[HeadSource]; v.N == 0 {
 		*v = f.Target.Template[f.Target.Slots+HeadSource]
 	}
-	f.ownItem()
+	if e := f.ownItem(); e != nil {
+		return e
+	}
 	f.noItems()
 	if e := f.signs(); e != nil {
 		return e

@@ -74,20 +74,24 @@ func (f *Frame) HasItems() bool { return f.Vals[f.Target.Items.Place].N != 0 }
 // ownItem gives an event without items its own product as the only one. What an event
 // is about is certain if it has a product_id; anything else that could name a product
 // does so only in an event that is about a product.
-func (f *Frame) ownItem() {
+func (f *Frame) ownItem() *bad.Input {
 	t := f.Target
 	if len(t.Own) == 0 || f.HasItems() {
-		return
+		return nil
 	}
 	own := f.Vals[t.Own[0].Place:][:len(t.Own)]
 	at := t.Items.Elem.Item
 	if !f.isID(own[at[Product]]) && !f.aboutProduct(own, at) {
-		return
+		return nil
+	}
+	if e := f.noteOwn(); e != nil {
+		return e
 	}
 	from := len(f.Cells)
 	f.Cells = append(f.Cells, own...)
 	f.EndItem(t.Items, from)
 	f.EndList(&f.Vals[t.Items.Place], t.Items.Elem, from)
+	return nil
 }
 
 // noItems makes the items absent if all of them were left out: what the event was about is

@@ -33,7 +33,8 @@ func (f *Frame) Refuse(fd *Field, dst *Cell, e *bad.Input) *bad.Input {
 		}
 		return e
 	}
-	if f.settings.Strict && !fd.Loose {
+	own := f.Target.isOwn(fd)
+	if f.settings.Strict && !fd.Loose && !own {
 		return e
 	}
 	*dst = Cell{}
@@ -43,7 +44,23 @@ func (f *Frame) Refuse(fd *Field, dst *Cell, e *bad.Input) *bad.Input {
 	if fd.Role == Quantity || fd.Role == Amount {
 		dst.N = refused
 	}
+	if own { // whether the event is about a product is not known yet
+		f.ownFaults = append(f.ownFaults, e)
+		return nil
+	}
 	f.Note(e.Note(fd.Label))
+	return nil
+}
+
+// noteOwn notes what is wrong with the fields of the event's own product, now that it is
+// known to be about one.
+func (f *Frame) noteOwn() *bad.Input {
+	for _, e := range f.ownFaults {
+		if f.settings.Strict {
+			return e
+		}
+		f.Note(e.Note(e.Field))
+	}
 	return nil
 }
 

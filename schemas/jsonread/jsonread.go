@@ -25,8 +25,8 @@ import (
 
 // Limits of messages.
 const (
-	MaxDepth   = 64   // of arrays and objects within each other
-	maxMembers = 4096 // of an object that is looked into
+	MaxDepth   = 64             // of arrays and objects within each other
+	maxMembers = frame.MaxItems // of an object that is looked into
 )
 
 // Decoder reads JSON into a frame, and the attributes of CloudEvents.
