@@ -180,10 +180,10 @@ var mutations = []struct {
 		[]find{{"engine/calendar", "."}},
 	},
 	{
-		"a time that remains passes a threshold a millisecond early or late",
-		`	if !c.Above {
-		t++`, `	if c.Above {
-		t++`,
+		"a time that remains passes a threshold a millisecond late",
+		`	t := end - Millis(c.At)
+`, `	t := end - Millis(c.At) + 1
+`,
 		[]find{scenarios, laws},
 	},
 	{
