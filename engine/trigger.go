@@ -6,6 +6,7 @@ import (
 	"github.com/segmill/segmill/engine/aggregate"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/invariants"
 )
 
 // Trigger is what one trigger of the rule set means; package triggers has one
@@ -83,10 +84,17 @@ func (e *Engine) due(x *Evaluator, i int, after Millis) Millis {
 	return e.triggers[i].Due(x.viewOf(t), m, after)
 }
 
+// maxFirings is more than a trigger fires for in one step: a customer has few carts, and a
+// date returns once a year.
+const maxFirings = 10_000
+
 // runTrigger lets trigger i, due at due, fire at the current instant, and schedules
 // it again. What it is due for after that, up to the current instant, is judged too.
 func (e *Engine) runTrigger(x *Evaluator, i int, due Millis) {
-	for due <= x.now {
+	for n := 0; due <= x.now; n++ {
+		if invariants.Enabled && n == maxFirings {
+			invariants.Broken("trigger %s of customer %q fires without end at %v", e.p.Triggers[i].ID, x.c.ID, due)
+		}
 		after := due
 		if e.maybeFire(x, i, due) {
 			after-- // there may be more that is due then
