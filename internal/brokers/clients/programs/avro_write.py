@@ -61,7 +61,7 @@ CASES = {
     "nullable-money": ([schema(["null", decimal(2)])], MONEY, 1000),
     "nullable-last": ([schema([decimal(4, "fixed"), "null"], [time("millis"), "null"], customer=["string", "null"])], MONEY, 1000),
     "nullable-all": ([schema(["null", decimal(4)], ["null", time("micros")], customer=["null", "string"])], MONEY, 10**6),
-    "bad-range-digits": ([schema(decimal(6))], Decimal("200.123456"), 1000),
+    "six-digits": ([schema(decimal(6))], Decimal("199.999991"), 1000),  # is rounded to four
     "bad-schema-foreign": ([schema(more=[{"name": "foreign", "type": "int", "default": 0}])], MONEY, 1000),
     "bad-schema-unknown": ([schema()], MONEY, 1000),
     "bad-decode-cut": ([schema()], MONEY, 1000),
