@@ -82,7 +82,8 @@ func (e *Engine) Versions() map[string]string { return e.p.Versions() }
 // rules that the event touched are evaluated at the new instant, and triggers
 // that it made overdue are judged there.
 //
-// It returns false if the event was already folded: then nothing changed.
+// It returns false if the event was already folded: then nothing changed but, if the
+// Stats say so (Prolonged), how long its id is remembered.
 func (x *Evaluator) Apply(c *Customer, ev *Event, clock Millis, out *Output) bool {
 	e := x.e
 	x.begin(c, out)
