@@ -1,10 +1,13 @@
 package schemas
 
 import (
+	"errors"
 	"time"
 
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/schemas/bad"
+	"github.com/segmill/segmill/schemas/frame"
 )
 
 // topic is an input topic.
@@ -12,11 +15,29 @@ type topic struct {
 	name     string
 	stream   plan.Stream
 	settings *Settings
+	mappings []mapped // nil: its records are events of the stream
 }
 
 // way returns how the records of the topic are read.
-func (t *topic) way() int {
-	if t.settings.Strict {
+func (t *topic) way() int { return wayOf(t.settings) }
+
+// streamTargets are targets of one way of reading.
+type streamTargets = [plan.NumStreams]*frame.Target
+
+// utcOnly knows one time zone.
+func utcOnly(name string) (*time.Location, bool) { return time.UTC, name == "UTC" }
+
+// asBad returns the bad input that err is.
+func asBad(err error) *bad.Input {
+	var e *bad.Input
+	if errors.As(err, &e) {
+		return e
+	}
+	return bad.New(bad.Format, "", "%v", err)
+}
+
+func wayOf(s *Settings) int {
+	if s.Strict {
 		return strictly
 	}
 	return byRules

@@ -14,6 +14,7 @@ import (
 	"github.com/segmill/segmill/schemas/bad"
 	"github.com/segmill/segmill/schemas/frame"
 	"github.com/segmill/segmill/schemas/jsonread"
+	"github.com/segmill/segmill/schemas/mapping"
 	"github.com/segmill/segmill/schemas/registry"
 )
 
@@ -28,10 +29,23 @@ type Record struct {
 	Topic      string
 	Key, Value []byte
 	Headers    []Header
+	Partition  int32
+	Offset     int64
 	Time       expr.Millis // the record's timestamp
+	// Mapped is given of a record that another task has made of one of an input with
+	// mappings: its value is the event.
+	Mapped *MappedAs
+	// More is set by Read to what else the record is.
+	More More
 	// Came is when the record was fetched, by the clock of the Config; zero if that is
 	// not known. What a registry said of a schema before says nothing of a later record.
 	Came time.Time
+}
+
+// MappedAs says what the value of a record that was mapped is.
+type MappedAs struct {
+	Mapping, Stream string // names
+	Number          int
 }
 
 // Result says what a record is.
@@ -53,6 +67,10 @@ type Config struct {
 	// Settings are how the records of a topic are read; [DefaultSettings] of those that are not
 	// in it.
 	Settings map[string]*Settings
+	// Mappings are those of the topics that have some, which need not be in Topics.
+	Mappings map[string][]*plan.Mapping
+	// Locations finds time zones by name; nil: there is UTC alone.
+	Locations expr.Zones
 	// Noted is told of each note about a record that was read, in whatever goroutine
 	// reads it; nil: nobody looks. In place of the topic a line has its stream, "" if it
 	// is no event.
@@ -110,9 +128,16 @@ func NewReader(cfg Config) (*Reader, error) {
 	if (cfg.Now == nil) != (cfg.Go == nil) {
 		return nil, errors.New("schemas: a Reader needs both a clock and a way to run look-ups, or none of them")
 	}
-	r := &Reader{cfg: cfg, own: ownWriters(), lookups: lookupsOf(&cfg), lines: topic{"", plan.NumStreams, settingsOf(&cfg, "")}}
+	r := &Reader{cfg: cfg, own: ownWriters(), lookups: lookupsOf(&cfg), lines: topic{name: "", stream: plan.NumStreams, settings: settingsOf(&cfg, "")}}
 	for name, stream := range cfg.Topics {
-		r.topics = append(r.topics, topic{name, stream, settingsOf(&cfg, name)})
+		r.topics = append(r.topics, topic{name: name, stream: stream, settings: settingsOf(&cfg, name)})
+	}
+	for name := range cfg.Mappings {
+		l, err := mappedOf(&cfg, name)
+		if err != nil {
+			return nil, err
+		}
+		r.topics = append(r.topics, topic{name: name, stream: plan.NumStreams, settings: settingsOf(&cfg, name), mappings: l})
 	}
 	for way := range numWays {
 		for s := range plan.NumStreams {
@@ -153,6 +178,10 @@ type decoder struct {
 	json  jsonread.Decoder
 	last  [numTargets]lastProgram
 	key   []byte // of the record
+
+	runner *mapping.Runner // nil: no input has mappings
+	told   []bad.Note
+	asText []byte // of an Avro record
 }
 
 // lastProgram is the program that the last record of a stream was read with: most
@@ -174,10 +203,14 @@ func (r *Reader) Read(rec *Record, ev *engine.Event) (Result, error) {
 	if len(rec.Value) > r.cfg.MaxBytes {
 		return 0, bad.New(bad.Size, "", "%d bytes long, more than %d", len(rec.Value), r.cfg.MaxBytes)
 	}
+	rec.More = More{}
 	d := r.take(rec.Key, in)
 	defer r.give(d)
+	if in.mappings != nil {
+		return d.mapped(in, rec, ev)
+	}
 	if len(rec.Value) == 0 {
-		return d.tombstone(in.stream, rec, ev)
+		return d.tombstone(rec, in.stream, ev)
 	}
 	for i := range rec.Headers {
 		if name, ok := strings.CutPrefix(rec.Headers[i].Key, "ce_"); ok {
@@ -246,6 +279,9 @@ func (r *Reader) take(key []byte, in *topic) *decoder {
 		d.frame = frame.New(r.cfg.MaxID)
 		d.avro = avro.NewReader(&d.frame)
 		d.json = jsonread.NewDecoder(&d.frame)
+		if len(r.cfg.Mappings) > 0 {
+			d.runner = mapping.NewRunner(r.cfg.zones())
+		}
 	}
 	d.key = key
 	d.frame.Begin(in.settings)
@@ -285,17 +321,23 @@ func (d *decoder) finish(topic string, ev *engine.Event) (Result, error) {
 }
 
 // tombstone reads a record without a value.
-func (d *decoder) tombstone(stream plan.Stream, rec *Record, ev *engine.Event) (Result, error) {
+func (d *decoder) tombstone(rec *Record, stream plan.Stream, ev *engine.Event) (Result, error) {
 	if !stream.Info().Attributes {
 		return 0, bad.New(bad.Format, "", "the value is empty, which means something only on the profile topic: erase the customer")
 	}
+	return d.erasure(rec, stream, ev, true)
+}
+
+// erasure reads the erasure of whom the key names. plain says that the key is as somebody
+// wrote it, so that it may be no bare id by mistake.
+func (d *decoder) erasure(rec *Record, stream plan.Stream, ev *engine.Event, plain bool) (Result, error) {
 	if len(d.key) == 0 {
 		return 0, bad.New(bad.Identity, "key", "neither key nor value: there is no customer to erase")
 	}
 	if e := d.frame.CheckKey(d.key); e != nil {
 		return 0, e
 	}
-	if why := NotPlain(string(d.key)); why != "" && !literal(rec.Headers) {
+	if why := NotPlain(string(d.key)); plain && why != "" && !literal(rec.Headers) {
 		return 0, bad.New(bad.Identity, "key", "%s, so this is not a bare customer id and nobody is erased; write the bare id, or set the header %s: %s if this is the id", why, HeaderErase, EraseLiteral)
 	}
 	*ev = engine.Event{Stream: stream, Customer: string(d.key), At: rec.Time, Fields: ev.Fields[:0]}
@@ -311,40 +353,27 @@ func (d *decoder) tombstone(stream plan.Stream, rec *Record, ev *engine.Event) (
 //	{ …                                JSON with the names of our schema
 func (d *decoder) value(t *frame.Target, rec *Record) error {
 	b := rec.Value
-	switch {
-	case b[0] == 0x00:
-		if len(b) < 5 {
-			return bad.New(bad.Format, "", "%d bytes are too few for a schema id", len(b))
-		}
+	if b[0] == 0x00 && len(b) >= 5 {
 		last, id := &d.last[t.Number], binary.BigEndian.Uint32(b[1:])
-		if last.op == nil || last.id != id {
-			w, err := d.lookups.Get(id, rec.Came)
-			if err != nil {
-				return err
-			}
-			o, e := w.Program(t)
-			if e != nil {
-				return e
-			}
-			*last = lastProgram{id, o}
+		if last.op != nil && last.id == id {
+			return d.readAvro(last.op, t, b, 5)
 		}
-		return d.readAvro(last.op, t, b, 5)
-	case len(b) >= 2 && b[0] == 0xC3 && b[1] == 0x01:
-		if len(b) < 10 {
-			return bad.New(bad.Format, "", "%d bytes are too few for a schema's fingerprint", len(b))
-		}
-		fp := binary.LittleEndian.Uint64(b[2:])
-		w := d.own[fp]
-		if w == nil {
-			return bad.New(bad.Schema, "", "fingerprint %016x matches no schema of segmill", fp)
+	}
+	if b[0] == 0x00 || len(b) >= 2 && b[0] == 0xC3 && b[1] == 0x01 {
+		w, from, err := d.writer(rec)
+		if err != nil {
+			return err
 		}
 		o, e := w.Program(t)
 		if e != nil {
 			return e
 		}
-		return d.readAvro(o, t, b, 10)
+		if b[0] == 0x00 {
+			d.last[t.Number] = lastProgram{binary.BigEndian.Uint32(b[1:]), o}
+		}
+		return d.readAvro(o, t, b, from)
 	}
-	if e := d.json.Read((*[plan.NumStreams]*frame.Target)(&d.targets[t.Number/int(plan.NumStreams)]), t, b); e != nil {
+	if e := d.json.Read((*streamTargets)(&d.targets[t.Number/int(plan.NumStreams)]), t, b); e != nil {
 		return e
 	}
 	return nil
@@ -382,7 +411,29 @@ func (r *Reader) ReadJSONLine(line []byte, ev *engine.Event) (Result, error) {
 
 // line reads a line into the frame.
 func (d *decoder) line(way int, line []byte) *bad.Input {
-	return d.json.Read((*[plan.NumStreams]*frame.Target)(&d.targets[way]), nil, line)
+	return d.json.Read((*streamTargets)(&d.targets[way]), nil, line)
+}
+
+// writer returns the schema that an Avro record was written with, and where its bytes
+// begin.
+func (d *decoder) writer(rec *Record) (*avro.Writer, int, error) {
+	b := rec.Value
+	if b[0] == 0x00 {
+		if len(b) < 5 {
+			return nil, 0, bad.New(bad.Format, "", "%d bytes are too few for a schema id", len(b))
+		}
+		w, err := d.lookups.Get(binary.BigEndian.Uint32(b[1:]), rec.Came)
+		return w, 5, err
+	}
+	if len(b) < 10 {
+		return nil, 0, bad.New(bad.Format, "", "%d bytes are too few for a schema's fingerprint", len(b))
+	}
+	fp := binary.LittleEndian.Uint64(b[2:])
+	w := d.own[fp]
+	if w == nil {
+		return nil, 0, bad.New(bad.Schema, "", "fingerprint %016x matches no schema of segmill", fp)
+	}
+	return w, 10, nil
 }
 
 // CauseOf returns the cause of bad input, "" if err is none.

@@ -6,7 +6,9 @@ import (
 )
 
 // numeric reports whether Float gives v's value for comparison with numbers.
-func (v Value) numeric() bool { return v.K == Int || v.K == Double || v.K == Decimal }
+func (v Value) numeric() bool {
+	return v.K == Int || v.K == Double || v.K == Decimal || v.K == Number
+}
 
 // timelike reports whether v is an instant or a date (its midnight UTC).
 func (v Value) timelike() bool { return v.K == Time || v.K == Date }

@@ -15,7 +15,11 @@ const MaxVars = 16
 type Env struct {
 	Fields []Value
 	Input  func(ref int) Value
-	vars   [MaxVars]Value
+	// Member looks a member up, of expressions over documents.
+	Member Lookup
+	// Steps is how many steps expressions over documents may still take.
+	Steps int
+	vars  [MaxVars]Value
 }
 
 // Fn is a compiled expression. It never panics and keeps nothing of env.
@@ -28,6 +32,8 @@ type Zones func(name string) (*time.Location, bool)
 type Compiler struct {
 	Slot  func(path string) int
 	Zones Zones
+	// Document is given for expressions over documents, nil for those of rules.
+	Document *Document
 }
 
 // Compile compiles the tree n. The error says which part the running version
@@ -66,7 +72,7 @@ func (c *Compiler) Compile(n *Node) (Fn, error) {
 	case OpFold:
 		return c.fold(n.Fold)
 	}
-	if f := c.fieldText(n); f != nil {
+	if f := c.fieldText(n); f != nil && c.Document == nil {
 		return f, nil
 	}
 	args := make([]Fn, len(n.Args))
@@ -76,6 +82,11 @@ func (c *Compiler) Compile(n *Node) (Fn, error) {
 			return nil, err
 		}
 		args[i] = f
+	}
+	if c.Document != nil {
+		if f, err := c.Document.compile(n, args); f != nil || err != nil {
+			return f, err
+		}
 	}
 	switch n.Op {
 	case OpCall:
@@ -200,6 +211,12 @@ func (c *Compiler) fold(f *Fold) (Fn, error) {
 		}
 		fns[i] = fn
 	}
+	counted := c.Document != nil
+	if counted {
+		if list := c.listFold(f, fns[0]); list != nil {
+			return list, nil
+		}
+	}
 	return func(e *Env) Value {
 		r := fns[0](e)
 		if r.K != List {
@@ -207,6 +224,9 @@ func (c *Compiler) fold(f *Fold) (Fn, error) {
 		}
 		e.vars[f.Acc] = fns[1](e)
 		for _, v := range r.L {
+			if counted && !e.Spend(1) {
+				return Value{}
+			}
 			// An unknown accumulator goes on: a later element may decide.
 			if w := fns[2](e); w.K == Bool && w.N == 0 {
 				break

@@ -68,7 +68,7 @@ var stringTests = map[string]func(s, t string) bool{
 	"contains": strings.Contains, "startsWith": strings.HasPrefix, "endsWith": strings.HasSuffix,
 }
 
-var conversions = map[string]func(Value) Value{"size": size, "int": toInt, "double": toDouble, "string": toString}
+var conversions = map[string]func(Value) Value{"size": size, "int": toInt, "double": toDouble, "string": toString, "lowerAscii": lower}
 
 func size(v Value) Value {
 	switch v.K {
@@ -84,7 +84,7 @@ func toInt(v Value) Value {
 	switch v.K {
 	case Int:
 		return v
-	case Double, Decimal:
+	case Double, Decimal, Number:
 		// The largest double below 2^63; beyond it the conversion is an error.
 		if f := v.Float(); f > -0x1p63 && f < 0x1p63 {
 			return IntValue(int64(f))
@@ -107,6 +107,10 @@ func toDouble(v Value) Value {
 	switch v.K {
 	case Int, Double, Decimal:
 		return DoubleValue(v.Float())
+	case Number:
+		if f := v.Float(); !math.IsInf(f, 0) {
+			return DoubleValue(f)
+		}
 	case String:
 		if f, err := strconv.ParseFloat(v.S, 64); err == nil && !math.IsInf(f, 0) {
 			return DoubleValue(f)
@@ -119,6 +123,8 @@ func toString(v Value) Value {
 	switch v.K {
 	case String:
 		return v
+	case Number:
+		return StringValue(v.S)
 	case Bool, Int:
 		return StringValue(v.String())
 	case Double, Decimal:

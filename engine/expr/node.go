@@ -35,6 +35,10 @@ const (
 	OpNeg
 	OpCall // Name(Args...): see the list of functions in compile.go
 	OpFold // a comprehension (exists, all, filter, map): see Fold
+
+	// Of expressions over documents alone.
+	OpSelect // Args[0]: an object; Name: of its member
+	OpObject // Args: the values of an object; Const: a list of their names
 )
 
 // Node is one node of a checked expression. A tree is built once by the rule

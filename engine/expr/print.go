@@ -86,6 +86,11 @@ func (p *printer) node(n *Node, least int) {
 		p.node(n.Args[0], bindPrimary)
 		p.b.WriteByte('.')
 		p.b.WriteString(memberName(n))
+	case OpSelect:
+		p.node(n.Args[0], bindPrimary)
+		p.list("[", []*Node{{Op: OpConst, Const: StringValue(n.Name)}}, "]")
+	case OpObject:
+		p.object(n)
 	case OpIndex:
 		p.node(n.Args[0], bindPrimary)
 		p.list("[", n.Args[1:], "]")
@@ -130,6 +135,18 @@ func (p *printer) list(open string, args []*Node, end string) {
 		p.node(a, bindCond)
 	}
 	p.b.WriteString(end)
+}
+
+func (p *printer) object(n *Node) {
+	p.b.WriteByte('{')
+	for i, a := range n.Args {
+		if i > 0 {
+			p.b.WriteString(", ")
+		}
+		p.b.WriteString(constText(n.Const.L[i]) + ": ")
+		p.node(a, bindCond)
+	}
+	p.b.WriteByte('}')
 }
 
 // operator prints what is between or before its operands. All of CEL's

@@ -44,6 +44,10 @@ const (
 	Date     Kind = 8  // N is days since 1970-01-01: a civil date without a zone
 	List     Kind = 9  // L
 	Record   Kind = 10 // L, in the order of the schema's fields
+
+	// Of documents; no customer has a value of these.
+	Object Kind = 11 // N says where, to whoever made the value: see Env.Member
+	Number Kind = 12 // S is its digits, as JSON writes it; no Int
 )
 
 // DecimalScale is the number of decimal digits after the point in a Decimal.
@@ -124,6 +128,9 @@ func (v Value) Float() float64 {
 		return float64(v.N) / DecimalOne
 	case Date:
 		return float64(v.N) * 86_400_000
+	case Number:
+		f, _ := strconv.ParseFloat(v.S, 64) // of JSON's form; infinite if it is too large
+		return f
 	default:
 		return float64(v.N)
 	}
@@ -164,7 +171,7 @@ func (v Value) AppendText(b []byte) []byte {
 		return strconv.AppendFloat(b, v.Float(), 'g', -1, 64)
 	case Decimal:
 		return appendDecimal(b, v.N)
-	case String:
+	case String, Number:
 		return append(b, v.S...)
 	case Time:
 		return Millis(v.N).Time().AppendFormat(b, timeFormat)

@@ -23,6 +23,8 @@ type Spec struct {
 	Segments   []Segment
 	Lifecycles []Lifecycle
 	Triggers   []Trigger
+	// Mappings say how records become events, in order of name.
+	Mappings []Mapping
 }
 
 // Source is one stream of an aggregate with the condition that its events must

@@ -13,6 +13,8 @@ import (
 	"github.com/segmill/segmill/engine/rule/file"
 	"github.com/segmill/segmill/engine/rule/language"
 	"github.com/segmill/segmill/engine/rule/lint"
+	"github.com/segmill/segmill/engine/rule/mapping"
+	"github.com/segmill/segmill/engine/rule/preset"
 )
 
 // compiler turns a document into a Spec.
@@ -76,6 +78,7 @@ func (c *compiler) compile(doc *file.Document) {
 	}
 	c.spec.MarFirst = doc.MarFirst
 	c.declare(doc)
+	c.spec.Mappings = mapping.Compile(doc.Mappings, c.mappingSources(), c.Log)
 	c.setActivity(doc.Activity)
 	for _, d := range doc.Defines {
 		c.resolve(d.Name.Text)
@@ -90,6 +93,22 @@ func (c *compiler) compile(doc *file.Document) {
 		c.trigger(&doc.Triggers[i])
 	}
 	c.cycles()
+}
+
+// mappingSources returns what mappings are checked against.
+func (c *compiler) mappingSources() mapping.Sources {
+	var names []string
+	for s := range plan.NumStreams {
+		names = append(names, s.String())
+	}
+	return mapping.Sources{
+		Preset: preset.Find, Presets: preset.Names(), Stream: plan.StreamByName, Streams: names,
+		Field: func(stream, name string) bool {
+			_, i := c.catalog.Field("@"+stream, name)
+			return i >= 0
+		},
+		Fields: func(stream string) []string { return c.catalog.Names("@" + stream) },
+	}
 }
 
 // declare enters every name of every file, so that their order does not matter.

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"cel.dev/cel-go/common"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
@@ -15,93 +14,6 @@ import (
 	"github.com/segmill/segmill/engine/rule/file"
 	"github.com/segmill/segmill/engine/rule/language"
 )
-
-// syntaxErrors reports what CEL's parser could not read. Only the first error is
-// reported: the others follow from it.
-func (x *expression) syntaxErrors(errs []*common.Error) {
-	err := errs[0]
-	at := x.charOf(err.Location)
-	msg := strings.TrimPrefix(err.Message, "Syntax error: ")
-	word := x.wordAt(at)
-	hint := ""
-	switch {
-	case strings.Contains(msg, "exceeds limit"), strings.Contains(msg, "recursion"), strings.Contains(msg, "nested"):
-		msg = "this expression is too long or nested too deeply"
-	case strings.Contains(msg, "has() macro"):
-		msg, hint = "has() takes one field", "for example has(profile.country)"
-	case strings.Contains(msg, "simple name"), strings.Contains(msg, "not an identifier"):
-		msg, hint = "the first argument must be a name for each element", `for example purchase.items.exists(i, i.category == "shoes")`
-	case strings.Contains(msg, "reserved identifier"):
-		msg = strconv.Quote(word) + " is a reserved word"
-	case strings.Contains(msg, "invalid int"):
-		msg = "this number is too large"
-	case at >= len(x.chars) || strings.Contains(msg, "<EOF>'") && word == "":
-		at = len(x.chars)
-		msg, hint = "the expression ends unexpectedly", endHint(msg)
-	default:
-		msg, hint = "unexpected "+strconv.Quote(word), signHint(x, at, word)
-	}
-	x.FailHint(x.passage.Char(at), hint, "%s", msg)
-}
-
-func endHint(msg string) string {
-	for _, sign := range []string{")", "]", "}", ":"} {
-		if strings.Contains(msg, "'"+sign+"'") && !strings.Contains(msg, "{") {
-			return strconv.Quote(sign) + " is missing"
-		}
-	}
-	return ""
-}
-
-// signHint suggests the sign that people of another language looked for.
-func signHint(x *expression, at int, word string) string {
-	if s, ok := signs[strings.ToLower(word)]; ok {
-		return s
-	}
-	before := strings.TrimSpace(string(x.chars[:at]))
-	switch {
-	case strings.HasSuffix(strings.ToLower(before), "not"):
-		return "write ! for not"
-	case strings.HasSuffix(before, "<"):
-		return "write != for unequal"
-	case strings.HasSuffix(before, "="):
-		return "write == to compare"
-	}
-	return ""
-}
-
-const badQuote = `the string is not closed, or it contains an invalid \ escape`
-
-var signs = map[string]string{
-	"and": "write && for and", "or": "write || for or", "not": "write ! for not", "is": "write == to compare",
-	"=": "write == to compare", "&": "write && for and", "|": "write || for or", "between": "write x >= a && x <= b",
-	"“": `use straight quotes: "`, "”": `use straight quotes: "`, "‘": `use straight quotes: "`, "’": `use straight quotes: "`,
-	"#": "comments are not allowed here", "'": badQuote, `"`: badQuote, "like": "use contains, startsWith or matches",
-}
-
-// charOf finds a location of CEL, whose lines count from 1 and columns from 0.
-func (x *expression) charOf(loc common.Location) int {
-	at, line := 0, 1
-	for at < len(x.chars) && line < loc.Line() {
-		if x.chars[at] == '\n' {
-			line++
-		}
-		at++
-	}
-	return min(len(x.chars), at+max(0, loc.Column()))
-}
-
-// wordAt is the word or sign at a character.
-func (x *expression) wordAt(at int) string {
-	end := at
-	for end < len(x.chars) && isWordChar(x.chars[end]) {
-		end++
-	}
-	if end == at && at < len(x.chars) {
-		end++
-	}
-	return string(x.chars[at:min(end, at+40)])
-}
 
 var quoted = regexp.MustCompile(`'([^']*)'`)
 
@@ -192,8 +104,7 @@ func (x *expression) soleStream() string {
 
 // looksLikeText reports whether there is a comparison sign right before e.
 func (x *expression) looksLikeText(e ast.Expr) bool {
-	at := min(int(x.offsets[e.ID()].Start), len(x.chars))
-	before := strings.TrimSpace(string(x.chars[:at]))
+	before := x.src.Before(e)
 	return strings.HasSuffix(before, "==") || strings.HasSuffix(before, "!=")
 }
 

@@ -3,7 +3,6 @@ package rule
 import (
 	"maps"
 	"strings"
-	"unicode"
 
 	"cel.dev/cel-go/common"
 	"cel.dev/cel-go/common/ast"
@@ -14,6 +13,7 @@ import (
 	"github.com/segmill/segmill/engine/rule/canon"
 	"github.com/segmill/segmill/engine/rule/file"
 	"github.com/segmill/segmill/engine/rule/language"
+	"github.com/segmill/segmill/engine/rule/written"
 )
 
 // result is an expression that has been read.
@@ -35,13 +35,12 @@ type result struct {
 // CEL's checker; and translate, which makes the tree of package expr.
 type expression struct {
 	*compiler
+	src     *written.Text
 	passage *file.Passage
-	chars   []rune
 	level   language.Level
 	// isDefine says that a bare reference to a stream makes this a condition on
 	// events instead of an error.
 	isDefine bool
-	offsets  map[int64]ast.OffsetRange
 	types    map[int64]*types.Type
 	// holes are the values that scope has taken out of the tree, by the id of
 	// the node that they stood at.
@@ -55,16 +54,16 @@ type expression struct {
 // read reads the expression in p. It returns nil after an error.
 func (c *compiler) read(p *file.Passage, at language.Level, isDefine bool) *result {
 	x := &expression{
-		compiler: c, passage: p, chars: []rune(p.Text), level: at, isDefine: isDefine,
+		compiler: c, passage: p, src: written.New(p, c.Log), level: at, isDefine: isDefine,
 		types: make(map[int64]*types.Type), holes: make(map[int64]*result), wrong: make(map[int64]bool),
 	}
 	src := common.NewTextSource(p.Text)
 	tree, errs := c.lang.Parse(src)
 	if len(errs) > 0 {
-		x.syntaxErrors(errs)
+		x.src.SyntaxError(errs)
 		return nil
 	}
-	x.offsets = maps.Clone(tree.SourceInfo().OffsetRanges())
+	x.src.Parsed(tree)
 	root := tree.Expr()
 	if isDefine && x.readsEvents(root) {
 		x.level = language.Event
@@ -110,7 +109,7 @@ func (x *expression) check(root ast.Expr) bool {
 	checked, errs := x.lang.Check(x.level, ast.NewAST(root, ast.NewSourceInfo(src)), src)
 	maps.Copy(x.types, checked.TypeMap())
 	nodes := make(map[int64]ast.Expr)
-	eachNode(root, func(e ast.Expr) { nodes[e.ID()] = e })
+	written.EachNode(root, func(e ast.Expr) { nodes[e.ID()] = e })
 	for _, err := range errs {
 		if e := nodes[err.ExprID]; e != nil && !x.isWrong(e) {
 			x.checkError(e, err.Message)
@@ -126,7 +125,7 @@ func (x *expression) isWrong(e ast.Expr) bool {
 		return false
 	}
 	found := false
-	eachNode(e, func(sub ast.Expr) { found = found || x.wrong[sub.ID()] })
+	written.EachNode(e, func(sub ast.Expr) { found = found || x.wrong[sub.ID()] })
 	return found
 }
 
@@ -134,71 +133,7 @@ func (x *expression) isWrong(e ast.Expr) bool {
 func (x *expression) failAt(e ast.Expr, hint, format string, args ...any) {
 	x.failed = true
 	x.wrong[e.ID()] = true
-	x.FailHint(x.placeOf(e), hint, format, args...)
-}
-
-// placeOf is where a node stands. CEL places a call at its bracket; people look
-// at its name.
-func (x *expression) placeOf(e ast.Expr) file.Place {
-	at := int(x.offsets[e.ID()].Start)
-	if at >= len(x.chars) || x.chars[at] != '(' {
-		return x.passage.Char(at)
-	}
-	i := at
-	for i > 0 && unicode.IsSpace(x.chars[i-1]) {
-		i--
-	}
-	end := i
-	for i > 0 && isWordChar(x.chars[i-1]) {
-		i--
-	}
-	if i == end {
-		i = at
-	}
-	return x.passage.Char(i)
-}
-
-func isWordChar(c rune) bool { return c == '_' || unicode.IsLetter(c) || unicode.IsDigit(c) }
-
-// eachNode calls f for e and every node below it.
-func eachNode(e ast.Expr, f func(ast.Expr)) {
-	f(e)
-	for _, c := range children(e) {
-		eachNode(c, f)
-	}
-}
-
-// children lists the nodes right below e, in the order of the text.
-func children(e ast.Expr) []ast.Expr {
-	switch e.Kind() {
-	case ast.CallKind:
-		call := e.AsCall()
-		if call.IsMemberFunction() {
-			return append([]ast.Expr{call.Target()}, call.Args()...)
-		}
-		return call.Args()
-	case ast.SelectKind:
-		return []ast.Expr{e.AsSelect().Operand()}
-	case ast.ListKind:
-		return e.AsList().Elements()
-	case ast.ComprehensionKind:
-		c := e.AsComprehension()
-		return []ast.Expr{c.IterRange(), c.AccuInit(), c.LoopCondition(), c.LoopStep(), c.Result()}
-	case ast.MapKind:
-		var out []ast.Expr
-		for _, entry := range e.AsMap().Entries() {
-			out = append(out, entry.AsMapEntry().Key(), entry.AsMapEntry().Value())
-		}
-		return out
-	case ast.StructKind:
-		var out []ast.Expr
-		for _, field := range e.AsStruct().Fields() {
-			out = append(out, field.AsStructField().Value())
-		}
-		return out
-	default:
-		return nil
-	}
+	x.FailHint(x.src.PlaceOf(e), hint, format, args...)
 }
 
 func streamNames(streams []plan.Stream) string {

@@ -10,6 +10,7 @@ import (
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/engine/rule/file"
 	"github.com/segmill/segmill/engine/rule/language"
+	"github.com/segmill/segmill/engine/rule/written"
 )
 
 // scope walks the parsed tree before its types are known. It says what may not
@@ -45,7 +46,7 @@ func (x *expression) scope(e ast.Expr) {
 		}
 	default:
 	}
-	for _, c := range children(e) {
+	for _, c := range written.Children(e) {
 		x.scope(c)
 	}
 }
@@ -187,5 +188,5 @@ func (x *expression) readsEvents(e ast.Expr) bool {
 		}
 	default:
 	}
-	return slices.ContainsFunc(children(e), x.readsEvents)
+	return slices.ContainsFunc(written.Children(e), x.readsEvents)
 }

@@ -62,7 +62,7 @@ func (t *translator) not(e, arg ast.Expr) *expr.Node {
 	if n == nil {
 		return nil
 	}
-	t.doubts.Add(t.placeOf(e), "!", t.nameOf, n)
+	t.doubts.Add(t.src.PlaceOf(e), "!", t.nameOf, n)
 	return t.fold(e, canon.Not(n))
 }
 
@@ -90,7 +90,7 @@ func (t *translator) comparison(e ast.Expr, op expr.Op, args []ast.Expr) *expr.N
 	t.checkWord(args[0], a, b)
 	t.checkWord(args[1], b, a)
 	if op == expr.OpNe {
-		t.doubts.Add(t.placeOf(e), "!=", t.nameOf, a, b)
+		t.doubts.Add(t.src.PlaceOf(e), "!=", t.nameOf, a, b)
 	}
 	return t.fold(e, canon.Compare(op, a, b))
 }
@@ -347,7 +347,7 @@ func (t *translator) inSegment(e ast.Expr, n *expr.Node) *expr.Node {
 		t.failAt(e, t.segmentHint(id), "no segment %s", strconv.Quote(id))
 		return nil
 	}
-	t.member = append(t.member, use{id, t.placeOf(e)})
+	t.member = append(t.member, use{id, t.src.PlaceOf(e)})
 	return t.inputNode(plan.Input{Text: "in_segment(" + strconv.Quote(id) + ")", Kind: plan.InSegment, Type: expr.Bool, Segment: id})
 }
 
@@ -429,7 +429,7 @@ func (t *translator) checkValue(e ast.Expr, value string, f *expr.Type, name str
 		t.failAt(e, file.DidYouMean(value, f.Symbols), "%s is not a value of %s", strconv.Quote(value), name)
 		return
 	}
-	t.lint.Word(t.placeOf(e), value, f, name)
+	t.lint.Word(t.src.PlaceOf(e), value, f, name)
 }
 
 // nameOf prints a leaf with the rule's own name for the variable in it.

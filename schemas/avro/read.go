@@ -310,6 +310,20 @@ func (r *Reader) entry(o *Op, vals []frame.Cell) *bad.Input {
 
 // blocks reads the blocks of an array or map.
 func (r *Reader) blocks(o *Op, vals []frame.Cell) *bad.Input {
+	return r.eachBlock(o, func() *bad.Input {
+		switch o.do {
+		case doList:
+			return r.item(o)
+		case doMap, doFree:
+			return r.entry(o, vals)
+		default:
+			return r.value(o.kids[0], nil)
+		}
+	})
+}
+
+// eachBlock calls one for each element of an array or map.
+func (r *Reader) eachBlock(o *Op, one func() *bad.Input) *bad.Input {
 	for {
 		n, e := r.long(o)
 		if e != nil || n == 0 {
@@ -330,19 +344,10 @@ func (r *Reader) blocks(o *Op, vals []frame.Cell) *bad.Input {
 			return r.bad(o, "%d elements announced, and %d bytes are left", n, len(r.b)-r.i)
 		}
 		for range n {
-			e := r.f.Element(o.path)
-			if e != nil {
+			if e := r.f.Element(o.path); e != nil {
 				return r.at(e)
 			}
-			switch o.do {
-			case doList:
-				e = r.item(o)
-			case doMap, doFree:
-				e = r.entry(o, vals)
-			default:
-				e = r.value(o.kids[0], nil)
-			}
-			if e != nil {
+			if e := one(); e != nil {
 				return e
 			}
 		}

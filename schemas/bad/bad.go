@@ -25,6 +25,7 @@ const (
 	Type     Cause = "type"     // a field has a value of the wrong type
 	Range    Cause = "range"    // a field has a value that is out of range
 	Identity Cause = "identity" // there is no usable customer or event id
+	Mapping  Cause = "mapping"  // the expressions of a mapping cannot be worked out
 )
 
 // Input is a record that can never be read: it belongs in the dead letters.

@@ -21,12 +21,13 @@ type NoteKind uint8
 
 // The kinds of notes.
 const (
-	Refused NoteKind = iota + 1 // a field was refused, and is absent
-	Unknown                     // a word is none of its closed list, and was read as unknown
-	LeftOut                     // an item was left out of a list
-	Derived                     // the revenue of an order was derived from other fields
-	Doubled                     // an object has a key twice: the last one counts
-	Skipped                     // a message is of a type that is no event
+	Refused   NoteKind = iota + 1 // a field was refused, and is absent
+	Unknown                       // a word is none of its closed list, and was read as unknown
+	LeftOut                       // an item was left out of a list
+	Derived                       // the revenue of an order was derived from other fields
+	Doubled                       // an object has a key twice: the last one counts
+	Skipped                       // a message is of a type that is no event
+	Undecided                     // whether a record is an event of a mapping is unknown
 	NumNoteKinds
 )
 

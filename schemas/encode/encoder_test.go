@@ -18,6 +18,7 @@ import (
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/schemas/avro"
+	"github.com/segmill/segmill/schemas/jsontext"
 	"github.com/segmill/segmill/schemas/scalar"
 )
 
@@ -364,7 +365,7 @@ func TestOutputsShareMemory(t *testing.T) {
 
 func TestAppendQuoted(t *testing.T) {
 	for _, s := range []string{"", "a", "ü\u2028日本😀", "\"\\\n\x00\x1f\x7f", "\xff", "a\xc3", "\xed\xa0\x80b", "\uFFFD", "x\xe6\x97y"} {
-		b := appendQuoted([]byte("x"), s)
+		b := jsontext.AppendQuoted([]byte("x"), s)
 		var got string
 		if err := json.Unmarshal(b[1:], &got); err != nil || got != strings.ToValidUTF8(s, "\uFFFD") && got != string([]rune(s)) {
 			t.Errorf("%q: %s, %v", s, b, err)

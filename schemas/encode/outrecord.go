@@ -6,6 +6,7 @@ import (
 
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/schemas/avro"
+	"github.com/segmill/segmill/schemas/jsontext"
 )
 
 // outRecord is an output schema with the source of each field's value.
@@ -112,7 +113,7 @@ func (f *outField) appendJSON(b []byte, o *outEffect) []byte {
 		if f.plain.Wire == avro.Enum {
 			t = f.plain.Symbols[f.plain.Symbol(t)]
 		}
-		return appendQuoted(b, t)
+		return jsontext.AppendQuoted(b, t)
 	case f.number != nil:
 		n, has := f.number(o)
 		if f.optional && !has {
@@ -125,7 +126,7 @@ func (f *outField) appendJSON(b []byte, o *outEffect) []byte {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = appendQuoted(append(appendQuoted(b, p.Name), ':'), p.Value)
+			b = jsontext.AppendQuoted(append(jsontext.AppendQuoted(b, p.Name), ':'), p.Value)
 		}
 		return append(b, '}')
 	case f.id != nil:

@@ -4,11 +4,11 @@ import (
 	"encoding/binary"
 	"math"
 	"time"
-	"unicode/utf8"
 
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/schemas/avro"
+	"github.com/segmill/segmill/schemas/jsontext"
 	"github.com/segmill/segmill/schemas/scalar"
 )
 
@@ -158,9 +158,9 @@ func appendJSON(b []byte, s *avro.Schema, v expr.Value) []byte {
 		}
 		return append(b, '}')
 	case avro.Enum:
-		return appendQuoted(b, s.Symbols[s.Symbol(v.S)])
+		return jsontext.AppendQuoted(b, s.Symbols[s.Symbol(v.S)])
 	case avro.String:
-		return appendQuoted(b, v.S)
+		return jsontext.AppendQuoted(b, v.S)
 	}
 	return appendScalar(b, s, v)
 }
@@ -168,7 +168,7 @@ func appendJSON(b []byte, s *avro.Schema, v expr.Value) []byte {
 func appendScalar(b []byte, s *avro.Schema, v expr.Value) []byte {
 	switch {
 	case s.Wire == avro.Bytes:
-		return appendQuoted(b, expr.FormatDecimal(v.N))
+		return jsontext.AppendQuoted(b, expr.FormatDecimal(v.N))
 	case s.Logical == "timestamp-millis":
 		return append(scalar.AppendInstant(append(b, '"'), expr.Millis(v.N)), '"')
 	case s.Logical == "date":
@@ -189,37 +189,5 @@ func appendKey(b []byte, i int, first byte, key string) []byte {
 	if i > 0 {
 		first = ','
 	}
-	return append(appendQuoted(append(b, first), key), ':')
-}
-
-// appendQuoted appends t as a JSON string. Bytes that are not UTF-8 become U+FFFD.
-func appendQuoted(b []byte, t string) []byte {
-	const hex = "0123456789abcdef"
-	b = append(b, '"')
-	from := 0 // what is not appended yet
-	for i := 0; i < len(t); {
-		c, n := t[i], 1
-		if c >= utf8.RuneSelf {
-			var r rune
-			if r, n = utf8.DecodeRuneInString(t[i:]); r != utf8.RuneError || n > 1 {
-				i += n
-				continue
-			}
-		} else if c >= ' ' && c != '"' && c != '\\' && c != 0x7f {
-			i++
-			continue
-		}
-		b = append(b, t[from:i]...)
-		switch {
-		case c >= utf8.RuneSelf:
-			b = utf8.AppendRune(b, utf8.RuneError)
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
-		default:
-			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		}
-		i += n
-		from = i
-	}
-	return append(append(b, t[from:]...), '"')
+	return append(jsontext.AppendQuoted(append(b, first), key), ':')
 }

@@ -138,3 +138,35 @@ func (s *Scanner) hex4() (rune, error) {
 	s.i += 6
 	return r, nil
 }
+
+// AppendQuoted appends t as a JSON string. Bytes that are not UTF-8 become U+FFFD.
+func AppendQuoted(b []byte, t string) []byte {
+	const hex = "0123456789abcdef"
+	b = append(b, '"')
+	from := 0 // what is not appended yet
+	for i := 0; i < len(t); {
+		c, n := t[i], 1
+		if c >= utf8.RuneSelf {
+			var r rune
+			if r, n = utf8.DecodeRuneInString(t[i:]); r != utf8.RuneError || n > 1 {
+				i += n
+				continue
+			}
+		} else if c >= ' ' && c != '"' && c != '\\' && c != 0x7f {
+			i++
+			continue
+		}
+		b = append(b, t[from:i]...)
+		switch {
+		case c >= utf8.RuneSelf:
+			b = utf8.AppendRune(b, utf8.RuneError)
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		default:
+			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		}
+		i += n
+		from = i
+	}
+	return append(append(b, t[from:]...), '"')
+}

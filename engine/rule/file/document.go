@@ -23,6 +23,7 @@ type Document struct {
 	Segments   []Segment
 	Lifecycles []Lifecycle
 	Triggers   []Trigger
+	Mappings   []Mapping
 }
 
 // Declaration is a name with an expression.
@@ -46,7 +47,7 @@ type Lifecycle struct {
 type stage struct{ ID, When *Passage }
 
 var (
-	topWords     = words{known: []string{"version", "defaults", "activity", "define", "segments", "lifecycles", "triggers"}, later: []string{"streams", "traits"}}
+	topWords     = words{known: []string{"version", "defaults", "activity", "define", "mappings", "segments", "lifecycles", "triggers"}, later: []string{"streams", "traits"}}
 	defaultWords = words{known: []string{"timezone", "feb_29"}, later: []string{"quiet_hours", "consent", "clock"}}
 	segmentWords = words{
 		known: []string{"id", "name", "description", "objective", "owner", "review_by", "channel", "expected_size", "when"},
@@ -75,6 +76,9 @@ func (r *reader) top(root *yaml.Node) {
 	}
 	if n := s.vals["define"]; n != nil {
 		r.defines(n)
+	}
+	if n := s.vals["mappings"]; n != nil {
+		r.mappings(n)
 	}
 	for _, n := range r.list(s.vals["segments"], "segments") {
 		r.segment(n)

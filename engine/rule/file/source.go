@@ -89,6 +89,11 @@ func newPassage(f *source, n *yaml.Node) *Passage {
 	return &Passage{file: f, node: n, Text: n.Value}
 }
 
+// Named returns a text that is in no file.
+func Named(text string) *Passage {
+	return newPassage(newSource(File{}), &yaml.Node{Kind: yaml.ScalarNode, Value: text, Line: 1, Column: 1})
+}
+
 // start is where the scalar begins: its quote or its block sign, if it has one.
 func (p *Passage) start() Offset {
 	return Offset{p.file, p.file.offset(p.node.Line, p.node.Column)}

@@ -129,6 +129,7 @@ var macros = []string{"all", "exists", "exists_one", "filter", "map"}
 var typesByName = map[string]*types.Type{
 	"bool": types.BoolType, "int": types.IntType, "double": types.DoubleType, "string": types.StringType,
 	"time": types.TimestampType, "duration": types.DurationType, "A": types.NewTypeParamType("A"),
+	"dyn":  types.DynType,
 	"list": types.NewListType(types.NewTypeParamType("A")), "map": types.NewMapType(types.StringType, types.StringType),
 	"bools": types.NewListType(types.BoolType), "ints": types.NewListType(types.IntType),
 	"doubles": types.NewListType(types.DoubleType), "strings": types.NewListType(types.StringType),
@@ -165,15 +166,7 @@ type Language struct {
 // New returns the language over the streams of a catalog. It panics if the tables of this
 // file contradict each other, which a test would have seen.
 func New(cat *Catalog) *Language {
-	p, err := parser.NewParser(
-		parser.Macros(parser.HasMacro, parser.AllMacro, parser.ExistsMacro, parser.ExistsOneMacro, parser.MapMacro, parser.MapFilterMacro, parser.FilterMacro),
-		parser.MaxRecursionDepth(maxNesting),
-		parser.ExpressionSizeCodePointLimit(maxText),
-		parser.MaxExpressionNodeCount(MaxNodes),
-		parser.EnableIdentEscapeSyntax(false),
-	)
-	must(err)
-	l := &Language{parser: p}
+	l := &Language{parser: newParser()}
 	var streams, attributes []*decls.VariableDecl
 	for s := range plan.NumStreams {
 		v := decls.NewVariable(s.String(), types.NewObjectType("@"+s.String()))
@@ -185,6 +178,18 @@ func New(cat *Catalog) *Language {
 	l.envs[Customer] = newEnv(cat, append(slices.Clone(functions), customerFunctions...), attributes)
 	l.functions = append(functionNames(), "has")
 	return l
+}
+
+func newParser() *parser.Parser {
+	p, err := parser.NewParser(
+		parser.Macros(parser.HasMacro, parser.AllMacro, parser.ExistsMacro, parser.ExistsOneMacro, parser.MapMacro, parser.MapFilterMacro, parser.FilterMacro),
+		parser.MaxRecursionDepth(maxNesting),
+		parser.ExpressionSizeCodePointLimit(maxText),
+		parser.MaxExpressionNodeCount(MaxNodes),
+		parser.EnableIdentEscapeSyntax(false),
+	)
+	must(err)
+	return p
 }
 
 // functionNames lists the functions that are written as words, aggregates last.
@@ -226,7 +231,7 @@ func must(err error) {
 	}
 }
 
-func newEnv(cat *Catalog, table []signature, vars []*decls.VariableDecl) *checker.Env {
+func newEnv(cat types.Provider, table []signature, vars []*decls.VariableDecl) *checker.Env {
 	env, err := checker.NewEnv(containers.DefaultContainer, cat, checker.CrossTypeNumericComparisons(true))
 	must(err)
 	must(env.AddIdents(vars...))
