@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -51,7 +52,7 @@ func New(p *plan.Plan, triggers []Trigger, opt Options) (*Engine, error) {
 	e := &Engine{p: p, opt: opt, zone: zone, triggers: triggers, dedup: opt.Dedup}
 	for s := range plan.NumStreams {
 		if e.dedup[s] == 0 {
-			e.dedup[s] = s.Info().Dedup
+			e.dedup[s] = cmp.Or(p.Spec.Readings.Dedup[s], s.Info().Dedup)
 		}
 	}
 	for i := range p.Summaries {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/schemas/bad"
 	"github.com/segmill/segmill/schemas/frame"
@@ -43,11 +42,8 @@ func wayOf(s *Settings) int {
 	return byRules
 }
 
-// earliest is the earliest event time that is believed by default.
-var earliest = expr.MillisOf(time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC))
-
 // DefaultSettings returns how records are read unless something else is said.
-func DefaultSettings() *Settings { return &Settings{Earliest: earliest} }
+func DefaultSettings() *Settings { return &Settings{Earliest: plan.DefaultEarliest} }
 
 // settingsOf returns the settings of a topic.
 func settingsOf(cfg *Config, topic string) *Settings {

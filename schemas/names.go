@@ -32,6 +32,8 @@ const (
 	NoteDerived = bad.Derived
 	NoteDoubled = bad.Doubled
 	NoteSkipped = bad.Skipped
+	// NoteUndecided notes that a mapping says of a record neither that it is an event nor that it is none.
+	NoteUndecided = bad.Undecided
 
 	NumNoteKinds = bad.NumNoteKinds
 )

@@ -67,7 +67,9 @@ type Head struct {
 	Ev     engine.Event
 	Result schemas.Result
 	Err    *schemas.BadInput
-	From   Origin
+	// More is what the record is beside Ev, or beside Err.
+	More schemas.More
+	From Origin
 	batch  *refused // what the record holds the place of, nil if it is one
 	// At is what the order goes by: the event time, with the wall clock at most
 	// the record's timestamp.
@@ -87,6 +89,32 @@ func (h *Head) Records() int {
 		return h.batch.records
 	}
 	return 1
+}
+
+// Parts returns of how many parts the record is, each of which is an event or is refused by
+// itself; 1 of nearly all.
+func (h *Head) Parts() int { return 1 + len(h.More.Events) + len(h.More.Refused) }
+
+// Part returns a part of the record as a record of its own: first its events in order of
+// time, then what is refused of it. A part has the time of its own event, and the place in
+// the order of the whole.
+func (h *Head) Part(n int) *Head {
+	if h.Parts() == 1 {
+		return h
+	}
+	part := *h
+	part.More = schemas.More{}
+	if n < len(h.More.Texts) {
+		part.More.Texts = h.More.Texts[n : n+1]
+	}
+	switch {
+	case n == 0:
+	case n <= len(h.More.Events):
+		part.Ev, part.Near = h.More.Events[n-1], nil
+	default:
+		part.Err, part.Near = h.More.Refused[n-1-len(h.More.Events)], nil
+	}
+	return &part
 }
 
 // NewInput returns the input of a topic from an offset on. forwarded says that it is the

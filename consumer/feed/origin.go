@@ -16,6 +16,11 @@ const (
 	HeaderPartition = "segmill.partition"
 	HeaderOffset    = "segmill.offset"
 	HeaderTime      = "segmill.time" // the record's timestamp, milliseconds
+
+	// Before those, of an event that was made of a record by a mapping:
+	HeaderMapping = "segmill.mapping"
+	HeaderStream  = "segmill.stream"
+	HeaderNumber  = "segmill.number" // which element of the record it was made of
 )
 
 // Origin is where a record came into the engine: for a forwarded one, the place
@@ -25,6 +30,9 @@ type Origin struct {
 	Partition int32
 	Offset    int64
 	At        engine.Millis
+	// Mapped says what the value is if it was made of the record, nil if it is the
+	// record's.
+	Mapped *schemas.MappedAs
 }
 
 // OriginOf reads the last headers of a forwarded record, which must be of one of
@@ -43,11 +51,37 @@ func OriginOf(r *kgo.Record, inputs []string) (Origin, *schemas.BadInput) {
 		at, err := strconv.ParseInt(string(l[3].Value), 10, 64)
 		o.At = engine.Millis(at)
 		if l[0].Key == HeaderTopic && l[3].Key == HeaderTime && err == nil && o.Partition >= 0 && o.Offset >= 0 && slices.Contains(inputs, o.Topic) {
+			if len(r.Value) > 0 {
+				o.Mapped = mappedAs(r.Headers[:n])
+			}
 			return o, nil
 		}
 	}
 	return Origin{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}, &schemas.BadInput{
 		Cause: schemas.CauseFormat, Detail: "the record on the repartition topic does not say where it comes from; only the engine may write there",
+	}
+}
+
+// mappedAs reads what the headers before those of the origin say of a mapped event, nil if
+// the record is as it came.
+func mappedAs(l []kgo.RecordHeader) *schemas.MappedAs {
+	n := len(l) - 3
+	if n < 0 || l[n].Key != HeaderMapping || l[n+1].Key != HeaderStream || l[n+2].Key != HeaderNumber {
+		return nil
+	}
+	number, err := strconv.Atoi(string(l[n+2].Value))
+	if err != nil {
+		return nil
+	}
+	return &schemas.MappedAs{Mapping: string(l[n].Value), Stream: string(l[n+1].Value), Number: number}
+}
+
+// MappedHeaders returns the headers of an event that was made of a record.
+func MappedHeaders(m *schemas.MappedText, stream string) []kgo.RecordHeader {
+	return []kgo.RecordHeader{
+		{Key: HeaderMapping, Value: []byte(m.Mapping)},
+		{Key: HeaderStream, Value: []byte(stream)},
+		{Key: HeaderNumber, Value: strconv.AppendInt(nil, int64(m.Number), 10)},
 	}
 }
 

@@ -33,7 +33,7 @@ func (r *Reader) One(rec *kgo.Record) (*Head, error) {
 // read now.
 func (r *Reader) read(in *Input, rec *kgo.Record, came engine.Millis) error {
 	h := &in.Head
-	h.Rec, h.Err, h.At, h.came = rec, nil, changelog.Never, came
+	h.Rec, h.Err, h.At, h.came, h.More = rec, nil, changelog.Never, came, schemas.More{}
 	b := &r.record
 	fill(b, rec)
 	if in.hold.came.IsZero() {
@@ -50,10 +50,13 @@ func (r *Reader) read(in *Input, rec *kgo.Record, came engine.Millis) error {
 		if h.From, h.Err = OriginOf(rec, r.Config.Inputs); h.Err != nil {
 			return nil
 		}
-		b.Topic, b.Time = h.From.Topic, h.From.At
+		b.Topic, b.Time, b.Mapped = h.From.Topic, h.From.At, h.From.Mapped
+		b.Partition, b.Offset = h.From.Partition, h.From.Offset
 	}
 	var err error
-	if h.Result, err = r.Config.Read(b, &h.Ev); err != nil {
+	h.Result, err = r.Config.Read(b, &h.Ev)
+	h.More = b.More
+	if err != nil {
 		var bad *schemas.BadInput
 		if errors.As(err, &bad) {
 			h.Err = bad
@@ -77,6 +80,7 @@ func (r *Reader) read(in *Input, rec *kgo.Record, came engine.Millis) error {
 // fill makes rec what a reader needs of a record.
 func fill(rec *schemas.Record, r *kgo.Record) {
 	rec.Topic, rec.Key, rec.Value, rec.Time = r.Topic, r.Key, r.Value, engine.Millis(r.Timestamp.UnixMilli())
+	rec.Partition, rec.Offset, rec.Mapped = r.Partition, r.Offset, nil
 	rec.Headers = rec.Headers[:0]
 	for _, h := range r.Headers {
 		rec.Headers = append(rec.Headers, schemas.Header(h))

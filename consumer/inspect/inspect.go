@@ -184,7 +184,10 @@ func (seen *sampled) record(reader *feed.Reader, horizon engine.Millis, route br
 	case h.Bad():
 		seen.bad++
 		seen.causes[string(h.Err.Cause)]++
-	case h.Result == schemas.IsSkipped:
+	case len(h.More.Refused) > 0:
+		seen.bad++
+		seen.causes[string(h.More.Refused[0].Cause)]++
+	case h.Result == schemas.IsSkipped || len(h.More.Texts) > 0: // a mapped record has customers of its own
 	case h.Result == schemas.IsEvent && h.Ev.At > horizon:
 		seen.bad++
 		seen.causes["future"]++

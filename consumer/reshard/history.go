@@ -9,6 +9,7 @@ import (
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/schemas"
 )
 
 // copyHistory writes what a rebuild under the new count would not find in its
@@ -74,12 +75,21 @@ type past struct {
 	n     int32
 	route broker.Router
 	in    *feed.Input // its head is the next record; nil at the end
+	head  *feed.Head  // the part of the record that is next
+	part  int         // which it is
 	at    engine.Millis
 }
 
-// step goes to the next record that was folded.
+// step goes to the next event that was folded.
 func (p *past) step(ctx context.Context) error {
 	for {
+		for p.part++; p.in != nil && p.part < p.in.Head.Parts(); p.part++ {
+			h := p.in.Head.Part(p.part)
+			if !h.Bad() && h.Result != schemas.IsSkipped && p.route.Partition(h.Ev.Customer) == p.n {
+				p.head, p.at = h, max(p.at, h.At)
+				return nil
+			}
+		}
 		if p.in != nil {
 			p.in.Pop()
 		}
@@ -87,10 +97,7 @@ func (p *past) step(ctx context.Context) error {
 		if p.in, err = p.feed.Following(ctx); err != nil || p.in == nil {
 			return err
 		}
-		if h := &p.in.Head; !h.Bad() && p.route.Partition(h.Ev.Customer) == p.n {
-			p.at = max(p.at, h.At)
-			return nil
-		}
+		p.part = -1
 	}
 }
 
@@ -108,7 +115,7 @@ func earliest(pasts []*past) *past {
 // copyOf returns the copy of the next record of a past, nil if none is needed. first
 // says where the old topics begin.
 func (r *resharding) copyOf(p *past, route broker.Router, first map[string]map[int32]int64) *kgo.Record {
-	h := &p.in.Head
+	h := p.head
 	home := route.Partition(h.Ev.Customer)
 	from := h.From
 	stream, ok := r.Streams[from.Topic]
@@ -127,9 +134,13 @@ func (r *resharding) copyOf(p *past, route broker.Router, first map[string]map[i
 	headers := slices.DeleteFunc(slices.Clone(h.Rec.Headers), func(h kgo.RecordHeader) bool {
 		return h.Key == feed.HeaderTopic || h.Key == feed.HeaderPartition || h.Key == feed.HeaderOffset || h.Key == feed.HeaderTime
 	})
+	value := h.Rec.Value
+	if len(h.More.Texts) > 0 {
+		value, headers = h.More.Texts[0].JSON, feed.MappedHeaders(&h.More.Texts[0], h.Ev.Stream.String())
+	}
 	return &kgo.Record{
 		Topic: r.new.Config.Repartition(), Partition: home,
-		Key: h.Rec.Key, Value: h.Rec.Value, Headers: from.Headers(headers),
+		Key: h.Rec.Key, Value: value, Headers: from.Headers(headers),
 		Timestamp: r.new.Config.NowMillis().Time(),
 	}
 }

@@ -148,17 +148,21 @@ func (s *folder) touch(e *cache.Customer) {
 	s.customers.Touch(e)
 }
 
-// take takes the head of an input.
+// take takes the head of an input, with all events of its record: a transaction has all of
+// a record or nothing.
 func (s *session) take(in *feed.Input) error {
 	h := &in.Head
 	at := place{in.Topic, h.Rec.Offset}
 	s.step(at, len(h.Rec.Value))
 	s.batch.moved = true
-	what, err := s.dispatch(in, h, at)
-	if err != nil {
-		return err
+	for n := range h.Parts() {
+		part := h.Part(n)
+		what, err := s.dispatch(in, part, at)
+		if err != nil {
+			return err
+		}
+		s.batch.became(result{h.From.Topic, what}, part.Records())
 	}
-	s.batch.became(result{h.From.Topic, what}, h.Records())
 	rec := h.Rec
 	in.Pop()
 	rec.Recycle() // what is kept of it is not the record itself

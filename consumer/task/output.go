@@ -51,11 +51,15 @@ func (s *session) forward(h *feed.Head) string {
 	if broker.Size(r) > s.t.Instance.MaxCopied(s.cfg.Repartition()) {
 		return s.deadLetter(h, "size", "the record is on a wrong partition and too large to be forwarded")
 	}
+	value, headers := r.Value, r.Headers
+	if len(h.More.Texts) > 0 { // the receiver need not map it again, and has no other events of it
+		value, headers = h.More.Texts[0].JSON, feed.MappedHeaders(&h.More.Texts[0], h.Ev.Stream.String())
+	}
 	// The copy has the time of the forwarding as its timestamp: retention goes by
 	// it, and an old one would be deleted before it is read.
 	s.emit(&kgo.Record{
 		Topic: s.cfg.Repartition(), Partition: s.route.Partition(h.Ev.Customer),
-		Key: r.Key, Value: r.Value, Headers: h.From.Headers(r.Headers), Timestamp: s.wall.Time(),
+		Key: r.Key, Value: value, Headers: h.From.Headers(headers), Timestamp: s.wall.Time(),
 	})
 	s.batch.forwarded++
 	return "forwarded"

@@ -155,8 +155,10 @@ func (s *session) refold(ctx context.Context, scratch *state.Task) error {
 		if in == nil {
 			return r.spill(scratch)
 		}
-		if err := r.foldFact(&in.Head); err != nil {
-			return err
+		for n := range in.Head.Parts() {
+			if err := r.foldFact(in.Head.Part(n)); err != nil {
+				return err
+			}
 		}
 		in.Pop()
 		if len(r.customers.Dirty) >= restoreChunk || r.batch.state >= restoreBytes {

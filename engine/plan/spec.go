@@ -25,6 +25,7 @@ type Spec struct {
 	Triggers   []Trigger
 	// Mappings say how records become events, in order of name.
 	Mappings []Mapping
+	Readings Readings
 }
 
 // Source is one stream of an aggregate with the condition that its events must

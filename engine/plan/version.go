@@ -35,6 +35,7 @@ func (p *Plan) Versions() map[string]string {
 	if p.Spec.MarFirst {
 		m["defaults:feb_29"] = "mar_1"
 	}
+	p.Spec.Readings.versions(m)
 	for i := range p.Spec.Mappings {
 		m["reading:mapping:"+p.Spec.Mappings[i].Name] = p.Spec.Mappings[i].Version()
 	}

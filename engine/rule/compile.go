@@ -79,6 +79,7 @@ func (c *compiler) compile(doc *file.Document) {
 	c.spec.MarFirst = doc.MarFirst
 	c.declare(doc)
 	c.spec.Mappings = mapping.Compile(doc.Mappings, c.mappingSources(), c.Log)
+	c.readings(&doc.Readings)
 	c.setActivity(doc.Activity)
 	for _, d := range doc.Defines {
 		c.resolve(d.Name.Text)
@@ -93,6 +94,19 @@ func (c *compiler) compile(doc *file.Document) {
 		c.trigger(&doc.Triggers[i])
 	}
 	c.cycles()
+}
+
+// readings says how all records are read.
+func (c *compiler) readings(r *file.Readings) {
+	c.spec.Readings.Earliest = cmp.Or(r.Earliest, plan.DefaultEarliest)
+	for _, d := range r.Dedup {
+		s, ok := plan.StreamByName(d.Stream.Text)
+		if !ok {
+			c.FailHint(d.Stream, file.DidYouMean(d.Stream.Text, c.mappingSources().Streams), "no stream %s", strconv.Quote(d.Stream.Text))
+			continue
+		}
+		c.spec.Readings.Dedup[s] = d.For
+	}
 }
 
 // mappingSources returns what mappings are checked against.

@@ -2,6 +2,8 @@ package app
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -123,54 +125,99 @@ type TopicsConfig struct {
 	Create *CreateConfig `yaml:"create"`
 }
 
-// InputConfig is a topic that is read, and how. A stream can have several.
+// InputConfig is a topic that is read: its records are events of a stream, or a mapping of
+// the rule files says what they are. A stream can have several topics, and a topic several
+// mappings.
 type InputConfig struct {
 	Topic  string `yaml:"topic"`
 	Stream string `yaml:"stream"`
-	// Zone is the IANA time zone of times that name none. Without it they are refused.
-	Zone string `yaml:"zone"`
-	// Strict makes a field of the schema that cannot be read a dead letter.
-	Strict bool `yaml:"strict"`
-	// NotIDs are texts that are no ids.
-	NotIDs []string `yaml:"not_ids"`
-	// MinEventTime is the day from which on events are believed. Default 1990-01-01.
-	MinEventTime string `yaml:"min_event_time"`
+	Map    string `yaml:"map"`
 }
 
-// settings returns how the input is read. The error begins with the key that is wrong.
-func (c *InputConfig) settings() (*schemas.Settings, error) {
-	s := schemas.DefaultSettings()
-	s.Strict, s.NotIDs = c.Strict, c.NotIDs
-	if c.Zone != "" {
-		var ok bool
-		if s.Zone, ok = Zones()(c.Zone); !ok {
-			return nil, fmt.Errorf("zone: %q is no IANA time zone such as Europe/Berlin", c.Zone)
-		}
-	}
-	if c.MinEventTime != "" {
-		day, err := time.Parse(time.DateOnly, c.MinEventTime)
-		if err != nil {
-			return nil, fmt.Errorf("min_event_time: %q is no date such as 1990-01-01", c.MinEventTime)
-		}
-		s.Earliest = expr.MillisOf(day)
-	}
-	return s, nil
+// inputs are the topics that are read, and how.
+type inputs struct {
+	streams  map[string]plan.Stream // of topics whose records are events
+	settings map[string]*schemas.Settings
+	mappings map[string][]*plan.Mapping
 }
 
-// settings returns how each topic of Inputs is read.
-func (c *Config) settings() (map[string]*schemas.Settings, error) {
-	m := map[string]*schemas.Settings{}
+// readInputs returns the inputs under a rule set. An error begins with the key that is
+// wrong.
+func (c *Config) readInputs(spec *plan.Spec) (*inputs, error) {
+	in := &inputs{c.InputTopics(), map[string]*schemas.Settings{}, map[string][]*plan.Mapping{}}
+	for topic := range in.streams {
+		in.settings[topic] = settingsOf(spec)
+	}
 	for i := range c.Inputs {
-		in := &c.Inputs[i]
-		var err error
-		if m[in.Topic], err = in.settings(); err != nil {
-			return nil, fmt.Errorf("inputs[%d].%w", i, err)
+		if err := in.add(&c.Inputs[i], spec); err != nil {
+			return nil, fmt.Errorf("inputs[%d].map: %w", i, err)
 		}
 	}
-	return m, nil
+	for topic := range in.mappings {
+		if _, both := in.streams[topic]; both {
+			return nil, fmt.Errorf("inputs: %s has a mapping whose records are events already, so it can have no other", topic)
+		}
+	}
+	return in, nil
 }
 
-// InputTopics returns the topics that are read, with their streams.
+// settingsOf returns how all records are read under a rule set.
+func settingsOf(spec *plan.Spec) *schemas.Settings {
+	s := schemas.DefaultSettings()
+	s.Earliest = spec.Readings.Earliest
+	return s
+}
+
+// add adds the mapping that an input names, with all its parts if it is a preset's.
+func (in *inputs) add(c *InputConfig, spec *plan.Spec) error {
+	if c.Map == "" {
+		return nil
+	}
+	var names []string
+	found := false
+	for i := range spec.Mappings {
+		m := &spec.Mappings[i]
+		whole, _, _ := strings.Cut(m.Name, "/")
+		if names = append(names, whole); whole != c.Map {
+			continue
+		}
+		found = true
+		if len(m.Fields) > 0 {
+			in.mappings[c.Topic], in.settings[c.Topic] = append(in.mappings[c.Topic], m), settingsOf(spec)
+			continue
+		}
+		s := settingsOf(spec)
+		s.Strict, s.NotIDs = m.Strict, m.NotIDs
+		if m.Zone != "" {
+			s.Zone, _ = Zones()(m.Zone) // the rules were checked
+		}
+		in.streams[c.Topic], in.settings[c.Topic] = m.Stream, s
+	}
+	switch {
+	case found:
+		return nil
+	case names == nil:
+		return fmt.Errorf("the rule files have no mappings, and %s is to be read by %q: add mappings: {%s: …}", c.Topic, c.Map, c.Map)
+	}
+	return fmt.Errorf("the rule files have no mapping %q; they have %s", c.Map, strings.Join(slices.Compact(names), ", "))
+}
+
+// lookBack returns how far back rules look in each topic.
+func (in *inputs) lookBack(p *plan.Plan) map[string]expr.Millis {
+	m := map[string]expr.Millis{}
+	for topic, s := range in.streams {
+		m[topic] = p.LookBack(s)
+	}
+	for topic, l := range in.mappings {
+		for _, one := range l {
+			m[topic] = max(m[topic], p.LookBack(one.Stream))
+		}
+	}
+	return m
+}
+
+// InputTopics returns the topics whose records are events of a stream by the configuration
+// alone, with their streams.
 func (c *Config) InputTopics() map[string]plan.Stream {
 	m := map[string]plan.Stream{}
 	for s, name := range c.Topics.byStream() {
@@ -310,4 +357,9 @@ func DefaultConfig() Config {
 		HTTP:               &http,
 		Log:                "info",
 	}
+}
+
+// LineSettings returns how the lines of files are read under a rule set.
+func LineSettings(r *Rules) map[string]*schemas.Settings {
+	return map[string]*schemas.Settings{"": settingsOf(r.Set.Spec)}
 }

@@ -225,9 +225,9 @@ func TestInputs(t *testing.T) {
 		"inputs: [{topic: segments.changes, stream: web}]":                     "inputs[0].topic: segments.changes is already used by topics.changes",
 		"inputs: [{stream: web}]":                                              "inputs[0].topic: required",
 		"inputs: [{topic: x}]":                                                 `inputs[0].stream: must be web, email, purchase, profile or consent, not ""`,
-		"inputs: [{topic: x, stream: web, stricht: true}]":                     "inputs[0].stricht: unknown key; did you mean strict?",
-		"inputs: [{topic: x, stream: web, zone: Mars}]":                        `inputs[0].zone: "Mars" is no IANA time zone`,
-		"inputs: [{topic: x, stream: web, min_event_time: soon}]":              `inputs[0].min_event_time: "soon" is no date`,
+		"inputs: [{topic: x, stream: web, map: m}]":                            "inputs[0].map: its records are mapped, or events of a stream",
+		"inputs: [{topic: x, map: m}, {topic: x, map: m}]":                     "inputs[1]: x is read by m already",
+		"inputs: [{topic: x, map: m}, {topic: x, stream: web}]":                "inputs[1].topic: x is already used by inputs[0].topic",
 		"inputs: [{topic: x, steam: web}]":                                     "did you mean stream?",
 		"topics: {web: '', email: '', consent: '', profile: '', purchase: ''}": "name at least one input",
 	} {

@@ -91,14 +91,15 @@ func (c *Config) validateTopics(need needFunc, oneOf oneOfFunc) {
 	}
 	for i, in := range c.Inputs {
 		path := fmt.Sprintf("inputs[%d]", i)
-		if need(in.Topic != "", path+".topic", "required: the topic that is read"); in.Topic != "" {
+		again := slices.ContainsFunc(c.Inputs[:i], func(o InputConfig) bool { return o.Topic == in.Topic && o.Map != "" && in.Map != "" })
+		if need(in.Topic != "", path+".topic", "required: the topic that is read"); in.Topic != "" && !again {
 			alone(path+".topic", in.Topic)
 		}
-		oneOf(path+".stream", in.Stream, streams...)
-		if _, err := in.settings(); err != nil {
-			key, text, _ := strings.Cut(err.Error(), ": ")
-			need(false, path+"."+key, "%s", text)
+		if in.Map == "" {
+			oneOf(path+".stream", in.Stream, streams...)
 		}
+		need(in.Map == "" || in.Stream == "", path+".map", "its records are mapped, or events of a stream: remove map or stream")
+		need(!again || !slices.Contains(c.Inputs[:i], in), path, "%s is read by %s already", in.Topic, in.Map)
 	}
 	if c := t.Create; c != nil {
 		need(c.Partitions >= 0, "topics.create.partitions", "must not be negative")

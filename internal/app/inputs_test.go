@@ -14,10 +14,17 @@ import (
 	"github.com/segmill/segmill/engine/rule"
 )
 
-// Orders of two topics are one stream, each read as its input says.
+// Orders of three topics are one stream, each read as its mapping says.
 func TestSeveralTopicsOfAStream(t *testing.T) {
 	rules, err := CompileRules([]rule.File{{Name: "r.yaml", Data: []byte(`
 version: 1
+mappings:
+  till: {stream: purchase, zone: Europe/Paris, strict: true, not_ids: ["0"]}
+  helpdesk:
+    stream: purchase
+    each: msg.orders
+    map: {event_id: 'id("desk", it.id)', customer_id: it.who, occurred_at: it.at, revenue: it.cents / 100}
+readings: {dedup: {purchase: 60d}, min_event_time: 2026-01-01}
 segments:
   - {id: twice, objective: o, owner: w, review_by: 2099-01-01, when: count(purchase) >= 2}
   - {id: paid, objective: o, owner: w, review_by: 2099-01-01, when: sum(purchase.revenue) > 10}
@@ -25,7 +32,7 @@ segments:
 	if err != nil {
 		t.Fatal(err)
 	}
-	cluster := newCluster(t, kfake.SeedTopics(1, "shop.orders", "till.orders"))
+	cluster := newCluster(t, kfake.SeedTopics(1, "shop.orders", "till.orders", "desk"))
 	conf, err := ParseConfig([]byte(`
 app: shop
 rules: [r]
@@ -35,7 +42,8 @@ clock: events
 http: ""
 inputs:
   - {topic: shop.orders, stream: purchase}
-  - {topic: till.orders, stream: purchase, zone: Europe/Paris, strict: true, not_ids: ["0"]}
+  - {topic: till.orders, map: till}
+  - {topic: desk, map: helpdesk}
 `), env())
 	if err != nil {
 		t.Fatal(err)
@@ -43,11 +51,13 @@ inputs:
 	cl := client(t, conf.Kafka.Brokers)
 	for _, r := range [][2]string{
 		{"shop.orders", `{"event_id":"1","customer_id":"anna","occurred_at":"2026-05-01T10:00:00Z","revenue":"7"}`},
-		{"shop.orders", `{"event_id":"2","customer_id":"berta","occurred_at":"2026-05-01T10:00:00Z","revenue":"much"}`}, // without a revenue
-		{"till.orders", `{"event_id":"3","customer_id":"anna","occurred_at":"2026-05-01 13:00:00","revenue":"7"}`},      // 11:00 UTC
-		{"till.orders", `{"event_id":"4","customer_id":"berta","occurred_at":"2026-05-01 13:00:00","revenue":"much"}`},  // a dead letter
-		{"till.orders", `{"event_id":"5","customer_id":"0","occurred_at":"2026-05-01 13:00:00","revenue":"7"}`},         // nobody's
-		{"shop.orders", `{"event_id":"6","customer_id":"berta","occurred_at":"2026-05-01 13:00:00","revenue":"7"}`},     // of no zone
+		{"shop.orders", `{"event_id":"2","customer_id":"berta","occurred_at":"2026-05-01T10:00:00Z","revenue":"much"}`},                                                    // without a revenue
+		{"till.orders", `{"event_id":"3","customer_id":"anna","occurred_at":"2026-05-01 13:00:00","revenue":"7"}`},                                                         // 11:00 UTC
+		{"till.orders", `{"event_id":"4","customer_id":"berta","occurred_at":"2026-05-01 13:00:00","revenue":"much"}`},                                                     // a dead letter
+		{"till.orders", `{"event_id":"5","customer_id":"0","occurred_at":"2026-05-01 13:00:00","revenue":"7"}`},                                                            // nobody's
+		{"shop.orders", `{"event_id":"6","customer_id":"berta","occurred_at":"2026-05-01 13:00:00","revenue":"7"}`},                                                        // of no zone
+		{"shop.orders", `{"event_id":"7","customer_id":"anna","occurred_at":"2025-12-31T23:59:59Z","revenue":"100"}`},                                                      // too early
+		{"desk", `{"event_id":"8","orders":[{"id":1,"who":"carla","at":"2026-05-01T12:00:00Z","cents":1999},{"id":2,"who":"dora","at":"2026-05-01T12:30:00Z"},{"id":3}]}`}, // the last one is none
 	} {
 		if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: r[0], Value: []byte(r[1])}).FirstErr(); err != nil {
 			t.Fatal(err)
@@ -66,14 +76,14 @@ inputs:
 	if err != nil {
 		t.Fatal(err)
 	}
-	if slices.Sort(got); !slices.Equal(got, []string{"anna paid 11:00", "anna twice 11:00"}) {
+	if slices.Sort(got); !slices.Equal(got, []string{"anna paid 11:00", "anna twice 11:00", "carla paid 12:00"}) {
 		t.Errorf("%q\n%s", got, log.String())
 	}
 	causes := map[string]string{}
 	letters := client(t, conf.Kafka.Brokers, kgo.ConsumeTopics("shop.dlq"))
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	for len(causes) < 3 && ctx.Err() == nil {
+	for len(causes) < 5 && ctx.Err() == nil {
 		letters.PollFetches(ctx).EachRecord(func(r *kgo.Record) {
 			_, id, _ := strings.Cut(string(r.Value), `"event_id":"`)
 			for _, h := range r.Headers {
@@ -83,7 +93,7 @@ inputs:
 			}
 		})
 	}
-	if causes["4"] != "type" || causes["5"] != "identity" || causes["6"] == "" {
+	if causes["4"] != "type" || causes["5"] != "identity" || causes["6"] == "" || causes["7"] != "range" || causes["8"] != "missing" {
 		t.Errorf("dead letters: %v\n%s", causes, log.String())
 	}
 	if !strings.Contains(log.String(), "a field cannot be read and is absent") {

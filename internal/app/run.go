@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -185,25 +187,20 @@ func (c *Config) reading(rules *Rules, opt RunOptions) (config.Config, *sr.Clien
 		return cfg, nil, err
 	}
 	cfg.App, cfg.Kafka = c.App, append(kafka, opt.Kafka...)
-	inputs := c.InputTopics()
-	for topic := range inputs {
-		cfg.Inputs = append(cfg.Inputs, topic)
-	}
-	cfg.LookBack = map[string]engine.Millis{}
-	for topic, stream := range inputs {
-		cfg.LookBack[topic] = rules.Engine.Plan().LookBack(stream)
-	}
-	cfg.Changes, cfg.Triggers = c.Topics.Changes, c.Topics.Triggers
-	cfg.Engine = rules.Engine
-	zones := Zones()
-	settings, err := c.settings()
+	in, err := c.readInputs(rules.Set.Spec)
 	if err != nil {
 		return cfg, nil, err
 	}
+	cfg.LookBack = in.lookBack(rules.Engine.Plan())
+	cfg.Inputs = slices.Collect(maps.Keys(cfg.LookBack))
+	cfg.Changes, cfg.Triggers = c.Topics.Changes, c.Topics.Triggers
+	cfg.Engine = rules.Engine
+	zones := Zones()
 	rc := schemas.Config{
-		Layouts: rules.Engine.Layout, Topics: inputs, Settings: settings,
-		Zones: func(name string) bool { _, ok := zones(name); return ok },
-		Noted: opt.noted,
+		Layouts: rules.Engine.Layout, Topics: in.streams, Settings: in.settings, Mappings: in.mappings,
+		Zones:     func(name string) bool { _, ok := zones(name); return ok },
+		Locations: zones,
+		Noted:     opt.noted,
 	}
 	if rc.Noted == nil {
 		rc.Noted = notes.New(opt.metrics, opt.Logger, time.Now).Take

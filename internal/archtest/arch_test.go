@@ -71,7 +71,7 @@ const arrows = `
 	engine/plan, engine, consumer/changelog, consumer/fault, consumer/broker, consumer/ledger, consumer/replica, consumer/config < consumer/topics
 	engine, schemas, state, consumer/changelog, consumer/fault, consumer/broker, consumer/ledger, consumer/replica, consumer/metrics, consumer/config, consumer/cache, consumer/feed, consumer/deadletter, consumer/topics < consumer/task
 	engine, state, consumer/changelog, consumer/fault, consumer/broker, consumer/replica, consumer/metrics, consumer/config, consumer/feed, consumer/topics, consumer/task < consumer/group
-	engine, state, consumer/changelog, consumer/broker, consumer/ledger, consumer/replica, consumer/config, consumer/feed, consumer/topics, consumer/task < consumer/reshard
+	engine, state, consumer/changelog, consumer/broker, consumer/ledger, consumer/replica, consumer/config, consumer/feed, consumer/topics, consumer/task, schemas < consumer/reshard
 	engine, schemas, consumer/broker, consumer/config, consumer/fault, consumer/feed, consumer/topics, consumer/task < consumer/inspect
 	consumer
 

@@ -89,6 +89,11 @@ var infos = [schemas.NumNoteKinds]kindInfo{
 		"messages_skipped_total", "Messages of a type that is no event.", nil,
 		"a message is of a type that is no event, and is skipped", slog.LevelInfo,
 	},
+	schemas.NoteUndecided: {
+		"mapping_undecided_total", "Records of which it is unknown whether a mapping's when holds, or what its each is. They are skipped.",
+		[]string{"mapping"},
+		"whether a record is an event of a mapping is unknown, and it is skipped", slog.LevelWarn,
+	},
 }
 
 // New returns notes that are counted by metrics registered with reg, nil for nowhere,
@@ -130,6 +135,8 @@ func (l *Live) Take(topic string, n *schemas.Note) {
 	case schemas.NoteDerived:
 		args = append(args, "from", n.Field)
 	case schemas.NoteSkipped, schemas.NoteDoubled:
+	case schemas.NoteUndecided:
+		args = append(args, "mapping", n.Field, "why", n.Detail) // an expression, nothing of the record
 	default:
 		args = append(args, "field", cmp.Or(n.Name, n.Field))
 	}
@@ -236,6 +243,8 @@ func what(k key) string {
 		return "revenue derived from " + k.field
 	case schemas.NoteDoubled:
 		return "key twice in an object"
+	case schemas.NoteUndecided:
+		return "undecided by the mapping " + k.field
 	default:
 		return "message skipped"
 	}
@@ -248,7 +257,7 @@ func first(n *schemas.Note) string {
 		if n.Name != n.Field {
 			return n.Name + ": " + n.Detail
 		}
-	case schemas.NoteDoubled, schemas.NoteLeftOut, schemas.NoteDerived:
+	case schemas.NoteDoubled, schemas.NoteLeftOut, schemas.NoteDerived, schemas.NoteUndecided:
 		return ""
 	default: // the detail says it
 	}

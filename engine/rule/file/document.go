@@ -24,6 +24,7 @@ type Document struct {
 	Lifecycles []Lifecycle
 	Triggers   []Trigger
 	Mappings   []Mapping
+	Readings   Readings
 }
 
 // Declaration is a name with an expression.
@@ -47,7 +48,7 @@ type Lifecycle struct {
 type stage struct{ ID, When *Passage }
 
 var (
-	topWords     = words{known: []string{"version", "defaults", "activity", "define", "mappings", "segments", "lifecycles", "triggers"}, later: []string{"streams", "traits"}}
+	topWords     = words{known: []string{"version", "defaults", "activity", "define", "mappings", "readings", "segments", "lifecycles", "triggers"}, later: []string{"streams", "traits"}}
 	defaultWords = words{known: []string{"timezone", "feb_29"}, later: []string{"quiet_hours", "consent", "clock"}}
 	segmentWords = words{
 		known: []string{"id", "name", "description", "objective", "owner", "review_by", "channel", "expected_size", "when"},
@@ -79,6 +80,9 @@ func (r *reader) top(root *yaml.Node) {
 	}
 	if n := s.vals["mappings"]; n != nil {
 		r.mappings(n)
+	}
+	if n := s.vals["readings"]; n != nil {
+		r.readings(n)
 	}
 	for _, n := range r.list(s.vals["segments"], "segments") {
 		r.segment(n)
