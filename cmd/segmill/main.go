@@ -113,6 +113,6 @@ Start with: segmill demo`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	c.AddCommand(runCommand(), demoCommand(), checkCommand(), replayCommand(), stateCommand(), eraseCommand(), versionCommand())
+	c.AddCommand(runCommand(), demoCommand(), checkCommand(), replayCommand(), mapCommand(), stateCommand(), eraseCommand(), versionCommand())
 	return c
 }

@@ -139,8 +139,8 @@ func (f *replayFlags) file(cmd *cobra.Command, rules *app.Rules, noted *notes.Ta
 	zones := app.Zones()
 	reader, err := schemas.NewReader(schemas.Config{
 		Layouts: rules.Engine.Layout, Settings: app.LineSettings(rules),
-		Zones:   func(name string) bool { _, ok := zones(name); return ok },
-		Noted:   noted.Take,
+		Zones: func(name string) bool { _, ok := zones(name); return ok },
+		Noted: noted.Take,
 	})
 	if err != nil {
 		return nil, err

@@ -50,8 +50,12 @@ func (d *Document) compile(n *Node, args []Fn) (Fn, error) {
 	case OpSelect:
 		of, name := args[0], n.Name
 		return func(e *Env) Value {
-			if v := of(e); v.K == Object && e.Spend(1) {
+			v := of(e)
+			switch {
+			case v.K == Object && e.Spend(1):
 				return e.Member(v, name)
+			case v.K == Record:
+				return recordMember(v, name)
 			}
 			return Value{}
 		}, nil
@@ -81,6 +85,8 @@ func (d *Document) compile(n *Node, args []Fn) (Fn, error) {
 			switch {
 			case v.K == Object && i.K == String && e.Spend(1):
 				return e.Member(v, i.S)
+			case v.K == Record && i.K == String:
+				return recordMember(v, i.S)
 			case v.K == List && i.K == Int && i.N >= 0 && i.N < int64(len(v.L)):
 				return v.L[i.N]
 			}
@@ -112,6 +118,18 @@ func (d *Document) compile(n *Node, args []Fn) (Fn, error) {
 		return nil, fmt.Errorf("operation %d means nothing over documents", n.Op)
 	}
 	return nil, nil
+}
+
+// recordMember looks up a member of an object that an expression has made: its values,
+// then their names.
+func recordMember(v Value, name string) Value {
+	n := len(v.L) / 2
+	for i, key := range v.L[n:] {
+		if key.S == name {
+			return v.L[i]
+		}
+	}
+	return Value{}
 }
 
 // comparable reports whether it can be said if two values are equal.

@@ -10,7 +10,7 @@ import (
 // the rule set: the same record must mean the same to every instance.
 type Mapping struct {
 	// Name is its name in rule files; the parts of a preset have that of the whole, a
-	// slash and the stream.
+	// slash and their own.
 	Name   string
 	Stream Stream
 	// Fields are the fields of the events and what each is. None: the records are events

@@ -81,7 +81,8 @@ const arrows = `
 	engine, schemas, internal/wakes < internal/replay
 	engine/expr, engine/plan, engine, schemas, consumer/group, internal/app < internal/demo
 	examples/shop
-	engine/expr, engine/rule, engine, schemas, state, internal/app, internal/demo, internal/notes, internal/replay, examples/shop < cmd/segmill
+	engine/expr, schemas/scalar < internal/suggest
+	engine/expr, engine/rule, engine, schemas, state, internal/app, internal/demo, internal/notes, internal/replay, internal/suggest, examples/shop < cmd/segmill
 	cmd/devkafka
 
 	# What only tests use.

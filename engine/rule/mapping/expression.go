@@ -266,12 +266,27 @@ func (x *expression) call(e ast.Expr) *expr.Node {
 	switch op, ok := binary[name]; {
 	case name == operators.NotStrictlyFalse:
 		return x.node(args[0])
+	case op == expr.OpCond && ok:
+		return x.conditional(args)
 	case ok:
 		return x.with(&expr.Node{Op: op}, args...)
 	case name == "matches" && len(args) == 2:
 		x.pattern(args[1])
 	}
 	return x.with(&expr.Node{Op: expr.OpCall, Name: name}, args...)
+}
+
+// conditional translates a ? b : c, where null says that there is no value.
+func (x *expression) conditional(args []ast.Expr) *expr.Node {
+	n := x.with(&expr.Node{Op: expr.OpCond}, args[0])
+	for _, a := range args[1:] {
+		if a.Kind() == ast.LiteralKind && a.AsLiteral().Type() == types.NullType {
+			n.Args = append(n.Args, &expr.Node{Op: expr.OpConst})
+			continue
+		}
+		x.with(n, a)
+	}
+	return n
 }
 
 // pattern checks the regular expression of matches.

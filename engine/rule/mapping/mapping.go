@@ -187,7 +187,7 @@ func (c *compiler) preset(m *file.Mapping) (out []plan.Mapping) {
 		}
 		name := m.Name.Text
 		if len(parts) > 1 {
-			name += "/" + parts[i].Stream.Text
+			name += "/" + parts[i].Name.Text
 		}
 		out = append(out, c.plain(p, name)...)
 	}

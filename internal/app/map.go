@@ -1,0 +1,144 @@
+package app
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/segmill/segmill/engine"
+	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/engine/rule"
+	"github.com/segmill/segmill/schemas"
+)
+
+// Mapped counts what Map made of records.
+type Mapped struct{ Records, Events, Skipped, Refused int }
+
+// Mapper tries mappings on records.
+type Mapper struct {
+	// Mappings are those of the topic.
+	Mappings []*plan.Mapping
+	Topic    string
+	Rules    *Rules
+	Now      time.Time // the time of the records
+}
+
+// PresetRules returns a rule set whose one mapping is a preset, with what is written
+// beside its name (customer_id, as, zone).
+func PresetRules(preset string, beside map[string]string) (*Rules, error) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "version: 1\nmappings:\n  preset:\n    preset: %q\n", preset)
+	for _, key := range slices.Sorted(maps.Keys(beside)) {
+		fmt.Fprintf(&b, "    %s: %q\n", key, beside[key])
+	}
+	return CompileRules([]rule.File{{Name: "--preset", Data: []byte(b.String())}})
+}
+
+// Mappings returns the mappings of a topic under a configuration.
+func (c *Config) Mappings(r *Rules, topic string) ([]*plan.Mapping, error) {
+	in, err := c.readInputs(r.Set.Spec)
+	if err != nil {
+		return nil, err
+	}
+	if l := in.mappings[topic]; l != nil {
+		return l, nil
+	}
+	if _, ok := in.streams[topic]; ok {
+		return nil, fmt.Errorf("the records of %s are events already: it has no mapping with a map", topic)
+	}
+	return nil, fmt.Errorf("%s is no input; inputs with a mapping are %s", topic, cmp.Or(strings.Join(slices.Sorted(maps.Keys(in.mappings)), ", "), "not configured"))
+}
+
+// Map reads JSON values, one record each, and writes the events that the mappings make of
+// them: lines that replay reads. What is skipped or refused is told to say, with the number
+// of the record.
+func (m *Mapper) Map(in io.Reader, out io.Writer, say func(record int, what string)) (n Mapped, err error) {
+	reader, err := m.reader(func(d string) { say(n.Records, d) })
+	if err != nil {
+		return n, err
+	}
+	streams := map[string]string{}
+	for _, one := range m.Mappings {
+		streams[one.Name] = one.Stream.String()
+	}
+	w := bufio.NewWriter(out)
+	values := json.NewDecoder(bufio.NewReader(in))
+	for {
+		var value json.RawMessage
+		if err := values.Decode(&value); err != nil {
+			if errors.Is(err, io.EOF) {
+				return n, w.Flush()
+			}
+			return n, errors.Join(fmt.Errorf("record %d is no JSON: %w", n.Records+1, err), w.Flush())
+		}
+		n.Records++
+		rec := &schemas.Record{Topic: m.Topic, Value: value, Offset: int64(n.Records - 1), Time: expr.MillisOf(m.Now)}
+		var ev engine.Event
+		what, err := reader.Read(rec, &ev)
+		if err != nil {
+			n.Refused++
+			say(n.Records, "refused: "+err.Error())
+		} else if what == schemas.IsSkipped {
+			n.Skipped++
+			say(n.Records, "skipped")
+		}
+		for i := range rec.More.Texts {
+			n.Events++
+			t := &rec.More.Texts[i]
+			fmt.Fprintf(w, "{\"stream\":%q,%s\n", streams[t.Mapping], t.JSON[1:])
+		}
+		for _, bad := range rec.More.Refused {
+			n.Refused++
+			say(n.Records, "refused: "+bad.Error())
+		}
+	}
+}
+
+// reader returns a reader that reads all fields, so that what is wrong with any of them is
+// said.
+func (m *Mapper) reader(note func(string)) (*schemas.Reader, error) {
+	layouts := map[plan.Stream]*plan.Layout{}
+	for s, fields := range m.Rules.Set.Spec.Catalog.Streams {
+		l := &plan.Layout{Stream: plan.Stream(s)}
+		for _, f := range fields {
+			if !f.Type.Map {
+				l.Paths = append(l.Paths, f.Name)
+			}
+		}
+		slices.Sort(l.Paths)
+		layouts[plan.Stream(s)] = l
+	}
+	zones := Zones()
+	return schemas.NewReader(schemas.Config{
+		Layouts:   func(s plan.Stream) *plan.Layout { return layouts[s] },
+		Mappings:  map[string][]*plan.Mapping{m.Topic: m.Mappings},
+		Settings:  map[string]*schemas.Settings{m.Topic: settingsOf(m.Rules.Set.Spec)},
+		Zones:     func(name string) bool { _, ok := zones(name); return ok },
+		Locations: zones,
+		Noted:     func(_ string, n *schemas.Note) { note(noteText(n)) },
+	})
+}
+
+// noteText says what a note is.
+func noteText(n *schemas.Note) string {
+	switch n.Kind {
+	case schemas.NoteRefused:
+		return fmt.Sprintf("%s is left out (%s): %s", cmp.Or(n.Name, n.Field), n.Cause, n.Detail)
+	case schemas.NoteUnknown:
+		return fmt.Sprintf("%s is unknown: %s", n.Field, n.Detail)
+	case schemas.NoteDerived:
+		return fmt.Sprintf("revenue is derived from %s: %s", n.Field, n.Detail)
+	case schemas.NoteUndecided:
+		return fmt.Sprintf("the mapping %s cannot tell whether it is an event: %s", n.Field, n.Detail)
+	default:
+		return n.Detail
+	}
+}
