@@ -24,7 +24,7 @@ type accepted struct {
 const day = engine.Millis(24 * 3600 * 1000)
 
 // days is how long the ids of a stream are remembered.
-var days = [plan.NumStreams]engine.Millis{plan.Web: day, plan.Email: 3 * day, plan.Purchase: 30 * day, plan.Profile: 7 * day, plan.Consent: 30 * day}
+var days = [plan.NumBuiltin]engine.Millis{plan.Web: day, plan.Email: 3 * day, plan.Purchase: 30 * day, plan.Profile: 7 * day, plan.Consent: 30 * day}
 
 // memory is the model: a plain list, sorted by kept.
 type memory struct {

@@ -17,7 +17,7 @@ type Options struct {
 	Zones func(name string) (*time.Location, bool)
 	// Dedup is how far behind a customer's instant the event ids of a stream are
 	// remembered. 0 means that of its plan.StreamInfo.
-	Dedup [plan.NumStreams]Millis
+	Dedup [plan.NumBuiltin]Millis
 }
 
 // Engine is a compiled rule set. It is immutable and shared by all tasks.
@@ -30,7 +30,7 @@ type Engine struct {
 	// initial are the units that are true of a customer with nothing but one event
 	// without consequence.
 	initial []int
-	keepers [plan.NumStreams]int
+	keepers []int // by stream
 	dedup   dedup.Horizons
 }
 
@@ -49,19 +49,19 @@ func New(p *plan.Plan, triggers []Trigger, opt Options) (*Engine, error) {
 			return nil, fmt.Errorf("trigger %s: no meaning for its kind, %s", p.Triggers[i].ID, p.Triggers[i].Kind.Name)
 		}
 	}
-	e := &Engine{p: p, opt: opt, zone: zone, triggers: triggers, dedup: opt.Dedup}
-	for s := range plan.NumStreams {
-		if e.dedup[s] == 0 {
-			e.dedup[s] = cmp.Or(p.Spec.Readings.Dedup[s], s.Info().Dedup)
+	e := &Engine{p: p, opt: opt, zone: zone, triggers: triggers}
+	for s, info := range p.Spec.Streams().All() {
+		keep := cmp.Or(p.Spec.Readings.Dedup[s], info.Dedup)
+		if s < plan.NumBuiltin {
+			keep = cmp.Or(opt.Dedup[s], keep)
 		}
+		e.dedup = append(e.dedup, keep)
+		e.keepers = append(e.keepers, keepersOf(p, s))
 	}
 	for i := range p.Summaries {
 		e.keys = append(e.keys, p.Summaries[i].Key)
 	}
 	e.initial = e.trueOfNothing()
-	for s := range e.keepers {
-		e.keepers[s] = keepersOf(p, plan.Stream(s))
-	}
 	return e, nil
 }
 

@@ -287,7 +287,7 @@ func (g *gen) stranger() part {
 // event returns a random writer's schema for a stream, an event that goavro wrote
 // with it, and the fields that must come out.
 func (g *gen) event(t *testing.T, s plan.Stream) (schema string, b []byte, want map[string]expr.Value) {
-	fields := Catalog().Streams[s]
+	fields := Catalog().Fields[s]
 	var must []string
 	want = map[string]expr.Value{}
 	for i, sf := range mustSchema(InputName(s)).Fields {
@@ -308,7 +308,7 @@ func (g *gen) event(t *testing.T, s plan.Stream) (schema string, b []byte, want 
 		}
 		if (p.name == "attributes" || p.name == "traits") && v.native != nil {
 			want[p.name+".plan"] = expr.StringValue("gold")
-			if s.Info().Attributes {
+			if s.Builtin().Attributes {
 				want[p.name+".tier"] = expr.StringValue("") // cleared
 			}
 		}
@@ -357,7 +357,7 @@ func TestAvroAgainstGoavro(t *testing.T) {
 		rounds = 50
 	}
 	for seed := range int64(rounds) {
-		for s := range plan.NumStreams {
+		for s := range plan.NumBuiltin {
 			g := &gen{Rand: rand.New(rand.NewSource(seed))}
 			schema, b, want := g.event(t, s)
 			r := readerOf(t, &fakeRegistry{texts: map[int]string{7: schema}}, nil)
@@ -365,7 +365,7 @@ func TestAvroAgainstGoavro(t *testing.T) {
 			if _, err := r.Read(&Record{Topic: topicOf(s), Value: confluent(7, b)}, &ev); err != nil {
 				t.Fatalf("seed %d, %v: %v\n%s", seed, s, err, schema)
 			}
-			got, wantText := show(values(&ev), Catalog().Streams[s]), show(want, Catalog().Streams[s])
+			got, wantText := show(values(&ev), Catalog().Fields[s]), show(want, Catalog().Fields[s])
 			if got != wantText {
 				t.Fatalf("seed %d, %v: got\n%s\nwant\n%s\n%s", seed, s, got, wantText, schema)
 			}

@@ -1,6 +1,7 @@
 package schemas
 
 import (
+	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/schemas/avro"
 )
@@ -9,9 +10,9 @@ import (
 // has kind [expr.Decimal], an enum is a string with Symbols, and ["null", T] is T
 // with Optional set.
 func Catalog() *plan.Catalog {
-	c := &plan.Catalog{}
-	for s := range plan.NumStreams {
-		c.Streams[s] = avro.FieldsOf(mustSchema(InputName(s)))
+	c := &plan.Catalog{Fields: make([][]expr.Field, plan.NumBuiltin)}
+	for s := range plan.NumBuiltin {
+		c.Fields[s] = avro.FieldsOf(mustSchema(InputName(s)))
 	}
 	return c
 }

@@ -9,7 +9,7 @@ import (
 
 func catalogField(t *testing.T, s plan.Stream, name string) expr.Field {
 	t.Helper()
-	for _, f := range Catalog().Streams[s] {
+	for _, f := range Catalog().Fields[s] {
 		if f.Name == name {
 			return f
 		}

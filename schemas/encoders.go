@@ -17,9 +17,9 @@ func NewEncoder(f encode.Format, app string, ids encode.IDs) (*encode.Encoder, e
 
 // NewEventEncoder returns an encoder of input events that writes the given format.
 // ids are the schema ids of the streams; JSON has no use for them.
-func NewEventEncoder(f encode.Format, ids [plan.NumStreams]int) *encode.EventEncoder {
-	var in [plan.NumStreams]*avro.Schema
-	for s := range plan.NumStreams {
+func NewEventEncoder(f encode.Format, ids [plan.NumBuiltin]int) *encode.EventEncoder {
+	var in [plan.NumBuiltin]*avro.Schema
+	for s := range plan.NumBuiltin {
 		in[s] = mustSchema(InputName(s))
 	}
 	return encode.NewEventEncoder(f, in, ids)

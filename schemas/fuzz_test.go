@@ -63,8 +63,8 @@ func FuzzSchema(f *testing.F) {
 // event or bad input; and what it takes, goavro takes.
 func FuzzAvro(f *testing.F) {
 	r := readerOf(f, ownRegistry(f), nil)
-	var codecs [plan.NumStreams]*goavro.Codec
-	for s := range plan.NumStreams {
+	var codecs [plan.NumBuiltin]*goavro.Codec
+	for s := range plan.NumBuiltin {
 		var err error
 		if codecs[s], err = goavro.NewCodec(mustText(f, InputName(s))); err != nil {
 			f.Fatal(err)
@@ -76,7 +76,7 @@ func FuzzAvro(f *testing.F) {
 		f.Add(byte(plan.Purchase), b[5:])
 	}
 	f.Fuzz(func(t *testing.T, stream byte, value []byte) {
-		s := plan.Stream(stream) % plan.NumStreams
+		s := plan.Stream(stream) % plan.NumBuiltin
 		var ev engine.Event
 		_, err := r.Read(&Record{Topic: topicOf(s), Key: []byte("k"), Value: confluent(int(s)+1, value)}, &ev)
 		checkResult(t, &ev, err)

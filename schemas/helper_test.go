@@ -31,7 +31,7 @@ var mapKeys = []string{"plan", "tier"}
 // allLayouts reads everything of every stream.
 var allLayouts = sync.OnceValue(func() map[plan.Stream]*plan.Layout {
 	m := map[plan.Stream]*plan.Layout{}
-	for s, fields := range Catalog().Streams {
+	for s, fields := range Catalog().Fields {
 		l := &plan.Layout{Stream: plan.Stream(s)}
 		for _, f := range fields {
 			if !f.Type.Map {
@@ -74,13 +74,13 @@ func (r *fakeRegistry) Schema(_ context.Context, id int) (string, []string, erro
 // ownRegistry has our input schemas under the ids 1 to 5, in the order of streams.
 func ownRegistry(t testing.TB) *fakeRegistry {
 	r := &fakeRegistry{texts: map[int]string{}}
-	for s := range plan.NumStreams {
+	for s := range plan.NumBuiltin {
 		r.texts[int(s)+1] = mustText(t, InputName(s))
 	}
 	return r
 }
 
-var ownIDs = [plan.NumStreams]int{1, 2, 3, 4, 5}
+var ownIDs = [plan.NumBuiltin]int{1, 2, 3, 4, 5}
 
 func mustText(t testing.TB, name string) string {
 	t.Helper()

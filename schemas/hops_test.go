@@ -43,7 +43,7 @@ func TestHopsAreOnlyShorter(t *testing.T) {
 	}
 	good, bad := 0, 0
 	for seed := range int64(40) {
-		for s := range plan.NumStreams {
+		for s := range plan.NumBuiltin {
 			g := &gen{Rand: rand.New(rand.NewSource(seed))}
 			schema, value, _ := g.event(t, s)
 			if seed%4 == 0 {

@@ -6,7 +6,6 @@ import (
 
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/schemas/bad"
-	"github.com/segmill/segmill/schemas/frame"
 )
 
 // topic is an input topic.
@@ -19,9 +18,6 @@ type topic struct {
 
 // way returns how the records of the topic are read.
 func (t *topic) way() int { return wayOf(t.settings) }
-
-// streamTargets are targets of one way of reading.
-type streamTargets = [plan.NumStreams]*frame.Target
 
 // utcOnly knows one time zone.
 func utcOnly(name string) (*time.Location, bool) { return time.UTC, name == "UTC" }

@@ -59,7 +59,7 @@ func (a *asking) pass(d time.Duration) {
 
 // goodValue is a web event in Avro.
 var goodValue = sync.OnceValue(func() []byte {
-	b, err := NewEventEncoder(encode.Avro, [plan.NumStreams]int{}).Append(nil, plan.Web, map[string]any{
+	b, err := NewEventEncoder(encode.Avro, [plan.NumBuiltin]int{}).Append(nil, plan.Web, map[string]any{
 		"event_id": "e", "customer_id": "c", "occurred_at": time.UnixMilli(1_700_000_000_000), "name": "page_viewed",
 	})
 	if err != nil {

@@ -29,6 +29,7 @@ type More struct {
 // MappedText is a mapped event as JSON with the names of our schemas.
 type MappedText struct {
 	Mapping string // the mapping's name
+	Stream  string
 	Number  int    // which element of the record it was made of
 	JSON    []byte
 }
@@ -51,7 +52,7 @@ func mappedOf(cfg *Config, topic string) (l []mapped, err error) {
 			}
 			s.Zone = zone
 		}
-		if err := mapping.Check(m, cfg.zones()); err != nil {
+		if err := mapping.Check(m, cfg.Streams, cfg.zones()); err != nil {
 			return nil, err
 		}
 		l = append(l, mapped{m, &s})
@@ -126,7 +127,7 @@ func (d *decoder) part(m *mapped, rec *Record, p *mapping.Part) {
 			return
 		}
 		rec.More.Events = append(rec.More.Events, ev)
-		rec.More.Texts = append(rec.More.Texts, MappedText{m.Name, p.Number, slices.Clone(p.Text)})
+		rec.More.Texts = append(rec.More.Texts, MappedText{m.Name, d.cfg.Streams.Name(m.Stream), p.Number, slices.Clone(p.Text)})
 	case mapping.Filtered:
 	}
 }
@@ -153,8 +154,7 @@ func mappedFrom(m *plan.Mapping, field string) string {
 func (d *decoder) text(m *mapped, rec *Record, text []byte, ev *engine.Event) *bad.Input {
 	read := func(way int) *bad.Input {
 		d.frame.Begin(m.settings)
-		targets := (*streamTargets)(&d.targets[way])
-		return d.json.Read(targets, targets[m.Stream], text)
+		return d.json.Read(d.targets[way], d.targets[way][m.Stream], text)
 	}
 	d.key = nil
 	e := read(m.way())
@@ -199,7 +199,7 @@ func (d *decoder) several(rec *Record, ev *engine.Event) (Result, error) {
 // forwarded reads an event that another task has mapped.
 func (d *decoder) forwarded(in *topic, rec *Record, ev *engine.Event) (Result, error) {
 	m := &mapped{&plan.Mapping{Name: rec.Mapped.Mapping}, in.settings}
-	stream, ok := plan.StreamByName(rec.Mapped.Stream)
+	stream, ok := d.cfg.Streams.ByName(rec.Mapped.Stream)
 	if !ok {
 		return 0, bad.New(bad.Schema, "", "the record was forwarded as an event of %q, which is no stream", rec.Mapped.Stream)
 	}

@@ -9,11 +9,12 @@ import (
 	"github.com/segmill/segmill/schemas/avro"
 )
 
-// ownWriters returns every version of our schemas by its fingerprint. That they parse
+// ownWriters returns every version of our schemas by its fingerprint, for a reader of so
+// many targets. That they parse
 // is a property of the program, so the opposite is a panic.
-func ownWriters() map[uint64]*avro.Writer {
+func ownWriters(targets int) map[uint64]*avro.Writer {
 	own := map[uint64]*avro.Writer{}
-	for stream := range plan.NumStreams {
+	for stream := range plan.NumBuiltin {
 		name := InputName(stream)
 		for _, path := range historyFiles(name) {
 			text, err := files.ReadFile(path)
@@ -28,7 +29,7 @@ func ownWriters() map[uint64]*avro.Writer {
 			if err != nil {
 				panic(fmt.Sprintf("schema %s: %v", path, err))
 			}
-			own[codec.Rabin] = avro.NewWriter(s, numTargets)
+			own[codec.Rabin] = avro.NewWriter(s, targets)
 		}
 	}
 	return own

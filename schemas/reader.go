@@ -60,6 +60,8 @@ const (
 
 // Config is what a Reader needs to know.
 type Config struct {
+	// Streams is the table of streams of the rule set; nil is that of the built-in ones.
+	Streams *plan.Streams
 	// Layouts gives the fields of each stream that rules read. Required.
 	Layouts func(plan.Stream) *plan.Layout
 	// Topics are the input topics with the stream that each carries.
@@ -105,8 +107,8 @@ type Reader struct {
 	cfg     Config
 	topics  []topic // those of cfg; there are a few, and every record looks its own up
 	lines   topic
-	targets [numWays]targets
-	own     map[uint64]*avro.Writer // our schemas by fingerprint
+	targets [numWays][]*frame.Target // by stream
+	own     map[uint64]*avro.Writer  // our schemas by fingerprint
 	lookups *registry.Lookups[*avro.Writer]
 	decoder sync.Pool // of *decoder
 }
@@ -128,7 +130,7 @@ func NewReader(cfg Config) (*Reader, error) {
 	if (cfg.Now == nil) != (cfg.Go == nil) {
 		return nil, errors.New("schemas: a Reader needs both a clock and a way to run look-ups, or none of them")
 	}
-	r := &Reader{cfg: cfg, own: ownWriters(), lookups: lookupsOf(&cfg), lines: topic{name: "", stream: plan.NumStreams, settings: settingsOf(&cfg, "")}}
+	r := &Reader{cfg: cfg, own: ownWriters(cfg.targets()), lookups: lookupsOf(&cfg), lines: topic{settings: settingsOf(&cfg, "")}}
 	for name, stream := range cfg.Topics {
 		r.topics = append(r.topics, topic{name: name, stream: stream, settings: settingsOf(&cfg, name)})
 	}
@@ -137,15 +139,15 @@ func NewReader(cfg Config) (*Reader, error) {
 		if err != nil {
 			return nil, err
 		}
-		r.topics = append(r.topics, topic{name: name, stream: plan.NumStreams, settings: settingsOf(&cfg, name), mappings: l})
+		r.topics = append(r.topics, topic{name: name, settings: settingsOf(&cfg, name), mappings: l})
 	}
 	for way := range numWays {
-		for s := range plan.NumStreams {
-			t, err := newTarget(s, cfg.Layouts(s), way)
+		for s := range cfg.Streams.All() {
+			t, err := r.newTarget(s, cfg.Layouts(s), way)
 			if err != nil {
 				return nil, err
 			}
-			r.targets[way][s] = t
+			r.targets[way] = append(r.targets[way], t)
 		}
 	}
 	for s, t := range r.targets[byRules] {
@@ -156,6 +158,9 @@ func NewReader(cfg Config) (*Reader, error) {
 	return r, nil
 }
 
+// targets is how many targets a reader has.
+func (cfg *Config) targets() int { return numWays * cfg.Streams.Len() }
+
 // lookupsOf returns the look-ups of a Reader.
 func lookupsOf(cfg *Config) *registry.Lookups[*avro.Writer] {
 	return registry.NewLookups(registry.Config[*avro.Writer]{
@@ -165,7 +170,7 @@ func lookupsOf(cfg *Config) *registry.Lookups[*avro.Writer] {
 			if err != nil {
 				return nil, err
 			}
-			return avro.NewWriter(s, numTargets), nil
+			return avro.NewWriter(s, cfg.targets()), nil
 		},
 	})
 }
@@ -176,8 +181,8 @@ type decoder struct {
 	frame frame.Frame
 	avro  avro.Reader
 	json  jsonread.Decoder
-	last  [numTargets]lastProgram
-	key   []byte // of the record
+	last  []lastProgram // by the number of the target
+	key   []byte        // of the record
 
 	runner *mapping.Runner // nil: no input has mappings
 	told   []bad.Note
@@ -275,12 +280,12 @@ func (r *Reader) topic(name string) *topic {
 func (r *Reader) take(key []byte, in *topic) *decoder {
 	d, _ := r.decoder.Get().(*decoder)
 	if d == nil {
-		d = &decoder{Reader: r}
+		d = &decoder{Reader: r, last: make([]lastProgram, r.cfg.targets())}
 		d.frame = frame.New(r.cfg.MaxID)
 		d.avro = avro.NewReader(&d.frame)
-		d.json = jsonread.NewDecoder(&d.frame)
+		d.json = jsonread.NewDecoder(&d.frame, r.cfg.Streams)
 		if len(r.cfg.Mappings) > 0 {
-			d.runner = mapping.NewRunner(r.cfg.zones())
+			d.runner = mapping.NewRunner(r.cfg.Streams, r.cfg.zones())
 		}
 	}
 	d.key = key
@@ -322,7 +327,7 @@ func (d *decoder) finish(topic string, ev *engine.Event) (Result, error) {
 
 // tombstone reads a record without a value.
 func (d *decoder) tombstone(rec *Record, stream plan.Stream, ev *engine.Event) (Result, error) {
-	if !stream.Info().Attributes {
+	if !d.cfg.Streams.Info(stream).Attributes {
 		return 0, bad.New(bad.Format, "", "the value is empty, which means something only on the profile topic: erase the customer")
 	}
 	return d.erasure(rec, stream, ev, true)
@@ -373,7 +378,7 @@ func (d *decoder) value(t *frame.Target, rec *Record) error {
 		}
 		return d.readAvro(o, t, b, from)
 	}
-	if e := d.json.Read((*streamTargets)(&d.targets[t.Number/int(plan.NumStreams)]), t, b); e != nil {
+	if e := d.json.Read(d.targets[t.Number/d.cfg.Streams.Len()], t, b); e != nil {
 		return e
 	}
 	return nil
@@ -406,12 +411,12 @@ func (r *Reader) ReadJSONLine(line []byte, ev *engine.Event) (Result, error) {
 			return 0, e
 		}
 	}
-	return d.finish(plan.Stream(d.frame.Target.Stream).String(), ev)
+	return d.finish(d.cfg.Streams.Name(plan.Stream(d.frame.Target.Stream)), ev)
 }
 
 // line reads a line into the frame.
 func (d *decoder) line(way int, line []byte) *bad.Input {
-	return d.json.Read((*streamTargets)(&d.targets[way]), nil, line)
+	return d.json.Read(d.targets[way], nil, line)
 }
 
 // writer returns the schema that an Avro record was written with, and where its bytes

@@ -112,7 +112,7 @@ func TestWhoTheCustomerIs(t *testing.T) {
 // A required field that is missing is absent, whether a rule reads it or not.
 func TestMissingFieldsAreAbsent(t *testing.T) {
 	value := []byte(`{"event_id":"e","customer_id":"c","occurred_at":1700000000}`)
-	for s := range plan.NumStreams {
+	for s := range plan.NumBuiltin {
 		for _, paths := range []map[plan.Stream][]string{{}, nil} {
 			var ev engine.Event
 			if _, err := readerOf(t, nil, paths).Read(&Record{Topic: topicOf(s), Value: value}, &ev); err != nil {

@@ -134,7 +134,7 @@ func quantityText(item expr.Value) string {
 
 // lineField returns a field of an item.
 func lineField(item expr.Value, name string) expr.Value {
-	for _, f := range Catalog().Streams[plan.Web] {
+	for _, f := range Catalog().Fields[plan.Web] {
 		if f.Name == "items" {
 			if i := slices.IndexFunc(f.Type.Elem.Fields, func(f expr.Field) bool { return f.Name == name }); i >= 0 {
 				return item.L[i]
@@ -339,7 +339,7 @@ func foreign(t *testing.T, text string) (schema string, b []byte) {
 
 // hasAmount reports whether items have their quantity in fractions.
 func hasAmount() bool {
-	for _, f := range Catalog().Streams[plan.Web] {
+	for _, f := range Catalog().Fields[plan.Web] {
 		if f.Name == "items" {
 			return slices.ContainsFunc(f.Type.Elem.Fields, func(f expr.Field) bool { return f.Name == "amount" })
 		}

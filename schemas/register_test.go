@@ -28,7 +28,7 @@ func TestRegister(t *testing.T) {
 	}
 	ctx := context.Background()
 	subjects := map[string]string{"changes-value": MembershipChange, "triggers-value": TriggerFired}
-	for s := range plan.NumStreams {
+	for s := range plan.NumBuiltin {
 		subjects[Subject(topicOf(s))] = InputName(s)
 	}
 	ids, err := Register(ctx, cl, subjects)
@@ -39,8 +39,8 @@ func TestRegister(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(ids, again) {
 		t.Errorf("registered again: %v, %v; before %v", again, err, ids)
 	}
-	var in [plan.NumStreams]int
-	for s := range plan.NumStreams {
+	var in [plan.NumBuiltin]int
+	for s := range plan.NumBuiltin {
 		in[s] = ids[Subject(topicOf(s))]
 	}
 	b, err := NewEventEncoder(encode.Avro, in).Append(nil, plan.Web, map[string]any{"event_id": "e", "customer_id": "c", "occurred_at": time.UnixMilli(5), "name": "n"})

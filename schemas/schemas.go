@@ -20,12 +20,12 @@ const (
 )
 
 // InputName returns the name of the schema of a stream, as [Text] takes it.
-func InputName(s plan.Stream) string { return s.Info().Schema }
+func InputName(s plan.Stream) string { return s.Builtin().Schema }
 
 // Names returns the names of all schemas, inputs in the order of their streams,
 // then outputs.
 func Names() (l []string) {
-	for s := range plan.NumStreams {
+	for s := range plan.NumBuiltin {
 		l = append(l, InputName(s))
 	}
 	return append(l, MembershipChange, TriggerFired)

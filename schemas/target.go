@@ -11,9 +11,6 @@ import (
 	"github.com/segmill/segmill/schemas/frame"
 )
 
-// targets are what the records of one way of reading are read into, by stream.
-type targets [plan.NumStreams]*frame.Target
-
 // A way of reading says what is read beside the fields that rules read.
 const (
 	byRules  = iota
@@ -22,15 +19,12 @@ const (
 	numWays
 )
 
-// numTargets is how many targets a reader has.
-const numTargets = numWays * int(plan.NumStreams)
-
 // newTarget returns the target of a stream for a way of reading. layout may be nil: no
 // rule reads anything.
-func newTarget(stream plan.Stream, layout *plan.Layout, way int) (*frame.Target, error) {
+func (r *Reader) newTarget(stream plan.Stream, layout *plan.Layout, way int) (*frame.Target, error) {
 	rec := mustSchema(InputName(stream))
-	info := stream.Info()
-	t := &frame.Target{Number: way*int(plan.NumStreams) + int(stream), Stream: int(stream), Name: rec.Name, Attributes: info.Attributes}
+	info := r.cfg.Streams.Info(stream)
+	t := &frame.Target{Number: way*r.cfg.Streams.Len() + int(stream), Stream: int(stream), Name: rec.Name, Attributes: info.Attributes}
 	t.FieldSet = newFieldSet(t, rec, "")
 	if layout != nil {
 		t.Slots = len(layout.Paths)
@@ -46,7 +40,7 @@ func newTarget(stream plan.Stream, layout *plan.Layout, way int) (*frame.Target,
 	}
 	for slot := range t.Slots {
 		if err := readInto(t, rec, layout.Paths[slot], slot); err != nil {
-			return nil, fmt.Errorf("stream %v %w", stream, err)
+			return nil, fmt.Errorf("stream %s %w", info.Name, err)
 		}
 	}
 	for _, name := range []string{"attributes", "traits"} {
@@ -64,7 +58,7 @@ func newTarget(stream plan.Stream, layout *plan.Layout, way int) (*frame.Target,
 			hide(t, t.Fields[i].Name)
 		}
 	}
-	takesBack(t, stream, way)
+	takesBack(t, info, way)
 	for i := range t.Fields {
 		if f := &t.Fields[i]; f.Place >= 0 && isID(f.Name) {
 			t.IDs = append(t.IDs, f.Place)
@@ -96,13 +90,13 @@ const removed = "product_removed"
 
 // takesBack sets what a target needs to know of events that take something back, if any
 // amount of the stream is read, and from what the revenue of an order is derived.
-func takesBack(t *frame.Target, stream plan.Stream, way int) {
+func takesBack(t *frame.Target, stream *plan.StreamInfo, way int) {
 	items := t.Find([]byte("items"))
 	if items == nil {
 		return
 	}
 	s := &frame.Signs{}
-	kind, settled := "name", stream.Info().Settled
+	kind, settled := "name", stream.Settled
 	if settled == nil {
 		s.Removed = removed
 	} else {

@@ -77,10 +77,10 @@ func mappedAs(l []kgo.RecordHeader) *schemas.MappedAs {
 }
 
 // MappedHeaders returns the headers of an event that was made of a record.
-func MappedHeaders(m *schemas.MappedText, stream string) []kgo.RecordHeader {
+func MappedHeaders(m *schemas.MappedText) []kgo.RecordHeader {
 	return []kgo.RecordHeader{
 		{Key: HeaderMapping, Value: []byte(m.Mapping)},
-		{Key: HeaderStream, Value: []byte(stream)},
+		{Key: HeaderStream, Value: []byte(m.Stream)},
 		{Key: HeaderNumber, Value: strconv.AppendInt(nil, int64(m.Number), 10)},
 	}
 }

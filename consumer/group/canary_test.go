@@ -44,7 +44,7 @@ func sings(text string) bool {
 type ownSchemas struct{}
 
 func (ownSchemas) Schema(_ context.Context, id int) (string, []string, error) {
-	if id < 1 || id > int(plan.NumStreams) {
+	if id < 1 || id > int(plan.NumBuiltin) {
 		return "", nil, schemas.ErrUnknownSchema
 	}
 	text, err := schemas.Text(schemas.InputName(plan.Stream(id - 1)))
@@ -74,7 +74,7 @@ func probes(t *testing.T) []*kgo.Record {
 
 	// Every field with every kind of wrong value, and text that is no JSON.
 	for _, s := range streams {
-		for _, f := range schemas.Catalog().Streams[s] {
+		for _, f := range schemas.Catalog().Fields[s] {
 			for _, v := range []string{
 				`"` + canary + `"`, `{"` + canary + `":"` + canary + `"}`, `["` + canary + `"]`, `"12` + canary + `"`, `7391739173917391739173917391`, `"2026-01-01T00:00:00` + canary + `"`,
 				`"` + strings.Repeat(canary, 7000) + `"`, `[{"product_id":["` + canary + `"]}]`, `[{"product_id":"` + canary + `","price":"` + canary + `"}]`, `{"plan":["` + canary + `"]}`,
@@ -131,7 +131,7 @@ func probes(t *testing.T) []*kgo.Record {
 		}
 	}
 	// Avro: cut off, and with bits that have flipped.
-	enc := schemas.NewEventEncoder(schemas.Avro, [plan.NumStreams]int{1, 2, 3, 4, 5})
+	enc := schemas.NewEventEncoder(schemas.Avro, [plan.NumBuiltin]int{1, 2, 3, 4, 5})
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for s, fields := range map[plan.Stream]map[string]any{
 		plan.Web:      {"event_id": canary, "customer_id": canary, "occurred_at": now, "name": canary, "url": canary},

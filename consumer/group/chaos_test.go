@@ -234,7 +234,7 @@ func (x *chaos) prepare() (err error) {
 		return err
 	}
 	x.load = &load{
-		x: x, rng: rand.New(rand.NewPCG(uint64(x.seed), 2)), enc: schemas.NewEventEncoder(schemas.JSON, [plan.NumStreams]int{}),
+		x: x, rng: rand.New(rand.NewPCG(uint64(x.seed), 2)), enc: schemas.NewEventEncoder(schemas.JSON, [plan.NumBuiltin]int{}),
 		kinds: map[string]int{}, busy: map[string]bool{}, known: map[string]bool{}, last: map[string]engine.Millis{}, tainted: map[string]bool{},
 	}
 	router := kgo.StickyKeyPartitioner(nil).ForTopic("")

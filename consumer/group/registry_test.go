@@ -84,7 +84,7 @@ func (g *fleet) avro(customer string, id int) *kgo.Record {
 	g.Helper()
 	r := g.Event(plan.Web, customer, g.Now(), nil)
 	var err error
-	r.Value, err = schemas.NewEventEncoder(schemas.Avro, [plan.NumStreams]int{plan.Web: id}).Append(nil, plan.Web, map[string]any{
+	r.Value, err = schemas.NewEventEncoder(schemas.Avro, [plan.NumBuiltin]int{plan.Web: id}).Append(nil, plan.Web, map[string]any{
 		"event_id": "a" + strconv.Itoa(g.Seq), "customer_id": customer, "occurred_at": g.Now(), "name": "page_viewed",
 	})
 	if err != nil {

@@ -136,7 +136,7 @@ func (r *resharding) copyOf(p *past, route broker.Router, first map[string]map[i
 	})
 	value := h.Rec.Value
 	if len(h.More.Texts) > 0 {
-		value, headers = h.More.Texts[0].JSON, feed.MappedHeaders(&h.More.Texts[0], h.Ev.Stream.String())
+		value, headers = h.More.Texts[0].JSON, feed.MappedHeaders(&h.More.Texts[0])
 	}
 	return &kgo.Record{
 		Topic: r.new.Config.Repartition(), Partition: home,

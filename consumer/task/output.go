@@ -53,7 +53,7 @@ func (s *session) forward(h *feed.Head) string {
 	}
 	value, headers := r.Value, r.Headers
 	if len(h.More.Texts) > 0 { // the receiver need not map it again, and has no other events of it
-		value, headers = h.More.Texts[0].JSON, feed.MappedHeaders(&h.More.Texts[0], h.Ev.Stream.String())
+		value, headers = h.More.Texts[0].JSON, feed.MappedHeaders(&h.More.Texts[0])
 	}
 	// The copy has the time of the forwarding as its timestamp: retention goes by
 	// it, and an old one would be deleted before it is read.

@@ -88,7 +88,7 @@ func (m *Memory) Read(r *aggregate.Reader, at expr.Millis) {
 			base = at + r.Millis()
 		}
 		k >>= 1
-		r.Check(int(stream) > last && stream < byte(plan.NumStreams) && k > 0 && k <= uint64(n-len(m.ids)))
+		r.Check(int(stream) > last && stream < byte(plan.NumBuiltin) && k > 0 && k <= uint64(n-len(m.ids)))
 		if r.Bad() {
 			return
 		}

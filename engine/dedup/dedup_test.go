@@ -35,7 +35,7 @@ var horizons = Horizons{plan.Web: 1000, plan.Email: 3000, plan.Purchase: 1 << 50
 
 func memoryOf(rng *rand.Rand, n int, at, span expr.Millis) (m Memory) {
 	for i := range n {
-		ev := Event{Stream: plan.Stream(rng.IntN(int(plan.NumStreams))), Source: "s", ID: fmt.Sprint(i), At: at - expr.Millis(rng.Int64N(int64(span)))}
+		ev := Event{Stream: plan.Stream(rng.IntN(int(plan.NumBuiltin))), Source: "s", ID: fmt.Sprint(i), At: at - expr.Millis(rng.Int64N(int64(span)))}
 		if rng.IntN(4) == 0 {
 			ev.Lag = expr.Millis(rng.Int64N(int64(span)))
 		}
@@ -55,7 +55,7 @@ func TestBytes(t *testing.T) {
 		for _, n := range []int{0, 1, 2, 70, 500} {
 			m := memoryOf(rng, n, at, span)
 			b := m.Append(nil, at)
-			if most := 3 + 12*n + 12*int(plan.NumStreams); span < 31*day && len(b) > most || n == 0 && len(b) != 1 {
+			if most := 3 + 12*n + 12*int(plan.NumBuiltin); span < 31*day && len(b) > most || n == 0 && len(b) != 1 {
 				t.Errorf("%d ids within %d ms have %d bytes", n, span, len(b))
 			}
 			r := aggregate.NewReader(b, 3)

@@ -73,7 +73,7 @@ func (s ID) remembered() expr.Millis { return expr.Millis(s.mark >> streamBits) 
 
 func (s ID) stream() plan.Stream { return plan.Stream(s.mark) }
 
-func (s ID) frequent() bool { return s.stream().Info().Frequent }
+func (s ID) frequent() bool { return s.stream().Builtin().Frequent }
 
 func (s ID) hash() uint64 { return s.word &^ lagMask }
 
@@ -106,11 +106,11 @@ func compare(a, b ID) int {
 }
 
 // Horizons are how far behind a customer's instant ids are remembered, by stream, in ms.
-type Horizons [plan.NumStreams]expr.Millis
+type Horizons []expr.Millis
 
 // keeps reports whether an id is still remembered at an instant.
 func (h *Horizons) keeps(s ID, instant expr.Millis) bool {
-	return s.remembered() > instant-h[s.stream()]
+	return s.remembered() > instant-(*h)[s.stream()]
 }
 
 // Memory is the ids of a customer. The zero Memory is empty.

@@ -80,7 +80,7 @@ func (c *compiler) cartPaths(s *Summary) error {
 
 // typeOf returns the type of a field of a stream, nil if its schema has none.
 func (c *compiler) typeOf(s Stream, field string) *expr.Type {
-	fields := c.Spec.Catalog.Streams[s]
+	fields := c.Spec.Catalog.Fields[s]
 	if i := slices.IndexFunc(fields, func(f expr.Field) bool { return f.Name == field }); i >= 0 {
 		return &fields[i].Type
 	}

@@ -2,10 +2,11 @@ package plan
 
 import "github.com/segmill/segmill/engine/expr"
 
-// Catalog lists the fields of every stream, as the schemas define them. The
+// Catalog lists the streams and the fields of each, as the schemas define them. The
 // rule compiler checks rules against it.
 type Catalog struct {
-	Streams [NumStreams][]expr.Field
+	Streams *Streams
+	Fields  [][]expr.Field // by stream
 }
 
 // Layout says which fields of one stream a rule set reads, and in which slot of

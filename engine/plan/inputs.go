@@ -129,7 +129,7 @@ func (c *compiler) triggerVersion(t *Trigger) string {
 	after := t.Setting("after").N
 	parts := []string{t.Kind.Name, fmt.Sprint(t.Reentry, after)}
 	for _, s := range unite(t.Sources) {
-		parts = append(parts, s.Stream.String(), text(s.Cond))
+		parts = append(parts, c.streamName(s.Stream), text(s.Cond))
 	}
 	if t.Kind.Has(SetInput) {
 		parts = append(parts, c.inputText(t.Input))
@@ -194,7 +194,7 @@ func (c *compiler) folds() error {
 
 // cond returns the number of a condition on a stream, compiling it once.
 func (c *compiler) cond(st Stream, n *expr.Node) (int, error) {
-	t := st.String() + " " + text(n)
+	t := c.streamName(st) + " " + text(n)
 	if i, ok := c.conds[t]; ok {
 		return i, nil
 	}

@@ -70,14 +70,14 @@ func DocSlot(name string) int {
 }
 
 // Version is the content hash of what decides how a record is read. Layout does not enter.
-func (m *Mapping) Version() string {
+func (m *Mapping) Version(streams *Streams) string {
 	v := newVersions()
 	one := func(name string, e *Expression) {
 		if e != nil {
 			v.add(name + ": " + e.Node.Text(nil))
 		}
 	}
-	v.add(m.Stream.String())
+	v.add(streams.Name(m.Stream))
 	one("when", m.When)
 	one("each", m.Each)
 	one("key", m.Key)

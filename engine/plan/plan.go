@@ -18,10 +18,10 @@ import (
 // Plan is a compiled Spec. It is immutable.
 type Plan struct {
 	Spec      *Spec
-	Summaries []Summary // sorted by Key
-	Streams   [NumStreams]StreamPlan
-	Inputs    []InputPlan // same numbers as Spec.Inputs
-	Units     []Unit      // in order of evaluation: a unit reads only memberships of earlier ones
+	Summaries []Summary    // sorted by Key
+	Streams   []StreamPlan // by stream
+	Inputs    []InputPlan  // same numbers as Spec.Inputs
+	Units     []Unit       // in order of evaluation: a unit reads only memberships of earlier ones
 	Segments  []SegmentPlan
 	Triggers  []TriggerPlan // same numbers as Spec.Triggers, which are sorted by ID
 	// ZoneSummary is the profile's time zone, -1 if no rule depends on it.
@@ -178,8 +178,11 @@ func Compile(spec *Spec, zones expr.Zones) (*Plan, error) {
 	own := *spec // the triggers are put in order
 	own.Triggers = slices.Clone(spec.Triggers)
 	s := &own
+	n := spec.Streams().Len()
 	c := compiler{
-		Plan:  &Plan{Spec: s, ZoneSummary: -1},
+		Plan:  &Plan{Spec: s, ZoneSummary: -1, Streams: make([]StreamPlan, n)},
+		paths: make([]map[string]bool, n),
+		carts: make([]bool, n),
 		zones: zones,
 		byKey: map[uint32]string{},
 		sums:  map[string]int{},
@@ -199,10 +202,10 @@ type compiler struct {
 	*Plan
 	zones expr.Zones
 	byKey map[uint32]string
-	sums  map[string]int // by text
-	conds map[string]int // by stream and text
-	paths [NumStreams]map[string]bool
-	carts [NumStreams]bool // that a cart reads
+	sums  map[string]int    // by text
+	conds map[string]int    // by stream and text
+	paths []map[string]bool // by stream
+	carts []bool            // those that a cart reads
 }
 
 func (c *compiler) key(text string) (uint32, error) {
@@ -220,7 +223,7 @@ func (c *compiler) summary(f *aggregate.Family, src []Source, field string, stor
 	var b strings.Builder
 	b.WriteString(f.String())
 	for _, s := range src {
-		fmt.Fprintf(&b, "|%s[%s][%s]", s.Stream, text(s.Cond), text(s.Negate))
+		fmt.Fprintf(&b, "|%s[%s][%s]", c.streamName(s.Stream), text(s.Cond), text(s.Negate))
 	}
 	b.WriteString("|" + field)
 	return c.add(Summary{Text: b.String(), Family: f, Reach: reach, Stored: stored, sources: src, field: field})
@@ -241,6 +244,8 @@ func (c *compiler) add(s Summary) (int, error) {
 	c.Summaries[i].Reach = max(c.Summaries[i].Reach, s.Reach)
 	return i, nil
 }
+
+func (c *compiler) streamName(s Stream) string { return c.Spec.Streams().Name(s) }
 
 func text(n *expr.Node) string {
 	if n == nil {

@@ -28,6 +28,14 @@ type Spec struct {
 	Readings Readings
 }
 
+// Streams returns the table of streams of the rule set.
+func (s *Spec) Streams() *Streams {
+	if s.Catalog == nil {
+		return nil
+	}
+	return s.Catalog.Streams
+}
+
 // Source is one stream of an aggregate with the condition that its events must
 // meet. Purchases are already narrowed to completed ones where the rule says
 // nothing of purchase.kind.

@@ -1,18 +1,24 @@
 package plan
 
-import "github.com/segmill/segmill/engine/expr"
+import (
+	"iter"
 
-// Stream is the number of a stream of events: its row in the table of streams.
+	"github.com/segmill/segmill/engine/expr"
+)
+
+// Stream is the number of a stream of events: its row in the table of streams. Those
+// of streams of one's own depend on the rule set, so that nothing that is kept holds
+// them.
 type Stream uint8
 
-// The streams, in the order of the table.
+// The built-in streams, in the order of the table.
 const (
 	Web Stream = iota
 	Email
 	Purchase
 	Profile
 	Consent
-	NumStreams
+	NumBuiltin
 )
 
 // StreamInfo is a row of the table of streams: what the rule compiler, the schemas
@@ -52,7 +58,7 @@ type Settled struct {
 
 const day expr.Millis = 24 * 3_600_000
 
-var streams = [NumStreams]StreamInfo{
+var builtin = [NumBuiltin]StreamInfo{
 	Web: {Name: "web", Schema: "web_event", Dedup: day, Frequent: true},
 	Email: {Name: "email", Schema: "email_event", Dedup: 3 * day, Active: readOrClicked(), Unattended: &Flaw{
 		Message: "this also counts messages that were merely sent", Remedy: `for example email.action == "clicked"`,
@@ -79,32 +85,76 @@ func readOrClicked() *expr.Node {
 	return &expr.Node{Op: expr.OpOr, Type: expr.Bool, Args: []*expr.Node{read, action("clicked")}}
 }
 
-// Info returns the stream's row, an empty one for a number without.
-func (s Stream) Info() *StreamInfo {
-	if s < NumStreams {
-		return &streams[s]
+// Builtin returns the row of a built-in stream, an empty one for another number.
+func (s Stream) Builtin() *StreamInfo {
+	if s < NumBuiltin {
+		return &builtin[s]
 	}
 	return &StreamInfo{Name: "unknown"}
 }
 
-// String returns the name of the stream in rules and events.
-func (s Stream) String() string { return s.Info().Name }
+// String returns the name of a built-in stream in rules and events; see
+// [Streams.Name] for that of any stream.
+func (s Stream) String() string { return s.Builtin().Name }
 
-// StreamByName returns the stream of that name.
-func StreamByName(name string) (Stream, bool) {
-	for s := range NumStreams {
-		if streams[s].Name == name {
+// Streams is the table of streams of a rule set: the built-in ones, then those of its
+// own in the order of their names. Nil is the table of the built-in ones. It is
+// immutable.
+type Streams struct{ own []StreamInfo }
+
+// Len returns how many streams there are.
+func (t *Streams) Len() int {
+	if t == nil {
+		return int(NumBuiltin)
+	}
+	return int(NumBuiltin) + len(t.own)
+}
+
+// All yields every stream, in the order of the table.
+func (t *Streams) All() iter.Seq2[Stream, *StreamInfo] {
+	return func(yield func(Stream, *StreamInfo) bool) {
+		for s := range Stream(t.Len()) {
+			if !yield(s, t.Info(s)) {
+				return
+			}
+		}
+	}
+}
+
+// Info returns the stream's row, an empty one for a number without.
+func (t *Streams) Info(s Stream) *StreamInfo {
+	if s >= NumBuiltin && int(s) < t.Len() {
+		return &t.own[s-NumBuiltin]
+	}
+	return s.Builtin()
+}
+
+// Name returns the name of the stream in rules and events.
+func (t *Streams) Name(s Stream) string { return t.Info(s).Name }
+
+// ByName returns the stream of that name.
+func (t *Streams) ByName(name string) (Stream, bool) {
+	for s, info := range t.All() {
+		if info.Name == name {
 			return s, true
 		}
 	}
 	return 0, false
 }
 
-// CountedStreams returns the names of the streams whose events rules count.
-func CountedStreams() (l []string) {
-	for s := range NumStreams {
-		if !streams[s].Attributes {
-			l = append(l, streams[s].Name)
+// Names returns the names of all streams.
+func (t *Streams) Names() (l []string) {
+	for _, info := range t.All() {
+		l = append(l, info.Name)
+	}
+	return l
+}
+
+// Counted returns the names of the streams whose events rules count.
+func (t *Streams) Counted() (l []string) {
+	for _, info := range t.All() {
+		if !info.Attributes {
+			l = append(l, info.Name)
 		}
 	}
 	return l

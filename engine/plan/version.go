@@ -35,9 +35,9 @@ func (p *Plan) Versions() map[string]string {
 	if p.Spec.MarFirst {
 		m["defaults:feb_29"] = "mar_1"
 	}
-	p.Spec.Readings.versions(m)
+	p.Spec.Readings.versions(p.Spec.Streams(), m)
 	for i := range p.Spec.Mappings {
-		m["reading:mapping:"+p.Spec.Mappings[i].Name] = p.Spec.Mappings[i].Version()
+		m["reading:mapping:"+p.Spec.Mappings[i].Name] = p.Spec.Mappings[i].Version(p.Spec.Streams())
 	}
 	for _, s := range p.Segments {
 		m[s.ID] = s.Version

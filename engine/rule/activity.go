@@ -15,9 +15,9 @@ import (
 
 // defaultActivity is what counts as the customer being active unless the rules
 // say otherwise.
-func defaultActivity() (l []plan.Source) {
-	for s := range plan.NumStreams {
-		if info := s.Info(); !info.Idle {
+func (c *compiler) defaultActivity() (l []plan.Source) {
+	for s, info := range c.table().All() {
+		if !info.Idle {
 			l = append(l, canon.Narrowed(s, info.Active, false))
 		}
 	}
@@ -27,7 +27,7 @@ func defaultActivity() (l []plan.Source) {
 // setActivity reads what the files say of it. Several lines about one stream
 // add up.
 func (c *compiler) setActivity(lines []*file.Passage) {
-	c.spec.Activity = defaultActivity()
+	c.spec.Activity = c.defaultActivity()
 	if len(lines) == 0 {
 		return
 	}
@@ -39,17 +39,17 @@ func (c *compiler) setActivity(lines []*file.Passage) {
 	}
 	canon.SortSources(sources)
 	c.spec.Activity = sources
-	c.ownActivity = canon.SourcesText(sources) != canon.SourcesText(defaultActivity())
+	c.ownActivity = c.sourcesText(sources) != c.sourcesText(c.defaultActivity())
 }
 
 func (c *compiler) activitySource(p *file.Passage) (plan.Source, bool) {
 	name := strings.TrimSpace(p.Text)
-	if s, ok := plan.StreamByName(name); ok {
-		if s.Info().Attributes {
+	if s, ok := c.table().ByName(name); ok {
+		if c.table().Info(s).Attributes {
 			c.Fail(p, "a profile update is not activity")
 			return plan.Source{}, false
 		}
-		c.lint.Activity(p, s)
+		c.lint.Activity(p, c.table().Info(s))
 		return canon.Narrowed(s, nil, false), true
 	}
 	r := c.read(p, language.Event, false)
@@ -81,9 +81,9 @@ func (c *compiler) silence(streams []*file.Passage) []plan.Source {
 			}
 			continue
 		}
-		s, ok := plan.StreamByName(p.Text)
-		if !ok || s.Info().Attributes {
-			names := append(plan.CountedStreams(), "activity")
+		s, ok := c.table().ByName(p.Text)
+		if !ok || c.table().Info(s).Attributes {
+			names := append(c.table().Counted(), "activity")
 			c.FailHint(p, file.DidYouMean(p.Text, names), "unknown stream %q", p.Text)
 			continue
 		}
@@ -104,5 +104,7 @@ func (c *compiler) activityText() string {
 	if !c.ownActivity {
 		return "activity"
 	}
-	return "activity[" + canon.SourcesText(c.spec.Activity) + "]"
+	return "activity[" + c.sourcesText(c.spec.Activity) + "]"
 }
+
+func (c *compiler) sourcesText(l []plan.Source) string { return canon.SourcesText(c.table(), l) }

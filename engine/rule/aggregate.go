@@ -101,9 +101,9 @@ func (a *aggregation) windowed() bool {
 // argument reads one argument in the world of a single event.
 func (a *aggregation) argument(e ast.Expr, first bool) (argument, bool) {
 	if e.Kind() == ast.IdentKind {
-		s, isStream := plan.StreamByName(e.AsIdent())
+		s, isStream := a.x.table().ByName(e.AsIdent())
 		switch {
-		case isStream && !s.Info().Attributes:
+		case isStream && !a.x.table().Info(s).Attributes:
 			return argument{expr: e, bare: true, result: result{streams: []plan.Stream{s}}}, true
 		case first && e.AsIdent() == "activity":
 			a.activity = true
@@ -257,7 +257,7 @@ func (a *aggregation) oneStream() bool {
 		return false
 	case len(streams) > 1:
 		slices.Sort(streams)
-		a.x.failAt(a.call, "use two aggregates and combine them", "an aggregate reads one stream, but %s reads %s", a.name, streamNames(streams))
+		a.x.failAt(a.call, "use two aggregates and combine them", "an aggregate reads one stream, but %s reads %s", a.name, a.x.streamNames(streams))
 		return false
 	}
 	a.stream = streams[0]

@@ -41,30 +41,30 @@ func testCatalog() *plan.Catalog {
 		{Name: "source", Type: text},
 	}
 	stream := func(fields ...expr.Field) []expr.Field { return append(head[:len(head):len(head)], fields...) }
-	c := &plan.Catalog{}
-	c.Streams[plan.Web] = stream(
+	c := &plan.Catalog{Fields: make([][]expr.Field, plan.NumBuiltin)}
+	c.Fields[plan.Web] = stream(
 		expr.Field{Name: "name", Type: expr.Type{Kind: expr.String, Words: []string{"page_viewed", "product_viewed", "product_added", "product_removed", "cart_viewed", "checkout_started", "signed_up"}}},
 		expr.Field{Name: "session_id", Type: maybeText}, expr.Field{Name: "url", Type: maybeText}, expr.Field{Name: "referrer", Type: maybeText},
 		expr.Field{Name: "utm_campaign", Type: maybeText}, expr.Field{Name: "value", Type: maybeMoney}, expr.Field{Name: "currency", Type: maybeText},
 		expr.Field{Name: "items", Type: items}, expr.Field{Name: "attributes", Type: attributes},
 	)
-	c.Streams[plan.Email] = stream(
+	c.Fields[plan.Email] = stream(
 		expr.Field{Name: "action", Type: enum("unknown", "sent", "delivered", "opened", "clicked", "bounced", "complained", "unsubscribed")},
 		expr.Field{Name: "campaign_id", Type: text}, expr.Field{Name: "link_url", Type: maybeText},
 		expr.Field{Name: "machine_open", Type: expr.Type{Kind: expr.Bool}}, expr.Field{Name: "attributes", Type: attributes},
 	)
-	c.Streams[plan.Purchase] = stream(
+	c.Fields[plan.Purchase] = stream(
 		expr.Field{Name: "kind", Type: enum("unknown", "completed", "refunded", "cancelled")}, expr.Field{Name: "order_id", Type: text},
 		expr.Field{Name: "revenue", Type: money}, expr.Field{Name: "total", Type: maybeMoney}, expr.Field{Name: "discount", Type: maybeMoney},
 		expr.Field{Name: "currency", Type: text}, expr.Field{Name: "coupon", Type: maybeText}, expr.Field{Name: "channel", Type: maybeText},
 		expr.Field{Name: "items", Type: items}, expr.Field{Name: "attributes", Type: attributes},
 	)
-	c.Streams[plan.Profile] = stream(
+	c.Fields[plan.Profile] = stream(
 		expr.Field{Name: "signed_up_at", Type: maybeAt}, expr.Field{Name: "birth_date", Type: expr.Type{Kind: expr.Date, Optional: true}},
 		expr.Field{Name: "country", Type: maybeText}, expr.Field{Name: "time_zone", Type: maybeText}, expr.Field{Name: "language", Type: maybeText},
 		expr.Field{Name: "acquisition_source", Type: maybeText}, expr.Field{Name: "traits", Type: attributes},
 	)
-	c.Streams[plan.Consent] = stream(
+	c.Fields[plan.Consent] = stream(
 		expr.Field{Name: "channel", Type: enum("unknown", "email", "sms", "push", "ads", "post")},
 		expr.Field{Name: "purpose", Type: text}, expr.Field{Name: "state", Type: enum("unknown", "granted", "denied", "withdrawn")},
 	)

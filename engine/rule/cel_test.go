@@ -18,12 +18,12 @@ import (
 // about. A name that starts with o may be absent.
 func oracleCatalog() *plan.Catalog {
 	c := testCatalog()
-	item := c.Streams[plan.Web][len(c.Streams[plan.Web])-2].Type
+	item := c.Fields[plan.Web][len(c.Fields[plan.Web])-2].Type
 	var fields []expr.Field
 	for name, k := range map[string]expr.Kind{"b": expr.Bool, "i": expr.Int, "d": expr.Double, "s": expr.String, "t": expr.Time} {
 		fields = append(fields, expr.Field{Name: name, Type: expr.Type{Kind: k}}, expr.Field{Name: "o" + name, Type: expr.Type{Kind: k, Optional: true}})
 	}
-	c.Streams[plan.Web] = append(fields, expr.Field{Name: "items", Type: item},
+	c.Fields[plan.Web] = append(fields, expr.Field{Name: "items", Type: item},
 		expr.Field{Name: "li", Type: expr.Type{Kind: expr.List, Elem: &expr.Type{Kind: expr.Int}}},
 		expr.Field{Name: "m", Type: expr.Type{Kind: expr.String, Map: true}})
 	return c
@@ -263,7 +263,7 @@ func TestCEL(t *testing.T) {
 		}
 		cond := set.Spec.Activity[0].Cond
 		for range 4 {
-			native, ours := event1(t, cat.Streams[plan.Web])
+			native, ours := event1(t, cat.Fields[plan.Web])
 			want := expr.Value{}
 			if out, _, err := program.Eval(map[string]any{"web": native}); err == nil {
 				want = expr.BoolValue(out == types.True)

@@ -71,6 +71,9 @@ func newCompiler(cat *plan.Catalog, zones expr.Zones, l *file.Log) *compiler {
 	return comp
 }
 
+// table is the table of the streams that rules read.
+func (c *compiler) table() *plan.Streams { return c.spec.Streams() }
+
 func (c *compiler) compile(doc *file.Document) {
 	c.spec.Zone = "UTC"
 	if doc.Zone != nil {
@@ -100,10 +103,13 @@ func (c *compiler) compile(doc *file.Document) {
 func (c *compiler) readings(r *file.Readings) {
 	c.spec.Readings.Earliest = cmp.Or(r.Earliest, plan.DefaultEarliest)
 	for _, d := range r.Dedup {
-		s, ok := plan.StreamByName(d.Stream.Text)
+		s, ok := c.spec.Streams().ByName(d.Stream.Text)
 		if !ok {
-			c.FailHint(d.Stream, file.DidYouMean(d.Stream.Text, c.mappingSources().Streams), "no stream %s", strconv.Quote(d.Stream.Text))
+			c.FailHint(d.Stream, file.DidYouMean(d.Stream.Text, c.spec.Streams().Names()), "no stream %s", strconv.Quote(d.Stream.Text))
 			continue
+		}
+		if c.spec.Readings.Dedup == nil {
+			c.spec.Readings.Dedup = map[plan.Stream]expr.Millis{}
 		}
 		c.spec.Readings.Dedup[s] = d.For
 	}
@@ -111,12 +117,9 @@ func (c *compiler) readings(r *file.Readings) {
 
 // mappingSources returns what mappings are checked against.
 func (c *compiler) mappingSources() mapping.Sources {
-	var names []string
-	for s := range plan.NumStreams {
-		names = append(names, s.String())
-	}
+	streams := c.spec.Streams()
 	return mapping.Sources{
-		Preset: preset.Find, Presets: preset.Names(), Stream: plan.StreamByName, Streams: names,
+		Preset: preset.Find, Presets: preset.Names(), Stream: streams.ByName, Streams: streams.Names(),
 		Field: func(stream, name string) bool {
 			_, i := c.catalog.Field("@"+stream, name)
 			return i >= 0

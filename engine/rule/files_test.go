@@ -202,7 +202,7 @@ lifecycles:
 // TestActivity: what counts as activity can be replaced, and is then part of the
 // text of every input that reads it.
 func TestActivity(t *testing.T) {
-	text := func(s []plan.Source) string { return canon.SourcesText(s) }
+	text := func(s []plan.Source) string { return canon.SourcesText(nil, s) }
 	const rules = `
 segments:
   - {id: a, objective: o, owner: w, review_by: 2027-06-01, when: since_last(activity) >= days(45)}
@@ -253,7 +253,7 @@ func TestPurchases(t *testing.T) {
 	} {
 		in := parse(t, one(tc.in)).Spec.Inputs[0]
 		if len(in.Sources) != 1 || canon.Text(in.Sources[0].Cond) != tc.cond || canon.Text(in.Sources[0].Negate) != tc.negate {
-			t.Errorf("%s: sources are %s, negate %s", tc.in, canon.SourcesText(in.Sources), canon.Text(in.Sources[0].Negate))
+			t.Errorf("%s: sources are %s, negate %s", tc.in, canon.SourcesText(nil, in.Sources), canon.Text(in.Sources[0].Negate))
 		}
 	}
 }

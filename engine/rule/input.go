@@ -46,7 +46,7 @@ func (a *aggregation) input() plan.Input {
 // completed ones, unless the rule speaks of their kind.
 func (a *aggregation) source(signed bool) plan.Source {
 	s := canon.Narrowed(a.stream, a.cond, signed)
-	if settled := a.stream.Info().Settled; settled != nil && signed {
+	if settled := a.stream.Builtin().Settled; settled != nil && signed {
 		s.Negate = canon.SettledIn(a.stream, settled.Back...)
 	}
 	return s
@@ -69,7 +69,7 @@ func (a *aggregation) texts(in plan.Input) []string {
 		case a.field != nil:
 			parts = append(parts, a.field.Text(nil), cond)
 		case isPlain:
-			parts = append(parts, a.stream.String())
+			parts = append(parts, a.x.table().Name(a.stream))
 		default:
 			parts = append(parts, cond)
 		}

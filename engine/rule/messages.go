@@ -82,7 +82,7 @@ func (x *expression) noName(e ast.Expr, name string) {
 	}
 	names := []string{"profile"}
 	if x.level == language.Event {
-		names = plan.CountedStreams()
+		names = x.table().Counted()
 	}
 	for n := range x.defines {
 		names = append(names, n)
@@ -97,7 +97,7 @@ func (x *expression) noName(e ast.Expr, name string) {
 // soleStream is the stream that the expression reads, if it is one.
 func (x *expression) soleStream() string {
 	if len(x.streams) == 1 {
-		return x.streams[0].String()
+		return x.table().Name(x.streams[0])
 	}
 	return ""
 }
@@ -111,8 +111,8 @@ func (x *expression) looksLikeText(e ast.Expr) bool {
 func (x *expression) noField(e ast.Expr, name string) {
 	object := x.typeOf(e.AsSelect().Operand()).TypeName()
 	in := "stream " + strings.TrimPrefix(object, "@")
-	if s, ok := plan.StreamByName(strings.TrimPrefix(object, "@")); ok && s.Info().Attributes {
-		in = s.String()
+	if object == "@profile" {
+		in = plan.Profile.String()
 	} else if strings.Contains(object, ".") {
 		in = strings.TrimPrefix(object, "@")
 	}

@@ -136,10 +136,10 @@ func (x *expression) failAt(e ast.Expr, hint, format string, args ...any) {
 	x.FailHint(x.src.PlaceOf(e), hint, format, args...)
 }
 
-func streamNames(streams []plan.Stream) string {
+func (c *compiler) streamNames(streams []plan.Stream) string {
 	names := make([]string, len(streams))
 	for i, s := range streams {
-		names[i] = s.String()
+		names[i] = c.table().Name(s)
 	}
 	return strings.Join(names, ", ")
 }

@@ -7,7 +7,6 @@ import (
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
 
-	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/engine/rule/file"
 	"github.com/segmill/segmill/engine/rule/language"
 	"github.com/segmill/segmill/engine/rule/written"
@@ -89,20 +88,20 @@ func (x *expression) scopeName(e ast.Expr) {
 		x.useDefine(e, name)
 		return
 	}
-	s, isStream := plan.StreamByName(name)
+	s, isStream := x.table().ByName(name)
 	switch {
 	case strings.HasPrefix(name, "."):
 		x.failAt(e, "write "+name[1:], "a name cannot start with a dot")
 		x.fill(e, nil)
 	case !isStream && name != "activity":
-	case x.level == language.Customer && isStream && s.Info().Attributes:
+	case x.level == language.Customer && isStream && x.table().Info(s).Attributes:
 	case x.level == language.Customer:
 		x.failAt(e, "for example count("+name+", days(90)) or last("+name+")", "%s is a stream of events and can only be used inside an aggregate", name)
 		x.fill(e, nil)
 	case name == "activity":
 		x.failAt(e, "", "activity takes only a window beside it: count(activity, days(7))")
 		x.fill(e, nil)
-	case s.Info().Attributes:
+	case x.table().Info(s).Attributes:
 		x.failAt(e, "compare it outside: count(…) > 0 && profile.…", "an aggregate sees events and cannot read the profile")
 		x.fill(e, nil)
 	case !slices.Contains(x.streams, s):
@@ -138,7 +137,7 @@ func (x *expression) useDefine(e ast.Expr, name string) {
 		x.failed = true
 		x.wrong[e.ID()] = true
 	case x.level == language.Customer && r.level == language.Event:
-		x.failAt(e, "", "%s describes a single event of %s; use it inside count, sum, did or last", name, streamNames(r.streams))
+		x.failAt(e, "", "%s describes a single event of %s; use it inside count, sum, did or last", name, x.streamNames(r.streams))
 		r = nil
 	case x.level == language.Event && r.level == language.Customer:
 		x.failAt(e, "", "%s reads the customer, but an aggregate sees one event at a time", name)
@@ -180,8 +179,8 @@ func (x *expression) readsEvents(e ast.Expr) bool {
 			d = x.resolve(name)
 			return d.result != nil && d.result.level == language.Event
 		}
-		s, ok := plan.StreamByName(name)
-		return ok && !s.Info().Attributes
+		s, ok := x.table().ByName(name)
+		return ok && !x.table().Info(s).Attributes
 	case ast.CallKind:
 		if call := e.AsCall(); !call.IsMemberFunction() && language.IsAggregate(call.FunctionName()) {
 			return false

@@ -144,7 +144,7 @@ func (t *translator) name(e ast.Expr) *expr.Node {
 			return n
 		}
 	}
-	if s, ok := plan.StreamByName(name); ok && !s.Info().Attributes {
+	if s, ok := t.table().ByName(name); ok && !t.table().Info(s).Attributes {
 		t.failAt(e, "name a field, such as "+name+"."+t.firstField(name), "%s is a whole event, not a value", name)
 	} else {
 		t.failAt(e, "name an attribute, such as profile.country", "%s is not a value", name)
@@ -210,8 +210,9 @@ func (t *translator) streamOf(e ast.Expr) (string, bool) {
 	if e.Kind() != ast.IdentKind || t.holes[e.ID()] != nil {
 		return "", false
 	}
-	s, ok := plan.StreamByName(e.AsIdent())
-	return s.String(), ok
+	name := e.AsIdent()
+	_, ok := t.table().ByName(name)
+	return name, ok
 }
 
 // mapField is a field that is a map.

@@ -226,7 +226,7 @@ func (c *Config) InputTopics() map[string]plan.Stream {
 		}
 	}
 	for _, in := range c.Inputs {
-		if s, ok := plan.StreamByName(in.Stream); ok {
+		if s, ok := (*plan.Streams)(nil).ByName(in.Stream); ok {
 			m[in.Topic] = s
 		}
 	}
@@ -248,13 +248,13 @@ func (c *Config) topicOf(s plan.Stream) string {
 }
 
 // byStream returns the input topics, "" for a stream without.
-func (t *TopicsConfig) byStream() [plan.NumStreams]string {
+func (t *TopicsConfig) byStream() [plan.NumBuiltin]string {
 	return [...]string{t.Web, t.Email, t.Purchase, t.Profile, t.Consent}
 }
 
 // forget removes the topics of streams that were not written.
 func (t *TopicsConfig) forget(written func(stream string) bool) {
-	for s, name := range [plan.NumStreams]*string{&t.Web, &t.Email, &t.Purchase, &t.Profile, &t.Consent} {
+	for s, name := range [plan.NumBuiltin]*string{&t.Web, &t.Email, &t.Purchase, &t.Profile, &t.Consent} {
 		if !written(plan.Stream(s).String()) {
 			*name = ""
 		}

@@ -68,7 +68,7 @@ func (k *KafkaConfig) validate(need needFunc, oneOf oneOfFunc) {
 
 func (c *Config) validateTopics(need needFunc, oneOf oneOfFunc) {
 	var streams []string
-	for s := range plan.NumStreams {
+	for s := range plan.NumBuiltin {
 		streams = append(streams, s.String())
 	}
 	last := len(streams) - 1

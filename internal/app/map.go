@@ -65,10 +65,6 @@ func (m *Mapper) Map(in io.Reader, out io.Writer, say func(record int, what stri
 	if err != nil {
 		return n, err
 	}
-	streams := map[string]string{}
-	for _, one := range m.Mappings {
-		streams[one.Name] = one.Stream.String()
-	}
 	w := bufio.NewWriter(out)
 	values := json.NewDecoder(bufio.NewReader(in))
 	for {
@@ -93,7 +89,7 @@ func (m *Mapper) Map(in io.Reader, out io.Writer, say func(record int, what stri
 		for i := range rec.More.Texts {
 			n.Events++
 			t := &rec.More.Texts[i]
-			fmt.Fprintf(w, "{\"stream\":%q,%s\n", streams[t.Mapping], t.JSON[1:])
+			fmt.Fprintf(w, "{\"stream\":%q,%s\n", t.Stream, t.JSON[1:])
 		}
 		for _, bad := range rec.More.Refused {
 			n.Refused++
@@ -106,7 +102,7 @@ func (m *Mapper) Map(in io.Reader, out io.Writer, say func(record int, what stri
 // said.
 func (m *Mapper) reader(note func(string)) (*schemas.Reader, error) {
 	layouts := map[plan.Stream]*plan.Layout{}
-	for s, fields := range m.Rules.Set.Spec.Catalog.Streams {
+	for s, fields := range m.Rules.Set.Spec.Catalog.Fields {
 		l := &plan.Layout{Stream: plan.Stream(s)}
 		for _, f := range fields {
 			if !f.Type.Map {
@@ -119,6 +115,7 @@ func (m *Mapper) reader(note func(string)) (*schemas.Reader, error) {
 	zones := Zones()
 	return schemas.NewReader(schemas.Config{
 		Layouts:   func(s plan.Stream) *plan.Layout { return layouts[s] },
+		Streams:   m.Rules.Set.Spec.Streams(),
 		Mappings:  map[string][]*plan.Mapping{m.Topic: m.Mappings},
 		Settings:  map[string]*schemas.Settings{m.Topic: settingsOf(m.Rules.Set.Spec)},
 		Zones:     func(name string) bool { _, ok := zones(name); return ok },

@@ -113,7 +113,7 @@ func publish(seeds kgo.Opt, mode config.ClockMode, start time.Time) error {
 	}
 	defer cl.Close()
 	rng := rand.New(rand.NewPCG(7, 7))
-	enc := schemas.NewEventEncoder(schemas.JSON, [plan.NumStreams]int{})
+	enc := schemas.NewEventEncoder(schemas.JSON, [plan.NumBuiltin]int{})
 	route := router(parts)
 	var records []*kgo.Record
 	add := func(s plan.Stream, customer string, at time.Time, fields map[string]any) error {

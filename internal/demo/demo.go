@@ -200,7 +200,7 @@ func newShop(ctx context.Context, opt Options, conf *app.Config, registry string
 	}
 	s := &shop{opt: opt}
 	s.at.Store(time.Now().Add(-opt.Past).UnixMilli())
-	var byStream [plan.NumStreams]int
+	var byStream [plan.NumBuiltin]int
 	for topic, st := range inputs {
 		s.topics[st], byStream[st] = topic, ids[schemas.Subject(topic)]
 	}

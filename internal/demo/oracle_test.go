@@ -22,14 +22,14 @@ func TestShopAgainstOracle(t *testing.T) {
 	rules := shopRules(t)
 	e := rules.Engine
 	registry := schemas.Config{Layouts: e.Layout, Topics: map[string]plan.Stream{}}
-	for s := range plan.NumStreams {
+	for s := range plan.NumBuiltin {
 		registry.Topics[s.String()] = s
 	}
 	reader, err := schemas.NewReader(registry)
 	if err != nil {
 		t.Fatal(err)
 	}
-	enc := schemas.NewEventEncoder(schemas.JSON, [plan.NumStreams]int{})
+	enc := schemas.NewEventEncoder(schemas.JSON, [plan.NumBuiltin]int{})
 	got, want := map[string][]engine.Effect{}, map[string][]engine.Effect{}
 	run := &replay.Runner{Engine: e, Grace: app.DefaultGrace, Emit: func(l []engine.Effect) {
 		for _, ef := range l {

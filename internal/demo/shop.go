@@ -17,7 +17,7 @@ import (
 // it has reached the present.
 type shop struct {
 	opt     Options
-	topics  [plan.NumStreams]string
+	topics  [plan.NumBuiltin]string
 	encoder *schemas.EventEncoder
 	client  *kgo.Client
 

@@ -361,7 +361,7 @@ func framings(t *testing.T) []row {
 
 // avro returns an event with the schema id.
 func avro(t *testing.T, s plan.Stream, id int, customer string) []byte {
-	var ids [plan.NumStreams]int
+	var ids [plan.NumBuiltin]int
 	ids[s] = id
 	t.Helper()
 	b, err := schemas.NewEventEncoder(schemas.Avro, ids).Append(nil, s, map[string]any{

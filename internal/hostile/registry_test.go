@@ -75,7 +75,7 @@ func (r *registry) have(t *testing.T, id int) {
 // haveAll gives it the schemas of all streams as 1 to 5.
 func (r *registry) haveAll(t *testing.T) {
 	t.Helper()
-	for s := range plan.NumStreams {
+	for s := range plan.NumBuiltin {
 		text, err := schemas.Text(schemas.InputName(s))
 		if err != nil {
 			t.Fatal(err)

@@ -34,10 +34,10 @@ type history struct {
 func newHistory(avro bool) *history {
 	h := &history{
 		rng: rand.New(rand.NewPCG(12, 1)), route: kgo.StickyKeyPartitioner(nil).ForTopic(""),
-		json: schemas.NewEventEncoder(schemas.JSON, [plan.NumStreams]int{}),
+		json: schemas.NewEventEncoder(schemas.JSON, [plan.NumBuiltin]int{}),
 	}
 	if avro {
-		var ids [plan.NumStreams]int
+		var ids [plan.NumBuiltin]int
 		for _, s := range inputs {
 			ids[s] = schemaID(s)
 		}

@@ -79,7 +79,7 @@ func NewOn(t testing.TB, partitions int32, opts []kfake.Opt, clients ...kgo.Opt)
 	t.Cleanup(fake.Close)
 	g := &Rig{
 		TB: t, Broker: fake, Kafka: append(clients, kgo.SeedBrokers(fake.ListenAddrs()...)), Partitions: partitions,
-		encoder: schemas.NewEventEncoder(schemas.JSON, [plan.NumStreams]int{}), Route: broker.NewRouter(partitions),
+		encoder: schemas.NewEventEncoder(schemas.JSON, [plan.NumBuiltin]int{}), Route: broker.NewRouter(partitions),
 	}
 	g.Connect()
 	return g

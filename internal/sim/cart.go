@@ -90,7 +90,7 @@ func lineItemOf(s *plan.Spec) lineItem {
 	places := map[string]*int{
 		"product_id": &at.product, "variant_id": &at.variant, "sku": &at.sku, "quantity": &at.quantity, "amount": &at.amount, "price": &at.price,
 	}
-	for _, f := range s.Catalog.Streams[plan.Web] {
+	for _, f := range s.Catalog.Fields[plan.Web] {
 		if f.Name != "items" {
 			continue
 		}

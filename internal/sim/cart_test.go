@@ -103,14 +103,14 @@ func cartsUnder(t *testing.T, c *plan.Catalog) *plan.Spec {
 
 // lineFields returns the fields of a line item of web.items.
 func lineFields(c *plan.Catalog) []expr.Field {
-	i := slices.IndexFunc(c.Streams[plan.Web], func(f expr.Field) bool { return f.Name == "items" })
-	return c.Streams[plan.Web][i].Type.Elem.Fields
+	i := slices.IndexFunc(c.Fields[plan.Web], func(f expr.Field) bool { return f.Name == "items" })
+	return c.Fields[plan.Web][i].Type.Elem.Fields
 }
 
 // withLineField returns c with one optional field more in its line items.
 func withLineField(c *plan.Catalog, at int) *plan.Catalog {
-	i := slices.IndexFunc(c.Streams[plan.Web], func(f expr.Field) bool { return f.Name == "items" })
-	elem := c.Streams[plan.Web][i].Type.Elem
+	i := slices.IndexFunc(c.Fields[plan.Web], func(f expr.Field) bool { return f.Name == "items" })
+	elem := c.Fields[plan.Web][i].Type.Elem
 	elem.Fields = slices.Insert(elem.Fields, at, expr.Field{Name: "colour", Type: expr.Type{Kind: expr.String, Optional: true}})
 	return c
 }

@@ -184,7 +184,7 @@ func (c *Call) parseWord(w string) (err error) {
 	r := &c.Record
 	key, value, isField := strings.Cut(w, "=")
 	if !isField {
-		s, ok := plan.StreamByName(key)
+		s, ok := (*plan.Streams)(nil).ByName(key)
 		if !ok {
 			return fmt.Errorf("no stream %s", key)
 		}

@@ -17,13 +17,13 @@ import (
 // and for tests. It is safe for use by several goroutines.
 type EventEncoder struct {
 	format  Format
-	schemas [plan.NumStreams]*avro.Schema
-	ids     [plan.NumStreams]int
+	schemas [plan.NumBuiltin]*avro.Schema
+	ids     [plan.NumBuiltin]int
 }
 
 // NewEventEncoder returns an encoder that writes the given format, for events of the
 // given schemas. ids are their numbers in the registry; JSON has no use for them.
-func NewEventEncoder(f Format, schemas [plan.NumStreams]*avro.Schema, ids [plan.NumStreams]int) *EventEncoder {
+func NewEventEncoder(f Format, schemas [plan.NumBuiltin]*avro.Schema, ids [plan.NumBuiltin]int) *EventEncoder {
 	return &EventEncoder{format: f, schemas: schemas, ids: ids}
 }
 

@@ -9,6 +9,7 @@ package jsonread
 import (
 	"errors"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/segmill/segmill/engine/plan"
@@ -31,7 +32,8 @@ const (
 
 // Decoder reads JSON into a frame, and the attributes of CloudEvents.
 type Decoder struct {
-	targets *[plan.NumStreams]*frame.Target // of the record
+	streams *plan.Streams
+	targets []*frame.Target // of the record
 	frame   *frame.Frame
 	json    jsontext.Scanner
 	holds   bool // json and members hold parts of a record
@@ -43,8 +45,10 @@ type Decoder struct {
 	members []member
 }
 
-// NewDecoder returns a decoder that reads records into f.
-func NewDecoder(f *frame.Frame) Decoder { return Decoder{frame: f} }
+// NewDecoder returns a decoder that reads records of the streams into f.
+func NewDecoder(f *frame.Frame, streams *plan.Streams) Decoder {
+	return Decoder{frame: f, streams: streams}
+}
 
 // Attribute notes an attribute of a CloudEvent in binary mode, which is a header
 // "ce_" and its name.
@@ -94,7 +98,7 @@ var ErrSkipped = bad.New(bad.Format, "type", "the message is no event")
 
 // Read reads JSON text into the frame. The targets are those of all streams; t is that
 // of the record, nil if the text has to say which stream it is of.
-func (d *Decoder) Read(targets *[plan.NumStreams]*frame.Target, t *frame.Target, b []byte) *bad.Input {
+func (d *Decoder) Read(targets []*frame.Target, t *frame.Target, b []byte) *bad.Input {
 	d.holds, d.targets = true, targets
 	d.json.Reset(b, MaxDepth)
 	d.names = d.names[:0]
@@ -239,9 +243,9 @@ func (d *Decoder) stream(l []member) (*frame.Target, *bad.Input) {
 		return nil, bad.New(bad.Missing, "stream", `a line needs one, such as "stream": "web"`)
 	}
 	name := d.string(m)
-	s, ok := plan.StreamByName(string(name))
+	s, ok := d.streams.ByName(string(name))
 	if !ok {
-		return nil, bad.New(bad.Range, "stream", "%s is none of web, email, purchase, profile, consent", bad.Clip(name))
+		return nil, bad.New(bad.Range, "stream", "%s is none of %s", bad.Clip(name), strings.Join(d.streams.Names(), ", "))
 	}
 	return d.targets[s], nil
 }

@@ -80,7 +80,7 @@ var segmentFirst = map[string]string{
 }
 
 // segmentAliases are the names of properties and traits that differ from ours.
-var segmentAliases = [plan.NumStreams]map[string]string{
+var segmentAliases = [plan.NumBuiltin]map[string]string{
 	plan.Web:      {"products": "items"},
 	plan.Purchase: {"products": "items"},
 	plan.Profile: {

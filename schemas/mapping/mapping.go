@@ -56,6 +56,7 @@ type Part struct {
 
 // Runner runs mappings. It belongs to one goroutine.
 type Runner struct {
+	streams  *plan.Streams
 	zones    expr.Zones
 	docs     documents
 	env      expr.Env
@@ -85,16 +86,16 @@ type field struct {
 }
 
 // NewRunner returns a runner. zones are for functions that take a time zone.
-func NewRunner(zones expr.Zones) *Runner {
-	r := &Runner{zones: zones, compiled: map[*plan.Mapping]*program{}}
+func NewRunner(streams *plan.Streams, zones expr.Zones) *Runner {
+	r := &Runner{streams: streams, zones: zones, compiled: map[*plan.Mapping]*program{}}
 	r.docs.objects = map[int64]span{}
 	r.env = expr.Env{Fields: make([]expr.Value, plan.NumDocs), Member: r.docs.member}
 	return r
 }
 
 // Check reports whether a mapping can be run; one that engine/rule has made can.
-func Check(m *plan.Mapping, zones expr.Zones) error {
-	_, err := NewRunner(zones).program(m)
+func Check(m *plan.Mapping, streams *plan.Streams, zones expr.Zones) error {
+	_, err := NewRunner(streams, zones).program(m)
 	return err
 }
 
@@ -119,7 +120,7 @@ func (r *Runner) program(m *plan.Mapping) (*program, error) {
 		return f
 	}
 	p.when, p.each, p.key = compile(m.When), compile(m.Each), compile(m.Key)
-	attributes := m.Stream.Info().Attributes && m.ClearNulls
+	attributes := r.streams.Info(m.Stream).Attributes && m.ClearNulls
 	for i := range m.Fields {
 		f := &m.Fields[i]
 		p.fields = append(p.fields, field{f.Name, compile(f.Is), attributes && !head[f.Name], f.Is.Text})

@@ -13,7 +13,7 @@ import (
 // subtract them.
 func Narrowed(s plan.Stream, cond *expr.Node, signed bool) plan.Source {
 	out := plan.Source{Stream: s, Cond: cond}
-	settled := s.Info().Settled
+	settled := s.Builtin().Settled
 	if settled == nil || mentions(cond, settled.Field) {
 		return out
 	}
@@ -40,7 +40,7 @@ func mentions(cond *expr.Node, field string) bool {
 // values.
 func SettledIn(s plan.Stream, values ...string) *expr.Node {
 	values = slices.Sorted(slices.Values(values))
-	field := &expr.Node{Op: expr.OpField, Type: expr.String, Name: s.String(), Path: s.Info().Settled.Field}
+	field := &expr.Node{Op: expr.OpField, Type: expr.String, Name: s.String(), Path: s.Builtin().Settled.Field}
 	vals := make([]expr.Value, len(values))
 	for i, k := range values {
 		vals[i] = expr.StringValue(k)
@@ -72,10 +72,10 @@ func SortSources(sources []plan.Source) {
 }
 
 // SourcesText prints what counts, in canonical form.
-func SourcesText(sources []plan.Source) string {
+func SourcesText(t *plan.Streams, sources []plan.Source) string {
 	parts := make([]string, len(sources))
 	for i, s := range sources {
-		parts[i] = s.Stream.String()
+		parts[i] = t.Name(s.Stream)
 		if s.Cond != nil {
 			parts[i] = Text(s.Cond)
 		}

@@ -16,14 +16,15 @@ import (
 // object types start with @ so that no expression can say them: "@purchase" is
 // an event of that stream, "@purchase.items" an element of its list.
 type Catalog struct {
+	streams *plan.Streams
 	objects map[string][]expr.Field
 }
 
 // NewCatalog returns the types of a catalog.
 func NewCatalog(cat *plan.Catalog) *Catalog {
-	c := &Catalog{objects: make(map[string][]expr.Field)}
-	for s, fields := range cat.Streams {
-		c.add("@"+plan.Stream(s).String(), fields)
+	c := &Catalog{streams: cat.Streams, objects: make(map[string][]expr.Field)}
+	for s, info := range cat.Streams.All() {
+		c.add("@"+info.Name, cat.Fields[s])
 	}
 	return c
 }
@@ -177,7 +178,7 @@ func InWords(t *types.Type) string {
 		return "null"
 	case types.StructKind:
 		name := strings.TrimPrefix(t.TypeName(), "@")
-		if s, ok := plan.StreamByName(name); ok && s.Info().Attributes {
+		if name == plan.Profile.String() {
 			return "the profile"
 		}
 		if stream, field, ok := strings.Cut(name, "."); ok {

@@ -157,8 +157,9 @@ const (
 
 // Language is a parser and, per level, a checker's environment.
 type Language struct {
-	parser *parser.Parser
-	envs   [Customer + 1]*checker.Env
+	parser  *parser.Parser
+	streams *plan.Streams
+	envs    [Customer + 1]*checker.Env
 	// functions are all there are, for suggestions.
 	functions []string
 }
@@ -166,11 +167,11 @@ type Language struct {
 // New returns the language over the streams of a catalog. It panics if the tables of this
 // file contradict each other, which a test would have seen.
 func New(cat *Catalog) *Language {
-	l := &Language{parser: newParser()}
+	l := &Language{parser: newParser(), streams: cat.streams}
 	var streams, attributes []*decls.VariableDecl
-	for s := range plan.NumStreams {
-		v := decls.NewVariable(s.String(), types.NewObjectType("@"+s.String()))
-		if streams = append(streams, v); s.Info().Attributes {
+	for _, info := range cat.streams.All() {
+		v := decls.NewVariable(info.Name, types.NewObjectType("@"+info.Name))
+		if streams = append(streams, v); info.Attributes {
 			attributes = append(attributes, v)
 		}
 	}
@@ -221,7 +222,7 @@ func (l *Language) Functions() []string { return l.functions }
 
 // IsTaken reports whether no definition and no variable may have the name.
 func (l *Language) IsTaken(name string) bool {
-	_, isStream := plan.StreamByName(name)
+	_, isStream := l.streams.ByName(name)
 	return isStream || name == "activity" || slices.Contains(l.functions, name) || IsLater(name) || IsMacro(name)
 }
 

@@ -36,8 +36,8 @@ func (l *Linter) Word(at file.Place, value string, f *expr.Type, name string) {
 }
 
 // Activity warns of a stream that happens without the customer's doing.
-func (l *Linter) Activity(at file.Place, s plan.Stream) {
-	if u := s.Info().Unattended; u != nil {
+func (l *Linter) Activity(at file.Place, s *plan.StreamInfo) {
+	if u := s.Unattended; u != nil {
 		l.Log.Warn(at, u.Remedy, "%s", u.Message)
 	}
 }

@@ -34,7 +34,7 @@ func TestVersions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return set.Spec.Mappings[0].Version()
+		return set.Spec.Mappings[0].Version(nil)
 	}
 	first := version(good)
 	if same := version(strings.Replace(good, "it.total / 100", "(it.total/100)", 1)); same != first {
