@@ -30,7 +30,7 @@ type More struct {
 type MappedText struct {
 	Mapping string // the mapping's name
 	Stream  string
-	Number  int    // which element of the record it was made of
+	Number  int // which element of the record it was made of
 	JSON    []byte
 }
 

@@ -68,9 +68,9 @@ type Head struct {
 	Result schemas.Result
 	Err    *schemas.BadInput
 	// More is what the record is beside Ev, or beside Err.
-	More schemas.More
-	From Origin
-	batch  *refused // what the record holds the place of, nil if it is one
+	More  schemas.More
+	From  Origin
+	batch *refused // what the record holds the place of, nil if it is one
 	// At is what the order goes by: the event time, with the wall clock at most
 	// the record's timestamp.
 	At engine.Millis

@@ -71,7 +71,12 @@ type Type struct {
 	Words    []string
 	Map      bool // a map of string to string, read by constant key; Kind is then String
 	Optional bool
+	Own      string // the word that a rule file declares it with, "number"; "" in the schemas
 }
+
+// IsMoney reports whether values of the type are amounts of money, which events that
+// take something back are subtracted by.
+func (t *Type) IsMoney() bool { return t.Kind == Decimal && t.Own != "number" }
 
 // Field is a named part of a record or a stream.
 type Field struct {

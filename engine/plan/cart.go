@@ -58,14 +58,14 @@ func (c *compiler) cartPaths(s *Summary) error {
 	for _, src := range s.sources {
 		st := src.Stream
 		c.carts[st] = true
-		if c.typeOf(st, cartID) != nil {
+		if c.Spec.Catalog.TypeOf(st, cartID) != nil {
 			c.paths[st][cartID] = true
 		}
 		if st == Purchase {
 			continue
 		}
 		c.paths[st][cartItems], c.paths[st][cartCurrency] = true, true
-		t := c.typeOf(st, cartItems)
+		t := c.Spec.Catalog.TypeOf(st, cartItems)
 		if t == nil || t.Kind != expr.List || t.Elem == nil || t.Elem.Kind != expr.Record {
 			return fmt.Errorf("a cart needs %s.%s, a list of records, which the schema does not have", st, cartItems)
 		}
@@ -74,15 +74,6 @@ func (c *compiler) cartPaths(s *Summary) error {
 				return fmt.Errorf("a cart needs the field %q in the records of %s.%s, which the schema does not have", f.name, st, cartItems)
 			}
 		}
-	}
-	return nil
-}
-
-// typeOf returns the type of a field of a stream, nil if its schema has none.
-func (c *compiler) typeOf(s Stream, field string) *expr.Type {
-	fields := c.Spec.Catalog.Fields[s]
-	if i := slices.IndexFunc(fields, func(f expr.Field) bool { return f.Name == field }); i >= 0 {
-		return &fields[i].Type
 	}
 	return nil
 }
@@ -119,7 +110,7 @@ func (c *compiler) cartSlots(l *Layout) *CartSlots {
 		return s
 	}
 	s.Name, s.Items, s.Currency = l.Slot(cartName), l.Slot(cartItems), l.Slot(cartCurrency)
-	record := c.typeOf(l.Stream, cartItems).Elem.Fields
+	record := c.Spec.Catalog.TypeOf(l.Stream, cartItems).Elem.Fields
 	s.Size = len(record)
 	for _, f := range lineParts(s) {
 		*f.at = f.place(record)

@@ -189,6 +189,11 @@ func Compile(spec *Spec, zones expr.Zones) (*Plan, error) {
 		conds: map[string]int{},
 	}
 	sort.Slice(s.Triggers, func(i, j int) bool { return s.Triggers[i].ID < s.Triggers[j].ID })
+	for _, info := range s.Streams().All() {
+		if _, err := c.key("stream " + info.Name); err != nil {
+			return nil, err
+		}
+	}
 	for _, step := range []func() error{c.inputs, c.triggerFacts, c.sortSummaries, c.layouts, c.folds, c.units} {
 		if err := step(); err != nil {
 			return nil, err
@@ -226,7 +231,34 @@ func (c *compiler) summary(f *aggregate.Family, src []Source, field string, stor
 		fmt.Fprintf(&b, "|%s[%s][%s]", c.streamName(s.Stream), text(s.Cond), text(s.Negate))
 	}
 	b.WriteString("|" + field)
+	b.WriteString(c.ownTypes(src, field))
 	return c.add(Summary{Text: b.String(), Family: f, Reach: reach, Stored: stored, sources: src, field: field})
+}
+
+// ownTypes names the types of the declared fields that a summary is made of: under
+// another type it is another summary. It is "" if there are none.
+func (c *compiler) ownTypes(src []Source, field string) string {
+	var l []string
+	note := func(s Stream, path string) {
+		if t := c.Spec.Catalog.TypeOf(s, path); t != nil && t.Own != "" {
+			l = append(l, c.streamName(s)+"."+path+" "+t.Own)
+		}
+	}
+	for _, s := range src {
+		note(s.Stream, field)
+		for _, n := range []*expr.Node{s.Cond, s.Negate} {
+			walk(n, func(n *expr.Node) {
+				if n.Op == expr.OpField {
+					note(s.Stream, n.Path)
+				}
+			})
+		}
+	}
+	if l == nil {
+		return ""
+	}
+	slices.Sort(l)
+	return "|" + strings.Join(slices.Compact(l), ", ")
 }
 
 // add returns the number of a summary, which is new if no other has its text.

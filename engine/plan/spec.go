@@ -29,12 +29,7 @@ type Spec struct {
 }
 
 // Streams returns the table of streams of the rule set.
-func (s *Spec) Streams() *Streams {
-	if s.Catalog == nil {
-		return nil
-	}
-	return s.Catalog.Streams
-}
+func (s *Spec) Streams() *Streams { return s.Catalog.Table() }
 
 // Source is one stream of an aggregate with the condition that its events must
 // meet. Purchases are already narrowed to completed ones where the rule says

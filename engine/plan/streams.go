@@ -28,6 +28,10 @@ type StreamInfo struct {
 	Name string
 	// Schema is the name of its schema.
 	Schema string
+	// Own: a rule file declares it. Key is then the hash of its name, by which its
+	// events are remembered.
+	Own bool
+	Key uint32
 	// Attributes: its events are not counted but set attributes of the customer, and
 	// a record without a value erases the customer.
 	Attributes bool

@@ -29,7 +29,8 @@ func (v versions) version() string { return hex.EncodeToString(v.h.Sum(nil)[:8])
 
 // Versions returns the content hash of every segment and stage by id, of every
 // trigger as "trigger:<id>", and the defaults "defaults:timezone" and
-// "defaults:feb_29". Names, order and layout of the files do not enter.
+// "defaults:feb_29", and, of what the files declare, "reading:stream:<name>" and
+// "reading:field:<stream>.<name>". Names, order and layout of the files do not enter.
 func (p *Plan) Versions() map[string]string {
 	m := map[string]string{"defaults:timezone": p.Spec.Zone, "defaults:feb_29": "feb_28"}
 	if p.Spec.MarFirst {
@@ -39,6 +40,7 @@ func (p *Plan) Versions() map[string]string {
 	for i := range p.Spec.Mappings {
 		m["reading:mapping:"+p.Spec.Mappings[i].Name] = p.Spec.Mappings[i].Version(p.Spec.Streams())
 	}
+	p.Spec.Catalog.ownReading(m)
 	for _, s := range p.Segments {
 		m[s.ID] = s.Version
 	}

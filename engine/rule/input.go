@@ -36,7 +36,7 @@ func (a *aggregation) input() plan.Input {
 	in.Type = in.Agg.Result(in.Stored)
 	in.Sources = a.x.spec.Activity
 	if !a.activity {
-		in.Sources = []plan.Source{a.source(in.Agg.Signed && in.Stored == expr.Decimal)}
+		in.Sources = []plan.Source{a.source(in.Agg.Signed && a.field != nil && a.x.fields[a.field].IsMoney())}
 	}
 	in.Text = in.Agg.Name + "(" + strings.Join(a.texts(in), ", ") + ")"
 	return in

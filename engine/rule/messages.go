@@ -91,6 +91,9 @@ func (x *expression) noName(e ast.Expr, name string) {
 	if hint == "" && e.Kind() == ast.IdentKind && x.looksLikeText(e) {
 		hint = "put strings in quotes: " + strconv.Quote(name)
 	}
+	if hint == "" && x.level == language.Event && e.Kind() == ast.IdentKind {
+		hint = "a stream of your own is declared under streams: {" + name + ": {fields: {…}}}"
+	}
 	x.failAt(e, hint, "unknown name %q", name)
 }
 
@@ -116,7 +119,27 @@ func (x *expression) noField(e ast.Expr, name string) {
 	} else if strings.Contains(object, ".") {
 		in = strings.TrimPrefix(object, "@")
 	}
-	x.failAt(e, file.DidYouMean(name, x.catalog.Names(object)), "no field %q in %s", name, in)
+	hint := file.DidYouMean(name, x.catalog.Names(object))
+	if stream, ok := strings.CutPrefix(object, "@"); ok && !strings.Contains(stream, ".") && file.NameForm.MatchString(name) {
+		hint = x.declareHint(stream, name)
+	}
+	x.failAt(e, hint, "no field %q in %s", name, in)
+}
+
+// declareHint says how to declare a field that a stream does not have, and where it is as
+// long as nobody does.
+func (x *expression) declareHint(stream, name string) string {
+	hint := file.Meant(name, x.catalog.Names("@"+stream))
+	if hint != "" {
+		hint += " or "
+	}
+	hint += "declare it: fields: {" + stream + ": {" + name + ": text}}"
+	for _, m := range []string{"traits", "attributes"} {
+		if t, i := x.catalog.Field("@"+stream, m); i >= 0 && t.Map {
+			hint += "; undeclared, it is in " + stream + "." + m + "[" + strconv.Quote(name) + "]"
+		}
+	}
+	return hint
 }
 
 // noOverload tells that a function or an operator cannot take its arguments.

@@ -34,7 +34,7 @@ type Set struct {
 // Parse checks the files as one set of rules. Definitions and segments of one
 // file can be used in all of them, whatever their order. The error is of type
 // Problems and holds every error of every file. cat has the streams that rules
-// read, kinds the kinds of triggers, zones the time zones that rules may name.
+// read, beside those that the files declare, kinds the kinds of triggers, zones the time zones that rules may name.
 func Parse(files []File, cat *plan.Catalog, kinds []*plan.Kind, zones expr.Zones) (*Set, error) {
 	files = slices.Clone(files)
 	slices.SortStableFunc(files, func(a, b File) int { return cmp.Compare(a.Name, b.Name) })
@@ -43,7 +43,7 @@ func Parse(files []File, cat *plan.Catalog, kinds []*plan.Kind, zones expr.Zones
 	for _, f := range files {
 		file.Read(f, &doc, kinds, zones, &log)
 	}
-	c := newCompiler(cat, zones, &log)
+	c := newCompiler(extended(cat, &doc.Own, &log), zones, &log)
 	c.compile(&doc)
 	errs, warnings := log.Split()
 	if len(errs) > 0 {

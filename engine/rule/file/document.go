@@ -19,6 +19,7 @@ type Document struct {
 	MarFirst   bool // what feb29 says
 	Activity   []*Passage
 	activityAt *Passage
+	Own        Own
 	Defines    []Declaration
 	Segments   []Segment
 	Lifecycles []Lifecycle
@@ -48,7 +49,7 @@ type Lifecycle struct {
 type stage struct{ ID, When *Passage }
 
 var (
-	topWords     = words{known: []string{"version", "defaults", "activity", "define", "mappings", "readings", "segments", "lifecycles", "triggers"}, later: []string{"streams", "traits"}}
+	topWords     = words{known: []string{"version", "defaults", "activity", "define", "fields", "streams", "mappings", "readings", "segments", "lifecycles", "triggers"}, later: []string{"traits"}}
 	defaultWords = words{known: []string{"timezone", "feb_29"}, later: []string{"quiet_hours", "consent", "clock"}}
 	segmentWords = words{
 		known: []string{"id", "name", "description", "objective", "owner", "review_by", "channel", "expected_size", "when"},
@@ -71,6 +72,12 @@ func (r *reader) top(root *yaml.Node) {
 	}
 	if n := s.vals["defaults"]; n != nil {
 		r.defaults(n)
+	}
+	if n := s.vals["fields"]; n != nil {
+		r.moreFields(n)
+	}
+	if n := s.vals["streams"]; n != nil {
+		r.ownStreams(n)
 	}
 	if n := s.vals["activity"]; n != nil {
 		r.activity(n)

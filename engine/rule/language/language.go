@@ -223,7 +223,26 @@ func (l *Language) Functions() []string { return l.functions }
 // IsTaken reports whether no definition and no variable may have the name.
 func (l *Language) IsTaken(name string) bool {
 	_, isStream := l.streams.ByName(name)
-	return isStream || name == "activity" || slices.Contains(l.functions, name) || IsLater(name) || IsMacro(name)
+	return isStream || IsWord(name)
+}
+
+// IsWord reports whether the name is a word of the language, so that nothing can be called
+// by it.
+func IsWord(name string) bool {
+	return name == "activity" || name == "has" || slices.Contains(functionNames(), name) || IsLater(name) || IsMacro(name) ||
+		IsReserved(name) || slices.Contains(reservedNames, name)
+}
+
+// IsReserved reports whether the name is a sign of CEL's grammar, so that not even a field
+// can have it.
+func IsReserved(name string) bool {
+	return slices.Contains([]string{"true", "false", "null", "in"}, name)
+}
+
+// reservedNames are those that CEL keeps for other languages.
+var reservedNames = []string{
+	"as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package", "namespace",
+	"return", "var", "void", "while",
 }
 
 func must(err error) {
