@@ -151,7 +151,7 @@ func (m *Memory) flags() (f byte) {
 func (e *Engine) AppendFacts(b []byte, c *Customer, at Millis) []byte {
 	c.seen.Forget(at, &e.dedup)
 	b = binary.AppendUvarint(b, c.events)
-	b = c.seen.Append(b, at)
+	b = c.seen.Append(b, at, e.ownKeys)
 	b = e.appendTimes(b, c, at)
 	b = binary.AppendUvarint(b, uint64(len(c.cells)))
 	for i := range c.cells {

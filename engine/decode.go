@@ -28,7 +28,7 @@ func (e *Engine) Decode(id string, b []byte) (*Customer, error) {
 	if b[0] < 3 {
 		c.seen.ReadOld(&r, c.instant, v1)
 	} else {
-		c.seen.Read(&r, c.instant)
+		c.seen.Read(&r, c.instant, e.ownKeys)
 	}
 	if err := e.decodeCells(&r, c, v1); err != nil {
 		return nil, fmt.Errorf("customer: %w", err)

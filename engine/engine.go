@@ -32,6 +32,7 @@ type Engine struct {
 	initial []int
 	keepers []int // by stream
 	dedup   dedup.Horizons
+	ownKeys dedup.Keys // of streams that the rules declare
 }
 
 // New returns an engine for a compiled plan. triggers has one for each trigger
@@ -56,6 +57,9 @@ func New(p *plan.Plan, triggers []Trigger, opt Options) (*Engine, error) {
 			keep = cmp.Or(opt.Dedup[s], keep)
 		}
 		e.dedup = append(e.dedup, keep)
+		if info.Own {
+			e.ownKeys = append(e.ownKeys, info.Key)
+		}
 		e.keepers = append(e.keepers, keepersOf(p, s))
 	}
 	for i := range p.Summaries {
@@ -89,7 +93,7 @@ func (x *Evaluator) Apply(c *Customer, ev *Event, clock Millis, out *Output) boo
 	e := x.e
 	x.begin(c, out)
 	before := c.instant
-	id := idOf(ev)
+	id := e.idOf(ev)
 	if e.duplicate(c, id, out) {
 		return false
 	}

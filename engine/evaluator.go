@@ -74,7 +74,7 @@ func (e *Engine) Evaluator() *Evaluator {
 	return x
 }
 
-// known is a value, no list, that was computed in some epoch or move.
+// known is a value that was computed in some epoch or move.
 type known struct {
 	when uint64
 	kind expr.Kind
@@ -82,12 +82,21 @@ type known struct {
 	s    string
 }
 
-func (k *known) value() expr.Value { return expr.Value{K: k.kind, N: k.n, S: k.s} }
+func (k *known) value() expr.Value {
+	if k.kind == expr.List {
+		v, _ := aggregate.TextsValue(k.s)
+		return v
+	}
+	return expr.Value{K: k.kind, N: k.n, S: k.s}
+}
+
+// textual reports whether values of a kind are told apart by S.
+func textual(k expr.Kind) bool { return k == expr.String || k == expr.List }
 
 // set notes a value. The text is left alone among numbers: writing a pointer is
 // dear while garbage is collected.
 func (k *known) set(when uint64, v expr.Value) {
-	if v.K == expr.String || k.kind == expr.String {
+	if textual(v.K) || textual(k.kind) {
 		k.s = v.S
 	}
 	k.when, k.kind, k.n = when, v.K, v.N
@@ -95,13 +104,13 @@ func (k *known) set(when uint64, v expr.Value) {
 
 // number is set for what is no text.
 func (k *known) number(when uint64, kind expr.Kind, n int64) {
-	if k.kind == expr.String {
+	if textual(k.kind) {
 		k.s = ""
 	}
 	k.when, k.kind, k.n = when, kind, n
 }
 
-func (k *known) isNumber() bool { return k.kind != expr.Absent && k.kind != expr.String }
+func (k *known) isNumber() bool { return k.kind != expr.Absent && !textual(k.kind) }
 
 func (k *known) float() float64 { return expr.Value{K: k.kind, N: k.n}.Float() }
 

@@ -37,8 +37,12 @@ type Event struct {
 }
 
 // idOf returns what is remembered of the event.
-func idOf(ev *Event) dedup.ID {
-	return dedup.Of(&dedup.Event{Stream: ev.Stream, Source: ev.Source, ID: ev.ID, At: ev.At, Lag: ev.Lag})
+func (e *Engine) idOf(ev *Event) dedup.ID {
+	d := dedup.Event{Stream: ev.Stream, Source: ev.Source, ID: ev.ID, At: ev.At, Lag: ev.Lag}
+	if ev.Stream >= plan.NumBuiltin {
+		d.Key = e.ownKeys[ev.Stream-plan.NumBuiltin]
+	}
+	return dedup.Of(&d)
 }
 
 // Derived returns about how many bytes c takes for what is not in its encoded form.

@@ -125,7 +125,7 @@ func (x *Evaluator) compute(k *known, when uint64, in *plan.InputPlan, cl *cell)
 
 // moved touches the units that the move of an input from a to b touches.
 func (x *Evaluator) moved(in *plan.InputPlan, a, b *known, to *plan.Set) {
-	if a.kind == b.kind && a.n == b.n && (a.kind != expr.String || a.s == b.s) {
+	if a.kind == b.kind && a.n == b.n && (!textual(a.kind) || a.s == b.s) {
 		return
 	}
 	if a.isNumber() && b.isNumber() && in.Index.Still(a.float(), b.float()) {

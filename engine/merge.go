@@ -74,7 +74,7 @@ func (e *Engine) emitAgain(x *Evaluator, now Millis, cause Cause, silent bool) {
 func (x *Evaluator) FoldFacts(c *Customer, ev *Event, out *Output) bool {
 	e := x.e
 	x.begin(c, out)
-	id := idOf(ev)
+	id := e.idOf(ev)
 	if e.duplicate(c, id, out) {
 		return false
 	}

@@ -12,10 +12,22 @@ type sampleScratch struct {
 	lines []aggregate.Line
 }
 
+// ownStamp stands for every stream of one's own in the stamps of summaries: they are kept,
+// and the numbers of such streams depend on the rule set. A summary that compares stamps
+// is of one stream, or of built-in ones.
+const ownStamp = 0xff
+
+func stampOf(s plan.Stream) uint8 {
+	if s >= plan.NumBuiltin {
+		return ownStamp
+	}
+	return uint8(s)
+}
+
 // foldMatched gives the event to the summaries in x.matched.
 func (e *Engine) foldMatched(x *Evaluator, ev *Event) {
 	s := &x.sample
-	s.Stamp = aggregate.Stamp{At: ev.At, ID: ev.ID, Source: ev.Source, Stream: uint8(ev.Stream)}
+	s.Stamp = aggregate.Stamp{At: ev.At, ID: ev.ID, Source: ev.Source, Stream: stampOf(ev.Stream)}
 	for i := range x.matched {
 		m := &x.matched[i]
 		if m.cell.other == nil {

@@ -122,7 +122,8 @@ func (e *Engine) change(x *Evaluator, unit *plan.Unit, m *membership, i, last in
 func (x *Evaluator) evidence(c *plan.Cond) []Pair {
 	from := x.room(len(c.Evidence))
 	for _, in := range c.Evidence {
-		x.pair(x.e.p.Inputs[in].Text, x.value(in))
+		p := &x.e.p.Inputs[in]
+		x.pair(p.Text, p.Shown(x.value(in)))
 	}
 	return x.cut(from)
 }

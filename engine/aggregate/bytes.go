@@ -17,14 +17,14 @@ type Reader struct {
 // Millis reads an instant or length of time.
 func (r *Reader) Millis() Millis { return Millis(r.Varint()) }
 
-// AppendValue appends a scalar value: its kind, then a varint or a string with
-// its length. Lists and records are not stored.
+// AppendValue appends a value: its kind, then a varint or a string with its length.
+// A list is one of texts in the form of PackTexts; records are not stored.
 func AppendValue(b []byte, v expr.Value) []byte {
 	b = append(b, byte(v.K))
 	switch v.K {
-	case expr.Absent, expr.List, expr.Record:
+	case expr.Absent, expr.Record:
 		return b
-	case expr.String:
+	case expr.String, expr.List:
 		return wire.AppendText(b, v.S)
 	}
 	return binary.AppendVarint(b, v.N)

@@ -59,13 +59,19 @@ type Register struct {
 	Stamp
 	Set    bool
 	latest bool
-	kind   expr.Kind // and the rest of the value, which is no list
+	kind   expr.Kind // and the rest of the value
 	n      int64
-	s      string
+	s      string // of a list: see PackTexts
 }
 
 // Value returns the value.
-func (c *Register) Value() expr.Value { return expr.Value{K: c.kind, N: c.n, S: c.s} }
+func (c *Register) Value() expr.Value {
+	if c.kind == expr.List {
+		v, _ := TextsValue(c.s)
+		return v
+	}
+	return expr.Value{K: c.kind, N: c.n, S: c.s}
+}
 
 // Fold takes one event.
 func (c *Register) Fold(s *Sample) { c.Take(&s.Stamp, &s.Value) }
@@ -78,6 +84,9 @@ func (c *Register) Take(s *Stamp, v *expr.Value) {
 		}
 	}
 	c.Set, c.Stamp, c.kind, c.n, c.s = true, *s, v.K, v.N, v.S
+	if v.K == expr.List {
+		c.s = PackTexts(v.L)
+	}
 }
 
 // Merge keeps the lesser or greater of both.
@@ -150,9 +159,12 @@ func (c *Register) decode(r *Reader) {
 		c.Source = ""
 	}
 	c.ID = text()
-	if b := r.Left(); len(b) > 0 && expr.Kind(b[0]) == expr.String {
+	if b := r.Left(); len(b) > 0 && (expr.Kind(b[0]) == expr.String || expr.Kind(b[0]) == expr.List) {
 		c.kind = expr.Kind(r.Byte())
-		c.s = text()
+		if c.s = text(); c.kind == expr.List {
+			_, ok := TextsValue(c.s)
+			r.Check(ok)
+		}
 		return
 	}
 	v := r.Value()

@@ -22,13 +22,28 @@ import (
 // stream (history that was written to Kafka long after it happened), twice their number
 // is plus one, and the newest mark follows, which is the base. A mark that is not in
 // reach even so has its four bytes all set, and 8 bytes follow.
+//
+// The number of a stream of one's own depends on the rule set. In its place is ownMark,
+// and four bytes, the key of the stream: a hash of its name. They come after those of the
+// others, in the order of their names. Ids of a stream that the rules no longer declare
+// are forgotten when they are read.
 const (
 	idsAhead = 1 << 30 // ms
 	idsFar   = math.MaxUint32
+	ownMark  = 0xff // is the number of no stream
 )
 
+// Keys are the keys of a rule set's own streams, in the order of its table.
+type Keys []uint32
+
+// stream returns the stream with a key, false if the rules declare none.
+func (k Keys) stream(key uint32) (plan.Stream, bool) {
+	i := slices.Index(k, key)
+	return plan.NumBuiltin + plan.Stream(i), i >= 0
+}
+
 // Append appends the bytes of the ids of a customer whose instant is at.
-func (m *Memory) Append(b []byte, at expr.Millis) []byte {
+func (m *Memory) Append(b []byte, at expr.Millis, keys Keys) []byte {
 	seen := m.ids
 	b = binary.AppendUvarint(b, uint64(len(seen)))
 	left := len(seen)
@@ -45,7 +60,11 @@ func (m *Memory) Append(b []byte, at expr.Millis) []byte {
 			continue
 		}
 		left -= n
-		b = append(b, byte(stream))
+		if stream < plan.NumBuiltin {
+			b = append(b, byte(stream))
+		} else {
+			b = binary.LittleEndian.AppendUint32(append(b, ownMark), keys[stream-plan.NumBuiltin])
+		}
 		if !far {
 			b = binary.AppendUvarint(b, uint64(n)<<1)
 		} else {
@@ -75,29 +94,40 @@ func appendID(b []byte, s ID, base expr.Millis) []byte {
 
 // Read reads what Append wrote, into m, which is empty. What is wrong is the reader's to
 // say.
-func (m *Memory) Read(r *aggregate.Reader, at expr.Millis) {
+func (m *Memory) Read(r *aggregate.Reader, at expr.Millis, keys Keys) {
 	n := r.Count(12)
 	if n == 0 {
 		return
 	}
 	m.ids = sized(m.ids, n)[:0]
-	last := -1
-	for len(m.ids) < n {
-		stream, k, base := r.Byte(), r.Uvarint(), at+idsAhead
+	last := plan.Stream(0)
+	for n > 0 {
+		stream, known, base := plan.Stream(r.Byte()), true, at+idsAhead
+		if stream == ownMark {
+			stream, known = keys.stream(r.Uint32())
+		} else {
+			r.Check(stream < plan.NumBuiltin)
+		}
+		k := r.Uvarint()
 		if k&1 != 0 {
 			base = at + r.Millis()
 		}
 		k >>= 1
-		r.Check(int(stream) > last && stream < byte(plan.NumBuiltin) && k > 0 && k <= uint64(n-len(m.ids)))
+		r.Check((!known || len(m.ids) == 0 || stream > last) && k > 0 && k <= uint64(n))
 		if r.Bad() {
 			return
 		}
-		last = int(stream)
+		n -= int(k)
 		first := len(m.ids)
 		for i := range int(k) {
-			m.ids = append(m.ids, decodeID(r, plan.Stream(stream), base))
+			m.ids = append(m.ids, decodeID(r, stream, base))
 			r.Check(i == 0 || compare(m.ids[first+i], m.ids[first+i-1]) < 0)
 		}
+		if !known {
+			m.ids = m.ids[:first]
+			continue
+		}
+		last = stream
 	}
 	slices.SortFunc(m.ids, compare)
 }

@@ -54,13 +54,13 @@ func TestBytes(t *testing.T) {
 	for _, span := range []expr.Millis{1, 20 * day, 3000 * day} {
 		for _, n := range []int{0, 1, 2, 70, 500} {
 			m := memoryOf(rng, n, at, span)
-			b := m.Append(nil, at)
+			b := m.Append(nil, at, nil)
 			if most := 3 + 12*n + 12*int(plan.NumBuiltin); span < 31*day && len(b) > most || n == 0 && len(b) != 1 {
 				t.Errorf("%d ids within %d ms have %d bytes", n, span, len(b))
 			}
 			r := aggregate.NewReader(b, 3)
 			var got Memory
-			if got.Read(&r, at); !r.Done() || !slices.Equal(got.ids, m.ids) {
+			if got.Read(&r, at, nil); !r.Done() || !slices.Equal(got.ids, m.ids) {
 				t.Fatalf("%d ids within %d ms are not read as they were written", n, span)
 			}
 			for range 50 {
@@ -71,7 +71,7 @@ func TestBytes(t *testing.T) {
 					bent[rng.IntN(len(bent))] ^= 1 << rng.IntN(8)
 				}
 				r, got := aggregate.NewReader(bent, 3), Memory{}
-				if got.Read(&r, at); r.Done() && !slices.IsSortedFunc(got.ids, compare) {
+				if got.Read(&r, at, nil); r.Done() && !slices.IsSortedFunc(got.ids, compare) {
 					t.Fatalf("%x is read as ids that are not sorted", bent)
 				}
 			}

@@ -27,6 +27,7 @@ const (
 // Event is what tells an event from others, and when it was.
 type Event struct {
 	Stream     plan.Stream
+	Key        uint32 // of a stream of one's own: see plan.StreamInfo.Key
 	Source, ID string
 	At         expr.Millis
 	// Lag is how much later than At the record came into Kafka, in ms.
@@ -57,6 +58,9 @@ const (
 func Of(ev *Event) ID {
 	var buf [128]byte
 	b := append(buf[:0], byte(ev.Stream))
+	if ev.Stream >= plan.NumBuiltin {
+		b = binary.LittleEndian.AppendUint32(append(buf[:0], ownMark), ev.Key)
+	}
 	b = append(binary.AppendUvarint(b, uint64(len(ev.Source))), ev.Source...)
 	hash := xxh3.Hash(append(b, ev.ID...)) &^ lagMask
 	s := ID{word: hash | lagOf(ev.Lag)}
@@ -73,7 +77,11 @@ func (s ID) remembered() expr.Millis { return expr.Millis(s.mark >> streamBits) 
 
 func (s ID) stream() plan.Stream { return plan.Stream(s.mark) }
 
-func (s ID) frequent() bool { return s.stream().Builtin().Frequent }
+// frequent reports whether the id may not use what is reserved: those of streams of
+// one's own may not either.
+func (s ID) frequent() bool {
+	return s.stream() >= plan.NumBuiltin || s.stream().Builtin().Frequent
+}
 
 func (s ID) hash() uint64 { return s.word &^ lagMask }
 

@@ -114,8 +114,8 @@ func (v Value) True() bool { return v.K == Bool && v.N != 0 }
 // Present reports whether v holds a value.
 func (v Value) Present() bool { return v.K != Absent }
 
-// Identical reports whether two values, no lists, are of one kind and the same. Absent
-// is identical to absent, and 3 is not to 3.0.
+// Identical reports whether two values are of one kind and the same; lists are those of
+// summaries, which have a text. Absent is identical to absent, and 3 is not to 3.0.
 func Identical(a, b Value) bool { return a.K == b.K && a.N == b.N && a.S == b.S }
 
 // Float returns a numeric or time value as a double. Decimals are divided once,

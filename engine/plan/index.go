@@ -65,7 +65,7 @@ func (x *Index) Still(a, b float64) bool {
 
 // still is Still for any values.
 func (x *Index) still(a, b expr.Value) bool {
-	return a.K != expr.String && b.K != expr.String && a.Present() && b.Present() && x.Still(a.Float(), b.Float())
+	return a.K != expr.String && b.K != expr.String && a.K != expr.List && b.K != expr.List && a.Present() && b.Present() && x.Still(a.Float(), b.Float())
 }
 
 // Around makes r the values to which the input may move from a number, or from

@@ -20,6 +20,8 @@ type InputPlan struct {
 	Index   Index
 	// SegmentIndex is the number of the segment of an InSegment.
 	SegmentIndex int
+	// Plain: the value is a decimal that is no money, and people see it as a number.
+	Plain bool
 }
 
 // Timed reports whether the value can change by time alone.
@@ -38,6 +40,7 @@ func (c *compiler) inputs() error {
 		in := &c.Spec.Inputs[i]
 		p := &c.Inputs[i]
 		p.Input, p.Summary, p.SegmentIndex = in, -1, -1
+		p.Plain = c.isPlain(in)
 		var err error
 		switch in.Kind {
 		case InAggregate:
@@ -69,6 +72,24 @@ func (c *compiler) inputs() error {
 		}
 	}
 	return nil
+}
+
+// isPlain reports whether an input is a value of a field that is declared as a number.
+func (c *compiler) isPlain(in *Input) bool {
+	s := Profile
+	if in.Kind == InAggregate && len(in.Sources) > 0 {
+		s = in.Sources[0].Stream
+	}
+	t := c.Spec.Catalog.TypeOf(s, in.Field)
+	return in.Stored == expr.Decimal && t != nil && !t.IsMoney()
+}
+
+// Shown returns a value of the input as people see it.
+func (in *InputPlan) Shown(v expr.Value) expr.Value {
+	if in.Plain && v.K == expr.Decimal {
+		return expr.DoubleValue(v.Float())
+	}
+	return v
 }
 
 func (c *compiler) attribute(path string) (int, error) {

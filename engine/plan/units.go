@@ -232,8 +232,23 @@ func (c *compiler) compileConds() error {
 			if err != nil {
 				return fmt.Errorf("trigger %s, field %s: %w", t.ID, f.Name, err)
 			}
-			t.Fields = append(t.Fields, fn)
+			t.Fields = append(t.Fields, c.shown(f.Node, fn))
 		}
 	}
 	return nil
+}
+
+// shown returns fn with its values as people see them: a number if it is one of a field
+// that is declared as such, whatever is chosen among them.
+func (c *compiler) shown(n *expr.Node, fn expr.Fn) expr.Fn {
+	var plain *InputPlan
+	walk(n, func(n *expr.Node) {
+		if n.Op == expr.OpInput && c.Inputs[n.Ref].Plain {
+			plain = &c.Inputs[n.Ref]
+		}
+	})
+	if plain == nil {
+		return fn
+	}
+	return func(e *expr.Env) expr.Value { return plain.Shown(fn(e)) }
 }
