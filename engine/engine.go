@@ -72,6 +72,9 @@ func New(p *plan.Plan, triggers []Trigger, opt Options) (*Engine, error) {
 // Layout returns which fields of a stream events must carry, in which slots.
 func (e *Engine) Layout(s plan.Stream) *plan.Layout { return &e.p.Streams[s].Layout }
 
+// Catalog returns the streams and fields that the rules were checked against.
+func (e *Engine) Catalog() *plan.Catalog { return e.p.Spec.Catalog }
+
 // Plan returns what the engine runs.
 func (e *Engine) Plan() *plan.Plan { return e.p }
 

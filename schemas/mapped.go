@@ -52,7 +52,7 @@ func mappedOf(cfg *Config, topic string) (l []mapped, err error) {
 			}
 			s.Zone = zone
 		}
-		if err := mapping.Check(m, cfg.Streams, cfg.zones()); err != nil {
+		if err := mapping.Check(m, cfg.Catalog.Table(), cfg.zones()); err != nil {
 			return nil, err
 		}
 		l = append(l, mapped{m, &s})
@@ -127,7 +127,7 @@ func (d *decoder) part(m *mapped, rec *Record, p *mapping.Part) {
 			return
 		}
 		rec.More.Events = append(rec.More.Events, ev)
-		rec.More.Texts = append(rec.More.Texts, MappedText{m.Name, d.cfg.Streams.Name(m.Stream), p.Number, slices.Clone(p.Text)})
+		rec.More.Texts = append(rec.More.Texts, MappedText{m.Name, d.cfg.Catalog.Table().Name(m.Stream), p.Number, slices.Clone(p.Text)})
 	case mapping.Filtered:
 	}
 }
@@ -199,7 +199,7 @@ func (d *decoder) several(rec *Record, ev *engine.Event) (Result, error) {
 // forwarded reads an event that another task has mapped.
 func (d *decoder) forwarded(in *topic, rec *Record, ev *engine.Event) (Result, error) {
 	m := &mapped{&plan.Mapping{Name: rec.Mapped.Mapping}, in.settings}
-	stream, ok := d.cfg.Streams.ByName(rec.Mapped.Stream)
+	stream, ok := d.cfg.Catalog.Table().ByName(rec.Mapped.Stream)
 	if !ok {
 		return 0, bad.New(bad.Schema, "", "the record was forwarded as an event of %q, which is no stream", rec.Mapped.Stream)
 	}

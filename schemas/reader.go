@@ -60,8 +60,9 @@ const (
 
 // Config is what a Reader needs to know.
 type Config struct {
-	// Streams is the table of streams of the rule set; nil is that of the built-in ones.
-	Streams *plan.Streams
+	// Catalog has the streams of the rule set, and the fields that it declares; nil is
+	// [Catalog].
+	Catalog *plan.Catalog
 	// Layouts gives the fields of each stream that rules read. Required.
 	Layouts func(plan.Stream) *plan.Layout
 	// Topics are the input topics with the stream that each carries.
@@ -122,6 +123,9 @@ func NewReader(cfg Config) (*Reader, error) {
 	if cfg.MaxID == 0 {
 		cfg.MaxID = 1024
 	}
+	if cfg.Catalog == nil {
+		cfg.Catalog = Catalog()
+	}
 	if len(cfg.Subjects) == 0 {
 		for topic := range cfg.Topics {
 			cfg.Subjects = append(cfg.Subjects, Subject(topic))
@@ -142,7 +146,7 @@ func NewReader(cfg Config) (*Reader, error) {
 		r.topics = append(r.topics, topic{name: name, settings: settingsOf(&cfg, name), mappings: l})
 	}
 	for way := range numWays {
-		for s := range cfg.Streams.All() {
+		for s := range cfg.Catalog.Table().All() {
 			t, err := r.newTarget(s, cfg.Layouts(s), way)
 			if err != nil {
 				return nil, err
@@ -159,7 +163,7 @@ func NewReader(cfg Config) (*Reader, error) {
 }
 
 // targets is how many targets a reader has.
-func (cfg *Config) targets() int { return numWays * cfg.Streams.Len() }
+func (cfg *Config) targets() int { return numWays * cfg.Catalog.Table().Len() }
 
 // lookupsOf returns the look-ups of a Reader.
 func lookupsOf(cfg *Config) *registry.Lookups[*avro.Writer] {
@@ -283,9 +287,9 @@ func (r *Reader) take(key []byte, in *topic) *decoder {
 		d = &decoder{Reader: r, last: make([]lastProgram, r.cfg.targets())}
 		d.frame = frame.New(r.cfg.MaxID)
 		d.avro = avro.NewReader(&d.frame)
-		d.json = jsonread.NewDecoder(&d.frame, r.cfg.Streams)
+		d.json = jsonread.NewDecoder(&d.frame, r.cfg.Catalog.Table())
 		if len(r.cfg.Mappings) > 0 {
-			d.runner = mapping.NewRunner(r.cfg.Streams, r.cfg.zones())
+			d.runner = mapping.NewRunner(r.cfg.Catalog.Table(), r.cfg.zones())
 		}
 	}
 	d.key = key
@@ -327,7 +331,7 @@ func (d *decoder) finish(topic string, ev *engine.Event) (Result, error) {
 
 // tombstone reads a record without a value.
 func (d *decoder) tombstone(rec *Record, stream plan.Stream, ev *engine.Event) (Result, error) {
-	if !d.cfg.Streams.Info(stream).Attributes {
+	if !d.cfg.Catalog.Table().Info(stream).Attributes {
 		return 0, bad.New(bad.Format, "", "the value is empty, which means something only on the profile topic: erase the customer")
 	}
 	return d.erasure(rec, stream, ev, true)
@@ -378,7 +382,7 @@ func (d *decoder) value(t *frame.Target, rec *Record) error {
 		}
 		return d.readAvro(o, t, b, from)
 	}
-	if e := d.json.Read(d.targets[t.Number/d.cfg.Streams.Len()], t, b); e != nil {
+	if e := d.json.Read(d.targets[t.Number/d.cfg.Catalog.Table().Len()], t, b); e != nil {
 		return e
 	}
 	return nil
@@ -411,7 +415,7 @@ func (r *Reader) ReadJSONLine(line []byte, ev *engine.Event) (Result, error) {
 			return 0, e
 		}
 	}
-	return d.finish(d.cfg.Streams.Name(plan.Stream(d.frame.Target.Stream)), ev)
+	return d.finish(d.cfg.Catalog.Table().Name(plan.Stream(d.frame.Target.Stream)), ev)
 }
 
 // line reads a line into the frame.

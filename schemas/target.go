@@ -22,10 +22,12 @@ const (
 // newTarget returns the target of a stream for a way of reading. layout may be nil: no
 // rule reads anything.
 func (r *Reader) newTarget(stream plan.Stream, layout *plan.Layout, way int) (*frame.Target, error) {
-	rec := mustSchema(InputName(stream))
-	info := r.cfg.Streams.Info(stream)
-	t := &frame.Target{Number: way*r.cfg.Streams.Len() + int(stream), Stream: int(stream), Name: rec.Name, Attributes: info.Attributes}
+	streams := r.cfg.Catalog.Table()
+	info := streams.Info(stream)
+	rec := schemaOf(info)
+	t := &frame.Target{Number: way*streams.Len() + int(stream), Stream: int(stream), Name: rec.Name, Attributes: info.Attributes}
 	t.FieldSet = newFieldSet(t, rec, "")
+	declared(t, r.cfg.Catalog.Fields[stream])
 	if layout != nil {
 		t.Slots = len(layout.Paths)
 	}
@@ -44,8 +46,11 @@ func (r *Reader) newTarget(stream plan.Stream, layout *plan.Layout, way int) (*f
 		}
 	}
 	for _, name := range []string{"attributes", "traits"} {
-		if f := t.Find([]byte(name)); f != nil && len(f.Keys) > 0 {
-			t.Extra = f
+		if f := t.Find([]byte(name)); f != nil {
+			if len(f.Keys) > 0 {
+				t.Extra = f
+			}
+			otherwise(t, f)
 		}
 	}
 	for i := range t.Fields {
@@ -54,7 +59,7 @@ func (r *Reader) newTarget(stream plan.Stream, layout *plan.Layout, way int) (*f
 		}
 	}
 	if way == strictly {
-		for i := range t.Fields {
+		for i := range rec.Fields {
 			hide(t, t.Fields[i].Name)
 		}
 	}
@@ -120,7 +125,7 @@ func takesBack(t *frame.Target, stream *plan.StreamInfo, way int) {
 		hide(t, "items")
 	}
 	for i := range t.Fields {
-		if f := &t.Fields[i]; f.Kind == expr.Decimal && f.Place >= 0 && settled != nil {
+		if f := &t.Fields[i]; f.Kind == expr.Decimal && !f.Plain && f.Place >= 0 && settled != nil {
 			s.Money = append(s.Money, f)
 		}
 	}
@@ -151,7 +156,7 @@ func own(t *frame.Target) {
 func readInto(t *frame.Target, rec *avro.Schema, path string, slot int) error {
 	name, key, isKey := strings.Cut(path, ".")
 	i, ok := t.ByName[name]
-	isMap := ok && rec.Fields[i].Type.Wire == avro.Map
+	isMap := ok && i < len(rec.Fields) && rec.Fields[i].Type.Wire == avro.Map
 	if !ok || isMap != isKey || key == "" && isKey {
 		return fmt.Errorf("has no field %q that a rule could read", path)
 	}

@@ -138,6 +138,7 @@ func (f *replayFlags) run(cmd *cobra.Command) error {
 func (f *replayFlags) file(cmd *cobra.Command, rules *app.Rules, noted *notes.Tally) (*replay.File, error) {
 	zones := app.Zones()
 	reader, err := schemas.NewReader(schemas.Config{
+		Catalog: rules.Engine.Catalog(),
 		Layouts: rules.Engine.Layout, Settings: app.LineSettings(rules),
 		Zones: func(name string) bool { _, ok := zones(name); return ok },
 		Noted: noted.Take,

@@ -115,7 +115,7 @@ func (m *Mapper) reader(note func(string)) (*schemas.Reader, error) {
 	zones := Zones()
 	return schemas.NewReader(schemas.Config{
 		Layouts:   func(s plan.Stream) *plan.Layout { return layouts[s] },
-		Streams:   m.Rules.Set.Spec.Streams(),
+		Catalog:   m.Rules.Engine.Catalog(),
 		Mappings:  map[string][]*plan.Mapping{m.Topic: m.Mappings},
 		Settings:  map[string]*schemas.Settings{m.Topic: settingsOf(m.Rules.Set.Spec)},
 		Zones:     func(name string) bool { _, ok := zones(name); return ok },

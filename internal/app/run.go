@@ -197,7 +197,8 @@ func (c *Config) reading(rules *Rules, opt RunOptions) (config.Config, *sr.Clien
 	cfg.Engine = rules.Engine
 	zones := Zones()
 	rc := schemas.Config{
-		Layouts: rules.Engine.Layout, Topics: in.streams, Settings: in.settings, Mappings: in.mappings,
+		Catalog: rules.Engine.Catalog(), Layouts: rules.Engine.Layout,
+		Topics: in.streams, Settings: in.settings, Mappings: in.mappings,
 		Zones:     func(name string) bool { _, ok := zones(name); return ok },
 		Locations: zones,
 		Noted:     opt.noted,

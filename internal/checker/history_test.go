@@ -68,7 +68,7 @@ func makeGood(mode config.ClockMode) (*good, error) {
 	if err != nil {
 		return nil, err
 	}
-	reader, err := schemas.NewReader(schemas.Config{Layouts: r.Engine.Layout, Topics: topics})
+	reader, err := schemas.NewReader(schemas.Config{Catalog: r.Engine.Catalog(), Layouts: r.Engine.Layout, Topics: topics})
 	if err != nil {
 		return nil, err
 	}

@@ -70,7 +70,7 @@ func readerOf(t *testing.T, rules *app.Rules) (read func(*schemas.Record, *engin
 	inputs := map[string]plan.Stream{"events.web": plan.Web, "events.email": plan.Email, "events.purchase": plan.Purchase}
 	zones := app.Zones()
 	reader, err := schemas.NewReader(schemas.Config{
-		Layouts: rules.Engine.Layout, Topics: inputs,
+		Catalog: rules.Engine.Catalog(), Layouts: rules.Engine.Layout, Topics: inputs,
 		Zones: func(name string) bool { _, ok := zones(name); return ok },
 	})
 	if err != nil {

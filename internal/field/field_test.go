@@ -104,8 +104,8 @@ func (c *fieldCase) run(t *testing.T) (got []string) {
 	}
 	zones := app.Zones()
 	reader, err := schemas.NewReader(schemas.Config{
-		Layouts: rules.Engine.Layout,
-		Zones:   func(name string) bool { _, ok := zones(name); return ok },
+		Catalog: rules.Engine.Catalog(), Layouts: rules.Engine.Layout,
+		Zones: func(name string) bool { _, ok := zones(name); return ok },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -76,7 +76,7 @@ func (j *Job) judged() checker.Config {
 		cfg.Inputs = append(cfg.Inputs, topic)
 	}
 	reader, err := schemas.NewReader(schemas.Config{
-		Layouts: loaded.Engine.Layout, Topics: topics,
+		Catalog: loaded.Engine.Catalog(), Layouts: loaded.Engine.Layout, Topics: topics,
 		Zones: func(name string) bool { _, ok := zones(name); return ok },
 	})
 	if err != nil {

@@ -45,7 +45,7 @@ func newFile(t *testing.T, rules string) (*File, *bytes.Buffer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	reader, err := schemas.NewReader(schemas.Config{Layouts: e.Layout})
+	reader, err := schemas.NewReader(schemas.Config{Catalog: e.Catalog(), Layouts: e.Layout})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -120,7 +120,7 @@ func (g *Rig) Config(text string, store *state.Store) config.Config {
 	cfg.Inputs = slices.Collect(maps.Keys(topics))
 	cfg.Changes, cfg.Triggers = "changes", "triggers"
 	cfg.Engine = fixture.NewEngine(g, text)
-	reader, err := schemas.NewReader(schemas.Config{Layouts: cfg.Engine.Layout, Topics: topics})
+	reader, err := schemas.NewReader(schemas.Config{Catalog: cfg.Engine.Catalog(), Layouts: cfg.Engine.Layout, Topics: topics})
 	if err != nil {
 		g.Fatal(err)
 	}

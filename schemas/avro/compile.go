@@ -53,7 +53,8 @@ const (
 	doSkipSized // a fixed, float or double
 	doSkipBytes // or text
 	doSkipEnum
-	doList // an array, into the cells
+	doList  // an array of records, into the cells
+	doTexts // an array of texts
 	doBool
 	doInt // an int or long
 	doFloat
@@ -102,6 +103,8 @@ func (c *compiler) record(w *Schema, s *frame.FieldSet, prefix string, t *frame.
 		wf := &w.Fields[i]
 		fd := s.Find([]byte(wf.Name))
 		switch {
+		case fd != nil && fd.Declared && t != nil:
+			o.kids = append(o.kids, c.declared(wf, fd, t))
 		case fd != nil && fd.Used():
 			o.kids = append(o.kids, c.value(wf.Type, fd))
 		case fd == nil && t != nil:
@@ -132,6 +135,16 @@ func (c *compiler) outside(wf *Field, t *frame.Target) *Op {
 	return &Op{do: doTwice, wire: wf.Type.Wire, path: wf.Name, kids: []*Op{o, c.value(wf.Type, own)}}
 }
 
+// declared compiles a field that a rule file declares. It also goes where it went before
+// anybody declared it.
+func (c *compiler) declared(wf *Field, fd *frame.Field, t *frame.Target) *Op {
+	o := c.outside(wf, t)
+	if !fd.Used() {
+		return o
+	}
+	return &Op{do: doTwice, wire: wf.Type.Wire, path: wf.Name, kids: []*Op{o, c.value(wf.Type, fd)}}
+}
+
 // maxFree is how deep objects in a free-form map have names with dots.
 const maxFree = 8
 
@@ -156,6 +169,15 @@ func (f freely) in(name string) freely {
 // free compiles a value of a free-form map whose keys are those of fd, or the map
 // itself. Records and maps in it are looked into for keys with dots.
 func (c *compiler) free(w *Schema, fd *frame.Field, at freely) *Op {
+	o := c.freeKey(w, fd, at)
+	if k := fd.TypedKey([]byte(at.path)); k != nil && !at.keep {
+		o = &Op{do: doTwice, wire: w.Wire, path: k.Path, kids: []*Op{o, c.value(w, k)}}
+	}
+	return o
+}
+
+// freeKey compiles what goes to the keys of a free-form map that rules name.
+func (c *compiler) freeKey(w *Schema, fd *frame.Field, at freely) *Op {
 	path := fd.Path + "." + at.path
 	if at.path != "" && !fd.Reads(at.path) {
 		return c.skip(w, path)
@@ -165,7 +187,7 @@ func (c *compiler) free(w *Schema, fd *frame.Field, at freely) *Op {
 	case Union:
 		o := &Op{do: doUnion, wire: Union, path: path}
 		for _, b := range w.Union {
-			o.kids = append(o.kids, c.free(b, fd, at))
+			o.kids = append(o.kids, c.freeKey(b, fd, at))
 		}
 		return o
 	case Record, Map:
@@ -241,7 +263,7 @@ func sizeOf(w *Schema) int {
 
 // value compiles a value that goes to the field fd.
 func (c *compiler) value(w *Schema, fd *frame.Field) *Op {
-	if len(fd.Keys) > 0 {
+	if fd.LooksInto() {
 		return c.freeRoot(w, fd)
 	}
 	if w.Wire == Union {
@@ -260,6 +282,8 @@ func (c *compiler) value(w *Schema, fd *frame.Field) *Op {
 		o.f = nil
 	case fd.Elem != nil && w.Wire == Array:
 		o.kids = []*Op{c.element(w.Items, fd)}
+	case fd.Item != nil && w.Wire == Array:
+		o.do, o.kids = doTexts, []*Op{c.value(w.Items, fd.Item)}
 	case fd.Elem != nil || !c.scalar(w, fd, o):
 		return c.refusing(w, fd)
 	}

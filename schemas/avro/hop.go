@@ -113,7 +113,7 @@ func wayOf(o *Op) way {
 			return takeMillis
 		}
 	case doDecimal:
-		if o.wire == Bytes && o.scale == expr.DecimalScale {
+		if o.wire == Bytes && o.scale == expr.DecimalScale && o.f.Kind == expr.Decimal {
 			return takeDecimal
 		}
 	case doEnum:

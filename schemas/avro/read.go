@@ -116,6 +116,12 @@ func (r *Reader) value(o *Op, vals []frame.Cell) *bad.Input {
 			}
 			r.f.EndList(&vals[o.dst], o.f.Elem, from)
 			return nil
+		case doTexts:
+			r.f.BeginTexts()
+			if e := r.blocks(o, nil); e != nil {
+				return e
+			}
+			return r.at(r.f.EndTexts(o.f, &vals[o.dst]))
 		case doRefuse:
 			return r.refuse(o, vals)
 		default:
@@ -294,6 +300,16 @@ func (r *Reader) item(o *Op) *bad.Input {
 	return nil
 }
 
+// text reads a text of a list.
+func (r *Reader) text(o *Op) *bad.Input {
+	var room [1]frame.Cell
+	if e := r.value(o.kids[0], room[:]); e != nil {
+		return e
+	}
+	r.f.AddText(o.f, room[0])
+	return nil
+}
+
 // entry reads a key and a value of a map.
 func (r *Reader) entry(o *Op, vals []frame.Cell) *bad.Input {
 	key, e := r.bytes(o)
@@ -314,6 +330,8 @@ func (r *Reader) blocks(o *Op, vals []frame.Cell) *bad.Input {
 		switch o.do {
 		case doList:
 			return r.item(o)
+		case doTexts:
+			return r.text(o)
 		case doMap, doFree:
 			return r.entry(o, vals)
 		default:

@@ -24,6 +24,9 @@ func (f *Field) Wants() string {
 	case expr.Date:
 		return "a date such as 1990-05-31"
 	case expr.List:
+		if f.Item != nil {
+			return "a list of texts"
+		}
 		return "a list of records"
 	}
 	if f.Elem == nil && f.Place < 0 {
@@ -144,8 +147,12 @@ func (f *Frame) Capture(fd *Field, dst *Cell, b []byte) *bad.Input {
 			return f.Refuse(fd, dst, e)
 		}
 	}
-	if len(b) > MaxText {
-		return f.Refuse(fd, dst, bad.New(bad.Size, fd.Path, "%d bytes long, more than %d", len(b), MaxText))
+	most := MaxText
+	if fd.Role == Element {
+		most = MaxListText
+	}
+	if len(b) > most {
+		return f.Refuse(fd, dst, bad.New(bad.Size, fd.Path, "%d bytes long, more than %d", len(b), most))
 	}
 	*dst = Cell{expr.String, span(len(f.buf), len(b))}
 	f.buf = append(f.buf, b...)

@@ -47,11 +47,29 @@ type Field struct {
 	Role       Role      // in an item
 	Place      int       // index of the place; -1: nobody reads it
 	Keys       []Field   // of a map: the keys that rules read
+	Typed      []Field   // of a map: the keys that declared fields are taken from
 	Elem       *FieldSet // of a list of records
+	Item       *Field    // of a list of texts
+	Declared   bool      // a rule file declares it
+	Plain      bool      // a decimal that is no amount of money
 }
 
 // Used reports whether anything in the field is read.
-func (f *Field) Used() bool { return f.Place >= 0 || len(f.Keys) > 0 }
+func (f *Field) Used() bool { return f.Place >= 0 || f.LooksInto() }
+
+// LooksInto reports whether keys of a map are read.
+func (f *Field) LooksInto() bool { return len(f.Keys)+len(f.Typed) > 0 }
+
+// TypedKey returns what a declared field is read into from a key of a map, nil if none is
+// taken from it.
+func (f *Field) TypedKey(name []byte) *Field {
+	for i := range f.Typed {
+		if f.Typed[i].Name == string(name) {
+			return &f.Typed[i]
+		}
+	}
+	return nil
+}
 
 // FieldSet is the fields of a record.
 type FieldSet struct {
@@ -94,8 +112,11 @@ type Target struct {
 	Slots  int             // of the layout
 	Head   [NumHead]*Field // nil where the stream has no such field
 	Copies []CopyPair
-	Lists  []*Field // those that rules read and that are lists
-	texts  []string // those known beforehand: symbols and defaults
+	// Otherwise are slots of declared fields that are copied from another place if the
+	// event has no value in them.
+	Otherwise []CopyPair
+	Lists     []*Field // those that rules read and that are lists
+	texts     []string // those known beforehand: symbols and defaults
 
 	Items      *Field  // the list of items, nil if it is not read
 	Own        []Field // the fields of the only item of an event that has no items
@@ -130,11 +151,17 @@ func (t *Target) isOwn(fd *Field) bool { return len(t.Own) > 0 && fd.Place >= t.
 // none. all includes the names that mean something else of an event as such.
 func (t *Target) OwnField(name []byte, all bool) *Field {
 	for i := range t.Own {
-		if f := &t.Own[i]; f.Name == string(name) && (all || f.Role != FirstID && t.Find(name) == nil) {
+		if f := &t.Own[i]; f.Name == string(name) && (all || f.Role != FirstID && !t.means(name)) {
 			return f
 		}
 	}
 	return nil
+}
+
+// means reports whether a name is that of a field of the schema.
+func (t *Target) means(name []byte) bool {
+	f := t.Find(name)
+	return f != nil && !f.Declared
 }
 
 // Key returns the field for a key of a map, nil if nobody wants it.
@@ -165,6 +192,11 @@ func (f *Field) Reads(path string) bool { return f.Key([]byte(path)) != nil || f
 // wants, where the object is at the path, "" for the map itself: of address.geo.city
 // below address, they are geo.city and geo.
 func (f *Field) Below(path string) (names []string) {
+	if path == "" {
+		for i := range f.Typed {
+			names = append(names, f.Typed[i].Name)
+		}
+	}
 	for i := range f.Keys {
 		rest := f.Keys[i].Name
 		if path != "" {

@@ -42,6 +42,8 @@ type Frame struct {
 	negative  bool // an item has a price or a quantity below 0
 	notes     []bad.Note
 	ownFaults []*bad.Input // of the fields of the event's own product
+	textFault *bad.Input   // of a text of the list that is being read
+	textsFrom int          // where in cells that list begins
 	// visitor is what is wrong with the anonymous id.
 	visitor *bad.Input
 }
@@ -181,6 +183,11 @@ func (f *Frame) identity() *bad.Input {
 
 // settle does what depends on several fields, or on the whole of one.
 func (f *Frame) settle(zones func(string) bool) *bad.Input {
+	for _, c := range f.Target.Otherwise {
+		if v := &f.Vals[c.Slot]; !v.Present() {
+			*v = f.Vals[c.Of]
+		}
+	}
 	if v := &f.Head[HeadZone]; v.K == expr.String && v.N != 0 && zones != nil && !zones(string(f.bytesOf(*v))) {
 		e := bad.New(bad.Range, "time_zone", "%s is not an IANA time zone such as Europe/Berlin", bad.Clip(f.bytesOf(*v)))
 		if e := f.Refuse(f.Target.Head[HeadZone], v, e); e != nil {
@@ -264,6 +271,10 @@ func (f *Frame) fields(l []expr.Value, all string) []expr.Value {
 	n := slots
 	for _, fd := range f.Target.Lists {
 		_, records := unspan(f.Vals[fd.Place].N)
+		if fd.Elem == nil {
+			n += records
+			continue
+		}
 		n += records * (fd.Elem.Shown + 1)
 	}
 	if cap(l) > maxKeptValues {
@@ -329,8 +340,11 @@ func (f *Frame) bytesOf(c Cell) []byte {
 // where the next ones are: the fields of all records, then the records.
 func (f *Frame) list(l []expr.Value, at int, fd *Field, all string) int {
 	from, n := unspan(f.Vals[fd.Place].N)
-	if n == 0 {
+	switch {
+	case n == 0:
 		return at
+	case fd.Elem == nil:
+		return f.texts(l, at, fd, all)
 	}
 	width, full := fd.Elem.Shown, len(fd.Elem.Fields)
 	cells := l[at : at+n*width]

@@ -23,6 +23,7 @@ const (
 	Quantity
 	Amount // the quantity in fractions; it wins over Quantity
 	Price
+	Element // a text of a list of texts
 	numRoles
 )
 

@@ -33,8 +33,12 @@ func (f *Frame) Refuse(fd *Field, dst *Cell, e *bad.Input) *bad.Input {
 		}
 		return e
 	}
+	if fd.Role == Element { // it is the fault of the list
+		f.textFault, *dst = e, Cell{}
+		return nil
+	}
 	own := f.Target.isOwn(fd)
-	if f.settings.Strict && !fd.Loose && !own {
+	if f.settings.Strict && !fd.Loose && !fd.Declared && !own {
 		return e
 	}
 	*dst = Cell{}

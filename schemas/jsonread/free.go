@@ -107,6 +107,15 @@ func (d *Decoder) readMap(fd *frame.Field) *bad.Input {
 			_ = sc.Skip()
 			continue
 		}
+		if k := fd.TypedKey(key); k != nil {
+			key = d.keep(key)
+			sc.Peek()
+			at := sc.Pos()
+			if e := d.field(k, d.frame.Vals); e != nil {
+				return e
+			}
+			sc.Seek(at)
+		}
 		if e := d.free(fd, key, freely{names: 1}); e != nil {
 			return e
 		}

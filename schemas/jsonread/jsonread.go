@@ -226,7 +226,7 @@ func (d *Decoder) readObject(t *frame.Target, l []member) *bad.Input {
 		if e := d.member(fd, m); e != nil {
 			return e
 		}
-		if t.Extra != nil && t.Extra.Key(m.key) != nil {
+		if t.Extra != nil && (fd.Declared || t.Extra.Key(m.key) != nil) {
 			// A rule reads it under the name that it had before the schema had it.
 			if e := d.extra(t.Extra, m); e != nil {
 				return e
@@ -303,11 +303,13 @@ func (d *Decoder) field(fd *frame.Field, vals []frame.Cell) *bad.Input {
 			*dst = fd.Default
 		}
 		return nil
-	case len(fd.Keys) > 0 && c == '{':
+	case fd.LooksInto() && c == '{':
 		return d.readMap(fd)
 	case fd.Elem != nil && c == '[':
 		return d.readList(fd, dst)
-	case c == '{' || c == '[' || len(fd.Keys) > 0 || fd.Elem != nil:
+	case fd.Item != nil && c == '[':
+		e = d.readTexts(fd, dst)
+	case c == '{' || c == '[' || fd.LooksInto() || fd.Elem != nil:
 		_ = sc.Skip()
 		e = d.frame.Wrong(fd, dst, jsonKind(c))
 	case c == '"':
@@ -364,6 +366,23 @@ func (d *Decoder) readList(fd *frame.Field, dst *frame.Cell) *bad.Input {
 	}
 	d.frame.EndList(dst, fd.Elem, from)
 	return nil
+}
+
+// readTexts reads an array of texts.
+func (d *Decoder) readTexts(fd *frame.Field, dst *frame.Cell) *bad.Input {
+	sc := &d.json
+	d.frame.BeginTexts()
+	var text [1]frame.Cell
+	for a, _ := sc.Array(); ; {
+		if ok, _ := sc.Elem(&a); !ok {
+			return d.frame.EndTexts(fd, dst)
+		}
+		text[0] = frame.Cell{}
+		if e := d.field(fd.Item, text[:]); e != nil {
+			return e
+		}
+		d.frame.AddText(fd, text[0])
+	}
 }
 
 // readRecord reads the object that comes next into the cells of a record.

@@ -239,12 +239,13 @@ func extraKey(t *frame.Target, name string) *frame.Field {
 func (d *Decoder) segmentProperty(what segmentEvent, m member) *bad.Input {
 	t := d.frame.Target
 	name := m.key
-	if a, ok := segmentAliases[t.Stream][string(m.key)]; ok {
-		name = []byte(a)
-	}
 	fd := t.Find(name)
+	if a, ok := segmentAliases[t.Stream][string(m.key)]; ok && fd == nil {
+		name = []byte(a)
+		fd = t.Find(name)
+	}
 	if fd != nil && string(name) != what.field && !inHead(t, fd) {
-		if e := d.member(fd, m); e != nil || t.Extra == nil || t.Extra.Key(m.key) == nil {
+		if e := d.member(fd, m); e != nil || t.Extra == nil || !fd.Declared && t.Extra.Key(m.key) == nil {
 			return e
 		}
 	}
