@@ -18,7 +18,7 @@ func schemaOf(info *plan.StreamInfo) *avro.Schema {
 	if !info.Own {
 		return mustSchema(info.Schema)
 	}
-	s := *mustSchema(plan.Web.Builtin().Schema)
+	s := *mustSchema(info.Schema)
 	s.Name = "own." + info.Name
 	s.Fields = slices.DeleteFunc(slices.Clone(s.Fields), func(f avro.Field) bool { return !slices.Contains(plan.CommonFields, f.Name) })
 	return &s

@@ -49,9 +49,9 @@ func (e *exitError) Unwrap() error { return e.err }
 func badConfig(err error) error { return &exitError{exitBadConf, err} }
 
 // failed is for what went wrong while it ran; a state directory that belongs to
-// somebody else is a configuration that is wrong.
+// somebody else is a configuration that is wrong, and so is a stream that no rule declares.
 func failed(err error) error {
-	if errors.Is(err, state.ErrForeign) {
+	if errors.Is(err, state.ErrForeign) || errors.Is(err, app.ErrStream) {
 		return badConfig(err)
 	}
 	return &exitError{exitFailed, err}

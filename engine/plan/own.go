@@ -2,6 +2,7 @@ package plan
 
 import (
 	"cmp"
+	"regexp"
 	"slices"
 
 	"github.com/segmill/segmill/engine/expr"
@@ -10,6 +11,9 @@ import (
 // Rule files may declare more fields of the built-in streams, and streams of their own.
 // Numbers of such streams depend on the rule set; what is kept of their events has the
 // hash of the name instead, see [StreamInfo.Key].
+
+// StreamForm is what a name of a declared stream looks like.
+var StreamForm = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
 
 // MaxOwnStreams is how many streams a rule set can declare.
 const MaxOwnStreams = 100
@@ -74,7 +78,7 @@ func (c *Catalog) With(streams []OwnStream, fields []OwnField) *Catalog {
 	out := &Catalog{Streams: &Streams{}, Fields: slices.Clone(c.Fields)}
 	for _, s := range streams {
 		out.Streams.own = append(out.Streams.own, StreamInfo{
-			Name: s.Name, Own: true, Key: Key32("stream " + s.Name), Dedup: day, Frequent: true, Idle: !s.Activity,
+			Name: s.Name, Schema: builtin[Web].Schema, Own: true, Key: Key32("stream " + s.Name), Dedup: day, Frequent: true, Idle: !s.Activity,
 		})
 		out.Fields = append(out.Fields, c.common())
 	}

@@ -26,7 +26,7 @@ const (
 type StreamInfo struct {
 	// Name is the stream's name in rules, in events and in the configuration.
 	Name string
-	// Schema is the name of its schema.
+	// Schema is the name of its schema; a declared stream has the CommonFields of it.
 	Schema string
 	// Own: a rule file declares it. Key is then the hash of its name, by which its
 	// events are remembered.

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -144,7 +145,11 @@ type inputs struct {
 // readInputs returns the inputs under a rule set. An error begins with the key that is
 // wrong.
 func (c *Config) readInputs(spec *plan.Spec) (*inputs, error) {
-	in := &inputs{c.InputTopics(), map[string]*schemas.Settings{}, map[string][]*plan.Mapping{}}
+	streams, err := c.InputStreams(spec.Streams())
+	if err != nil {
+		return nil, err
+	}
+	in := &inputs{streams, map[string]*schemas.Settings{}, map[string][]*plan.Mapping{}}
 	for topic := range in.streams {
 		in.settings[topic] = settingsOf(spec)
 	}
@@ -217,20 +222,39 @@ func (in *inputs) lookBack(p *plan.Plan) map[string]expr.Millis {
 }
 
 // InputTopics returns the topics whose records are events of a stream by the configuration
-// alone, with their streams.
-func (c *Config) InputTopics() map[string]plan.Stream {
-	m := map[string]plan.Stream{}
+// alone, with the names of their streams.
+func (c *Config) InputTopics() map[string]string {
+	m := map[string]string{}
 	for s, name := range c.Topics.byStream() {
 		if name != "" {
-			m[name] = plan.Stream(s)
+			m[name] = plan.Stream(s).String()
 		}
 	}
 	for _, in := range c.Inputs {
-		if s, ok := (*plan.Streams)(nil).ByName(in.Stream); ok {
-			m[in.Topic] = s
+		if in.Map == "" {
+			m[in.Topic] = in.Stream
 		}
 	}
 	return m
+}
+
+// ErrStream is an input whose stream is neither built in nor declared by the rules.
+var ErrStream = errors.New("the rules do not declare the stream")
+
+// InputStreams returns the topics of InputTopics with their streams, which are those of
+// the rules. The error is an ErrStream.
+func (c *Config) InputStreams(rules *plan.Streams) (map[string]plan.Stream, error) {
+	for i, in := range c.Inputs {
+		if _, ok := rules.ByName(in.Stream); !ok && in.Map == "" {
+			return nil, fmt.Errorf("inputs[%d].stream: %w %q; declare it in a rule file under streams: {%s: {fields: {…}}}, or name one of %s",
+				i, ErrStream, in.Stream, in.Stream, strings.Join(rules.Names(), ", "))
+		}
+	}
+	m := map[string]plan.Stream{}
+	for topic, name := range c.InputTopics() {
+		m[topic], _ = rules.ByName(name)
+	}
+	return m, nil
 }
 
 // topicOf returns the topic that the engine's own commands write a stream to: that of

@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v4"
-
-	"github.com/segmill/segmill/engine/plan"
 )
 
 // least is the shortest configuration that is valid.
@@ -203,12 +201,12 @@ func write(t *testing.T, path, text string) {
 // A stream can have several topics; where inputs are listed, only the topics that are
 // written are read.
 func TestInputs(t *testing.T) {
-	for text, want := range map[string]map[string]plan.Stream{
-		"inputs: [{topic: till, stream: purchase}]":                               {"till": plan.Purchase},
-		"inputs: [{topic: a, stream: purchase}, {topic: b, stream: purchase}]":    {"a": plan.Purchase, "b": plan.Purchase},
-		"topics: {profile: people}\ninputs: [{topic: till, stream: purchase}]":    {"people": plan.Profile, "till": plan.Purchase},
-		"topics: {web: '', changes: c}\ninputs: [{topic: v, stream: web}]":        {"v": plan.Web},
-		"topics: {web: '', email: '', consent: '', profile: p, purchase: orders}": {"p": plan.Profile, "orders": plan.Purchase},
+	for text, want := range map[string]map[string]string{
+		"inputs: [{topic: till, stream: purchase}]":                               {"till": "purchase"},
+		"inputs: [{topic: a, stream: purchase}, {topic: b, stream: purchase}]":    {"a": "purchase", "b": "purchase"},
+		"topics: {profile: people}\ninputs: [{topic: till, stream: purchase}]":    {"people": "profile", "till": "purchase"},
+		"topics: {web: '', changes: c}\ninputs: [{topic: v, stream: web}]":        {"v": "web"},
+		"topics: {web: '', email: '', consent: '', profile: p, purchase: orders}": {"p": "profile", "orders": "purchase"},
 	} {
 		c, err := ParseConfig([]byte(least+text), env())
 		if err != nil {
@@ -224,7 +222,7 @@ func TestInputs(t *testing.T) {
 		"topics: {web: x}\ninputs: [{topic: x, stream: web}]":                  "inputs[0].topic: x is already used by topics.web",
 		"inputs: [{topic: segments.changes, stream: web}]":                     "inputs[0].topic: segments.changes is already used by topics.changes",
 		"inputs: [{stream: web}]":                                              "inputs[0].topic: required",
-		"inputs: [{topic: x}]":                                                 `inputs[0].stream: must be web, email, purchase, profile or consent, not ""`,
+		"inputs: [{topic: x}]":                                                 `inputs[0].stream: must be web, email, purchase, profile, consent, or a stream that a rule file declares, not ""`,
 		"inputs: [{topic: x, stream: web, map: m}]":                            "inputs[0].map: its records are mapped, or events of a stream",
 		"inputs: [{topic: x, map: m}, {topic: x, map: m}]":                     "inputs[1]: x is read by m already",
 		"inputs: [{topic: x, map: m}, {topic: x, stream: web}]":                "inputs[1].topic: x is already used by inputs[0].topic",
@@ -238,16 +236,16 @@ func TestInputs(t *testing.T) {
 }
 
 func TestSuccessors(t *testing.T) {
-	type topics = map[string]plan.Stream
+	type topics = map[string]string
 	for _, c := range []struct {
 		from, to topics
 		want     map[string]string
 		err      string
 	}{
-		{topics{"web": plan.Web, "mail": plan.Email}, topics{"web2": plan.Web, "mail": plan.Email}, map[string]string{"web": "web2", "mail": "mail"}, ""},
-		{topics{"a": plan.Web, "b": plan.Web}, topics{"a": plan.Web, "c": plan.Web}, map[string]string{"a": "a", "b": "c"}, ""},
-		{topics{"a": plan.Web}, topics{"b": plan.Email}, map[string]string{}, ""},
-		{topics{"a": plan.Web, "b": plan.Web}, topics{"c": plan.Web, "d": plan.Web}, nil, "stream web: it cannot be told which of the new topics c, d"},
+		{topics{"web": "web", "mail": "email"}, topics{"web2": "web", "mail": "email"}, map[string]string{"web": "web2", "mail": "mail"}, ""},
+		{topics{"a": "web", "b": "web"}, topics{"a": "web", "c": "web"}, map[string]string{"a": "a", "b": "c"}, ""},
+		{topics{"a": "web"}, topics{"b": "email"}, map[string]string{}, ""},
+		{topics{"a": "web", "b": "web"}, topics{"c": "web", "d": "web"}, nil, "stream web: it cannot be told which of the new topics c, d"},
 	} {
 		got, err := successors(c.from, c.to)
 		if c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) || c.err == "" && (err != nil || !maps.Equal(got, c.want)) {

@@ -96,7 +96,7 @@ func (c *Config) validateTopics(need needFunc, oneOf oneOfFunc) {
 			alone(path+".topic", in.Topic)
 		}
 		if in.Map == "" {
-			oneOf(path+".stream", in.Stream, streams...)
+			need(plan.StreamForm.MatchString(in.Stream), path+".stream", "must be %s, or a stream that a rule file declares, not %q", strings.Join(streams, ", "), in.Stream)
 		}
 		need(in.Map == "" || in.Stream == "", path+".map", "its records are mapped, or events of a stream: remove map or stream")
 		need(!again || !slices.Contains(c.Inputs[:i], in), path, "%s is read by %s already", in.Topic, in.Map)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/reshard"
-	"github.com/segmill/segmill/engine/plan"
 )
 
 // ReshardOptions are the options of a move of state.
@@ -23,8 +22,8 @@ type ReshardOptions struct {
 // successors gives for each old input the new one that carries on with it: the topic of
 // that name, or the only one that is new in its stream in place of the only one that is
 // gone. An input whose stream is not read any more has none.
-func successors(from, to map[string]plan.Stream) (map[string]string, error) {
-	only := func(in, notIn map[string]plan.Stream, s plan.Stream) (l []string) {
+func successors(from, to map[string]string) (map[string]string, error) {
+	only := func(in, notIn map[string]string, s string) (l []string) {
 		for topic, stream := range in {
 			if other, ok := notIn[topic]; stream == s && (!ok || other != s) {
 				l = append(l, topic)

@@ -189,7 +189,10 @@ func newShop(ctx context.Context, opt Options, conf *app.Config, registry string
 	if err != nil {
 		return nil, err
 	}
-	inputs := conf.InputTopics()
+	inputs, err := conf.InputStreams(nil)
+	if err != nil {
+		return nil, err
+	}
 	subjects := map[string]string{}
 	for topic, s := range inputs {
 		subjects[schemas.Subject(topic)] = schemas.InputName(s)

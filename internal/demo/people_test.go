@@ -94,9 +94,13 @@ func TestEventsAreAccepted(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer shop.close()
+	topics, err := conf.InputStreams(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	zones := app.Zones()
 	reader, err := schemas.NewReader(schemas.Config{
-		Layouts: shopRules(t).Engine.Layout, Topics: conf.InputTopics(), Registry: schemas.SchemaRegistry(client, slog.New(slog.DiscardHandler)),
+		Layouts: shopRules(t).Engine.Layout, Topics: topics, Registry: schemas.SchemaRegistry(client, slog.New(slog.DiscardHandler)),
 		Zones: func(name string) bool { _, ok := zones(name); return ok },
 	})
 	if err != nil {

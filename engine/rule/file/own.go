@@ -1,7 +1,6 @@
 package file
 
 import (
-	"regexp"
 	"slices"
 	"strconv"
 
@@ -28,9 +27,6 @@ type OwnStream struct {
 	Name     *Passage
 	Activity bool
 }
-
-// StreamForm is what a name of a declared stream looks like.
-var StreamForm = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
 
 var ownStreamWords = words{known: []string{"activity", "fields"}, later: []string{"dedup", "schema", "topic"}}
 
@@ -96,7 +92,7 @@ func (r *reader) ownStreams(n *yaml.Node) {
 		return
 	}
 	for _, name := range s.order {
-		if !StreamForm.MatchString(name.Text) {
+		if !plan.StreamForm.MatchString(name.Text) {
 			r.FailHint(name, "use a-z, 0-9 and _", "%s is not a valid name of a stream", strconv.Quote(name.Text))
 			continue
 		}
