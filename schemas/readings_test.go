@@ -152,7 +152,38 @@ func slotOf(ev *engine.Event, path string) expr.Value {
 
 // readingPaths are the paths that are read of a stream.
 func readingPaths(s plan.Stream) []string {
-	return append(slices.Clone(allLayouts()[s].Paths), map[plan.Stream][]string{plan.Profile: {"traits.address.city"}, plan.Web: {"attributes.address.city"}}[s]...)
+	paths := append(slices.Clone(allLayouts()[s].Paths), map[plan.Stream][]string{plan.Profile: {"traits.address.city"}, plan.Web: {"attributes.address.city"}}[s]...)
+	for _, f := range readingCatalog().Fields[s] {
+		if f.Type.Own != "" {
+			paths = append(paths, f.Name)
+		}
+	}
+	return paths
+}
+
+// readingCatalog has a declared field of each type, of the profile and of the web.
+func readingCatalog() *plan.Catalog {
+	var fields []plan.OwnField
+	for _, word := range plan.OwnTypes() {
+		t, _ := plan.OwnType(word)
+		fields = append(fields, plan.OwnField{Stream: "profile", Name: "my_" + word, Type: t}, plan.OwnField{Stream: "web", Name: "my_" + word, Type: t})
+	}
+	return Catalog().With(nil, fields)
+}
+
+func init() {
+	for _, word := range plan.OwnTypes() {
+		name := "my_" + word
+		kinds[name] = reading{
+			inTopic: plan.Profile, path: name, members: fmt.Sprintf(`%q:%%s`, name), segment: fmt.Sprintf(`"type":"identify","traits":{%q:%%s}`, name),
+		}
+		kinds[name+"_trait"] = reading{inTopic: plan.Profile, path: name, members: fmt.Sprintf(`"traits":{%q:%%s}`, name)}
+		kinds[name+"_event"] = reading{
+			inTopic: plan.Web, path: name, members: fmt.Sprintf(`"name":"n",%q:%%s`, name), segment: fmt.Sprintf(`"type":"track","event":"N","properties":{%q:%%s}`, name),
+		}
+		kinds[name+"_attribute"] = reading{inTopic: plan.Web, path: name, members: fmt.Sprintf(`"name":"n","attributes":{%q:%%s}`, name)}
+	}
+	kinds["both"] = reading{inTopic: plan.Profile, path: "my_text", members: `%s`}
 }
 
 // table reads the table of readings.
@@ -363,6 +394,7 @@ func newRowReader(t *testing.T, settings *Settings) *rowReader {
 	}
 	var err error
 	rr.Reader, err = NewReader(Config{
+		Catalog: readingCatalog(),
 		Layouts: func(s plan.Stream) *plan.Layout { return &plan.Layout{Stream: s, Paths: readingPaths(s)} },
 		Topics:  topics, Registry: rr.reg, Settings: all,
 		Zones: func(name string) bool { return name == "Europe/Berlin" },

@@ -326,6 +326,24 @@ var mutations = []struct {
 		`	case m.cluster != "":`, `	case m.cluster == "nosuch":`,
 		[]find{own},
 	},
+	// What rule files declare.
+	{
+		"a declared field is the same under another type",
+		`	b.WriteString(c.ownTypes(src, field))`, `	_ = c.ownTypes(src, field)`,
+		[]find{{"engine/rule", "OwnIdentity"}},
+	},
+	{
+		"ids of a declared stream go by its number",
+		`	if ev.Stream >= plan.NumBuiltin {
+		b = binary`, `	if ev.Stream >= plan.NumBuiltin && ev.Key == 0 {
+		b = binary`,
+		[]find{{"engine/dedup", "OwnStreams"}},
+	},
+	{
+		"a declared field makes a record of a strict input a dead letter",
+		`!fd.Loose && !fd.Declared && !own {`, `!fd.Loose && !own {`,
+		[]find{{"schemas", "Strict"}},
+	},
 }
 
 // What mutations replace is in the source, and the tests that are to find them are
