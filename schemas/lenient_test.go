@@ -35,7 +35,7 @@ func (row *reading) forms(t *testing.T, reg *fakeRegistry) map[string]*Record {
 	return m
 }
 
-// docs/semantics.md, 10.4: whether a record is an event does not depend on the rules, on
+// docs/semantics.md, 10.4 and 11.4: whether a record is an event does not depend on the rules, on
 // strict inputs either.
 func TestValidityDoesNotDependOnRules(t *testing.T) {
 	reg := &fakeRegistry{texts: map[int]string{}}
@@ -75,7 +75,7 @@ func TestValidityDoesNotDependOnRules(t *testing.T) {
 	}
 }
 
-// docs/semantics.md, 10.5: on a strict input a refused field of the schema is a dead
+// docs/semantics.md, 10.5 and 11.4: on a strict input a refused field of the schema is a dead
 // letter with its cause; a key of a free-form map and a declared field never are.
 func TestStrict(t *testing.T) {
 	settings := DefaultSettings()

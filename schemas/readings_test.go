@@ -461,7 +461,8 @@ func (row *reading) read(rr *rowReader, rec *Record) string {
 	return is
 }
 
-// docs/semantics.md, 10.6: a value means the same in every format.
+// docs/semantics.md, 10.6: a value means the same in every format; 11.3: a declared field
+// has the value under its name, else of the map; 11.5: what a list holds.
 func TestReadings(t *testing.T) {
 	readers := map[string]*rowReader{}
 	for _, row := range table(t) {

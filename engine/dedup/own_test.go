@@ -11,7 +11,7 @@ import (
 	"github.com/segmill/segmill/engine/plan"
 )
 
-// The bytes of ids do not depend on the numbers of the streams that a rule set declares,
+// docs/semantics.md, 11.7: the bytes of ids do not depend on the numbers of the streams that a rule set declares,
 // and ids of a stream that is no longer declared are forgotten.
 func TestOwnStreams(t *testing.T) {
 	const at = 1_800_000_000_000

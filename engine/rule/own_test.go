@@ -22,7 +22,7 @@ segments:
   - {id: s, objective: o, owner: w, review_by: 2027-06-01, when: 'WHEN'}
 `
 
-// A declared field or stream can be read wherever one of the schema can.
+// docs/semantics.md, 11.1: a declared field or stream can be read wherever one of the schema can.
 func TestOwnFieldsAndStreams(t *testing.T) {
 	for when, inputs := range map[string][]string{
 		`sum(support.minutes, days(30)) > 10`:                           {"sum(support.minutes, days(30))"},
@@ -68,7 +68,7 @@ func TestOwnFieldsAndStreams(t *testing.T) {
 	}
 }
 
-// What is taken back is subtracted from sums of money alone.
+// docs/semantics.md, 11.2: what is taken back is subtracted from sums of money alone.
 func TestOwnMoneyIsSigned(t *testing.T) {
 	for field, signed := range map[string]bool{"tip": true, "weight": false} {
 		set, err := parseFiles("a.yaml", strings.Replace(ownRules, "WHEN", "sum(purchase."+field+") > 3", 1))
@@ -81,7 +81,7 @@ func TestOwnMoneyIsSigned(t *testing.T) {
 	}
 }
 
-// Path and type are part of a summary's identity, and what is declared of the version;
+// docs/semantics.md, 11.6: path and type are part of a summary's identity, and what is declared of the version;
 // the order of files and of declarations is not.
 func TestOwnIdentity(t *testing.T) {
 	compile := func(files ...string) *plan.Plan {
