@@ -45,7 +45,9 @@ func (g *grammar) condition(depth int) phrase {
 
 // simple returns a condition without && || ! ?.
 func (g *grammar) simple() phrase {
-	switch g.r.IntN(16) {
+	switch g.r.IntN(20) {
+	case 16, 17, 18, 19:
+		return g.ownCondition()
 	case 0, 1, 2, 3:
 		n, k := g.numeric()
 		return versus(g.r, n, g.threshold(k))
@@ -272,6 +274,9 @@ func (g *grammar) date(text string) int {
 		return g.ref(plan.Input{Text: text, Kind: plan.InProfile, Type: expr.Date, Stored: expr.Date, Field: "birth_date"})
 	case "profile.signed_up_at":
 		return g.ref(plan.Input{Text: text, Kind: plan.InProfile, Type: expr.Time, Stored: expr.Time, Field: "signed_up_at"})
+	}
+	if text == "profile.renewal" {
+		return g.ref(plan.Input{Text: text, Kind: plan.InProfile, Type: expr.Date, Stored: expr.Date, Field: "renewal"})
 	}
 	s := subjectOf(plan.Purchase, phrase{}, false)
 	return g.ref(plan.Input{Text: "first(purchase)", Kind: plan.InAggregate, Type: expr.Time, Agg: ofTime("first"), Sources: s.sources})

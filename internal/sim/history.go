@@ -78,6 +78,7 @@ type history struct {
 	oracle *Oracle // knows the events, to be asked when something can change
 	// streams is what happens, as often as it is listed.
 	streams []plan.Stream
+	support plan.Stream // the declared one, if the rules declare it
 }
 
 // RandomHistory makes n calls, and a few more at the end in which time passes
@@ -91,6 +92,10 @@ func RandomHistory(r *rand.Rand, s *plan.Spec, n int) []Call {
 	h.oracle = NewOracle(s, engine.Options{Zones: Zones})
 	h.clock = h.cursor
 	h.streams = []plan.Stream{plan.Web, plan.Web, plan.Web, plan.Email, plan.Email, plan.Purchase, plan.Purchase, plan.Profile, plan.Consent}
+	if s, ok := s.Streams().ByName(support); ok {
+		h.support = s
+		h.streams = append(h.streams, s, s)
+	}
 	if chance(r, 30) { // one stream is most of what happens
 		h.streams = append(h.streams, slices.Repeat([]plan.Stream{pick(r, h.streams...)}, 12)...)
 	}
@@ -268,6 +273,9 @@ func (h *history) record(at Millis) Record {
 		word(h.r, f, "purpose", 100, []string{"marketing", "marketing", "analytics"})
 		word(h.r, f, "state", 100, []string{"granted", "granted", "denied", "withdrawn"})
 	default: // the others need nothing here
+	}
+	if h.support != 0 {
+		h.own(f, r.Stream, at)
 	}
 	r.Fields = f
 	return r

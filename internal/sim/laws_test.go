@@ -150,7 +150,9 @@ func copiesOf(r *rand.Rand, events []*engine.Event, most int) (l []*engine.Event
 			if c.Lag = 0; chance(r, 60) {
 				c.Lag = Millis(r.IntN(int(pick(r, Second, Hour, 50*Day))))
 			}
-			l = append(l, &c)
+			if l = append(l, &c); ev.Stream >= plan.NumBuiltin {
+				break // its horizon is a day, whatever the options
+			}
 		}
 	}
 	return l

@@ -82,7 +82,7 @@ func (o *Oracle) Run(c *Call) ([]engine.Effect, bool) {
 func (o *Oracle) Apply(r Record, clock Millis) ([]engine.Effect, bool) {
 	p := o.person(r.Customer)
 	for i := range p.events {
-		if e := &p.events[i]; e.same(&r) && e.At+e.Lag > p.instant-o.opt.Dedup[e.Stream] {
+		if e := &p.events[i]; e.same(&r) && e.At+e.Lag > p.instant-o.horizon(e.Stream) {
 			e.Lag = max(e.Lag, rounded(r.At+rounded(r.Lag)-e.At))
 			return nil, false
 		}
@@ -281,7 +281,7 @@ func (m moment) evidence(nodes []*expr.Node) []engine.Pair {
 	var l []engine.Pair
 	for _, n := range nodes {
 		for _, ref := range inputsOf(n) {
-			l = append(l, engine.Pair{Name: m.o.spec.Inputs[ref].Text, Value: m.input(ref).String()})
+			l = append(l, engine.Pair{Name: m.o.spec.Inputs[ref].Text, Value: m.o.shown(ref, m.input(ref)).String()})
 		}
 	}
 	slices.SortFunc(l, byName)

@@ -138,7 +138,9 @@ func Activity() []plan.Source {
 
 // subject returns a random subject.
 func (g *grammar) subject() subject {
-	switch g.r.IntN(10) {
+	switch g.r.IntN(12) {
+	case 10, 11:
+		return g.ownSubject()
 	case 0, 1:
 		return subjectOf(plan.Web, phrase{}, false)
 	case 2:
@@ -146,7 +148,7 @@ func (g *grammar) subject() subject {
 	case 3, 4:
 		return subjectOf(plan.Purchase, phrase{}, false)
 	case 5:
-		return subject{text: "activity", sources: Activity()}
+		return subject{text: "activity", sources: g.spec.Activity}
 	}
 	return g.conditional(pick(g.r, plan.Web, plan.Web, plan.Email, plan.Purchase))
 }

@@ -37,11 +37,12 @@ func randomRules(r *rand.Rand, w World, free bool) Rules {
 		Zone: pick(r, "UTC", "Europe/Paris", "America/New_York"), Activity: Activity(),
 		MarFirst: free && chance(r, 50), Catalog: w.Catalog,
 	}, kinds: w.Kinds}
-	g.line = lineItemOf(g.spec)
 	for range 2 + r.IntN(3) {
 		g.windows = append(g.windows, pick(r, Minute, 30*Minute, 6*Hour, Day, 7*Day, 30*Day, 90*Day))
 	}
 	fmt.Fprintf(&g.text, "version: 1\ndefaults: {timezone: %s}\n", g.spec.Zone)
+	g.declare(w.Catalog)
+	g.line = lineItemOf(g.spec)
 	var segments, lifecycles []func()
 	for i := range 1 + r.IntN(5) {
 		if i > 0 && chance(r, 25) {
@@ -74,6 +75,7 @@ type grammar struct {
 	refs    map[string]int // inputs of the Spec by text
 	windows []Millis       // few, so that aggregates share them
 	names   []string       // segments and stages made so far
+	support plan.Stream    // the declared stream
 }
 
 // section writes a list of the rule file. The order in a file means nothing, so
@@ -135,11 +137,16 @@ func (g *grammar) trigger(i int) func() {
 		rest = after(&t, pick(g.r, 30*Minute, 20*Minute, 6*Hour, Day, 30*Day))
 	case inactivity:
 		rest = after(&t, pick(g.r, append(g.windows, 7*Day, 45*Day)...))
-		t.Sources = Activity()
+		t.Sources = g.spec.Activity
 		if chance(g.r, 40) {
 			// Naming streams narrows what counts as activity, it does not widen it.
 			t.Sources = slices.DeleteFunc(Activity(), func(s plan.Source) bool { return s.Stream == plan.Web })
-			rest += ", streams: [email, purchase]"
+			rest += ", streams: [email, purchase"
+			if chance(g.r, 40) {
+				t.Sources = append(t.Sources, plan.Source{Stream: g.support})
+				rest += ", support"
+			}
+			rest += "]"
 		}
 	case anniversary:
 		rest = g.anniversary(&t)
@@ -192,7 +199,7 @@ func after(t *plan.Trigger, d Millis) string {
 
 // anniversary fills in a trigger of that kind and returns how it is written.
 func (g *grammar) anniversary(t *plan.Trigger) string {
-	date := pick(g.r, "profile.birth_date", "profile.birth_date", "profile.signed_up_at", "first(purchase)")
+	date := pick(g.r, "profile.birth_date", "profile.birth_date", "profile.renewal", "profile.signed_up_at", "first(purchase)")
 	t.Input = g.date(date)
 	hours, minutes := pick(g.r, 0, 2, 9), pick(g.r, 0, 30)
 	set(t, "at", expr.DurationValue(Millis(hours)*Hour+Millis(minutes)*Minute))

@@ -63,7 +63,7 @@ func (o *Oracle) ruleTrigger(m moment, u *unit, why reason) []engine.Effect {
 	e.Due = m.now
 	for _, f := range u.trigger.Fields {
 		if v := m.scope().eval(f.Node); v.Present() {
-			e.Context = append(e.Context, engine.Pair{Name: f.Name, Value: v.String()})
+			e.Context = append(e.Context, engine.Pair{Name: f.Name, Value: o.shownOf(f.Node, v).String()})
 		}
 	}
 	slices.SortFunc(e.Context, byName)
