@@ -16,7 +16,7 @@ type Options struct {
 	// name. It must give the same answer whenever it is asked.
 	Zones func(name string) (*time.Location, bool)
 	// Dedup is how far behind a customer's instant the event ids of a stream are
-	// remembered. 0 means that of its plan.StreamInfo.
+	// remembered. 0 means what the rules say, or else that of its plan.StreamInfo.
 	Dedup [plan.NumBuiltin]Millis
 }
 
@@ -52,7 +52,7 @@ func New(p *plan.Plan, triggers []Trigger, opt Options) (*Engine, error) {
 	}
 	e := &Engine{p: p, opt: opt, zone: zone, triggers: triggers}
 	for s, info := range p.Spec.Streams().All() {
-		keep := cmp.Or(p.Spec.Readings.Dedup[s], info.Dedup)
+		keep := cmp.Or(p.Spec.Reading.Dedup[info.Name], info.Dedup)
 		if s < plan.NumBuiltin {
 			keep = cmp.Or(opt.Dedup[s], keep)
 		}

@@ -1,9 +1,11 @@
 package schemas
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
+	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/schemas/bad"
 )
@@ -38,13 +40,17 @@ func wayOf(s *Settings) int {
 	return byRules
 }
 
+// earliest is the earliest event time that is believed by default.
+var earliest = expr.MillisOf(time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC))
+
 // DefaultSettings returns how records are read unless something else is said.
-func DefaultSettings() *Settings { return &Settings{Earliest: plan.DefaultEarliest} }
+func DefaultSettings() *Settings { return &Settings{Earliest: earliest} }
 
 // settingsOf returns the settings of a topic.
 func settingsOf(cfg *Config, topic string) *Settings {
-	if s := cfg.Settings[topic]; s != nil {
-		return s
+	s := *cmp.Or(cfg.Settings[topic], DefaultSettings())
+	if at := cfg.Reading.Earliest; at != nil {
+		s.Earliest = *at
 	}
-	return DefaultSettings()
+	return &s
 }

@@ -74,6 +74,8 @@ type Config struct {
 	Mappings map[string][]*plan.Mapping
 	// Locations finds time zones by name; nil: there is UTC alone.
 	Locations expr.Zones
+	// Reading is what the rules say of reading.
+	Reading plan.Reading
 	// Noted is told of each note about a record that was read, in whatever goroutine
 	// reads it; nil: nobody looks. In place of the topic a line has its stream, "" if it
 	// is no event.

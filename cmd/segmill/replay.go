@@ -139,9 +139,10 @@ func (f *replayFlags) file(cmd *cobra.Command, rules *app.Rules, noted *notes.Ta
 	zones := app.Zones()
 	reader, err := schemas.NewReader(schemas.Config{
 		Catalog: rules.Engine.Catalog(),
-		Layouts: rules.Engine.Layout, Settings: app.LineSettings(rules),
-		Zones: func(name string) bool { _, ok := zones(name); return ok },
-		Noted: noted.Take,
+		Layouts: rules.Engine.Layout,
+		Zones:   func(name string) bool { _, ok := zones(name); return ok },
+		Noted:   noted.Take,
+		Reading: rules.Set.Spec.Reading,
 	})
 	if err != nil {
 		return nil, err

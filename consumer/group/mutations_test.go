@@ -119,6 +119,11 @@ var mutations = []struct {
 		[]find{{"consumer", "RefusedBatches/none"}},
 	},
 	{
+		"rules that read records in another way are the same rules",
+		`	p.Spec.Reading.versions(m)`, ``,
+		[]find{{"consumer", "ReadingChanged"}},
+	},
+	{
 		"a large batch is refused whole",
 		`	in.large = &largeBatch{stream, in.want()}
 	if err != nil {`, `	in.large = &largeBatch{stream, in.want()}

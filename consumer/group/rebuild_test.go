@@ -58,6 +58,30 @@ func TestRulesChanged(t *testing.T) {
 	}
 }
 
+// An instance whose rules read records in another way refuses the state of the first, as
+// one with other rules does.
+func TestReadingChanged(t *testing.T) {
+	g := newFleet(t, 1)
+	files := vfs.NewMem()
+	in := g.start(fixture.Rules, files, nil)
+	in.ready()
+	g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil))
+	in.caughtUp()
+	in.stop()
+	const written = "defaults: {timezone: UTC}\n"
+	for reading, want := range map[string]string{
+		written + "readings: {dedup: {web: 2d}}\n":                    "added: reading:dedup:web",
+		written + "readings: {min_event_time: 2020-01-01}\n":          "added: reading:min_event_time",
+		"defaults: {timezone: UTC, currency: EUR}\n":                  "added: defaults:currency",
+		"defaults: {currency: EUR}\nreadings: {rates: {USD: 0.92}}\n": "added: defaults:currency, reading:rates",
+	} {
+		in := g.start(strings.Replace(fixture.Rules, written, reading, 1), files, nil)
+		if err := in.wait(); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "--rebuild") {
+			t.Errorf("%s: %v; want %q", reading, err, want)
+		}
+	}
+}
+
 // However often a rebuild dies, in the end the memberships are those of a run
 // that had the new rules from the beginning, and nothing is emitted twice.
 func TestRebuildDies(t *testing.T) {

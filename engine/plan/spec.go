@@ -11,6 +11,8 @@ type Spec struct {
 	// MarFirst: for whole years, born on 29 February means 1 March in common
 	// years, else 28 February.
 	MarFirst bool
+	// Reading is how records become events.
+	Reading Reading
 	// Catalog is what the rules were checked against: the fields of a record stand
 	// in its order. Nil suits rules that read no record.
 	Catalog *Catalog
@@ -25,7 +27,6 @@ type Spec struct {
 	Triggers   []Trigger
 	// Mappings say how records become events, in order of name.
 	Mappings []Mapping
-	Readings Readings
 }
 
 // Streams returns the table of streams of the rule set.

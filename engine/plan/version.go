@@ -28,15 +28,16 @@ func (v versions) add(part string) { fmt.Fprintf(v.h, "%d:%s", len(part), part) 
 func (v versions) version() string { return hex.EncodeToString(v.h.Sum(nil)[:8]) }
 
 // Versions returns the content hash of every segment and stage by id, of every
-// trigger as "trigger:<id>", and the defaults "defaults:timezone" and
-// "defaults:feb_29", and, of what the files declare, "reading:stream:<name>" and
-// "reading:field:<stream>.<name>". Names, order and layout of the files do not enter.
+// trigger as "trigger:<id>", the defaults "defaults:timezone" and "defaults:feb_29", and
+// what the set says of how records are read, such as "reading:rates", "reading:mapping:<name>",
+// "reading:stream:<name>" and "reading:field:<stream>.<name>". Names, order and layout of
+// the files do not enter.
 func (p *Plan) Versions() map[string]string {
 	m := map[string]string{"defaults:timezone": p.Spec.Zone, "defaults:feb_29": "feb_28"}
 	if p.Spec.MarFirst {
 		m["defaults:feb_29"] = "mar_1"
 	}
-	p.Spec.Readings.versions(p.Spec.Streams(), m)
+	p.Spec.Reading.versions(m)
 	for i := range p.Spec.Mappings {
 		m["reading:mapping:"+p.Spec.Mappings[i].Name] = p.Spec.Mappings[i].Version(p.Spec.Streams())
 	}

@@ -80,9 +80,9 @@ func (c *compiler) compile(doc *file.Document) {
 		c.spec.Zone = doc.Zone.Text
 	}
 	c.spec.MarFirst = doc.MarFirst
+	c.setReading(&doc.Reading)
 	c.declare(doc)
 	c.spec.Mappings = mapping.Compile(doc.Mappings, c.mappingSources(), c.Log)
-	c.readings(&doc.Readings)
 	c.setActivity(doc.Activity)
 	for _, d := range doc.Defines {
 		c.resolve(d.Name.Text)
@@ -97,22 +97,6 @@ func (c *compiler) compile(doc *file.Document) {
 		c.trigger(&doc.Triggers[i])
 	}
 	c.cycles()
-}
-
-// readings says how all records are read.
-func (c *compiler) readings(r *file.Readings) {
-	c.spec.Readings.Earliest = cmp.Or(r.Earliest, plan.DefaultEarliest)
-	for _, d := range r.Dedup {
-		s, ok := c.spec.Streams().ByName(d.Stream.Text)
-		if !ok {
-			c.FailHint(d.Stream, file.DidYouMean(d.Stream.Text, c.spec.Streams().Names()), "no stream %s", strconv.Quote(d.Stream.Text))
-			continue
-		}
-		if c.spec.Readings.Dedup == nil {
-			c.spec.Readings.Dedup = map[plan.Stream]expr.Millis{}
-		}
-		c.spec.Readings.Dedup[s] = d.For
-	}
 }
 
 // mappingSources returns what mappings are checked against.

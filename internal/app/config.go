@@ -150,9 +150,6 @@ func (c *Config) readInputs(spec *plan.Spec) (*inputs, error) {
 		return nil, err
 	}
 	in := &inputs{streams, map[string]*schemas.Settings{}, map[string][]*plan.Mapping{}}
-	for topic := range in.streams {
-		in.settings[topic] = settingsOf(spec)
-	}
 	for i := range c.Inputs {
 		if err := in.add(&c.Inputs[i], spec); err != nil {
 			return nil, fmt.Errorf("inputs[%d].map: %w", i, err)
@@ -164,13 +161,6 @@ func (c *Config) readInputs(spec *plan.Spec) (*inputs, error) {
 		}
 	}
 	return in, nil
-}
-
-// settingsOf returns how all records are read under a rule set.
-func settingsOf(spec *plan.Spec) *schemas.Settings {
-	s := schemas.DefaultSettings()
-	s.Earliest = spec.Readings.Earliest
-	return s
 }
 
 // add adds the mapping that an input names, with all its parts if it is a preset's.
@@ -188,10 +178,10 @@ func (in *inputs) add(c *InputConfig, spec *plan.Spec) error {
 		}
 		found = true
 		if len(m.Fields) > 0 {
-			in.mappings[c.Topic], in.settings[c.Topic] = append(in.mappings[c.Topic], m), settingsOf(spec)
+			in.mappings[c.Topic] = append(in.mappings[c.Topic], m)
 			continue
 		}
-		s := settingsOf(spec)
+		s := schemas.DefaultSettings()
 		s.Strict, s.NotIDs = m.Strict, m.NotIDs
 		if m.Zone != "" {
 			s.Zone, _ = Zones()(m.Zone) // the rules were checked
@@ -381,9 +371,4 @@ func DefaultConfig() Config {
 		HTTP:               &http,
 		Log:                "info",
 	}
-}
-
-// LineSettings returns how the lines of files are read under a rule set.
-func LineSettings(r *Rules) map[string]*schemas.Settings {
-	return map[string]*schemas.Settings{"": settingsOf(r.Set.Spec)}
 }

@@ -117,7 +117,7 @@ func (m *Mapper) reader(note func(string)) (*schemas.Reader, error) {
 		Layouts:   func(s plan.Stream) *plan.Layout { return layouts[s] },
 		Catalog:   m.Rules.Engine.Catalog(),
 		Mappings:  map[string][]*plan.Mapping{m.Topic: m.Mappings},
-		Settings:  map[string]*schemas.Settings{m.Topic: settingsOf(m.Rules.Set.Spec)},
+		Reading:   m.Rules.Set.Spec.Reading,
 		Zones:     func(name string) bool { _, ok := zones(name); return ok },
 		Locations: zones,
 		Noted:     func(_ string, n *schemas.Note) { note(noteText(n)) },

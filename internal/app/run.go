@@ -197,7 +197,7 @@ func (c *Config) reading(rules *Rules, opt RunOptions) (config.Config, *sr.Clien
 	cfg.Engine = rules.Engine
 	zones := Zones()
 	rc := schemas.Config{
-		Catalog: rules.Engine.Catalog(), Layouts: rules.Engine.Layout,
+		Catalog: rules.Engine.Catalog(), Layouts: rules.Engine.Layout, Reading: rules.Set.Spec.Reading,
 		Topics: in.streams, Settings: in.settings, Mappings: in.mappings,
 		Zones:     func(name string) bool { _, ok := zones(name); return ok },
 		Locations: zones,

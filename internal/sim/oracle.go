@@ -44,6 +44,9 @@ func NewOracle(s *plan.Spec, opt engine.Options) *Oracle {
 	own.Triggers = slices.Clone(s.Triggers)
 	o := &Oracle{spec: &own, line: lineItemOf(s), opt: opt, people: map[string]*person{}}
 	for s, h := range map[plan.Stream]Millis{plan.Web: Day, plan.Email: 3 * Day, plan.Purchase: 30 * Day, plan.Profile: 7 * Day, plan.Consent: 30 * Day} {
+		if own, ok := o.spec.Reading.Dedup[s.String()]; ok {
+			h = own
+		}
 		if o.opt.Dedup[s] == 0 {
 			o.opt.Dedup[s] = h
 		}

@@ -17,6 +17,7 @@ type Document struct {
 	Zone       *Passage
 	feb29      *Passage
 	MarFirst   bool // what feb29 says
+	Reading    Reading
 	Activity   []*Passage
 	activityAt *Passage
 	Own        Own
@@ -25,7 +26,6 @@ type Document struct {
 	Lifecycles []Lifecycle
 	Triggers   []Trigger
 	Mappings   []Mapping
-	Readings   Readings
 }
 
 // Declaration is a name with an expression.
@@ -49,8 +49,8 @@ type Lifecycle struct {
 type stage struct{ ID, When *Passage }
 
 var (
-	topWords     = words{known: []string{"version", "defaults", "activity", "define", "fields", "streams", "mappings", "readings", "segments", "lifecycles", "triggers"}, later: []string{"traits"}}
-	defaultWords = words{known: []string{"timezone", "feb_29"}, later: []string{"quiet_hours", "consent", "clock"}}
+	topWords     = words{known: []string{"version", "defaults", "readings", "activity", "define", "fields", "streams", "mappings", "segments", "lifecycles", "triggers"}, later: []string{"traits"}}
+	defaultWords = words{known: []string{"timezone", "feb_29", "currency"}, later: []string{"quiet_hours", "consent", "clock"}}
 	segmentWords = words{
 		known: []string{"id", "name", "description", "objective", "owner", "review_by", "channel", "expected_size", "when"},
 		later: []string{"min_stay", "refresh", "sticky", "only_if", "not_if", "until", "enter", "exit"},
@@ -125,6 +125,7 @@ func (r *reader) defaults(n *yaml.Node) {
 	default:
 		r.doc.feb29, r.doc.MarFirst = feb29, r.feb29(feb29)
 	}
+	r.currency(r.scalar(s, "currency"))
 }
 
 // feb29 reads what being born on 29 February means in common years.

@@ -52,7 +52,7 @@ func NewDocuments() *Documents {
 	for _, n := range plan.DocumentNames {
 		names = append(names, decls.NewVariable(n, types.DynType))
 	}
-	return &Documents{newParser(), newEnv(NewCatalog(&plan.Catalog{}), documentFunctions, names)}
+	return &Documents{newParser(), newEnv(&Catalog{}, documentFunctions, names)}
 }
 
 // Parse reads an expression into a tree, or returns CEL's errors.
