@@ -3,11 +3,13 @@ package schemas
 import (
 	"cmp"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/schemas/bad"
+	"github.com/segmill/segmill/schemas/frame"
 )
 
 // topic is an input topic.
@@ -15,7 +17,8 @@ type topic struct {
 	name     string
 	stream   plan.Stream
 	settings *Settings
-	mappings []mapped // nil: its records are events of the stream
+	mappings []mapped               // nil: its records are events of the stream
+	first    atomic.Pointer[string] // the currency of its first amounts
 }
 
 // way returns how the records of the topic are read.
@@ -40,6 +43,26 @@ func wayOf(s *Settings) int {
 	return byRules
 }
 
+// mixes notes that the amounts of an event are in another currency than those of the
+// input's first event that had any.
+func (t *topic) mixes(f *frame.Frame) {
+	code := f.Currency()
+	if len(code) == 0 {
+		return
+	}
+	first := t.first.Load()
+	if first == nil {
+		own := string(code)
+		if t.first.CompareAndSwap(nil, &own) {
+			return
+		}
+		first = t.first.Load()
+	}
+	if string(code) != *first {
+		f.Note(bad.Note{Kind: bad.Mixed, Field: "currency", Name: "currency", Detail: bad.Clip(code)})
+	}
+}
+
 // earliest is the earliest event time that is believed by default.
 var earliest = expr.MillisOf(time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC))
 
@@ -49,6 +72,7 @@ func DefaultSettings() *Settings { return &Settings{Earliest: earliest} }
 // settingsOf returns the settings of a topic.
 func settingsOf(cfg *Config, topic string) *Settings {
 	s := *cmp.Or(cfg.Settings[topic], DefaultSettings())
+	s.Currency, s.Rates = cfg.Reading.Currency, cfg.Reading.Rates
 	if at := cfg.Reading.Earliest; at != nil {
 		s.Earliest = *at
 	}

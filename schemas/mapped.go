@@ -37,6 +37,7 @@ type MappedText struct {
 // mapped is a mapping of an input.
 type mapped struct {
 	*plan.Mapping
+	in       *topic
 	settings *Settings
 }
 
@@ -55,7 +56,7 @@ func mappedOf(cfg *Config, topic string) (l []mapped, err error) {
 		if err := mapping.Check(m, cfg.Catalog.Table(), cfg.zones()); err != nil {
 			return nil, err
 		}
-		l = append(l, mapped{m, &s})
+		l = append(l, mapped{Mapping: m, settings: &s})
 	}
 	return l, nil
 }
@@ -164,7 +165,7 @@ func (d *decoder) text(m *mapped, rec *Record, text []byte, ev *engine.Event) *b
 	if e != nil {
 		return e
 	}
-	if _, err := d.finish(rec.Topic, ev); err != nil {
+	if _, err := d.finish(rec.Topic, m.in, ev); err != nil {
 		return asBad(err)
 	}
 	ev.Lag = max(0, rec.Time-ev.At)
@@ -198,7 +199,7 @@ func (d *decoder) several(rec *Record, ev *engine.Event) (Result, error) {
 
 // forwarded reads an event that another task has mapped.
 func (d *decoder) forwarded(in *topic, rec *Record, ev *engine.Event) (Result, error) {
-	m := &mapped{&plan.Mapping{Name: rec.Mapped.Mapping}, in.settings}
+	m := &mapped{Mapping: &plan.Mapping{Name: rec.Mapped.Mapping}, in: in, settings: in.settings}
 	stream, ok := d.cfg.Catalog.Table().ByName(rec.Mapped.Stream)
 	if !ok {
 		return 0, bad.New(bad.Schema, "", "the record was forwarded as an event of %q, which is no stream", rec.Mapped.Stream)

@@ -32,6 +32,9 @@ const (
 	NoteDerived = bad.Derived
 	NoteDoubled = bad.Doubled
 	NoteSkipped = bad.Skipped
+	NoteNoRate  = bad.NoRate
+	NoteMixed   = bad.Mixed
+
 	// NoteUndecided notes that a mapping says of a record neither that it is an event nor that it is none.
 	NoteUndecided = bad.Undecided
 

@@ -147,11 +147,19 @@ func NewReader(cfg Config) (*Reader, error) {
 		}
 		r.topics = append(r.topics, topic{name: name, settings: settingsOf(&cfg, name), mappings: l})
 	}
+	for i := range r.topics {
+		for j := range r.topics[i].mappings {
+			r.topics[i].mappings[j].in = &r.topics[i]
+		}
+	}
 	for way := range numWays {
 		for s := range cfg.Catalog.Table().All() {
 			t, err := r.newTarget(s, cfg.Layouts(s), way)
 			if err != nil {
 				return nil, err
+			}
+			if t.Money != nil && cfg.Reading.Currency != "" {
+				t.Money.Default = t.Constant(expr.StringValue(cfg.Reading.Currency))
 			}
 			r.targets[way] = append(r.targets[way], t)
 		}
@@ -237,7 +245,7 @@ func (r *Reader) Read(rec *Record, ev *engine.Event) (Result, error) {
 			return 0, err
 		}
 	}
-	what, err := d.finish(rec.Topic, ev)
+	what, err := d.finish(rec.Topic, in, ev)
 	ev.Lag = max(0, rec.Time-ev.At)
 	return what, err
 }
@@ -316,7 +324,7 @@ func (r *Reader) give(d *decoder) {
 }
 
 // finish completes the event in the frame from what surrounds the value.
-func (d *decoder) finish(topic string, ev *engine.Event) (Result, error) {
+func (d *decoder) finish(name string, in *topic, ev *engine.Event) (Result, error) {
 	d.frame.DropPlaceholders()
 	if e := d.json.FillIn(); e != nil {
 		return 0, e
@@ -327,7 +335,8 @@ func (d *decoder) finish(topic string, ev *engine.Event) (Result, error) {
 	}
 	ev.Stream, ev.Customer, ev.ID, ev.Source = plan.Stream(d.frame.Target.Stream), made.Customer, made.ID, made.Source
 	ev.At, ev.Lag, ev.Fields = made.At, 0, made.Fields
-	d.note(topic)
+	in.mixes(&d.frame)
+	d.note(name)
 	return IsEvent, nil
 }
 
@@ -417,7 +426,7 @@ func (r *Reader) ReadJSONLine(line []byte, ev *engine.Event) (Result, error) {
 			return 0, e
 		}
 	}
-	return d.finish(d.cfg.Catalog.Table().Name(plan.Stream(d.frame.Target.Stream)), ev)
+	return d.finish(d.cfg.Catalog.Table().Name(plan.Stream(d.frame.Target.Stream)), &r.lines, ev)
 }
 
 // line reads a line into the frame.

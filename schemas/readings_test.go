@@ -91,7 +91,11 @@ var kinds = map[string]reading{
 	"action":  {inTopic: plan.Email, path: "action", members: `"action":%s`},
 	"channel": {inTopic: plan.Consent, path: "channel", members: `"channel":%s`},
 	"state":   {inTopic: plan.Consent, path: "state", members: `"state":%s`},
-	"order":   {inTopic: plan.Purchase, path: "revenue", members: `%s`},
+	"amount":  {inTopic: plan.Purchase, members: `%s`, show: amountsOf},
+	"cart": {
+		inTopic: plan.Web, members: `"name":"n",%s`, segment: `"type":"track","event":"N","properties":{%s}`, show: amountsOf,
+	},
+	"order": {inTopic: plan.Purchase, path: "revenue", members: `%s`},
 }
 
 func init() {
@@ -110,6 +114,22 @@ func itemOf(ev *engine.Event) string {
 		l = append(l, s)
 	}
 	return strings.Join(l, ", ")
+}
+
+// amountsOf shows what is money of an event: the amount, the price of each item, and the
+// currency.
+func amountsOf(ev *engine.Event) string {
+	amount, l := "value", []string{}
+	if ev.Stream == plan.Purchase {
+		amount = "revenue"
+	}
+	if v := slotOf(ev, amount); v.Present() {
+		l = append(l, v.String())
+	}
+	for _, it := range slotOf(ev, "items").L {
+		l = append(l, quantityText(it)+"x"+lineField(it, "price").String())
+	}
+	return strings.Join(append(l, slotOf(ev, "currency").S), " ")
 }
 
 // quantityOf shows the quantity of the first item of an event.
@@ -216,6 +236,14 @@ func table(t testing.TB) (rows []reading) {
 				row.settings.Strict = true
 			case "not_ids":
 				row.settings.NotIDs = []string{v}
+			case "currency":
+				row.settings.Currency = v
+			case "rate":
+				code, rate, _ := strings.Cut(v, ":")
+				if row.settings.Rates == nil {
+					row.settings.Rates = map[string]expr.Rate{}
+				}
+				row.settings.Rates[code], _ = expr.ParseRate(rate)
 			case "earliest":
 				var at time.Time
 				at, err = time.Parse(time.DateOnly, v)
@@ -397,8 +425,9 @@ func newRowReader(t *testing.T, settings *Settings) *rowReader {
 		Catalog: readingCatalog(),
 		Layouts: func(s plan.Stream) *plan.Layout { return &plan.Layout{Stream: s, Paths: readingPaths(s)} },
 		Topics:  topics, Registry: rr.reg, Settings: all,
-		Zones: func(name string) bool { return name == "Europe/Berlin" },
-		Noted: func(_ string, n *Note) { rr.notes = append(rr.notes, *n) },
+		Zones:   func(name string) bool { return name == "Europe/Berlin" },
+		Reading: plan.Reading{Currency: settings.Currency, Rates: settings.Rates},
+		Noted:   func(_ string, n *Note) { rr.notes = append(rr.notes, *n) },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -431,6 +460,8 @@ func (row *reading) read(rr *rowReader, rec *Record) string {
 			said = append(said, "unknown")
 		case bad.LeftOut:
 			said = append(said, "left out")
+		case bad.NoRate:
+			said = append(said, "no rate of "+n.Field)
 		case bad.Derived:
 			is += " from " + n.Field
 		default: // no row is about it
@@ -441,6 +472,8 @@ func (row *reading) read(rr *rowReader, rec *Record) string {
 		is = "is unknown"
 	}
 	switch row.kind {
+	case "amount", "cart":
+		return strings.TrimSpace(strings.Join(append([]string{is}, said...), ", "))
 	case "order":
 		if is == "" && (len(said) == 0 || said[0] != "refused range") {
 			is = "absent"

@@ -64,6 +64,7 @@ func (r *Reader) newTarget(stream plan.Stream, layout *plan.Layout, way int) (*f
 		}
 	}
 	takesBack(t, info, way)
+	hasMoney(t)
 	for i := range t.Fields {
 		if f := &t.Fields[i]; f.Place >= 0 && isID(f.Name) {
 			t.IDs = append(t.IDs, f.Place)
@@ -139,6 +140,24 @@ func takesBack(t *frame.Target, stream *plan.StreamInfo, way int) {
 	t.Signs = s
 	if settled == nil && t.Items != nil {
 		own(t)
+	}
+}
+
+// hasMoney sets where the amounts of a target are, if one or their currency is read.
+func hasMoney(t *frame.Target) {
+	currency := t.Find([]byte("currency"))
+	if currency == nil {
+		return
+	}
+	m := &frame.Money{Currency: currency}
+	for i := range t.Fields {
+		if f := &t.Fields[i]; f.Kind == expr.Decimal && f.Place >= 0 {
+			m.Amounts = append(m.Amounts, f)
+		}
+	}
+	if len(m.Amounts) > 0 || t.Items != nil || currency.Place >= 0 {
+		hide(t, currency.Name)
+		t.Money = m
 	}
 }
 

@@ -94,6 +94,15 @@ var infos = [schemas.NumNoteKinds]kindInfo{
 		[]string{"mapping"},
 		"whether a record is an event of a mapping is unknown, and it is skipped", slog.LevelWarn,
 	},
+	schemas.NoteNoRate: {
+		"rates_missing_total", "Events whose amounts are absent because there is no rate of their currency.",
+		[]string{"currency"},
+		"there is no rate of a currency, so amounts in it are absent; the event counts: add it to readings.rates", slog.LevelWarn,
+	},
+	schemas.NoteMixed: {
+		"currency_mixed_total", "Events with amounts in another currency than that of the topic's first ones.", nil,
+		"amounts of a topic are in different currencies, and are added up as they are: add defaults.currency to the rules", slog.LevelWarn,
+	},
 }
 
 // New returns notes that are counted by metrics registered with reg, nil for nowhere,
@@ -134,7 +143,9 @@ func (l *Live) Take(topic string, n *schemas.Note) {
 	switch n.Kind {
 	case schemas.NoteDerived:
 		args = append(args, "from", n.Field)
-	case schemas.NoteSkipped, schemas.NoteDoubled:
+	case schemas.NoteNoRate:
+		args = append(args, "currency", n.Field)
+	case schemas.NoteSkipped, schemas.NoteDoubled, schemas.NoteMixed:
 	case schemas.NoteUndecided:
 		args = append(args, "mapping", n.Field, "why", n.Detail) // an expression, nothing of the record
 	default:
@@ -245,6 +256,10 @@ func what(k key) string {
 		return "key twice in an object"
 	case schemas.NoteUndecided:
 		return "undecided by the mapping " + k.field
+	case schemas.NoteNoRate:
+		return "amounts absent, no rate of " + k.field
+	case schemas.NoteMixed:
+		return "another currency than that of the first amounts"
 	default:
 		return "message skipped"
 	}

@@ -7,7 +7,7 @@ type Note struct {
 	// Field is the field of the schema that it is about, such as "items.price", and of a
 	// key in a free-form map the map, such as "traits": the set is small and fixed, so
 	// that it can be a label of a metric. Of a derived revenue it is what that was
-	// derived from.
+	// derived from, and of a currency its code, or "other".
 	Field string
 	Cause Cause // of a refused field or an item that was left out
 	// Name is the field with the key of a map, such as "traits.plan".
@@ -28,6 +28,8 @@ const (
 	Doubled                       // an object has a key twice: the last one counts
 	Skipped                       // a message is of a type that is no event
 	Undecided                     // whether a record is an event of a mapping is unknown
+	NoRate                        // amounts are absent: there is no rate of their currency
+	Mixed                         // the currency is not that of the input's first record
 	NumNoteKinds
 )
 

@@ -122,6 +122,7 @@ type Target struct {
 	Own        []Field // the fields of the only item of an event that has no items
 	Attributes bool    // the fields are attributes, which an empty text clears
 	IDs        []int   // the places of ids
+	Money      *Money  // nil: neither an amount nor a currency is read
 	Signs      *Signs  // nil: no event of the stream takes anything back
 	Revenue    Revenue // of orders
 	Derives    bool    // the revenue is derived where there is none

@@ -39,6 +39,7 @@ type Frame struct {
 	Items     int  // elements met so far
 	leftOut   bool // an item was left out
 	worth     worth
+	currency  []byte
 	negative  bool // an item has a price or a quantity below 0
 	notes     []bad.Note
 	ownFaults []*bad.Input // of the fields of the event's own product
@@ -88,6 +89,7 @@ func (f *Frame) Reset(t *Target) {
 	f.Vals = append(f.Vals[:0], t.Template...)
 	f.Head = f.Vals[t.Slots:]
 	f.Cells, f.buf, f.Items = f.Cells[:0], f.buf[:0], 0
+	f.currency = nil
 	f.leftOut, f.negative, f.visitor, f.ownFaults = false, false, nil, f.ownFaults[:0]
 	if t.Derives {
 		f.worth = worth{}
@@ -204,7 +206,10 @@ func (f *Frame) settle(zones func(string) bool) *bad.Input {
 	if e := f.signs(); e != nil {
 		return e
 	}
-	return f.derive()
+	if e := f.derive(); e != nil {
+		return e
+	}
+	return f.convert()
 }
 
 // customer returns the place in buf of who the event is about: customer_id, else

@@ -17,6 +17,10 @@ type Settings struct {
 	NotIDs []string
 	// Earliest is the earliest event time that is believed.
 	Earliest expr.Millis
+	// Currency is the default one, which others are converted to; "": amounts are taken
+	// as they are.
+	Currency string
+	Rates    map[string]expr.Rate
 }
 
 // Refuse makes a field absent because of what is wrong with its value, and notes that.
