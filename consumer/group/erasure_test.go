@@ -1,18 +1,23 @@
 package group
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/internal/fixture"
@@ -272,5 +277,37 @@ func TestErasureAndReshard(t *testing.T) {
 	slices.Sort(want)
 	if got := m.memberships("changes", "changes2"); !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// An erasure of somebody who is not known is counted, and erases nobody who is known by
+// the id in another form.
+func TestErasureOfNobody(t *testing.T) {
+	g := newFleet(t, 1)
+	reg := prometheus.NewPedanticRegistry()
+	var log bytes.Buffer
+	in := g.start(fixture.Rules, vfs.NewMem(), func(c *config.Config) {
+		c.Metrics, c.Logger = metrics.New(reg), slog.New(slog.NewTextHandler(&log, nil))
+	})
+	in.ready()
+	g.Produce(g.Event(plan.Purchase, "anon:berta", g.Now(), nil), g.Event(plan.Purchase, "anna", g.Now(), nil))
+	in.caughtUp()
+	before := g.Members()
+	for _, id := range []string{"berta", "Anna", "anon:anna", "clara"} {
+		g.erase(id)
+	}
+	in.stop()
+	if got := g.Members(); !slices.Equal(got, before) {
+		t.Errorf("%v, before %v", got, before)
+	}
+	if got := fixture.Gather(t, reg)["segmill_erasures_unknown_total{}"]; got != 4 {
+		t.Errorf("%v counted", got)
+	}
+	for part, want := range map[string]int{
+		"with anon: in front": 1, "without anon: in front": 1, "in lower case": 1, "is the key of the tombstone": 1, "berta": 0, "clara": 0,
+	} {
+		if got := strings.Count(log.String(), part); got != want {
+			t.Errorf("%q is logged %d times, want %d", part, got, want)
+		}
 	}
 }

@@ -34,6 +34,7 @@ type Metrics struct {
 	EarlyWakes   prometheus.Counter
 	Coarsened    prometheus.Counter
 	Unmatched    prometheus.Counter
+	Nobody       prometheus.Counter
 	Overdue      prometheus.Counter
 	Transactions *prometheus.CounterVec // result
 	Acquisitions *prometheus.CounterVec // reason
@@ -97,6 +98,7 @@ func New(reg prometheus.Registerer) *Metrics {
 	m.EarlyWakes = counter("timer_early_wakes_total", "Wake-ups at which nothing changed.")
 	m.Coarsened = counter("lists_coarsened_total", "Lists and sets of customers that became inexact because of their size.")
 	m.Unmatched = counter("cart_removals_unmatched_total", "Items removed from carts that had nothing of the kind in them when the removal was read.")
+	m.Nobody = counter("erasures_unknown_total", "Erasures of customers of whom nothing was known.")
 	m.Overdue = counter("timers_deferred_total", "Times that overdue timers were held back to keep their rate bounded.")
 	m.Transactions = vec("transactions_total", "Transactions, by result.", "result")
 	m.Acquisitions = vec("task_acquisitions_total", "Times a task was acquired, by reason.", "reason")
@@ -113,7 +115,7 @@ func New(reg prometheus.Registerer) *Metrics {
 	})
 	if reg != nil {
 		reg.MustRegister(m.Events, m.Lag, m.Changes, m.Triggers, m.TimerDelay, m.Commit, m.Fold, m.EndToEnd,
-			m.Restore, m.Restored, m.Restoring, m.Damaged, m.Standbys, m.StandbyLag, m.StandbyRead, m.DeadLetters, m.LeftOut, m.Forwarded, m.EarlyWakes, m.Coarsened, m.Unmatched, m.Overdue, m.Transactions, m.Acquisitions,
+			m.Restore, m.Restored, m.Restoring, m.Damaged, m.Standbys, m.StandbyLag, m.StandbyRead, m.DeadLetters, m.LeftOut, m.Forwarded, m.EarlyWakes, m.Coarsened, m.Unmatched, m.Nobody, m.Overdue, m.Transactions, m.Acquisitions,
 			m.MergeWaits, m.FetchIdle, m.FetchPauses, m.Waiting, m.PassedOver, m.Weak, m.State, m.StateBytes, m.ClockStopped)
 		m.Kafka = kafkaHooks(reg)
 	}

@@ -46,6 +46,7 @@ type tally struct {
 	results           map[result]int
 	run               result // of the records taken last, which are so many
 	runs              int
+	nobody            nobody
 }
 
 // buffers are memory that a batch leaves to the next one.

@@ -194,6 +194,8 @@ func (s *session) count() {
 	}
 	s.letters.Committed()
 	m.Forwarded.Add(float64(b.forwarded))
+	m.Nobody.Add(float64(b.nobody.n))
+	b.nobody.warn(s)
 	m.EarlyWakes.Add(float64(b.out.Stats.EarlyWakes))
 	m.Coarsened.Add(float64(b.out.Stats.Coarsened))
 	m.Unmatched.Add(float64(b.out.Stats.Unmatched))

@@ -201,6 +201,11 @@ func (s *session) dispatch(in *feed.Input, h *feed.Head, at place) (what string,
 	s.batch.folded++
 	out := &s.batch.out
 	if h.Result == schemas.IsTombstone {
+		if !e.C.Known() {
+			if err := s.noteNobody(h); err != nil {
+				return "", err
+			}
+		}
 		s.batch.eval.Erase(e.C, s.askedAt(h), max(s.feed.Clock.Now, 0), out)
 		what, s.batch.erased = "erasure", true
 	} else {
