@@ -3,6 +3,7 @@ package frame
 import (
 	"bytes"
 	"errors"
+	"math"
 	"strconv"
 
 	"github.com/segmill/segmill/engine/expr"
@@ -292,6 +293,9 @@ func (f *Frame) Float(fd *Field, dst *Cell, x float64, bits int) *bad.Input {
 // textOfFloat sets a text from a floating-point number.
 func (f *Frame) textOfFloat(fd *Field, dst *Cell, x float64, bits int) *bad.Input {
 	var room [64]byte
+	if math.IsNaN(x) || math.IsInf(x, 0) { // no other format has them
+		return f.Refuse(fd, dst, bad.New(bad.Type, fd.Path, "%v is no text and no number", x))
+	}
 	if fd.Loose || fd.Symbols != nil {
 		text := scalar.AppendFreeFloat(room[:0], x, bits)
 		if fd.Symbols != nil {
