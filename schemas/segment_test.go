@@ -75,6 +75,13 @@ func TestSegment(t *testing.T) {
   signed_up_at = 6 2020-01-01T00:00:00.000Z
   time_zone = 5 Europe/Berlin
   traits.plan = 5 gold`},
+		{"what the context has twice", `{"type":"identify","traits":{"address":{"country":"AT","country":"DE"}},
+			"context":{"locale":"fr-FR","timezone":"Europe/Paris","locale":"de-DE","timezone":"Europe/Berlin"}}`, `profile
+  country = 5 DE
+  language = 5 de-DE
+  time_zone = 5 Europe/Berlin`},
+		{"an object in the context twice", `{"type":"screen","context":{"campaign":{"source":"r","source":"s","name":"m"},"campaign":{"source":"s","source":"t"}}}`,
+			"web\n  items = 9 []\n  name = 5 screen_viewed\n  utm_source = 5 t"},
 		{"alias", `{"type":"alias","previousId":"old"}`, "profile\n  merge_from = 5 old"},
 		{"group", `{"type":"group","groupId":"g","traits":{"plan":"not the user's"}}`, "profile"},
 	} {

@@ -269,12 +269,13 @@ func (d *Decoder) segmentCountry(m member) *bad.Input {
 	}
 	sc := &d.json
 	sc.Seek(m.from)
+	last := d.lastOf()
 	for o, _ := sc.Object(); ; {
 		key, ok, _ := sc.Key(&o)
 		switch {
 		case !ok:
 			return nil
-		case string(key) != "country":
+		case string(key) != "country" || !last.counts(sc, key):
 			_ = sc.Skip()
 		default:
 			if e := d.field(fd, d.frame.Vals); e != nil {
@@ -297,10 +298,15 @@ func (d *Decoder) segmentContext(l []member) *bad.Input {
 	}
 	sc := &d.json
 	sc.Seek(m.from)
+	last := d.lastOf()
 	for o, _ := sc.Object(); ; {
 		key, ok, _ := sc.Key(&o)
 		if !ok {
 			return nil
+		}
+		if !last.counts(sc, key) {
+			_ = sc.Skip()
+			continue
 		}
 		if sc.Peek() != '{' {
 			if e := d.contextValue(nil, key); e != nil {
@@ -317,10 +323,15 @@ func (d *Decoder) segmentContext(l []member) *bad.Input {
 // contextObject reads an object in the context.
 func (d *Decoder) contextObject(object []byte) *bad.Input {
 	sc := &d.json
+	last := d.lastOf()
 	for o, _ := sc.Object(); ; {
 		key, ok, _ := sc.Key(&o)
 		if !ok {
 			return nil
+		}
+		if !last.counts(sc, key) {
+			_ = sc.Skip()
+			continue
 		}
 		if e := d.contextValue(object, key); e != nil {
 			return e
