@@ -104,7 +104,7 @@ func (rec *Record) eachHeader(yield func(string, []byte) bool) {
 
 // tell passes on what there is to say of the record as a whole.
 func (d *decoder) tell(topic string) {
-	if d.cfg.Noted == nil {
+	if d.cfg.Noted == nil || d.noted {
 		return
 	}
 	for i := range d.told {

@@ -18,6 +18,7 @@ func moneyReader(t *testing.T, reading plan.Reading) (r *Reader, notes *[]Note) 
 	t.Helper()
 	notes = new([]Note)
 	r, err := NewReader(Config{
+		Catalog: readingCatalog(),
 		Layouts: func(s plan.Stream) *plan.Layout { return &plan.Layout{Stream: s, Paths: readingPaths(s)} },
 		Topics:  topics, Reading: reading,
 		Noted: func(_ string, n *Note) { *notes = append(*notes, *n) },

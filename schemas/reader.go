@@ -37,6 +37,9 @@ type Record struct {
 	Mapped *MappedAs
 	// More is set by Read to what else the record is.
 	More More
+	// Forwarded: whoever forwarded the record has read it before, and told what there is to
+	// note of it.
+	Forwarded bool
 	// Came is when the record was fetched, by the clock of the Config; zero if that is
 	// not known. What a registry said of a schema before says nothing of a later record.
 	Came time.Time
@@ -201,6 +204,7 @@ type decoder struct {
 	runner *mapping.Runner // nil: no input has mappings
 	told   []bad.Note
 	asText []byte // of an Avro record
+	noted  bool   // what there is to say of the record was told before
 }
 
 // lastProgram is the program that the last record of a stream was read with: most
@@ -225,6 +229,7 @@ func (r *Reader) Read(rec *Record, ev *engine.Event) (Result, error) {
 	rec.More = More{}
 	d := r.take(rec.Key, in)
 	defer r.give(d)
+	d.noted = rec.Forwarded
 	if in.mappings != nil {
 		return d.mapped(in, rec, ev)
 	}
@@ -262,7 +267,7 @@ func (d *decoder) unread(rec *Record, ev *engine.Event, err error) (Result, erro
 
 // note tells what there is to say of the record.
 func (d *decoder) note(topic string) {
-	if d.cfg.Noted == nil {
+	if d.cfg.Noted == nil || d.noted {
 		return
 	}
 	for i := range d.frame.Notes() {
@@ -302,7 +307,7 @@ func (r *Reader) take(key []byte, in *topic) *decoder {
 			d.runner = mapping.NewRunner(r.cfg.Catalog.Table(), r.cfg.zones())
 		}
 	}
-	d.key = key
+	d.key, d.noted = key, false
 	d.frame.Begin(in.settings)
 	return d
 }

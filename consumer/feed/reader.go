@@ -39,7 +39,7 @@ func (r *Reader) read(in *Input, rec *kgo.Record, came engine.Millis) error {
 	if in.hold.came.IsZero() {
 		in.hold.came = in.fetched
 	}
-	b.Came = in.hold.came
+	b.Came, b.Forwarded = in.hold.came, in.Forwarded
 	h.From = Origin{Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset, At: b.Time}
 	if h.batch = in.refused[rec.Offset]; h.batch != nil {
 		delete(in.refused, rec.Offset)
