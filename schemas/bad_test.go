@@ -1,6 +1,7 @@
 package schemas
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"math"
@@ -366,6 +367,60 @@ func TestBadMoneyInAvro(t *testing.T) {
 		notes, err := withField(t, "events.purchase", "revenue", fmt.Sprint(tt.typ), string(b))
 		if err != nil || len(notes) != 1 || notes[0].Kind != bad.Refused || notes[0].Field != "revenue" || notes[0].Cause != bad.Range {
 			t.Errorf("%v: %v, %v", tt.native, err, notes)
+		}
+	}
+}
+
+// What was noted of a record by whoever forwarded it is not noted again.
+func TestForwardedIsNotedOnce(t *testing.T) {
+	notes := 0
+	r := readerOf(t, nil, nil)
+	r.cfg.Noted = func(string, *Note) { notes++ }
+	for want, value := range []string{
+		`{"event_id":"e","customer_id":"c","occurred_at":1767225600,"value":"much","name":"n"}`,
+		`{"type":"delete","messageId":"m","userId":"u","timestamp":"2026-01-01T09:00:00Z"}`,
+	} {
+		for _, forwarded := range []bool{true, false, true} {
+			var ev engine.Event
+			if _, err := r.Read(&Record{Topic: "events.web", Value: []byte(value), Forwarded: forwarded}, &ev); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if notes != want+1 {
+			t.Errorf("%s: %d notes in all", value, notes)
+		}
+	}
+}
+
+// Docs, formats.md: a plain int that counts days is a date of Avro; another one, and a
+// long, are times.
+func TestAvroIntAsDate(t *testing.T) {
+	day := func(year int, month time.Month, day int) int64 {
+		return time.Date(year, month, day, 0, 0, 0, 0, time.UTC).Unix() / 86400
+	}
+	for _, tt := range []struct {
+		typ  string
+		n    int64
+		want string
+	}{
+		{`"int"`, day(1990, 5, 31), "1990-05-31"},
+		{`"int"`, 0, "1970-01-01"},
+		{`"int"`, -1, "1969-12-31"},
+		{`"int"`, day(9999, 12, 31), "9999-12-31"},
+		{`"int"`, day(9999, 12, 31) + 1, "1970-02-03"},
+		{`"int"`, 644110200, "1990-05-30"},
+		{`"int"`, 19900531, ""},
+		{`"long"`, day(1990, 5, 31), "1970-01-01"},
+		{`"long"`, 644110200, "1990-05-30"},
+		{`{"type":"int","logicalType":"date"}`, 644110200, ""},
+	} {
+		schema := `{"type":"record","name":"R","fields":[{"name":"event_id","type":"string"},{"name":"customer_id","type":"string"},` +
+			`{"name":"occurred_at","type":"long"},{"name":"birth_date","type":` + tt.typ + `}]}`
+		r := readerOf(t, &fakeRegistry{texts: map[int]string{1: schema}}, map[plan.Stream][]string{plan.Profile: {"birth_date"}})
+		b := binary.AppendVarint(binary.AppendVarint([]byte("\x02e\x02c"), 1767225600), tt.n)
+		var ev engine.Event
+		if _, err := r.Read(&Record{Topic: "events.profile", Value: confluent(1, b)}, &ev); err != nil || ev.Fields[0].String() != tt.want {
+			t.Errorf("%s %d: %v, %v; want %q", tt.typ, tt.n, ev.Fields, err, tt.want)
 		}
 	}
 }
