@@ -38,6 +38,7 @@ type Inspection struct {
 	Records    map[string]int // the same by topic
 	Create     []string       // topics that are missing and that a start creates
 	Findings   []Finding
+	customers  map[string]customers // by topic
 }
 
 func (i *Inspection) fail(topic, remedy, format string, args ...any) {
@@ -58,7 +59,7 @@ func Inspect(ctx context.Context, cfg config.Config, perPartition int) (*Inspect
 		return nil, err
 	}
 	defer in.Cluster.Close()
-	i := &Inspection{Inputs: len(in.Config.Inputs), Records: map[string]int{}}
+	i := &Inspection{Inputs: len(in.Config.Inputs), Records: map[string]int{}, customers: map[string]customers{}}
 	own := slices.Sorted(maps.Keys(topics.Own(&in.Config)))
 	infos, err := in.Cluster.Describe(ctx, append(slices.Clone(own), in.Config.Inputs...)...)
 	if err != nil {
@@ -88,6 +89,7 @@ func Inspect(ctx context.Context, cfg config.Config, perPartition int) (*Inspect
 			}
 		}
 	}
+	i.compare(in.Config.Inputs, i.customers)
 	return i, nil
 }
 
@@ -131,11 +133,12 @@ func (i *Inspection) counts(in *task.Instance, infos map[string]broker.Topic, ow
 type sampled struct {
 	records, wrong, bad, unknown int
 	causes                       map[string]int
+	customers                    customers
 }
 
 // sample reads the newest records of an input.
 func (i *Inspection) sample(ctx context.Context, in *task.Instance, topic string, partitions int32, perPartition int) error {
-	seen := sampled{causes: map[string]int{}}
+	seen := sampled{causes: map[string]int{}, customers: customers{}}
 	reader, horizon := &feed.Reader{Config: &in.Config}, feed.Horizon(&in.Config)
 	route := broker.NewRouter(partitions)
 	for p := range partitions {
@@ -153,7 +156,7 @@ func (i *Inspection) sample(ctx context.Context, in *task.Instance, topic string
 		}
 	}
 	i.Sampled += seen.records
-	i.Records[topic] = seen.records
+	i.Records[topic], i.customers[topic] = seen.records, seen.customers
 	if seen.wrong > 0 {
 		i.warn(topic, "produce with the customer id as key and murmur2 (librdkafka: partitioner=murmur2_random)",
 			"%s of %d sampled records are on another partition than their customer's; each is forwarded: written and read a second time, kept for good in %s, and taken later than others",
@@ -191,8 +194,13 @@ func (seen *sampled) record(reader *feed.Reader, horizon engine.Millis, route br
 	case h.Result == schemas.IsEvent && h.Ev.At > horizon:
 		seen.bad++
 		seen.causes["future"]++
-	case route.Partition(h.Ev.Customer) != r.Partition:
-		seen.wrong++
+	default:
+		if h.Result == schemas.IsEvent {
+			seen.customers[h.Ev.Customer]++
+		}
+		if route.Partition(h.Ev.Customer) != r.Partition {
+			seen.wrong++
+		}
 	}
 	return nil
 }
