@@ -133,6 +133,10 @@ func noteText(n *schemas.Note) string {
 		return fmt.Sprintf("%s is unknown: %s", n.Field, n.Detail)
 	case schemas.NoteDerived:
 		return fmt.Sprintf("revenue is derived from %s: %s", n.Field, n.Detail)
+	case schemas.NoteNoRate:
+		return fmt.Sprintf("amounts are left out: there is no rate of %s", n.Field)
+	case schemas.NoteMixed:
+		return fmt.Sprintf("amounts are in %s, and the first ones were not; defaults: {currency: …} converts them", n.Detail)
 	case schemas.NoteUndecided:
 		return fmt.Sprintf("the mapping %s cannot tell whether it is an event: %s", n.Field, n.Detail)
 	default:

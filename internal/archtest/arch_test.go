@@ -81,7 +81,7 @@ const arrows = `
 	engine, schemas, internal/wakes < internal/replay
 	engine/expr, engine/plan, engine, schemas, consumer/group, internal/app < internal/demo
 	examples/shop
-	engine/expr, schemas/scalar < internal/suggest
+	schemas/scalar < internal/suggest
 	engine/expr, engine/rule, engine, schemas, state, internal/app, internal/demo, internal/notes, internal/replay, internal/suggest, examples/shop < cmd/segmill
 	cmd/devkafka
 
