@@ -69,7 +69,7 @@ const ticket = `
     map: {customer_id: msg.requester.id, event_id: 'id(msg.id, it.id)', occurred_at: it.closed_at, name: 'orElse(it.kind, "closed")', url: msg.subject}
 `
 
-// docs/semantics.md, "Mappings".
+// docs/semantics.md, 12.1, 12.2, 12.3, 12.7 and 12.8.
 func TestMapped(t *testing.T) {
 	for _, tt := range []struct{ name, mappings, value, want string }{
 		{"each element is an event, the earliest first", ticket,
@@ -114,6 +114,14 @@ refused bad input (missing): event_id: not in the record, and every event needs 
 `, `{"id":"c","country":null,"since":null}`,
 			`m 0 {"event_id":"c","customer_id":"c","occurred_at":"2026-01-01T00:00:00.000Z","country":"","signed_up_at":"","source":"/m"}
 `},
+		{"and in an object each by itself; what Debezium did not read is absent", `
+  m:
+    stream: profile
+    nulls: clear
+    map: {event_id: msg.id, customer_id: msg.id, occurred_at: record.time, traits: msg.row, country: msg.country}
+`, `{"id":"c","row":{"a":1,"b":null,"c":"__debezium_unavailable_value"},"country":"__debezium_unavailable_value"}`,
+			`m 0 {"event_id":"c","customer_id":"c","occurred_at":"2026-01-01T00:00:00.000Z","traits":{"a":1,"b":""},"source":"/m"}
+`},
 		{"key, headers and record", `
   m:
     stream: web
@@ -150,7 +158,7 @@ b 0 {"event_id":"e","customer_id":"c","occurred_at":1767225600,"kind":"completed
 	}
 }
 
-// What a forwarded event is does not depend on where it is read: the text of a mapped
+// docs/semantics.md, 12.5: what a forwarded event is does not depend on where it is read: the text of a mapped
 // event, read again, is the event.
 func TestMappedForwarded(t *testing.T) {
 	r := mappedReader(t, ticket, nil)
@@ -166,7 +174,7 @@ func TestMappedForwarded(t *testing.T) {
 	}
 }
 
-// A filter of which it is unknown whether it holds is noted, and one that is false is not.
+// docs/semantics.md, 12.2: a filter of which it is unknown whether it holds is noted, and one that is false is not.
 func TestMappedUndecided(t *testing.T) {
 	var notes []Note
 	r := mappedReader(t, ticket, func(_ string, n *Note) { notes = append(notes, *n) })
@@ -177,7 +185,7 @@ func TestMappedUndecided(t *testing.T) {
 	}
 }
 
-// Steps, events and bytes that come of one record are bounded.
+// docs/semantics.md, 12.4: steps, events and bytes that come of one record are bounded.
 func TestMappedBounds(t *testing.T) {
 	list := "[" + strings.Repeat("1,", 2_000) + "1]"
 	for _, tt := range []struct{ mappings, value, want string }{

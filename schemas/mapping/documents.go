@@ -172,6 +172,35 @@ func (d *documents) text(v expr.Value) []byte {
 	return d.list[doc].text[from:sc.Pos()]
 }
 
+// unavailable is what Debezium writes for a value that was not read because it has not
+// changed.
+const unavailable = "__debezium_unavailable_value"
+
+// cleared appends an object whose members that are null clear what they are the names of,
+// as "" does.
+func (d *documents) cleared(b []byte, v expr.Value) []byte {
+	d.member(v, "") // so that it is indexed
+	s := d.objects[v.N]
+	b = append(b, '{')
+	first := true
+	for _, m := range d.members[s.from : s.from+s.n] {
+		value := d.member(v, m.key)
+		switch {
+		case value.K == expr.String && value.S == unavailable:
+			continue
+		case value.Null():
+			value = expr.StringValue("")
+		}
+		if !first {
+			b = append(b, ',')
+		}
+		first = false
+		b = append(jsontext.AppendQuoted(b, m.key), ':')
+		b = d.append(b, value)
+	}
+	return append(b, '}')
+}
+
 // append appends a value as JSON.
 func (d *documents) append(b []byte, v expr.Value) []byte {
 	switch v.K {

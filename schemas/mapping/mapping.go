@@ -324,6 +324,9 @@ func (r *Runner) one(m *plan.Mapping, p *program, number int) Part {
 			return Part{Verdict: Refused, Number: number, Err: bad.New(bad.Mapping, f.name, "the mapping %s takes more than %d steps over this record: %s", m.Name, MaxSteps, f.text)}
 		}
 		switch {
+		case f.clear && v.K == expr.Object:
+			b = r.docs.cleared(key(b, from, f.name), v)
+		case f.clear && v.K == expr.String && v.S == unavailable:
 		case v.Present():
 			b = r.docs.append(key(b, from, f.name), v)
 		case f.clear && v.Null():

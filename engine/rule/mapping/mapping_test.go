@@ -27,7 +27,7 @@ mappings:
     map: {event_id: 'id(msg.batch, it.id)', customer_id: it.customer.id, occurred_at: it.at, kind: '"completed"', revenue: it.total / 100}
 `
 
-// docs/semantics.md, "Mappings": the version of a mapping is that of its meaning.
+// docs/semantics.md, 12.6: the version of a mapping is that of its meaning.
 func TestVersions(t *testing.T) {
 	version := func(text string) string {
 		set, err := parse(text)
