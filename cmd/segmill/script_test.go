@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -41,6 +42,8 @@ func TestScripts(t *testing.T) {
 
 			"broker":  cmdBroker,
 			"produce": cmdProduce,
+			"publish": cmdPublish,
+			"consume": cmdConsume,
 		},
 	})
 }
@@ -110,6 +113,47 @@ func cmdProduce(ts *testscript.TestScript, neg bool, args []string) {
 	defer cl.Close()
 	r := &kgo.Record{Topic: args[0], Partition: int32(p), Key: []byte(args[2]), Value: []byte(args[3])}
 	ts.Check(cl.ProduceSync(context.Background(), r).FirstErr())
+}
+
+// cmdPublish writes each line of a file as a record: publish TOPIC FILE.
+func cmdPublish(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: publish TOPIC FILE")
+	}
+	cl := client(ts)
+	defer cl.Close()
+	for line := range strings.Lines(ts.ReadFile(args[1])) {
+		ts.Check(cl.ProduceSync(context.Background(), &kgo.Record{Topic: args[0], Value: []byte(strings.TrimSpace(line))}).FirstErr())
+	}
+}
+
+// cmdConsume writes the values of a topic to a file, sorted: consume TOPIC FILE.
+func cmdConsume(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: consume TOPIC FILE")
+	}
+	cl, err := kgo.NewClient(kgo.SeedBrokers(ts.Getenv("BROKER")), kgo.ConsumeTopics(args[0]), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	ts.Check(err)
+	defer cl.Close()
+	ends, err := kadm.NewClient(cl).ListCommittedOffsets(context.Background(), args[0])
+	ts.Check(err)
+	left := map[int32]int64{}
+	ends.Each(func(o kadm.ListedOffset) {
+		if o.Offset > 0 {
+			left[o.Partition] = o.Offset
+		}
+	})
+	var values []string
+	for len(left) > 0 {
+		cl.PollFetches(context.Background()).EachRecord(func(r *kgo.Record) {
+			values = append(values, string(r.Value)+"\n")
+			if r.Offset+2 >= left[r.Partition] { // a commit marker follows the last record
+				delete(left, r.Partition)
+			}
+		})
+	}
+	slices.Sort(values)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(strings.Join(values, "")), 0o600))
 }
 
 func client(ts *testscript.TestScript) *kgo.Client {

@@ -181,26 +181,31 @@ func (i *Inspection) sample(ctx context.Context, in *task.Instance, topic string
 func (seen *sampled) record(reader *feed.Reader, horizon engine.Millis, route broker.Router, r *kgo.Record) error {
 	seen.records++
 	h, err := reader.One(r)
-	switch {
-	case err != nil:
+	if err != nil {
 		seen.unknown++
-	case h.Bad():
-		seen.bad++
-		seen.causes[string(h.Err.Cause)]++
-	case len(h.More.Refused) > 0:
-		seen.bad++
-		seen.causes[string(h.More.Refused[0].Cause)]++
-	case h.Result == schemas.IsSkipped || len(h.More.Texts) > 0: // a mapped record has customers of its own
-	case h.Result == schemas.IsEvent && h.Ev.At > horizon:
-		seen.bad++
-		seen.causes["future"]++
-	default:
-		if h.Result == schemas.IsEvent {
-			seen.customers[h.Ev.Customer]++
+		return nil
+	}
+	cause := ""
+	for n := range h.Parts() {
+		part := h.Part(n)
+		switch {
+		case part.Bad():
+			cause = string(part.Err.Cause)
+		case part.Result == schemas.IsSkipped:
+		case part.Result == schemas.IsEvent && part.Ev.At > horizon:
+			cause = "future"
+		default:
+			if part.Result == schemas.IsEvent {
+				seen.customers[part.Ev.Customer]++
+			}
+			if n == 0 && len(part.More.Texts) == 0 && route.Partition(part.Ev.Customer) != r.Partition {
+				seen.wrong++ // nobody expects it of records that are mapped
+			}
 		}
-		if route.Partition(h.Ev.Customer) != r.Partition {
-			seen.wrong++
-		}
+	}
+	if cause != "" {
+		seen.bad++
+		seen.causes[cause]++
 	}
 	return nil
 }
