@@ -66,9 +66,6 @@ func (m *mapped) way() int { return wayOf(m.settings) }
 
 // mapped reads a record of an input that has mappings.
 func (d *decoder) mapped(in *topic, rec *Record, ev *engine.Event) (Result, error) {
-	if rec.Mapped != nil {
-		return d.forwarded(in, rec, ev)
-	}
 	if len(rec.Value) == 0 {
 		return d.erasures(in, rec, ev)
 	}

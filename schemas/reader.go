@@ -230,6 +230,9 @@ func (r *Reader) Read(rec *Record, ev *engine.Event) (Result, error) {
 	d := r.take(rec.Key, in)
 	defer r.give(d)
 	d.noted = rec.Forwarded
+	if rec.Mapped != nil {
+		return d.forwarded(in, rec, ev)
+	}
 	if in.mappings != nil {
 		return d.mapped(in, rec, ev)
 	}
@@ -251,6 +254,9 @@ func (r *Reader) Read(rec *Record, ev *engine.Event) (Result, error) {
 		}
 	}
 	what, err := d.finish(rec.Topic, in, ev)
+	if cause := CauseOf(err); cause == bad.Missing || cause == bad.Identity {
+		return d.batch(in, rec, ev, err) // only a record that is no event costs the look
+	}
 	ev.Lag = max(0, rec.Time-ev.At)
 	return what, err
 }
