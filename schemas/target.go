@@ -98,7 +98,7 @@ const removed = "product_removed"
 // amount of the stream is read, and from what the revenue of an order is derived.
 func takesBack(t *frame.Target, stream *plan.StreamInfo, way int) {
 	items := t.Find([]byte("items"))
-	if items == nil {
+	if items == nil || items.Declared {
 		return
 	}
 	s := &frame.Signs{}
@@ -151,7 +151,7 @@ func hasMoney(t *frame.Target) {
 	}
 	m := &frame.Money{Currency: currency}
 	for i := range t.Fields {
-		if f := &t.Fields[i]; f.Kind == expr.Decimal && f.Place >= 0 {
+		if f := &t.Fields[i]; f.Kind == expr.Decimal && !f.Plain && f.Place >= 0 {
 			m.Amounts = append(m.Amounts, f)
 		}
 	}

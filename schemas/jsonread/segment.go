@@ -211,9 +211,12 @@ func (d *Decoder) segmentBody(typ segmentType, what segmentEvent, l []member) *b
 // segmentCompany reads a group message: its traits are company.… of the customer.
 func (d *Decoder) segmentCompany(l []member) *bad.Input {
 	t := d.frame.Target
-	if k := extraKey(t, "group_id"); k != nil {
-		if m := find(l, "groupId"); m.from >= 0 {
-			if e := d.member(k, m); e != nil {
+	if m := find(l, "groupId"); m.from >= 0 {
+		for _, fd := range []*frame.Field{extraKey(t, "group_id"), t.Find([]byte("group_id"))} {
+			if fd == nil {
+				continue
+			}
+			if e := d.member(fd, m); e != nil {
 				return e
 			}
 		}
