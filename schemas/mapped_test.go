@@ -72,21 +72,26 @@ const ticket = `
 // docs/semantics.md, 12.1, 12.2, 12.3, 12.7 and 12.8.
 func TestMapped(t *testing.T) {
 	for _, tt := range []struct{ name, mappings, value, want string }{
-		{"each element is an event, the earliest first", ticket,
+		{
+			"each element is an event, the earliest first", ticket,
 			`{"status":"closed","id":7,"requester":{"id":12345678901234567890},"subject":"a \"b\"","updates":[{"id":2,"closed_at":"2026-01-02T00:00:00Z"},{"id":1,"closed_at":1767225600,"kind":"opened"}]}`,
 			`tickets 1 {"customer_id":12345678901234567890,"event_id":"7:1","occurred_at":1767225600,"name":"opened","url":"a \"b\"","source":"/tickets"}
 tickets 0 {"customer_id":12345678901234567890,"event_id":"7:2","occurred_at":"2026-01-02T00:00:00Z","name":"closed","url":"a \"b\"","source":"/tickets"}
-`},
+`,
+		},
 		{"a record that when leaves out is skipped", ticket, `{"status":"open"}`, "skipped\n"},
 		{"and one of which it says nothing", ticket, `{"status":5}`, "skipped\n"},
 		{"and one without the list", ticket, `{"status":"closed"}`, "skipped\n"},
 		{"each is no list", ticket, `{"status":"closed","updates":5}`, "refused bad input (mapping): each: the mapping tickets: msg.updates is no list\n"},
-		{"a bad element does not take the others with it", ticket,
+		{
+			"a bad element does not take the others with it", ticket,
 			`{"status":"closed","id":7,"requester":{"id":"c"},"updates":[{"closed_at":1},{"id":1,"closed_at":1767225600}]}`,
 			`tickets 1 {"customer_id":"c","event_id":"7:1","occurred_at":1767225600,"name":"closed","source":"/tickets"}
 refused bad input (missing): event_id: not in the record, and every event needs it; the mapping tickets has it from id(msg.id, it.id)
-`},
-		{"functions", `
+`,
+		},
+		{
+			"functions", `
   m:
     stream: purchase
     map:
@@ -105,30 +110,36 @@ refused bad input (missing): event_id: not in the record, and every event needs 
 			"lines":[{"p":1,"c":1999,"n":2},{"p":2,"c":100,"n":0},{"p":3}]}`,
 			`m 0 {"event_id":"x::y:2","customer_id":"u1","occurred_at":1767225600,"order_id":"9","revenue":19.99,"discount":1999,"total":2.00,"coupon":"2024-10-04",` +
 				`"items":[{"product_id":1,"price":19.99,"quantity":2}],"kind":"completed","attributes":{"plan":1767225600},"source":"/m"}
-`},
-		{"null clears where that is written", `
+`,
+		},
+		{
+			"null clears where that is written", `
   m:
     stream: profile
     nulls: clear
     map: {event_id: msg.id, customer_id: msg.id, occurred_at: record.time, country: msg.country, language: msg.language, signed_up_at: msg.since}
 `, `{"id":"c","country":null,"since":null}`,
 			`m 0 {"event_id":"c","customer_id":"c","occurred_at":"2026-01-01T00:00:00.000Z","country":"","signed_up_at":"","source":"/m"}
-`},
-		{"and in an object each by itself; what Debezium did not read is absent", `
+`,
+		},
+		{
+			"and in an object each by itself; what Debezium did not read is absent", `
   m:
     stream: profile
     nulls: clear
     map: {event_id: msg.id, customer_id: msg.id, occurred_at: record.time, traits: msg.row, country: msg.country}
 `, `{"id":"c","row":{"a":1,"b":null,"c":"__debezium_unavailable_value"},"country":"__debezium_unavailable_value"}`,
 			`m 0 {"event_id":"c","customer_id":"c","occurred_at":"2026-01-01T00:00:00.000Z","traits":{"a":1,"b":""},"source":"/m"}
-`},
+`,
+		},
 		{"key, headers and record", `
   m:
     stream: web
     map: {event_id: record.id, customer_id: key, occurred_at: record.time, name: 'headers["type"]', url: record.topic}
 `, `{}`, `m 0 {"event_id":"in/3/17","customer_id":"the key","occurred_at":"2026-01-01T00:00:00.000Z","name":"view","url":"in","source":"/m"}
 `},
-		{"several mappings of one topic", `
+		{
+			"several mappings of one topic", `
   a:
     stream: web
     when: msg.type == "view"
@@ -140,7 +151,8 @@ refused bad input (missing): event_id: not in the record, and every event needs 
 `, `{"type":"view","id":"e","u":"c","at":1767225600}`,
 			`a 0 {"event_id":"e","customer_id":"c","occurred_at":1767225600,"name":"view","source":"/a"}
 b 0 {"event_id":"e","customer_id":"c","occurred_at":1767225600,"kind":"completed","source":"/b"}
-`},
+`,
+		},
 		{"no JSON", ticket, `hello`, "refused bad input (format): byte 0: not a JSON value\n"},
 		{"a number", ticket, `5`, "refused bad input (format): neither a JSON object nor an array: it begins with \"5\"\n"},
 		{"erasure", "\n  m: {stream: profile, tombstone: erase, key: json(key).id, map: {event_id: msg.id, customer_id: msg.id, occurred_at: record.time}}\n", "", "refused bad input (mapping): key: the mapping m finds no customer in the key: json(key).id has no value\n"},
@@ -191,8 +203,10 @@ func TestMappedBounds(t *testing.T) {
 	for _, tt := range []struct{ mappings, value, want string }{
 		{"\n  m: {stream: web, each: msg.l, map: {event_id: 'string(it)', customer_id: msg.c, occurred_at: msg.at, name: msg.c}}\n", `{"c":"c","at":1,"l":` + list + `}`, "has 2001 elements, more than 1000"},
 		{"\n  m: {stream: web, map: {event_id: msg.c, customer_id: msg.c, occurred_at: msg.at, name: 'msg.l.exists(a, msg.l.exists(b, a + b == 5)) ? \"a\" : \"b\"'}}\n", `{"c":"c","at":1,"l":` + list + `}`, "more than 100000 steps"},
-		{"\n  m: {stream: web, each: msg.l, map: {event_id: 'string(it)', customer_id: msg.c, occurred_at: msg.at, name: msg.text}}\n",
-			`{"c":"c","at":1,"l":[` + strings.Repeat("1,", 900) + `1],"text":"` + strings.Repeat("x", 30_000) + `"}`, "more than 4194304 bytes"},
+		{
+			"\n  m: {stream: web, each: msg.l, map: {event_id: 'string(it)', customer_id: msg.c, occurred_at: msg.at, name: msg.text}}\n",
+			`{"c":"c","at":1,"l":[` + strings.Repeat("1,", 900) + `1],"text":"` + strings.Repeat("x", 30_000) + `"}`, "more than 4194304 bytes",
+		},
 	} {
 		if got := said(mappedReader(t, tt.mappings, nil), &Record{Value: []byte(tt.value)}); !strings.Contains(got, tt.want) {
 			t.Errorf("%.300s\nwant %s", got, tt.want)

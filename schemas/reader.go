@@ -254,8 +254,11 @@ func (r *Reader) Read(rec *Record, ev *engine.Event) (Result, error) {
 		}
 	}
 	what, err := d.finish(rec.Topic, in, ev)
-	if cause := CauseOf(err); cause == bad.Missing || cause == bad.Identity {
-		return d.batch(in, rec, ev, err) // only a record that is no event costs the look
+	if err != nil {
+		if cause := CauseOf(err); cause == bad.Missing || cause == bad.Identity {
+			return d.batch(in, rec, ev, err)
+		}
+		return 0, err
 	}
 	ev.Lag = max(0, rec.Time-ev.At)
 	return what, err

@@ -80,8 +80,10 @@ func TestSegment(t *testing.T) {
   country = 5 DE
   language = 5 de-DE
   time_zone = 5 Europe/Berlin`},
-		{"an object in the context twice", `{"type":"screen","context":{"campaign":{"source":"r","source":"s","name":"m"},"campaign":{"source":"s","source":"t"}}}`,
-			"web\n  items = 9 []\n  name = 5 screen_viewed\n  utm_source = 5 t"},
+		{
+			"an object in the context twice", `{"type":"screen","context":{"campaign":{"source":"r","source":"s","name":"m"},"campaign":{"source":"s","source":"t"}}}`,
+			"web\n  items = 9 []\n  name = 5 screen_viewed\n  utm_source = 5 t",
+		},
 		{"alias", `{"type":"alias","previousId":"old"}`, "profile\n  merge_from = 5 old"},
 		{"group", `{"type":"group","groupId":"g","traits":{"plan":"not the user's"}}`, "profile"},
 	} {

@@ -17,7 +17,7 @@ const (
 	HeaderOffset    = "segmill.offset"
 	HeaderTime      = "segmill.time" // the record's timestamp, milliseconds
 
-	// Before those, of an event that was made of a record by a mapping:
+	// Before those are these, of an event that was made of a record by a mapping.
 	HeaderMapping = "segmill.mapping"
 	HeaderStream  = "segmill.stream"
 	HeaderNumber  = "segmill.number" // which element of the record it was made of

@@ -132,8 +132,8 @@ func recordMember(v Value, name string) Value {
 	return Value{}
 }
 
-// comparable reports whether it can be said if two values are equal.
-func comparable(a, b Value) bool {
+// comparableKinds reports whether it can be said if two values are equal.
+func comparableKinds(a, b Value) bool {
 	if _, ok := Compare(a, b); ok {
 		return true
 	}
@@ -141,7 +141,7 @@ func comparable(a, b Value) bool {
 }
 
 func sameKinds(op Op, a, b Value) Value {
-	if !comparable(a, b) {
+	if !comparableKinds(a, b) {
 		return Value{}
 	}
 	return Relate(op, a, b)
@@ -160,7 +160,7 @@ func dynamicIn(x, list Fn) Fn {
 		unknown := false
 		for _, w := range l.L {
 			switch {
-			case !comparable(v, w):
+			case !comparableKinds(v, w):
 				unknown = true
 			case Relate(OpEq, v, w).True():
 				return BoolValue(true)

@@ -43,7 +43,7 @@ func (c *Config) validate(r *configReader) {
 	need(interval > 0 && interval <= maxCommitInterval, "commit_interval", "%s is not between 1ms and %s", c.CommitInterval, maxCommitInterval)
 	need(c.Standby >= 0 && c.Standby <= config.MaxStandby, "standby", "%d is not between 0 and %d, the number of other instances that keep a copy of each partition", c.Standby, config.MaxStandby)
 	c.Kafka.validate(need, oneOf)
-	c.validateTopics(need, oneOf)
+	c.validateTopics(need)
 	c.validateOutput(need, oneOf)
 	c.validateSilence(need)
 }
@@ -66,7 +66,7 @@ func (k *KafkaConfig) validate(need needFunc, oneOf oneOfFunc) {
 	}
 }
 
-func (c *Config) validateTopics(need needFunc, oneOf oneOfFunc) {
+func (c *Config) validateTopics(need needFunc) {
 	var streams []string
 	for s := range plan.NumBuiltin {
 		streams = append(streams, s.String())

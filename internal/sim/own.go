@@ -22,9 +22,14 @@ var (
 func (g *grammar) declare(base *plan.Catalog) {
 	activity := chance(g.r, 50)
 	fields := []struct{ stream, name, word string }{
-		{"profile", "city", "text"}, {"profile", "employees", "number"}, {"profile", "renewal", "date"},
-		{"profile", "interests", "list"}, {"web", "seconds", "number"},
-		{support, "topic", "text"}, {support, "minutes", "number"}, {support, "solved", "truth"},
+		{"profile", "city", "text"},
+		{"profile", "employees", "number"},
+		{"profile", "renewal", "date"},
+		{"profile", "interests", "list"},
+		{"web", "seconds", "number"},
+		{support, "topic", "text"},
+		{support, "minutes", "number"},
+		{support, "solved", "truth"},
 	}
 	own := make([]plan.OwnField, len(fields))
 	for i, f := range fields {

@@ -41,9 +41,14 @@ func TestVersions(t *testing.T) {
 		t.Error("another layout is another version")
 	}
 	for _, change := range [][2]string{
-		{"it.total / 100", "it.total"}, {"msg.orders", "msg.order"}, {`"draft"`, `"open"`}, {"stream: purchase", "stream: purchase\n    strict: true"},
-		{"stream: purchase", "stream: purchase\n    zone: Europe/Paris"}, {"stream: purchase", `stream: purchase` + "\n    not_ids: [\"0\"]"},
-		{"stream: purchase", "stream: purchase\n    nulls: clear"}, {"stream: purchase", "stream: purchase\n    tombstone: erase"},
+		{"it.total / 100", "it.total"},
+		{"msg.orders", "msg.order"},
+		{`"draft"`, `"open"`},
+		{"stream: purchase", "stream: purchase\n    strict: true"},
+		{"stream: purchase", "stream: purchase\n    zone: Europe/Paris"},
+		{"stream: purchase", `stream: purchase` + "\n    not_ids: [\"0\"]"},
+		{"stream: purchase", "stream: purchase\n    nulls: clear"},
+		{"stream: purchase", "stream: purchase\n    tombstone: erase"},
 	} {
 		if version(strings.Replace(good, change[0], change[1], 1)) == first {
 			t.Errorf("%s is no other version", change[1])
