@@ -245,11 +245,19 @@ func TestSuccessors(t *testing.T) {
 		{topics{"web": "web", "mail": "email"}, topics{"web2": "web", "mail": "email"}, map[string]string{"web": "web2", "mail": "mail"}, ""},
 		{topics{"a": "web", "b": "web"}, topics{"a": "web", "c": "web"}, map[string]string{"a": "a", "b": "c"}, ""},
 		{topics{"a": "web"}, topics{"b": "email"}, map[string]string{}, ""},
-		{topics{"a": "web", "b": "web"}, topics{"c": "web", "d": "web"}, nil, "stream web: it cannot be told which of the new topics c, d"},
+		{topics{"a": "web", "b": "web"}, topics{"c": "web", "d": "web"}, nil, "web: it cannot be told which of the new topics c, d"},
 	} {
 		got, err := successors(c.from, c.to)
 		if c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) || c.err == "" && (err != nil || !maps.Equal(got, c.want)) {
 			t.Errorf("%v, %v: %v, %v", c.from, c.to, got, err)
 		}
+	}
+}
+
+// A topic that is mapped carries on with the one of the same mappings.
+func TestKinds(t *testing.T) {
+	c := Config{Topics: TopicsConfig{Web: "w"}, Inputs: []InputConfig{{Topic: "a", Map: "x"}, {Topic: "a", Map: "y"}, {Topic: "b", Stream: "profile"}}}
+	if got := c.kinds(); !maps.Equal(got, map[string]string{"w": "web", "a": "mapping x, mapping y", "b": "profile"}) {
+		t.Error(got)
 	}
 }

@@ -44,11 +44,23 @@ func successors(from, to map[string]string) (map[string]string, error) {
 		case len(gone) == 1 && len(fresh) == 1:
 			m[topic] = fresh[0]
 		default:
-			return nil, fmt.Errorf("stream %s: it cannot be told which of the new topics %s carries on with which of the old ones %s; move them one after the other",
+			return nil, fmt.Errorf("%s: it cannot be told which of the new topics %s carries on with which of the old ones %s; move them one after the other",
 				s, strings.Join(fresh, ", "), strings.Join(gone, ", "))
 		}
 	}
 	return m, nil
+}
+
+// kinds returns what the records of each input are: events of a stream, or what mappings
+// make of them.
+func (c *Config) kinds() map[string]string {
+	m := c.InputTopics()
+	for _, in := range c.Inputs {
+		if in.Map != "" {
+			m[in.Topic] = strings.TrimPrefix(m[in.Topic]+", mapping "+in.Map, ", ")
+		}
+	}
+	return m
 }
 
 // Reshard moves the state of one configuration to another one with another number
@@ -70,7 +82,7 @@ func Reshard(ctx context.Context, from, to *Config, opt ReshardOptions) (done re
 			return done, err
 		}
 	}
-	if move.Streams, err = successors(from.InputTopics(), to.InputTopics()); err != nil {
+	if move.Streams, err = successors(from.kinds(), to.kinds()); err != nil {
 		return done, err
 	}
 	for topic := range move.Streams {
