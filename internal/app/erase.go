@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -26,14 +28,45 @@ type EraseOptions struct {
 	Kafka []kgo.Opt
 }
 
+// erasureTopic returns the topic that erasures are written to: that of profiles, else one
+// whose mapping takes a record without a value, with the id as its key, for an erasure.
+func (c *Config) erasureTopic(ctx context.Context) (string, error) {
+	if topic := c.topicOf(plan.Profile); topic != "" {
+		return topic, nil
+	}
+	none := errors.New("erasures are written to the topic of profiles, and none is configured: set topics.profile, or add one to inputs, or write tombstone: erase in the mapping of an input whose keys are customer ids")
+	if !slices.ContainsFunc(c.Inputs, func(in InputConfig) bool { return in.Map != "" }) {
+		return "", none
+	}
+	rules, err := LoadRulesWithin(ctx, c.Rules)
+	if err != nil {
+		return "", err
+	}
+	in, err := c.readInputs(rules.Set.Spec)
+	if err != nil {
+		return "", err
+	}
+	for _, topic := range slices.Sorted(maps.Keys(in.streams)) {
+		if in.streams[topic] == plan.Profile {
+			return topic, nil
+		}
+	}
+	for _, topic := range slices.Sorted(maps.Keys(in.mappings)) {
+		if slices.ContainsFunc(in.mappings[topic], func(m *plan.Mapping) bool { return m.Erase && m.Key == nil }) {
+			return topic, nil
+		}
+	}
+	return "", none
+}
+
 // Erase asks the engine to erase customers: for each it writes a tombstone to the
 // profile topic, and its place to out. All ids are checked before the
 // first one is written. After an error, those printed have been written. Then it
 // waits for the receipts, and says which customers were known.
 func Erase(ctx context.Context, conf *Config, ids []string, opt EraseOptions, out io.Writer) (*Erased, error) {
-	topic := conf.topicOf(plan.Profile)
-	if topic == "" {
-		return nil, errors.New("no topic of the stream profile is configured, and erasures are written to it: set topics.profile, or add one to inputs")
+	topic, err := conf.erasureTopic(ctx)
+	if err != nil {
+		return nil, err
 	}
 	for _, id := range ids {
 		if err := opt.Check(id); err != nil {
