@@ -192,7 +192,8 @@ func TestMappedUndecided(t *testing.T) {
 	r := mappedReader(t, ticket, func(_ string, n *Note) { notes = append(notes, *n) })
 	said(r, &Record{Value: []byte(`{"status":"open"}`)})
 	said(r, &Record{Value: []byte(`{"state":"open"}`)})
-	if len(notes) != 1 || notes[0].Kind != bad.Undecided || notes[0].Field != "tickets" {
+	said(r, &Record{Value: []byte(`{"status":5}`)}) // no text: whether it is "closed" is no question
+	if len(notes) != 2 || notes[0].Kind != bad.Undecided || notes[0].Field != "tickets" {
 		t.Error(notes)
 	}
 }

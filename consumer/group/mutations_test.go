@@ -331,6 +331,33 @@ var mutations = []struct {
 		`	case m.cluster != "":`, `	case m.cluster == "nosuch":`,
 		[]find{own},
 	},
+	// What mappings make of records.
+	{
+		"a mapping in another time zone is the same mapping",
+		`m.Erase, m.ClearNulls, m.Strict, m.Zone, m.NotIDs`, `m.Erase, m.ClearNulls, m.Strict, "", m.NotIDs`,
+		[]find{{"engine/rule/mapping", "Versions"}},
+	},
+	{
+		"a refused element takes the whole record with it",
+		`	if len(more.Events) == 0 {
+		*ev`, `	if len(more.Events) == 0 || len(more.Refused) > 0 {
+		*ev`,
+		[]find{{"schemas", "Mapped"}},
+	},
+	{
+		"equal and unequal are known of a text and a number",
+		`	if !comparableKinds(a, b) {`, `	if !a.Present() || !b.Present() {`,
+		[]find{{"schemas", "Mapped"}},
+	},
+	{
+		"only the first event of a record is taken",
+		`	for n := range h.Parts() {
+		part := h.Part(n)
+		what`, `	for n := range min(1, h.Parts()) {
+		part := h.Part(n)
+		what`,
+		[]find{{"internal/app", "SeveralTopicsOfAStream"}},
+	},
 	// What rule files declare.
 	{
 		"a declared field is the same under another type",
