@@ -152,7 +152,7 @@ func TestDeclaredRefused(t *testing.T) {
 func TestDeclaredStreamName(t *testing.T) {
 	r := declaredReader(t, nil)
 	var ev engine.Event
-	if _, err := r.ReadJSONLine([]byte(`{"stream":"suport","event_id":"e","customer_id":"c","occurred_at":1767225600000}`), &ev); err == nil ||
+	if _, err := r.ReadJSONLine([]byte(`{"stream":"nosuch","event_id":"e","customer_id":"c","occurred_at":1767225600000}`), &ev); err == nil ||
 		!strings.Contains(err.Error(), "consent, support") {
 		t.Errorf("%v", err)
 	}

@@ -235,3 +235,51 @@ func TestMappedAvro(t *testing.T) {
 		t.Errorf("%s\nwant %s", got, want)
 	}
 }
+
+// Whatever a record holds, a mapping makes events of it that can be read again as the same,
+// or says what is wrong.
+func FuzzMapped(f *testing.F) {
+	r := mappedReader(f, `
+  orders: {preset: shopify/orders@1, customer_id: msg.customer.id}
+  mails: {preset: sendgrid@1, customer_id: it.customer_id}
+  rows: {preset: debezium/profile@1, customer_id: it.after.id}
+  own:
+    stream: purchase
+    each: '[orElse(json(msg.text), msg)]'
+    map:
+      event_id: id(it.a, it["b c"])
+      customer_id: orElse(it.u, key)
+      occurred_at: orElse(it.at, record.time)
+      revenue: minor(it.n, "EUR")
+      items: 'it.l.filter(i, i.n > 0).map(i, {"product_id": i.p, "price": i.c / 3})'
+      attributes: it
+`, nil)
+	for _, seed := range []string{
+		`{"id":1,"financial_status":"paid","processed_at":"2026-03-01T10:00:00Z","customer":{"id":2},"line_items":[{"product_id":3,"quantity":1,"price":"2.50"}],"refunds":[{"id":4,"created_at":"2026-03-02T10:00:00Z","refund_line_items":[],"transactions":[{"amount":"1"}]}]}`,
+		`[{"event":"open","sg_event_id":"e","timestamp":1772359200,"customer_id":"c"}]`,
+		`{"op":"u","after":{"id":7,"x":null,"y":"__debezium_unavailable_value"},"source":{"lsn":1,"ts_ms":1772359200000}}`,
+		`{"text":"{\"a\":1,\"b c\":\"x:y\",\"u\":\"c\",\"n\":1999,\"l\":[{\"n\":1,\"p\":\"p\",\"c\":10}]}"}`,
+		"{\"a\":1e400,\"b c\":\"\\ud800\",\"n\":\"-0\",\"l\":[1,null,{}]}", "\x00\x00\x00\x00\x01", `[]`, `[[]]`, `{"a":`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, value []byte) {
+		rec := &Record{Topic: "in", Key: []byte("k"), Value: value, Time: 1772362800000}
+		var ev engine.Event
+		what, err := r.Read(rec, &ev)
+		if err != nil && CauseOf(err) == "" {
+			t.Skip(err) // a registry is asked
+		}
+		if what == IsEvent && len(rec.More.Texts) != 1+len(rec.More.Events) {
+			t.Fatalf("%d texts of %d events", len(rec.More.Texts), 1+len(rec.More.Events))
+		}
+		events := append([]engine.Event{ev}, rec.More.Events...)
+		for i, text := range rec.More.Texts {
+			var again engine.Event
+			copied := &Record{Topic: "in", Time: rec.Time, Value: text.JSON, Mapped: &MappedAs{Mapping: text.Mapping, Stream: text.Stream, Number: text.Number}}
+			if _, err := r.Read(copied, &again); err != nil || fmt.Sprint(again) != fmt.Sprint(events[i]) {
+				t.Errorf("%s\nis %v\nand read again %v (%v)", text.JSON, events[i], again, err)
+			}
+		}
+	})
+}

@@ -181,10 +181,12 @@ const unavailable = "__debezium_unavailable_value"
 func (d *documents) cleared(b []byte, v expr.Value) []byte {
 	d.member(v, "") // so that it is indexed
 	s := d.objects[v.N]
+	doc := int(v.N >> 32)
 	b = append(b, '{')
 	first := true
 	for _, m := range d.members[s.from : s.from+s.n] {
-		value := d.member(v, m.key)
+		d.list[doc].scan.Seek(m.from)
+		value := d.value(doc)
 		switch {
 		case value.K == expr.String && value.S == unavailable:
 			continue
