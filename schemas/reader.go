@@ -328,6 +328,9 @@ const maxKept = 64 << 10
 // give takes the memory back.
 func (r *Reader) give(d *decoder) {
 	d.key = nil
+	if cap(d.asText) > maxKept {
+		d.asText = nil
+	}
 	d.avro.Forget()
 	bytes, entries := d.json.Forget()
 	fbytes, cells := d.frame.Kept()

@@ -89,7 +89,7 @@ func (c *compiler) plain(m *file.Mapping, name string) []plan.Mapping {
 	out.When = c.read(m.When, names)
 	out.Key = c.read(m.Key, []string{"key", "headers", "record"})
 	if len(m.Map) == 0 {
-		c.canonical(m)
+		c.canonical(m, out.Stream == plan.Profile)
 		return []plan.Mapping{out}
 	}
 	for _, d := range m.Map {
@@ -124,7 +124,16 @@ func (c *compiler) fieldHint(name, stream string) string {
 }
 
 // canonical checks a mapping that has no fields: its records are events already.
-func (c *compiler) canonical(m *file.Mapping) {
+// erases says that a record without a value erases somebody, as on the stream of profiles.
+func (c *compiler) canonical(m *file.Mapping, erases bool) {
+	for _, p := range []*file.Passage{m.Nulls, m.Key} {
+		if p != nil {
+			c.FailHint(p, "remove it, or add map", "without a map, records are read as events with the names of the schema, where this says nothing")
+		}
+	}
+	if t := m.Tombstone; t != nil && is(t, "erase") != erases {
+		c.FailHint(t, "remove it, or add map", "without a map, a record without a value erases the customer on the stream profile, and is refused on others")
+	}
 	for _, p := range []*file.Passage{m.When, m.Each, m.Customer} {
 		if p != nil {
 			c.FailHint(p, "add map: the fields of the event, at least event_id, occurred_at and customer_id", "this needs a map; without one, records are read as events with the names of the schema")

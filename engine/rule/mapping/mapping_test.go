@@ -56,6 +56,19 @@ func TestVersions(t *testing.T) {
 	}
 }
 
+// A mapping without a map takes no settings that would say nothing there.
+func TestCanonical(t *testing.T) {
+	for text, wrong := range map[string]bool{
+		"{stream: web, zone: Europe/Paris, strict: true, not_ids: [x]}": false, "{stream: profile, tombstone: erase}": false,
+		"{stream: web, tombstone: ignore}": false, "{stream: web, tombstone: erase}": true, "{stream: profile, tombstone: ignore}": true,
+		"{stream: profile, nulls: clear}": true, "{stream: profile, key: key}": true, "{stream: web, each: msg}": true, "{preset: segment@1, tombstone: erase}": true,
+	} {
+		if _, err := parse("version: 1\nmappings:\n  m: " + text + "\n"); (err != nil) != wrong {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 // What can be wrong before a record is there is an error with place and remedy.
 func TestErrors(t *testing.T) {
 	for _, tt := range []struct{ from, to, want, hint string }{
