@@ -208,6 +208,7 @@ func TestMappedBounds(t *testing.T) {
 			"\n  m: {stream: web, each: msg.l, map: {event_id: 'string(it)', customer_id: msg.c, occurred_at: msg.at, name: msg.text}}\n",
 			`{"c":"c","at":1,"l":[` + strings.Repeat("1,", 900) + `1],"text":"` + strings.Repeat("x", 30_000) + `"}`, "more than 4194304 bytes",
 		},
+		{"\n  m: {stream: web, when: 'msg.l.exists(a, msg.l.exists(b, a + b == 5))', map: {event_id: msg.c, customer_id: msg.c, occurred_at: msg.at, name: msg.c}}\n", `{"c":"c","at":1,"l":` + list + `}`, "more than 100000 steps"},
 	} {
 		if got := said(mappedReader(t, tt.mappings, nil), &Record{Value: []byte(tt.value)}); !strings.Contains(got, tt.want) {
 			t.Errorf("%.300s\nwant %s", got, tt.want)

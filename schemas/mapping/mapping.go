@@ -269,7 +269,7 @@ func (r *Runner) Run(m *plan.Mapping, part func(Part)) {
 	r.surround(p)
 	if p.when != nil && !p.perElement {
 		if v := r.wanted(p); v != Event {
-			part(Part{Verdict: v})
+			part(r.spent(m, Part{Verdict: v}, m.When))
 			return
 		}
 	}
@@ -280,7 +280,7 @@ func (r *Runner) Run(m *plan.Mapping, part func(Part)) {
 	list := p.each(&r.env)
 	switch {
 	case list.K == expr.Absent:
-		part(Part{Verdict: Undecided})
+		part(r.spent(m, Part{Verdict: Undecided}, m.Each))
 		return
 	case list.K != expr.List:
 		part(Part{Verdict: Refused, Err: bad.New(bad.Mapping, "each", "the mapping %s: %s is no list", m.Name, m.Each.Text)})
@@ -293,13 +293,22 @@ func (r *Runner) Run(m *plan.Mapping, part func(Part)) {
 		r.env.Fields[plan.DocIt] = it
 		if p.perElement {
 			if v := r.wanted(p); v != Event {
-				part(Part{Verdict: v, Number: i})
+				part(r.spent(m, Part{Verdict: v, Number: i}, m.When))
 				continue
 			}
 		}
 		part(r.one(m, p, i))
 	}
 	r.env.Fields[plan.DocIt] = expr.Value{}
+}
+
+// spent returns the part, or that it is refused because the steps ran out: then what an
+// expression says is of no use.
+func (r *Runner) spent(m *plan.Mapping, p Part, e *plan.Expression) Part {
+	if r.env.Steps < 0 {
+		return Part{Verdict: Refused, Number: p.Number, Err: bad.New(bad.Mapping, "", "the mapping %s takes more than %d steps over this record: %s", m.Name, MaxSteps, e.Text)}
+	}
+	return p
 }
 
 // wanted evaluates when.
