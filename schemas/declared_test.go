@@ -99,7 +99,7 @@ func TestDeclaredFields(t *testing.T) {
 		}
 		line := `{` + c.line + `,"event_id":"e","customer_id":"c","occurred_at":1767225600000}`
 		var ev engine.Event
-		_, err := r.ReadJSONLine([]byte(line), &ev)
+		_, err := r.ReadJSONLine([]byte(line), &ev, nil)
 		check("line", &ev, err)
 		for form, rec := range declaredForms(t, line) {
 			_, err := r.Read(rec, &ev)
@@ -112,7 +112,7 @@ func TestDeclaredFields(t *testing.T) {
 func TestDeclaredTrait(t *testing.T) {
 	r := declaredReader(t, nil)
 	var ev engine.Event
-	_, err := r.ReadJSONLine([]byte(`{"messageId":"m","type":"identify","userId":"c","timestamp":"2026-01-01T00:00:00Z","traits":{"a_text":"Paris","a_list":["golf"]}}`), &ev)
+	_, err := r.ReadJSONLine([]byte(`{"messageId":"m","type":"identify","userId":"c","timestamp":"2026-01-01T00:00:00Z","traits":{"a_text":"Paris","a_list":["golf"]}}`), &ev, nil)
 	if err != nil || ev.Fields[4].S != "Paris" || ev.Fields[7].S != "Paris" || ev.Fields[1].String() != "[golf]" {
 		t.Errorf("%v, %v", ev.Fields, err)
 	}
@@ -152,7 +152,7 @@ func TestDeclaredRefused(t *testing.T) {
 func TestDeclaredStreamName(t *testing.T) {
 	r := declaredReader(t, nil)
 	var ev engine.Event
-	if _, err := r.ReadJSONLine([]byte(`{"stream":"nosuch","event_id":"e","customer_id":"c","occurred_at":1767225600000}`), &ev); err == nil ||
+	if _, err := r.ReadJSONLine([]byte(`{"stream":"nosuch","event_id":"e","customer_id":"c","occurred_at":1767225600000}`), &ev, nil); err == nil ||
 		!strings.Contains(err.Error(), "consent, support") {
 		t.Errorf("%v", err)
 	}
@@ -237,11 +237,28 @@ func TestDeclaredGroup(t *testing.T) {
 			t.Fatal(err)
 		}
 		var ev engine.Event
-		_, err = r.ReadJSONLine([]byte(`{"messageId":"m","type":"group","userId":"c","groupId":"g","timestamp":"2026-01-01T00:00:00Z"}`), &ev)
+		_, err = r.ReadJSONLine([]byte(`{"messageId":"m","type":"group","userId":"c","groupId":"g","timestamp":"2026-01-01T00:00:00Z"}`), &ev, nil)
 		for i, v := range ev.Fields {
 			if err != nil || v.S != "g" {
 				t.Errorf("%s is %v; %v", paths[i], v, err)
 			}
 		}
+	}
+}
+
+// Records of an input that the rules leave out come where they were forwarded before: they are
+// no events, and no bad input.
+func TestNotReadIsSkipped(t *testing.T) {
+	r, err := NewReader(Config{Layouts: func(plan.Stream) *plan.Layout { return &plan.Layout{} }, NotRead: []string{"helpdesk"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ev engine.Event
+	what, err := r.Read(&Record{Topic: "helpdesk", Value: []byte("{"), Time: 7, Forwarded: true}, &ev)
+	if err != nil || what != IsSkipped || ev.At != 7 {
+		t.Errorf("%v, %v, %+v", what, err, ev)
+	}
+	if _, err := r.Read(&Record{Topic: "nosuch", Value: []byte("{")}, &ev); CauseOf(err) != CauseFormat {
+		t.Errorf("%v", err)
 	}
 }

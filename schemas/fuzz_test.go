@@ -126,7 +126,7 @@ func FuzzJSON(f *testing.F) {
 			}
 		}
 		var ev engine.Event
-		if _, err := r.ReadJSONLine(value, &ev); err != nil && CauseOf(err) == "" {
+		if _, err := r.ReadJSONLine(value, &ev, nil); err != nil && CauseOf(err) == "" {
 			t.Errorf("%v", err)
 		}
 	})

@@ -18,6 +18,7 @@ type topic struct {
 	stream   plan.Stream
 	settings *Settings
 	mappings []mapped               // nil: its records are events of the stream
+	notRead  bool                   // its records are skipped
 	first    atomic.Pointer[string] // the currency of its first amounts
 }
 
@@ -51,6 +52,9 @@ func (t *topic) mixes(f *frame.Frame) {
 		return
 	}
 	first := t.first.Load()
+	if first != nil && string(code) == *first || !f.HasAmounts() {
+		return
+	}
 	if first == nil {
 		own := string(code)
 		if t.first.CompareAndSwap(nil, &own) {
@@ -59,7 +63,7 @@ func (t *topic) mixes(f *frame.Frame) {
 		first = t.first.Load()
 	}
 	if string(code) != *first {
-		f.Note(bad.Note{Kind: bad.Mixed, Field: "currency", Name: "currency", Detail: bad.Clip(code)})
+		f.Note(frame.Mixed(code))
 	}
 }
 

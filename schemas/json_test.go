@@ -157,7 +157,7 @@ func TestStreamIsNoAttribute(t *testing.T) {
 	r := readerOf(t, nil, map[plan.Stream][]string{plan.Web: {"attributes.stream"}})
 	var ev engine.Event
 	const value = `{"stream":"web","event_id":"e","customer_id":"c","occurred_at":1700000000}`
-	if _, err := r.ReadJSONLine([]byte(value), &ev); err != nil || ev.Fields[0].Present() {
+	if _, err := r.ReadJSONLine([]byte(value), &ev, nil); err != nil || ev.Fields[0].Present() {
 		t.Errorf("as a line: %v, %v", err, ev.Fields)
 	}
 	if _, err := r.Read(&Record{Topic: "events.web", Value: []byte(value)}, &ev); err != nil || ev.Fields[0].S != "web" {

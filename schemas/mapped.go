@@ -150,8 +150,12 @@ func mappedFrom(m *plan.Mapping, field string) string {
 
 // text reads a mapped event.
 func (d *decoder) text(m *mapped, rec *Record, text []byte, ev *engine.Event) *bad.Input {
+	inFile := m.in == &d.lines
 	read := func(way int) *bad.Input {
 		d.frame.Begin(m.settings)
+		if inFile {
+			return d.line(way, text)
+		}
 		return d.json.Read(d.targets[way], d.targets[way][m.Stream], text)
 	}
 	d.key = nil
@@ -162,7 +166,11 @@ func (d *decoder) text(m *mapped, rec *Record, text []byte, ev *engine.Event) *b
 	if e != nil {
 		return e
 	}
-	if _, err := d.finish(rec.Topic, m.in, ev); err != nil {
+	topic := rec.Topic
+	if inFile {
+		topic = d.lineOf()
+	}
+	if _, err := d.finish(topic, m.in, ev); err != nil {
 		return asBad(err)
 	}
 	ev.Lag = max(0, rec.Time-ev.At)

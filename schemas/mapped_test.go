@@ -69,7 +69,7 @@ const ticket = `
     map: {customer_id: msg.requester.id, event_id: 'id(msg.id, it.id)', occurred_at: it.closed_at, name: 'orElse(it.kind, "closed")', url: msg.subject}
 `
 
-// docs/semantics.md, 12.1, 12.2, 12.3, 12.7 and 12.8.
+// docs/semantics.md, 12.1, 12.2, 12.3, 12.8 and 12.9.
 func TestMapped(t *testing.T) {
 	for _, tt := range []struct{ name, mappings, value, want string }{
 		{

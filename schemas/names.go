@@ -45,6 +45,8 @@ const (
 const (
 	CauseSize   = bad.Size
 	CauseFormat = bad.Format
+
+	CauseIdentity = bad.Identity
 )
 
 // What makes bytes of effects and events; see package encode.

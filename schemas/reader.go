@@ -75,6 +75,9 @@ type Config struct {
 	Settings map[string]*Settings
 	// Mappings are those of the topics that have some, which need not be in Topics.
 	Mappings map[string][]*plan.Mapping
+	// NotRead are inputs that the rules leave out. Records of them come where one was forwarded
+	// before, and are skipped.
+	NotRead []string
 	// Locations finds time zones by name; nil: there is UTC alone.
 	Locations expr.Zones
 	// Reading is what the rules say of reading.
@@ -150,6 +153,9 @@ func NewReader(cfg Config) (*Reader, error) {
 		}
 		r.topics = append(r.topics, topic{name: name, settings: settingsOf(&cfg, name), mappings: l})
 	}
+	for _, name := range cfg.NotRead {
+		r.topics = append(r.topics, topic{name: name, notRead: true})
+	}
 	for i := range r.topics {
 		for j := range r.topics[i].mappings {
 			r.topics[i].mappings[j].in = &r.topics[i]
@@ -223,6 +229,9 @@ func (r *Reader) Read(rec *Record, ev *engine.Event) (Result, error) {
 	if in == nil {
 		return 0, bad.New(bad.Format, "", "topic %q is not an input", rec.Topic)
 	}
+	if in.notRead {
+		return skip(rec, ev)
+	}
 	if len(rec.Value) > r.cfg.MaxBytes {
 		return 0, bad.New(bad.Size, "", "%d bytes long, more than %d", len(rec.Value), r.cfg.MaxBytes)
 	}
@@ -270,6 +279,12 @@ func (d *decoder) unread(rec *Record, ev *engine.Event, err error) (Result, erro
 		return 0, err
 	}
 	d.note(rec.Topic)
+	return skip(rec, ev)
+}
+
+// skip makes a record one that is no event.
+func skip(rec *Record, ev *engine.Event) (Result, error) {
+	rec.More = More{}
 	*ev = engine.Event{At: rec.Time, Fields: ev.Fields[:0]}
 	return IsSkipped, nil
 }
@@ -427,11 +442,30 @@ func (d *decoder) readAvro(o *avro.Op, t *frame.Target, b []byte, from int) erro
 
 // ReadJSONLine makes an event of a line of a file: JSON with the names of our
 // schemas and one more key, "stream", such as "web". A Segment message needs no
-// "stream". Errors and ev are as in [Reader.Read].
-func (r *Reader) ReadJSONLine(line []byte, ev *engine.Event) (Result, error) {
+// "stream". Errors and ev are as in [Reader.Read], and more is set to what else the line
+// is, as that of a Record; nil: only a line that is one event is read.
+func (r *Reader) ReadJSONLine(line []byte, ev *engine.Event, more *More) (Result, error) {
 	if len(line) > r.cfg.MaxBytes {
 		return 0, bad.New(bad.Size, "", "%d bytes long, more than %d", len(line), r.cfg.MaxBytes)
 	}
+	if more == nil {
+		return r.readLine(line, ev)
+	}
+	*more = More{}
+	what, err := r.readLine(line, ev)
+	if CauseOf(err) != bad.Missing {
+		return what, err
+	}
+	d := r.take(nil, &r.lines)
+	defer r.give(d)
+	rec := Record{Value: line}
+	what, err = d.batch(&r.lines, &rec, ev, err)
+	*more = rec.More
+	return what, err
+}
+
+// readLine reads a line that is one event.
+func (r *Reader) readLine(line []byte, ev *engine.Event) (Result, error) {
 	d := r.take(nil, &r.lines)
 	defer r.give(d)
 	if e := d.line(r.lines.way(), line); e != nil {
@@ -443,7 +477,12 @@ func (r *Reader) ReadJSONLine(line []byte, ev *engine.Event) (Result, error) {
 			return 0, e
 		}
 	}
-	return d.finish(d.cfg.Catalog.Table().Name(plan.Stream(d.frame.Target.Stream)), &r.lines, ev)
+	return d.finish(d.lineOf(), &r.lines, ev)
+}
+
+// lineOf returns what stands for the topic of the line that was read: its stream.
+func (d *decoder) lineOf() string {
+	return d.cfg.Catalog.Table().Name(plan.Stream(d.frame.Target.Stream))
 }
 
 // line reads a line into the frame.

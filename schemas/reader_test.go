@@ -186,14 +186,14 @@ func TestReadJSONLine(t *testing.T) {
 	r := readerOf(t, nil, nil)
 	var ev engine.Event
 	_, err := r.ReadJSONLine([]byte(`{"stream":"email","event_id":"e","customer_id":"c","occurred_at":1700000000000,
-		"action":"OPENED","campaign_id":"k","plan":true}`), &ev)
+		"action":"OPENED","campaign_id":"k","plan":true}`), &ev, nil)
 	v := values(&ev)
 	if err != nil || ev.Stream != plan.Email || v["action"].S != "opened" || v["attributes.plan"].S != "true" {
 		t.Errorf("%v: %s", err, text(&ev))
 	}
-	_, err = r.ReadJSONLine([]byte(`{"event_id":"e"}`), &ev)
+	_, err = r.ReadJSONLine([]byte(`{"event_id":"e"}`), &ev, nil)
 	wantBad(t, err, bad.Missing, "stream")
-	_, err = r.ReadJSONLine([]byte(`{"stream":"sms"}`), &ev)
+	_, err = r.ReadJSONLine([]byte(`{"stream":"sms"}`), &ev, nil)
 	wantBad(t, err, bad.Range, "stream")
 }
 

@@ -121,7 +121,7 @@ func TestSegmentHead(t *testing.T) {
 		{`"userId":null,"anonymousId":"a","timestamp":null,"sentAt":"2026-01-01T03:00:00Z"`, "anon:a", "2026-01-01T03:00:00.000Z"},
 	} {
 		var ev engine.Event
-		_, err := r.ReadJSONLine([]byte(`{"messageId":"m","type":"page",`+tt.head+`}`), &ev)
+		_, err := r.ReadJSONLine([]byte(`{"messageId":"m","type":"page",`+tt.head+`}`), &ev, nil)
 		if err != nil || ev.Customer != tt.customer || ev.At.String() != tt.at {
 			t.Errorf("%s: %v %s %v", tt.head, err, ev.Customer, ev.At)
 		}

@@ -31,7 +31,7 @@ func kinds() []kind {
 }
 
 // later are the names that are kept for later versions.
-var later = [...]string{"behaviour_change", "lifecycle"}
+var later = [...]string{"back_in_stock", "behaviour_change", "browse_abandonment", "event", "lifecycle", "price_drop"}
 
 // Kinds returns the kinds, for the rule compiler.
 func Kinds() []*plan.Kind {

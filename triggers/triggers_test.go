@@ -89,7 +89,7 @@ func TestMessagesFitTheSchema(t *testing.T) {
 	}
 	text, _ := schemas.Text(schemas.TriggerFired)
 	for _, k := range Kinds() {
-		if !slices.Contains(symbols(t, text), k.Name) {
+		if !k.Later && !slices.Contains(symbols(t, text), k.Name) {
 			t.Errorf("the schema does not know the kind %s", k.Name)
 		}
 	}

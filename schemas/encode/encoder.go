@@ -45,7 +45,7 @@ type Encoder struct {
 	format          Format
 	app             string
 	change, trigger outRecord
-	actions         [engine.Fired + 1]byte        // the code of each in the Avro of a change
+	actions         [engine.Renamed + 1]byte      // the code of each in the Avro of a change
 	causes          [engine.CauseErasure + 1]byte // the same
 }
 

@@ -74,7 +74,7 @@ func randomEffect(g *rand.Rand) engine.Effect {
 		return expr.DecimalValue(int64(g.Uint64()) >> g.Intn(64))
 	}
 	e := engine.Effect{
-		Action: engine.Action(1 + g.Intn(4)), Customer: "c" + text(), Name: text(), Version: text(), At: at(), Sequence: g.Uint64() >> (1 + g.Intn(63)),
+		Action: engine.Action(1 + g.Intn(int(engine.Renamed))), Customer: "c" + text(), Name: text(), Version: text(), At: at(), Sequence: g.Uint64() >> (1 + g.Intn(63)),
 		Cause: engine.Cause(1 + g.Intn(6)), CauseEvent: text(), Group: text(), From: text(), MemberFor: at(), Evidence: pairs(), Known: g.Intn(2) == 0,
 		Message: &engine.Message{
 			Kind: []string{"abandoned_cart", "inactivity", "anniversary", "rule"}[g.Intn(4)], Due: at(), AnchorID: text(), AnchorAt: expr.Never,
@@ -284,6 +284,7 @@ func TestHeaders(t *testing.T) {
 	for action, typ := range map[engine.Action]string{
 		engine.Entered: "segmill.segment.entered.v1", engine.Exited: "segmill.segment.exited.v1",
 		engine.Erased: "segmill.customer.erased.v1", engine.Fired: "segmill.trigger.fired.v1",
+		engine.Renamed: "segmill.segment.renamed.v1",
 	} {
 		e := engine.Effect{Action: action, Customer: "c", At: 1_700_000_000_000, Message: &engine.Message{}}
 		id := "change_id"

@@ -33,7 +33,7 @@ type Headers[H ~struct {
 	Key   string
 	Value []byte
 }] struct {
-	of [engine.Fired + 1][]H // by action; the id, which differs, is first, and nil
+	of [engine.Renamed + 1][]H // by action; the id, which differs, is first, and nil
 }
 
 // HeadersOf returns what makes the headers of e's outputs.

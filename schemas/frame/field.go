@@ -88,17 +88,31 @@ func (s *FieldSet) Find(name []byte) *Field {
 	return nil
 }
 
-// FindNext is Find for fields that mostly come in the order of the schema: next is
-// the one to try first.
-func (s *FieldSet) FindNext(name []byte, next *int) *Field {
-	i := *next
-	if i == len(s.Fields) || s.Fields[i].Name != string(name) {
+// Order is the order of a record's fields in the records before: for the beginning, and
+// behind for each field, the field that came next. Mostly it comes next again.
+type Order []int
+
+// NewOrder returns the order of the schema.
+func (s *FieldSet) NewOrder() Order {
+	o := make(Order, len(s.Fields)+1)
+	for i := range s.Fields {
+		o[i] = i
+	}
+	return o
+}
+
+// FindNext is Find for the fields of a record one after the other: at is 0 before the
+// first, and is moved on.
+func (s *FieldSet) FindNext(name []byte, o Order, at *int) *Field {
+	i := o[*at]
+	if s.Fields[i].Name != string(name) {
 		var ok bool
 		if i, ok = s.ByName[string(name)]; !ok {
 			return nil
 		}
+		o[*at] = i
 	}
-	*next = i + 1
+	*at = i + 1
 	return &s.Fields[i]
 }
 

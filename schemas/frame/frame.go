@@ -13,6 +13,7 @@ import (
 
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/schemas/bad"
+	"github.com/segmill/segmill/schemas/scalar"
 )
 
 // Limits on the parts of a record. They are constants because no honest producer
@@ -135,8 +136,18 @@ type Event struct {
 
 // DropPlaceholders makes the ids absent that are none.
 func (f *Frame) DropPlaceholders() {
+	more := len(f.settings.NotIDs) > 0
 	for _, p := range f.Target.IDs {
-		if c := &f.Vals[p]; c.K == expr.String && c.N > 0 && f.placeholder(f.bytesOf(*c)) {
+		c := &f.Vals[p]
+		if c.K != expr.String || c.N <= 0 {
+			continue
+		}
+		from, n := unspan(c.N)
+		id := f.buf[from : from+n]
+		if !more && scalar.PlainlyID(id) { // as most are
+			continue
+		}
+		if f.placeholder(id) {
 			*c = f.Target.Template[p]
 			if p == f.Target.Slots+HeadEventID {
 				c.K = expr.String // empty: it was there, and is none

@@ -2,6 +2,7 @@ package frame
 
 import (
 	"bytes"
+	"sort"
 
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/schemas/bad"
@@ -27,9 +28,7 @@ func (f *Frame) convert() *bad.Input {
 	code := f.code(c)
 	switch {
 	case f.settings.Currency == "":
-		if len(code) > 0 && f.amounts(nil) > 0 {
-			f.currency = code
-		}
+		f.currency = code
 		return nil
 	case len(code) == 0:
 		*c = m.Default
@@ -90,6 +89,9 @@ func (f *Frame) code(c *Cell) []byte {
 	}
 	from, n := unspan(c.N)
 	text := f.buf[from : from+n]
+	if isCode(text) { // as most are
+		return text
+	}
 	code := bytes.TrimSpace(text)
 	if scalar.Placeholder(code, nil) {
 		*c = Cell{}
@@ -105,28 +107,56 @@ func (f *Frame) code(c *Cell) []byte {
 	return code
 }
 
+// isCode reports whether a text is a currency's code in capitals that means something: the
+// placeholders NIL and NAN do not.
+func isCode(b []byte) bool {
+	if len(b) != codeLength || string(b) == "NIL" || string(b) == "NAN" {
+		return false
+	}
+	capital := func(c byte) bool { return c >= 'A' && c <= 'Z' }
+	return capital(b[0]) && capital(b[1]) && capital(b[2])
+}
+
 // notALetter reports whether a rune is in no code of a currency.
 func notALetter(r rune) bool { return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') }
 
 // codeLength is how many letters the code of a currency has.
 const codeLength = 3
 
-// label returns what a currency is counted as: its code if it may be one.
+// label returns what a currency is counted as: its code if it may be one. It allocates
+// nothing.
 func label(code []byte) string {
-	if len(code) == codeLength && bytes.Contains(known, code) && bytes.IndexByte(code, ' ') < 0 {
-		return string(code)
+	if isCode(code) {
+		const width = codeLength + 1
+		at := func(i int) string { return known[i*width : i*width+codeLength] }
+		n := len(known) / width
+		if i := sort.Search(n, func(i int) bool { return at(i) >= string(code) }); i < n && at(i) == string(code) {
+			return at(i)
+		}
 	}
 	return "other"
 }
 
+// Mixed returns the note that amounts are in another currency than those before.
+func Mixed(code []byte) bad.Note {
+	n := bad.Note{Kind: bad.Mixed, Field: "currency", Name: "currency", Detail: label(code)}
+	if n.Detail == "other" {
+		n.Detail = bad.Clip(code)
+	}
+	return n
+}
+
 // known are the codes of ISO 4217 that are counted apart: what producers make up does not
-// become a label.
-var known = []byte(" AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CLF CLP CNY " +
+// become a label. They are sorted, with a blank after each.
+const known = "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CLF CLP CNY " +
 	"COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR ILS INR IQD IRR ISK " +
 	"JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD " +
 	"NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL " +
-	"THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VES VND VUV WST XAF XCD XOF XPF YER ZAR ZMW ZWG ")
+	"THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VES VND VUV WST XAF XCD XOF XPF YER ZAR ZMW ZWG "
 
-// Currency returns the currency of the event's amounts where no default is written; empty
-// if it has none. It is valid until the next event.
+// Currency returns the currency of the event where no default is written; empty if it has
+// none. It is valid until the next event.
 func (f *Frame) Currency() []byte { return f.currency }
+
+// HasAmounts reports whether the event, which has a currency, has any amount.
+func (f *Frame) HasAmounts() bool { return f.amounts(nil) > 0 }

@@ -99,7 +99,13 @@ func (f *Frame) sign(fd *Field, c *Cell, back bool) *bad.Input {
 // careful target.
 func (f *Frame) LacksRevenue() bool {
 	t := f.Target
-	return t.Careful != nil && (f.asksRevenue() || f.losesRevenue())
+	if t.Careful == nil {
+		return false
+	}
+	if c := f.Vals[t.Revenue.Revenue]; c.Present() && c.N >= 0 { // as most have
+		return false
+	}
+	return f.asksRevenue() || f.losesRevenue()
 }
 
 // losesRevenue reports whether the event has a revenue that [Frame.signs] will refuse.

@@ -43,11 +43,12 @@ type Decoder struct {
 	// members are those of the objects that are looked into, each object's
 	// together.
 	members []member
+	orders  map[*frame.FieldSet]frame.Order // of all records, for speed alone
 }
 
 // NewDecoder returns a decoder that reads records of the streams into f.
 func NewDecoder(f *frame.Frame, streams *plan.Streams) Decoder {
-	return Decoder{frame: f, streams: streams}
+	return Decoder{frame: f, streams: streams, orders: map[*frame.FieldSet]frame.Order{}}
 }
 
 // Attribute notes an attribute of a CloudEvent in binary mode, which is a header
@@ -85,9 +86,9 @@ type member struct {
 // find returns the member of that name, the last one if it is there twice; from is -1 if
 // there is none.
 func find(l []member, key string) member {
-	for _, m := range slices.Backward(l) {
-		if string(m.key) == key {
-			return m
+	for i := len(l) - 1; i >= 0; i-- {
+		if string(l[i].key) == key {
+			return l[i]
 		}
 	}
 	return member{from: -1}
@@ -212,9 +213,9 @@ func (d *Decoder) readObject(t *frame.Target, l []member) *bad.Input {
 		}
 	}
 	d.frame.Reset(t)
-	next := 0
+	order, at := d.order(&t.FieldSet), 0
 	for _, m := range l {
-		fd := t.FindNext(m.key, &next)
+		fd := t.FindNext(m.key, order, &at)
 		if fd == nil {
 			if t.Extra != nil && !(lines && string(m.key) == "stream") {
 				if e := d.extra(t.Extra, m); e != nil {
@@ -234,6 +235,16 @@ func (d *Decoder) readObject(t *frame.Target, l []member) *bad.Input {
 		}
 	}
 	return d.ownProduct(l, false)
+}
+
+// order returns the order of fields that the last record had.
+func (d *Decoder) order(s *frame.FieldSet) frame.Order {
+	o := d.orders[s]
+	if o == nil {
+		o = s.NewOrder()
+		d.orders[s] = o
+	}
+	return o
 }
 
 // stream returns the target of the stream that a line says it is of.
@@ -351,6 +362,7 @@ func jsonKind(c byte) string {
 func (d *Decoder) readList(fd *frame.Field, dst *frame.Cell) *bad.Input {
 	sc := &d.json
 	from := d.frame.BeginList()
+	order := d.order(fd.Elem)
 	for a, _ := sc.Array(); ; {
 		if ok, _ := sc.Elem(&a); !ok {
 			break
@@ -359,7 +371,7 @@ func (d *Decoder) readList(fd *frame.Field, dst *frame.Cell) *bad.Input {
 		cells := d.frame.AddRecord(fd.Elem)
 		if sc.Peek() != '{' {
 			_ = sc.Skip()
-		} else if e := d.readRecord(fd.Elem, cells); e != nil {
+		} else if e := d.readRecord(fd.Elem, order, cells); e != nil {
 			return e
 		}
 		d.frame.EndItem(fd, item)
@@ -386,15 +398,15 @@ func (d *Decoder) readTexts(fd *frame.Field, dst *frame.Cell) *bad.Input {
 }
 
 // readRecord reads the object that comes next into the cells of a record.
-func (d *Decoder) readRecord(s *frame.FieldSet, cells []frame.Cell) *bad.Input {
+func (d *Decoder) readRecord(s *frame.FieldSet, order frame.Order, cells []frame.Cell) *bad.Input {
 	sc := &d.json
-	next := 0
+	at := 0
 	for o, _ := sc.Object(); ; {
 		key, ok, _ := sc.Key(&o)
 		if !ok {
 			return nil
 		}
-		if fd := s.FindNext(key, &next); fd == nil {
+		if fd := s.FindNext(key, order, &at); fd == nil {
 			_ = sc.Skip()
 		} else if e := d.field(fd, cells); e != nil {
 			return e
