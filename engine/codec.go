@@ -14,7 +14,7 @@ import (
 // distance of an instant to the customer's, so that recent ones are short.
 //
 //	+---------+------------------+-------------------------------------------+
-//	| 0x03    | wake: 8 bytes BE | instant                                   |
+//	| 3 or 4  | wake: 8 bytes BE | [brought, in version 4] | instant         |
 //	+---------+------------------+-------------------------------------------+
 //	| n | n x ( key, seq, [since, if seq is odd] )                memberships |
 //	| n | n x ( key, seq, flags, [mark ago], [n, n x (value, years)] )        |
@@ -27,18 +27,26 @@ import (
 //	+------------------------------------------------------------------------+
 //
 // The part below the second line is the facts; the part above is emitted state.
+// One membership may be no segment's: that of plan.RenamedKey, whose seq is the mark of the
+// last change of ids that the customer has been through. It is written if that cannot be told
+// otherwise, and stays until rules change again.
+//
 // A since is the distance to the one before, the first to the instant. Of the
 // times of a list the first is ago, the others distances to the one before. Lists whose entries have the same instants (the number and the
 // sum of purchases) have their times once: the bytes of a list begin with the
 // number of its times, 0 for no entry. entries is the number of entries of all
 // lists.
 //
+// Version 4 is written of a customer that a change of rules has brought over, while that is
+// in progress: see Customer.Brought.
+//
 // Versions 1 and 2 are read, not written. Both have event ids without their stream,
 // as a time and a 64-bit hash each: version 2 as distances, the newest first, version 1
 // the oldest first. Version 1 also has instants as they are and the times of a list
 // among its own bytes.
 const (
-	formatVersion = 3
+	formatPlain   = 3
+	formatBrought = 4
 	headSize      = 9
 )
 
@@ -58,7 +66,7 @@ const (
 // WakeOf reads the wake-up instant from the head of a customer's bytes without
 // decoding the rest.
 func WakeOf(b []byte) (Millis, error) {
-	if len(b) < headSize || b[0] == 0 || b[0] > formatVersion {
+	if len(b) < headSize || b[0] == 0 || b[0] > formatBrought {
 		return 0, ErrFormat
 	}
 	return Millis(binary.BigEndian.Uint64(b[1:])), nil
@@ -78,8 +86,12 @@ func (e *Engine) Append(b []byte, c *Customer) []byte {
 }
 
 func (e *Engine) append(b []byte, c *Customer) []byte {
-	b = append(b, formatVersion)
-	b = binary.BigEndian.AppendUint64(b, uint64(c.wake))
+	if c.brought == 0 {
+		b = binary.BigEndian.AppendUint64(append(b, formatPlain), uint64(c.wake))
+	} else {
+		b = binary.BigEndian.AppendUint64(append(b, formatBrought), uint64(c.wake))
+		b = binary.AppendUvarint(b, uint64(c.brought))
+	}
 	b = binary.AppendVarint(b, int64(c.instant))
 	b = appendMembers(b, c.members, c.instant)
 	b = appendMemory(b, c.memory(), c.instant)

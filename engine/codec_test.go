@@ -91,7 +91,7 @@ func history(t testing.TB, e *engine.Engine, c *engine.Customer) {
 		`{"stream":"web","event_id":"w3","customer_id":"c","occurred_at":"2026-03-02T10:05:00Z","name":"product_added","items":[{"product_id":"q"}]}`,
 	} {
 		var ev engine.Event
-		if _, err := r.ReadJSONLine([]byte(line), &ev); err != nil {
+		if _, err := r.ReadJSONLine([]byte(line), &ev, nil); err != nil {
 			t.Fatal(err)
 		}
 		x.Apply(c, &ev, ev.At-2000, &out)
@@ -212,7 +212,7 @@ func TestGiantCustomerIsCoarsened(t *testing.T) {
 	var out engine.Output
 	var ev engine.Event
 	line := []byte(`{"stream":"purchase","event_id":"b1","customer_id":"c","occurred_at":"2026-01-04T00:00:00Z","revenue":"123456.78","total":"1.25"}`)
-	if _, err := r.ReadJSONLine(line, &ev); err != nil {
+	if _, err := r.ReadJSONLine(line, &ev, nil); err != nil {
 		t.Fatal(err)
 	}
 	const n = 4000

@@ -1,12 +1,14 @@
 package engine
 
 import (
+	"iter"
 	"slices"
 	"sort"
 
 	"github.com/segmill/segmill/engine/aggregate"
 	"github.com/segmill/segmill/engine/dedup"
 	"github.com/segmill/segmill/engine/expr"
+	"github.com/segmill/segmill/engine/plan"
 )
 
 // Customer is everything known about one customer: the facts (summaries of its
@@ -29,7 +31,8 @@ type Customer struct {
 	room      *small // what it is part of, nil of others
 	registers uint8  // how many of those there are taken
 	// stale: what is derived is not computed yet; wake alone is valid.
-	stale bool
+	stale   bool
+	brought uint32
 }
 
 // timed is what triggers need of a customer.
@@ -135,6 +138,13 @@ func (c *Customer) Instant() Millis { return c.instant }
 // and after an erasure. A customer that is not known must not be stored.
 func (c *Customer) Known() bool { return c.events > 0 }
 
+// Brought returns the number of the change of rules that has brought the customer over and
+// is, or was when it was written, in progress; 0 if there is none. Adopt does not set it.
+func (c *Customer) Brought() uint32 { return c.brought }
+
+// SetBrought sets the number of a change.
+func (c *Customer) SetBrought(change uint32) { c.brought = change }
+
 // Memberships returns the ids of the segments that c is in, sorted.
 func (e *Engine) Memberships(c *Customer) []string {
 	ids := []string{}
@@ -144,6 +154,21 @@ func (e *Engine) Memberships(c *Customer) []string {
 		}
 	}
 	return ids
+}
+
+// SegmentKey returns the key of a segment or stage, as Customer.Segments has it.
+func SegmentKey(id string) uint32 { return plan.Key32("segment " + id) }
+
+// Segments returns the keys of the segments and stages that c is in, also of those that the
+// rules do not have.
+func (c *Customer) Segments() iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		for i := range c.members {
+			if c.members[i].in() && !yield(c.members[i].key) {
+				return
+			}
+		}
+	}
 }
 
 func (c *Customer) member(key uint32) *membership {

@@ -20,6 +20,10 @@ func (e *Engine) Decode(id string, b []byte) (*Customer, error) {
 	c.wake, c.stale = wake, true
 	r := aggregate.NewReader(b[headSize:], b[0])
 	v1 := b[0] == 1
+	if b[0] == formatBrought {
+		c.brought = uint32(r.UvarintTo(math.MaxUint32))
+		r.Check(c.brought > 0)
+	}
 	c.instant = r.Millis()
 	r.Base(c.instant)
 	decodeMembers(&r, c, v1)

@@ -17,11 +17,14 @@ const (
 	Exited
 	Erased // the receipt of an erasure: Segment is empty
 	Fired  // a trigger
+	// Renamed says that a segment of which the customer is a member has another id than the
+	// last change under From said, and that nothing else has changed.
+	Renamed
 )
 
 // String returns the action as outputs have it.
 func (a Action) String() string {
-	return [...]string{"unknown", "entered", "exited", "erased", "fired"}[a]
+	return [...]string{"unknown", "entered", "exited", "erased", "fired", "renamed"}[a]
 }
 
 // Cause is why a membership changed.
@@ -60,14 +63,19 @@ type Effect struct {
 	// At is the instant of the step that gave it.
 	At Millis
 	// Sequence counts from 1 per customer and segment (odd: entered, even:
-	// exited) or trigger. It is 0 for Erased.
+	// exited) or trigger. It is 0 for Erased. Renamed has that of the entry, or a later odd one
+	// if another segment has had that id.
 	Sequence uint64
 	// CauseEvent is the id of the event when Cause is CauseEvent, else "".
 	CauseEvent string
+	// Erasure is the Place of the Erasure when Cause is CauseErasure, else "".
+	Erasure string
 
 	// Of membership changes.
-	Group     string // the lifecycle, "" for a plain segment
-	From      string // the stage left in the same step, "" if none
+	Group string // the lifecycle, "" for a plain segment
+	// From is the stage left in the same step, "" if none; of Renamed the id before, "" if
+	// another segment of which the customer is a member has that id now.
+	From      string
 	MemberFor Millis // on an exit: how long the customer was a member
 	Evidence  []Pair // the values that decided, sorted by name
 	Known     bool   // on an erasure: whether anything was known of the customer
@@ -107,7 +115,8 @@ func (m *Message) Field(name string) expr.Value {
 // ID returns the effect's deterministic id (change_id, trigger_id): the same
 // change computed again has the same one. It is 128 bits of SHA-256 over app,
 // customer, name, sequence, instant and causing event (of a trigger: due instant
-// and anchor event; of an erasure: whether nothing was known), each with its length, in hexadecimal.
+// and anchor event; of a rename the id before, too; of an erasure: its place, and of its
+// receipt whether nothing was known), each with its length, in hexadecimal.
 func (e *Effect) ID(app string) string { return string(e.AppendID(make([]byte, 0, 128), app)) }
 
 // AppendID appends the effect's ID to b.
@@ -126,7 +135,15 @@ func (e *Effect) AppendID(b []byte, app string) []byte {
 		b = wire.AppendText(b, e.CauseEvent)
 	}
 	if e.Action == Erased && !e.Known {
-		b = append(b, 1) // a second erasure at the same instant says something else
+		b = append(b, 1) // one that is forwarded twice says something else the second time
+	}
+	if e.Action == Renamed {
+		b = wire.AppendText(b, e.From)
+	}
+	if e.Erasure != "" {
+		// Every sequence begins again, so a second erasure at the same instant would
+		// have the same ids.
+		b = wire.AppendText(b, e.Erasure)
 	}
 	h := sha256.Sum256(b[n:])
 	b = b[:n]

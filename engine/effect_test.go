@@ -15,8 +15,8 @@ func TestID(t *testing.T) {
 	text := func() string { return strings.Repeat("ü", g.Intn(3)*g.Intn(70)) }
 	for range 300 {
 		e := &Effect{
-			Action: Action(1 + g.Intn(4)), Customer: "c" + text(), Name: text(), At: Millis(g.Int63n(4e12) - 1e12),
-			Sequence: g.Uint64() >> g.Intn(64), CauseEvent: text(), Known: g.Intn(2) == 0, Message: &Message{Due: Millis(g.Int63n(4e12)), AnchorID: text()},
+			Action: Action(1 + g.Intn(int(Renamed))), Customer: "c" + text(), Name: text(), From: text(), At: Millis(g.Int63n(4e12) - 1e12),
+			Sequence: g.Uint64() >> g.Intn(64), CauseEvent: text(), Erasure: text(), Known: g.Intn(2) == 0, Message: &Message{Due: Millis(g.Int63n(4e12)), AnchorID: text()},
 		}
 		var in []byte
 		add := func(s string) { in = append(binary.AppendUvarint(in, uint64(len(s))), s...) }
@@ -33,6 +33,12 @@ func TestID(t *testing.T) {
 		}
 		if e.Action == Erased && !e.Known {
 			in = append(in, 1)
+		}
+		if e.Action == Renamed {
+			add(e.From)
+		}
+		if e.Erasure != "" {
+			add(e.Erasure)
 		}
 		sum := sha256.Sum256(in)
 		if got, want := string(e.AppendID([]byte("x"), "shop")), "x"+hex.EncodeToString(sum[:16]); got != want {
@@ -54,5 +60,9 @@ func TestIDStays(t *testing.T) {
 	}
 	if e.Known = false; e.ID("shop") == "77093489fcc06197caa6901c8eb49235" {
 		t.Error("two receipts that say different things have one id")
+	}
+	e = &Effect{Action: Erased, Customer: "c1", At: 1_700_000_000_000, Known: true, Erasure: "profile/3@17"}
+	if got, want := e.ID("shop"), "db2b831dd3cca262639eb80931155bb9"; got != want {
+		t.Errorf("id %s, want %s", got, want)
 	}
 }

@@ -176,24 +176,32 @@ func (e *Engine) schedule(c *Customer) {
 	}
 }
 
-// Erase fires what was due at or before at, the time of the erasure, exits
+// Erasure is a request to forget a customer.
+type Erasure struct {
+	At Millis // the time of its record in Kafka
+	// Place is where its record came in, which no other erasure has: the ids of what
+	// it causes are made of it. It is "" outside of Kafka.
+	Place string
+}
+
+// Erase fires what was due at or before the time of the erasure, exits
 // every membership, deletes everything known, and appends the receipt (an Erased
 // effect). The instant of the exits and of the receipt is the latest of the
-// customer's, at, and the task clock: like that of an event, so that a run over
-// the same records later has the same one.
-func (x *Evaluator) Erase(c *Customer, at, clock Millis, out *Output) {
+// customer's, the erasure's, and the task clock: like that of an event, so that a run
+// over the same records later has the same one.
+func (x *Evaluator) Erase(c *Customer, r Erasure, clock Millis, out *Output) {
 	e := x.e
-	x.Advance(c, at, out)
-	now, known := max(c.instant, at, clock), c.Known()
+	x.Advance(c, r.At, out)
+	now, known := max(c.instant, r.At, clock), c.Known()
 	for i := range e.p.Segments {
 		s := &e.p.Segments[i]
 		if m := c.member(s.Key); m != nil && m.in() {
 			out.Effects = append(out.Effects, Effect{
 				Action: Exited, Customer: c.ID, Name: s.ID, Version: s.Version, At: now, Sequence: uint64(m.seq) + 1,
-				Cause: CauseErasure, Group: s.Group, MemberFor: now - m.since,
+				Cause: CauseErasure, Erasure: r.Place, Group: s.Group, MemberFor: now - m.since,
 			})
 		}
 	}
-	out.Effects = append(out.Effects, Effect{Action: Erased, Customer: c.ID, At: now, Cause: CauseErasure, Known: known})
+	out.Effects = append(out.Effects, Effect{Action: Erased, Customer: c.ID, At: now, Cause: CauseErasure, Erasure: r.Place, Known: known})
 	*c = *e.NewCustomer(c.ID)
 }

@@ -32,6 +32,17 @@ type call struct {
 	silent bool
 	cause  Cause
 	event  string // the id of the event, if that is the cause
+	// change is that of the rules while what is due of the unchanged ones fires, nil
+	// otherwise.
+	change *RuleChange
+	renaming
+}
+
+// renaming is what becomes of ids in a change of rules.
+type renaming struct {
+	stage   *stage
+	renamed []*renamed // of which something was emitted under the id before
+	numbers []number   // under ids that others had
 }
 
 // agenda is what is to be judged.
@@ -83,23 +94,22 @@ type known struct {
 }
 
 func (k *known) value() expr.Value {
-	if k.kind == expr.List {
-		v, _ := aggregate.TextsValue(k.s)
-		return v
+	if k.kind != expr.List {
+		return expr.Value{K: k.kind, N: k.n, S: k.s}
 	}
-	return expr.Value{K: k.kind, N: k.n, S: k.s}
+	return aggregate.TextsValue(k.s)
 }
 
 // textual reports whether values of a kind are told apart by S.
 func textual(k expr.Kind) bool { return k == expr.String || k == expr.List }
 
-// set notes a value. The text is left alone among numbers: writing a pointer is
-// dear while garbage is collected.
-func (k *known) set(when uint64, v expr.Value) {
-	if textual(v.K) || textual(k.kind) {
-		k.s = v.S
+// set notes a value in the form that it is kept in. The text is left alone among numbers:
+// writing a pointer is dear while garbage is collected.
+func (k *known) set(when uint64, kind expr.Kind, n int64, s string) {
+	if textual(kind) || textual(k.kind) {
+		k.s = s
 	}
-	k.when, k.kind, k.n = when, v.K, v.N
+	k.when, k.kind, k.n = when, kind, n
 }
 
 // number is set for what is no text.
@@ -112,7 +122,7 @@ func (k *known) number(when uint64, kind expr.Kind, n int64) {
 
 func (k *known) isNumber() bool { return k.kind != expr.Absent && !textual(k.kind) }
 
-func (k *known) float() float64 { return expr.Value{K: k.kind, N: k.n}.Float() }
+func (k *known) float() float64 { return expr.FloatOf(k.kind, k.n) }
 
 type overdue struct {
 	trigger int
@@ -144,7 +154,8 @@ func (x *Evaluator) value(i int) expr.Value {
 		if in.Kind == plan.InSegment {
 			return x.e.value(x.c, i, x.now)
 		}
-		k.set(x.epoch, x.e.value(x.c, i, x.now))
+		v := x.e.value(x.c, i, x.now)
+		k.set(x.epoch, v.K, v.N, v.S)
 	}
 	return k.value()
 }
@@ -156,7 +167,8 @@ func (x *Evaluator) formerly(i int) expr.Value {
 	switch {
 	case k.when == x.move:
 	case x.timed && x.e.p.Inputs[i].Timed():
-		k.set(x.move, x.e.value(x.c, i, x.now-1))
+		v := x.e.value(x.c, i, x.now-1)
+		k.set(x.move, v.K, v.N, v.S)
 	default:
 		return x.value(i)
 	}

@@ -116,11 +116,13 @@ func windowed(in *plan.InputPlan, cl *cell) bool {
 func (x *Evaluator) compute(k *known, when uint64, in *plan.InputPlan, cl *cell) {
 	if cl != nil && in.Kind == plan.InAggregate {
 		if r, ok := cl.other.(*aggregate.Register); ok {
-			k.set(when, r.Value())
+			kind, n, s := r.Kept()
+			k.set(when, kind, n, s)
 			return
 		}
 	}
-	k.set(when, x.e.valueOf(x.c, in, cl, x.now))
+	v := x.e.valueOf(x.c, in, cl, x.now)
+	k.set(when, v.K, v.N, v.S)
 }
 
 // moved touches the units that the move of an input from a to b touches.

@@ -1,13 +1,5 @@
 package engine
 
-import (
-	"cmp"
-	"slices"
-	"strings"
-
-	"github.com/segmill/segmill/engine/plan"
-)
-
 // Merge folds src's facts into dst, which is then advanced to the latest of both
 // instants and the clock, and emits the differences with CauseMerge. The sets of
 // events are taken to be disjoint; those that both remember are counted once
@@ -89,45 +81,4 @@ func (x *Evaluator) FoldFacts(c *Customer, ev *Event, out *Output) bool {
 	c.seen.Remember(id, c.instant, &e.dedup)
 	c.events++
 	return true
-}
-
-// Rebuild gives old the facts of fresh (folded by FoldFacts), keeps old's emitted
-// state (instant, memberships, sequences, trigger memory), and emits the differences
-// with CauseRuleChange. known are the versions by id of the rule set under which that
-// state was emitted, so that members of removed segments can be exited by name. Triggers that are overdue by then do not fire.
-func (x *Evaluator) Rebuild(old, fresh *Customer, known map[string]string, clock Millis, out *Output) {
-	e := x.e
-	now := max(old.instant, fresh.instant, clock)
-	n := len(out.Effects)
-	for id, v := range known {
-		if m := old.member(plan.Key32("segment " + id)); m != nil && m.in() && !e.hasSegment(id) {
-			m.seq++
-			out.Effects = append(out.Effects, Effect{
-				Action: Exited, Customer: old.ID, Name: id, Version: v, At: now, Sequence: uint64(m.seq),
-				Cause: CauseRuleChange, Group: groupOf(id), MemberFor: now - m.since,
-			})
-			m.since = 0
-		}
-	}
-	old.cells = fresh.cells
-	old.events = max(old.events, fresh.events)
-	old.seen.Forget(now, &e.dedup)
-	old.seen.Merge(&fresh.seen, now, &e.dedup)
-	x.begin(old, out)
-	e.emitAgain(x, now, CauseRuleChange, true)
-	sortEffects(out.Effects[n:])
-}
-
-// groupOf returns the lifecycle in the id of a stage, "" for a plain segment.
-func groupOf(id string) string {
-	group, _, ok := strings.Cut(id, "/")
-	if !ok {
-		return ""
-	}
-	return group
-}
-
-func (e *Engine) hasSegment(id string) bool {
-	_, ok := slices.BinarySearchFunc(e.p.Segments, id, func(s plan.SegmentPlan, id string) int { return cmp.Compare(s.ID, id) })
-	return ok
 }

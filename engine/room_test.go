@@ -50,8 +50,8 @@ func TestSmallCustomers(t *testing.T) {
 				}
 			}
 			if j.r.IntN(30) == 0 {
-				x.Erase(c, j.ev.At, j.ev.At, &a)
-				x.Erase(other, j.ev.At, j.ev.At, &a)
+				x.Erase(c, engine.Erasure{At: j.ev.At}, j.ev.At, &a)
+				x.Erase(other, engine.Erasure{At: j.ev.At}, j.ev.At, &a)
 			}
 		}
 	}

@@ -28,6 +28,9 @@ func (e *Engine) step(x *Evaluator, now Millis, cause Cause, event string) {
 		e.runTrigger(x, o.trigger, o.due)
 	}
 	x.overdue = x.overdue[:0]
+	if x.change != nil {
+		x.stage.underFormerIDs(x.out.Effects[first:])
+	}
 	sortEffects(x.out.Effects[first:])
 }
 
@@ -48,17 +51,22 @@ func compareEffects(a, b *Effect) int {
 // rank orders the effects of one step.
 func rank(a Action) int {
 	switch a {
-	case Exited:
+	case Renamed:
 		return 0
-	case Entered:
+	case Exited:
 		return 1
+	case Entered:
+		return 2
 	default: // the others need nothing here
 	}
-	return 2
+	return 3
 }
 
 // evaluate decides one unit at the current instant.
 func (e *Engine) evaluate(x *Evaluator, u int) {
+	if x.change != nil && x.change.differs.Units[u] {
+		return
+	}
 	x.out.Stats.Evaluated++
 	unit := &e.p.Units[u]
 	truth := -1 // the first condition that is true

@@ -60,7 +60,13 @@ func (v *View) Input() expr.Value { return v.x.e.value(v.x.c, v.t.Input, v.x.now
 func (v *View) Zone() *time.Location { return v.x.e.zoneOf(v.x.c) }
 
 // Segments returns the ids of the segments that the customer is in, sorted.
-func (v *View) Segments() []string { return v.x.e.Memberships(v.x.c) }
+func (v *View) Segments() []string {
+	ids := v.x.e.Memberships(v.x.c)
+	if v.x.change != nil {
+		ids = v.x.stage.asEmitted(ids, v.x.c)
+	}
+	return ids
+}
 
 // Fields returns the trigger's chosen fields that have a value.
 func (v *View) Fields() []Pair {

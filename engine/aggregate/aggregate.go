@@ -116,7 +116,7 @@ func Scaled(v expr.Value) (n int64, ok bool) {
 	case expr.Int, expr.Decimal:
 		return v.N, true
 	case expr.Double:
-		f := math.RoundToEven(v.Float() * 1e9)
+		f := math.RoundToEven(expr.FloatOf(v.K, v.N) * 1e9)
 		if f > -0x1p63 && f < 0x1p63 {
 			return int64(f), true
 		}

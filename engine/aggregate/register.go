@@ -66,12 +66,14 @@ type Register struct {
 
 // Value returns the value.
 func (c *Register) Value() expr.Value {
-	if c.kind == expr.List {
-		v, _ := TextsValue(c.s)
-		return v
+	if c.kind != expr.List {
+		return expr.Value{K: c.kind, N: c.n, S: c.s}
 	}
-	return expr.Value{K: c.kind, N: c.n, S: c.s}
+	return TextsValue(c.s)
 }
+
+// Kept returns the kind, N and S of the value, in which the texts of a list are packed.
+func (c *Register) Kept() (expr.Kind, int64, string) { return c.kind, c.n, c.s }
 
 // Fold takes one event.
 func (c *Register) Fold(s *Sample) { c.Take(&s.Stamp, &s.Value) }
@@ -162,8 +164,7 @@ func (c *Register) decode(r *Reader) {
 	if b := r.Left(); len(b) > 0 && (expr.Kind(b[0]) == expr.String || expr.Kind(b[0]) == expr.List) {
 		c.kind = expr.Kind(r.Byte())
 		if c.s = text(); c.kind == expr.List {
-			_, ok := TextsValue(c.s)
-			r.Check(ok)
+			r.Check(TextsValue(c.s).Present())
 		}
 		return
 	}

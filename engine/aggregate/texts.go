@@ -19,20 +19,20 @@ func PackTexts(l []expr.Value) string {
 	return string(b)
 }
 
-// TextsValue returns the list that is kept as packed; ok is false if that is not what
+// TextsValue returns the list that is kept as packed, absent if that is not what
 // PackTexts returns.
-func TextsValue(packed string) (v expr.Value, ok bool) {
-	v = expr.Value{K: expr.List, S: packed}
+func TextsValue(packed string) expr.Value {
+	v := expr.Value{K: expr.List, S: packed}
 	for rest := packed; rest != ""; {
 		n, size := lengthOf(rest)
 		if size <= 0 || n > uint64(len(rest)-size) {
-			return expr.Value{}, false
+			return expr.Value{}
 		}
 		end := size + int(n)
 		v.L = append(v.L, expr.StringValue(rest[size:end]))
 		rest = rest[end:]
 	}
-	return v, true
+	return v
 }
 
 // lengthOf reads a varint, and how many bytes it has.

@@ -44,58 +44,88 @@ func (k Keys) stream(key uint32) (plan.Stream, bool) {
 
 // Append appends the bytes of the ids of a customer whose instant is at.
 func (m *Memory) Append(b []byte, at expr.Millis, keys Keys) []byte {
-	seen := m.ids
-	b = binary.AppendUvarint(b, uint64(len(seen)))
-	left := len(seen)
-	for stream := plan.Stream(0); left > 0; stream++ {
-		n, base, newest := 0, at+idsAhead, expr.Millis(0)
-		far := false
-		for _, s := range seen {
-			if s.stream() == stream {
-				n, newest = n+1, s.remembered()
-				far = far || !inReach(base, newest)
-			}
-		}
-		if n == 0 {
-			continue
-		}
-		left -= n
+	b = binary.AppendUvarint(b, uint64(len(m.ids)))
+	stream := plan.Stream(0)
+	for left := len(m.ids); left > 0; stream++ {
+		stream = m.streamFrom(stream)
 		if stream < plan.NumBuiltin {
 			b = append(b, byte(stream))
 		} else {
 			b = binary.LittleEndian.AppendUint32(append(b, ownMark), keys[stream-plan.NumBuiltin])
 		}
-		if !far {
-			b = binary.AppendUvarint(b, uint64(n)<<1)
-		} else {
-			base = newest
-			b = binary.AppendUvarint(b, uint64(n)<<1|1)
-			b = binary.AppendVarint(b, int64(base-at))
-		}
-		for i := len(seen) - 1; i >= 0; i-- {
-			if seen[i].stream() == stream {
-				b = appendID(b, seen[i], base)
-			}
-		}
+		n := m.count(stream)
+		b = m.appendStream(b, stream, n, at)
+		left -= n
 	}
 	return b
 }
 
-func inReach(base, mark expr.Millis) bool { return mark <= base && base-mark < idsFar }
-
-func appendID(b []byte, s ID, base expr.Millis) []byte {
-	b = binary.LittleEndian.AppendUint64(b, s.word)
-	if inReach(base, s.remembered()) {
-		return binary.LittleEndian.AppendUint32(b, uint32(base-s.remembered()))
+// streamFrom returns the first stream from least on that has ids; there is one.
+func (m *Memory) streamFrom(least plan.Stream) plan.Stream {
+	first := plan.Stream(ownMark)
+	for _, s := range m.ids {
+		if of := s.stream(); of >= least && of < first {
+			first = of
+		}
 	}
-	b = binary.LittleEndian.AppendUint32(b, idsFar)
-	return binary.LittleEndian.AppendUint64(b, uint64(s.remembered()))
+	return first
 }
+
+// count returns how many ids a stream has.
+func (m *Memory) count(stream plan.Stream) (n int) {
+	for _, s := range m.ids {
+		if s.stream() == stream {
+			n++
+		}
+	}
+	return n
+}
+
+// appendStream appends the n ids of a stream, with how many there are.
+func (m *Memory) appendStream(b []byte, stream plan.Stream, n int, at expr.Millis) []byte {
+	is := func(s ID) bool { return s.stream() == stream }
+	oldest := m.ids[slices.IndexFunc(m.ids, is)].remembered()
+	last := len(m.ids) - 1
+	for !is(m.ids[last]) {
+		last--
+	}
+	newest := m.ids[last].remembered()
+	base := at + idsAhead
+	// The ids are sorted by their marks: if both ends are in reach, all are.
+	far := !inReach(base, oldest) || !inReach(base, newest)
+	if !far {
+		b = binary.AppendUvarint(b, uint64(n)<<1)
+	} else {
+		base = newest
+		b = binary.AppendUvarint(b, uint64(n)<<1|1)
+		b = binary.AppendVarint(b, int64(base-at))
+	}
+	b = slices.Grow(b, idBytes*n)
+	for _, s := range slices.Backward(m.ids[:last+1]) {
+		if !is(s) {
+			continue
+		}
+		mark := s.remembered()
+		b = binary.LittleEndian.AppendUint64(b, s.word)
+		if far && !inReach(base, mark) {
+			b = binary.LittleEndian.AppendUint32(b, idsFar)
+			b = binary.LittleEndian.AppendUint64(b, uint64(mark))
+			continue
+		}
+		b = binary.LittleEndian.AppendUint32(b, uint32(base-mark))
+	}
+	return b
+}
+
+// idBytes is what an id takes that is in reach.
+const idBytes = 12
+
+func inReach(base, mark expr.Millis) bool { return mark <= base && base-mark < idsFar }
 
 // Read reads what Append wrote, into m, which is empty. What is wrong is the reader's to
 // say.
 func (m *Memory) Read(r *aggregate.Reader, at expr.Millis, keys Keys) {
-	n := r.Count(12)
+	n := r.Count(idBytes)
 	if n == 0 {
 		return
 	}
@@ -127,6 +157,7 @@ func (m *Memory) Read(r *aggregate.Reader, at expr.Millis, keys Keys) {
 			m.ids = m.ids[:first]
 			continue
 		}
+		slices.Reverse(m.ids[first:])
 		last = stream
 	}
 	slices.SortFunc(m.ids, compare)

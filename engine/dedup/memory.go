@@ -245,7 +245,11 @@ func (m *Memory) insert(s ID) {
 	for i > 0 && compare(m.ids[i-1], s) > 0 {
 		i--
 	}
-	m.ids = slices.Insert(m.ids, i, s)
+	if i == len(m.ids) { // as most are
+		m.ids = append(m.ids, s)
+	} else {
+		m.ids = slices.Insert(m.ids, i, s)
+	}
 	if m.index != nil {
 		m.index.add(s)
 	}
@@ -293,11 +297,14 @@ func (m *Memory) bound() {
 
 // Forget drops the ids that are no longer remembered at an instant.
 func (m *Memory) Forget(instant expr.Millis, h *Horizons) {
-	n := slices.IndexFunc(m.ids, func(s ID) bool { return !h.keeps(s, instant) })
-	if n < 0 {
+	ids, n := m.ids, 0
+	for n < len(ids) && h.keeps(ids[n], instant) {
+		n++
+	}
+	if n == len(ids) {
 		return
 	}
-	for _, s := range m.ids[n:] {
+	for _, s := range ids[n:] {
 		if h.keeps(s, instant) {
 			m.ids[n] = s
 			n++

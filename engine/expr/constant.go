@@ -43,7 +43,7 @@ func constantRelation(n *Node, a Fn) Fn {
 		case v.K == c.K && v.K != Double:
 			return isTrue(truth, v.N, c.N)
 		case v.K == Double && c.K != Duration:
-			return isTrue(truth, v.Float(), f)
+			return isTrue(truth, FloatOf(Double, v.N), f)
 		}
 		return Relate(op, v, c)
 	}

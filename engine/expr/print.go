@@ -181,11 +181,11 @@ func (p *printer) operator(n *Node) {
 	}
 }
 
-// call prints size and the conversions as functions, the others as methods of
+// call prints size, the conversions and orElse as functions, the others as methods of
 // their first argument, as people write them.
 func (p *printer) call(n *Node) {
 	switch n.Name {
-	case "size", "int", "double", "string":
+	case "size", "int", "double", "string", OrElse:
 		p.list(n.Name+"(", n.Args, ")")
 		return
 	}

@@ -121,18 +121,25 @@ func Identical(a, b Value) bool { return a.K == b.K && a.N == b.N && a.S == b.S 
 // Float returns a numeric or time value as a double. Decimals are divided once,
 // so that a decimal text and the same literal in a rule give the same double.
 func (v Value) Float() float64 {
-	switch v.K {
-	case Double:
-		return math.Float64frombits(uint64(v.N))
-	case Decimal:
-		return float64(v.N) / DecimalOne
-	case Date:
-		return float64(v.N) * 86_400_000
-	case Number:
+	if v.K == Number {
 		f, _ := strconv.ParseFloat(v.S, 64) // of JSON's form; infinite if it is too large
 		return f
+	}
+	return FloatOf(v.K, v.N)
+}
+
+// FloatOf is Float for the kinds of values that have no S: it is small enough to be
+// inlined.
+func FloatOf(k Kind, n int64) float64 {
+	switch k {
+	case Double:
+		return math.Float64frombits(uint64(n))
+	case Decimal:
+		return float64(n) / DecimalOne
+	case Date:
+		return float64(n) * 86_400_000
 	default:
-		return float64(v.N)
+		return float64(n)
 	}
 }
 

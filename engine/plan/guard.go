@@ -204,7 +204,7 @@ func above(l []entry, v expr.Value, none int) int {
 	default:
 		return none
 	}
-	f := v.Float()
+	f := expr.FloatOf(v.K, v.N)
 	return sort.Search(len(l), func(i int) bool { return !l[i].Passed(f) })
 }
 

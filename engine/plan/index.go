@@ -75,7 +75,7 @@ func (x *Index) Around(kind expr.Kind, n int64, r *aggregate.Range) {
 	if kind == expr.Absent {
 		return
 	}
-	p := x.pos(expr.Value{K: kind, N: n}.Float())
+	p := x.pos(expr.FloatOf(kind, n))
 	if p > 0 {
 		r.Lo = x.edges[p-1]
 	}

@@ -87,7 +87,7 @@ func (c *compiler) isPlain(in *Input) bool {
 // Shown returns a value of the input as people see it.
 func (in *InputPlan) Shown(v expr.Value) expr.Value {
 	if in.Plain && v.K == expr.Decimal {
-		return expr.DoubleValue(v.Float())
+		return expr.DoubleValue(expr.FloatOf(v.K, v.N))
 	}
 	return v
 }
@@ -119,7 +119,7 @@ func (c *compiler) triggerFacts() error {
 		if err := c.triggerFact(p); err != nil {
 			return err
 		}
-		p.Version = c.triggerVersion(t)
+		p.Version = c.TriggerVersion(t, c.inputText)
 	}
 	return nil
 }
@@ -144,16 +144,16 @@ func (c *compiler) triggerFact(p *TriggerPlan) (err error) {
 	return err
 }
 
-// triggerVersion hashes what decides on a trigger. The delay "after" is hashed with
-// the re-entry, other values together: what is hashed may not change.
-func (c *compiler) triggerVersion(t *Trigger) string {
+// TriggerVersion hashes what decides on a trigger; text names inputs. The delay "after" is
+// hashed with the re-entry, other values together: what is hashed may not change.
+func (p *Plan) TriggerVersion(t *Trigger, inputText func(int) string) string {
 	after := t.Setting("after").N
 	parts := []string{t.Kind.Name, fmt.Sprint(t.Reentry, after)}
 	for _, s := range unite(t.Sources) {
-		parts = append(parts, c.streamName(s.Stream), text(s.Cond))
+		parts = append(parts, p.Spec.Streams().Name(s.Stream), text(s.Cond))
 	}
 	if t.Kind.Has(SetInput) {
-		parts = append(parts, c.inputText(t.Input))
+		parts = append(parts, inputText(t.Input))
 	}
 	var values []string
 	for i, s := range t.Kind.Settings {
@@ -171,10 +171,10 @@ func (c *compiler) triggerVersion(t *Trigger) string {
 		parts = append(parts, strings.Join(values, " "))
 	}
 	if t.When != nil {
-		parts = append(parts, t.When.Text(c.inputText))
+		parts = append(parts, t.When.Text(inputText))
 	}
 	for _, f := range t.Fields {
-		parts = append(parts, f.Name, f.Node.Text(c.inputText))
+		parts = append(parts, f.Name, f.Node.Text(inputText))
 	}
 	return version(parts...)
 }

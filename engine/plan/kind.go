@@ -101,6 +101,7 @@ func (k *Kind) NoValues() []expr.Value { return make([]expr.Value, len(k.Setting
 // Trigger is a rule that sends a message.
 type Trigger struct {
 	ID      string
+	Was     string // the id before, "" if it had no other
 	Kind    *Kind
 	Pos     Pos
 	Reentry Reentry

@@ -167,6 +167,12 @@ type Cond struct {
 // are stored.
 func Key32(text string) uint32 { return uint32(xxh3.HashString(text)) }
 
+// RenamedKey is the key under which customers keep how far they have been renamed. Nothing
+// else has it.
+func RenamedKey() uint32 { return Key32(renamed) }
+
+const renamed = "renamed"
+
 // ZonePath is the profile attribute that holds the customer's time zone.
 const ZonePath = "time_zone"
 
@@ -187,6 +193,9 @@ func Compile(spec *Spec, zones expr.Zones) (*Plan, error) {
 		byKey: map[uint32]string{},
 		sums:  map[string]int{},
 		conds: map[string]int{},
+	}
+	if _, err := c.key(renamed); err != nil {
+		return nil, err
 	}
 	sort.Slice(s.Triggers, func(i, j int) bool { return s.Triggers[i].ID < s.Triggers[j].ID })
 	for _, info := range s.Streams().All() {

@@ -27,6 +27,9 @@ type Spec struct {
 	Triggers   []Trigger
 	// Mappings say how records become events, in order of name.
 	Mappings []Mapping
+	// Written are operands of && and || as somebody wrote them, for reports. One that is
+	// not in it was not written so.
+	Written map[*expr.Node]string
 }
 
 // Streams returns the table of streams of the rule set.
@@ -96,6 +99,7 @@ type Meta struct {
 // Segment is a named condition.
 type Segment struct {
 	ID   string
+	Was  string // the id before, "" if it had no other
 	Meta Meta
 	When *expr.Node
 }
@@ -104,6 +108,7 @@ type Segment struct {
 // condition is true, or in none.
 type Lifecycle struct {
 	ID     string
+	Was    string // the id before, "" if it had no other
 	Meta   Meta
 	Stages []Stage
 }
@@ -111,6 +116,7 @@ type Lifecycle struct {
 // Stage is one stage of a lifecycle; the segment's id is "<lifecycle>/<ID>".
 type Stage struct {
 	ID   string
+	Was  string // the id before within the lifecycle, "" if it had no other
 	When *expr.Node
 	Pos  Pos
 }

@@ -51,6 +51,17 @@ type StreamInfo struct {
 	// Unattended is what a rule file is warned of that counts every event as
 	// activity; nil if there is nothing wrong with that.
 	Unattended *Flaw
+	// Machine says which of its events a machine can make in the place of the customer;
+	// nil if none.
+	Machine *Machine
+}
+
+// Machine tells events that a machine can make, those with a value in a field, and the
+// field that is true where one did.
+type Machine struct {
+	Field, Value, Flag string
+	// Message is what a condition is warned of that does not look at Flag.
+	Message string
 }
 
 // Settled tells events that hold from those that take something back, by a field.
@@ -66,6 +77,8 @@ var builtin = [NumBuiltin]StreamInfo{
 	Web: {Name: "web", Schema: "web_event", Dedup: day, Frequent: true},
 	Email: {Name: "email", Schema: "email_event", Dedup: 3 * day, Active: readOrClicked(), Unattended: &Flaw{
 		Message: "this also counts messages that were merely sent", Remedy: `for example email.action == "clicked"`,
+	}, Machine: &Machine{
+		Field: "action", Value: "opened", Flag: "machine_open", Message: "this also counts mails that a mail program or a proxy opened",
 	}},
 	Purchase: {Name: "purchase", Schema: "purchase_event", Dedup: 30 * day, Settled: &Settled{
 		Field: "kind", Holds: "completed", Back: []string{"cancelled", "refunded"},

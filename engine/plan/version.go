@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -47,6 +48,33 @@ func (p *Plan) Versions() map[string]string {
 	}
 	for _, t := range p.Triggers {
 		m["trigger:"+t.ID] = t.Version
+	}
+	return m
+}
+
+// Was returns the ids that rules had before, by those of today, both as Versions has them.
+// Whether there ever was such a rule is another matter.
+func (p *Plan) Was() map[string]string {
+	m := map[string]string{}
+	note := func(id, was string) {
+		if id != was {
+			m[id] = was
+		}
+	}
+	for i := range p.Spec.Segments {
+		s := &p.Spec.Segments[i]
+		note(s.ID, cmp.Or(s.Was, s.ID))
+	}
+	for i := range p.Spec.Lifecycles {
+		l := &p.Spec.Lifecycles[i]
+		for k := range l.Stages {
+			s := &l.Stages[k]
+			note(l.ID+"/"+s.ID, cmp.Or(l.Was, l.ID)+"/"+cmp.Or(s.Was, s.ID))
+		}
+	}
+	for i := range p.Triggers {
+		t := p.Triggers[i].Trigger
+		note("trigger:"+t.ID, "trigger:"+cmp.Or(t.Was, t.ID))
 	}
 	return m
 }

@@ -26,11 +26,12 @@ func (c *compiler) defaultActivity() (l []plan.Source) {
 
 // setActivity reads what the files say of it. Several lines about one stream
 // add up.
-func (c *compiler) setActivity(lines []*file.Passage) {
+func (c *compiler) setActivity(lines []*file.Passage, allow *file.Allow) {
 	c.spec.Activity = c.defaultActivity()
 	if len(lines) == 0 {
 		return
 	}
+	defer c.Allowing(c.Allowing(allow))
 	var sources []plan.Source
 	for _, p := range lines {
 		if s, ok := c.activitySource(p); ok {
@@ -62,6 +63,7 @@ func (c *compiler) activitySource(p *file.Passage) (plan.Source, bool) {
 	case r.node.Op == expr.OpConst:
 		c.Fail(p, "this condition is always %s", r.node.Text(nil))
 	default:
+		c.lint.Machines(p, r.node)
 		return canon.Narrowed(r.streams[0], r.node, false), true
 	}
 	return plan.Source{}, false

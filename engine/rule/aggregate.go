@@ -124,7 +124,7 @@ func (a *aggregation) argument(e ast.Expr, first bool) (argument, bool) {
 		return argument{}, false
 	}
 	sub.result.node, sub.typ, sub.folds = node, sub.types[e.ID()], tr.deepest
-	tr.doubts.Warn(sub.node)
+	sub.decided = tr.doubts.Warn(sub.node)
 	return argument{expr: e, result: sub.result}, true
 }
 
@@ -140,6 +140,10 @@ func (a *aggregation) readWindow() bool {
 	switch last.typ.Kind() {
 	case types.IntKind, types.DoubleKind:
 		hint := "for example days(90)"
+		if before := a.args[len(a.args)-2]; !before.bare && before.typ.Kind() == types.DurationKind && a.ofEvents != nil {
+			a.x.failAt(last.expr, write(a.x.callText("count", a.sources(len(a.args)-1)...)+" >= "+a.x.source(last.expr)), "%s takes no number of events", a.name)
+			return false
+		}
 		if last.node.Op == expr.OpConst && a.windowed() {
 			hint = "days(" + a.x.text(last.node) + ")"
 		}
@@ -164,6 +168,21 @@ func (a *aggregation) readWindow() bool {
 		return true
 	}
 	return false
+}
+
+// sources prints the first n arguments as they are written.
+func (a *aggregation) sources(n int) (l []string) {
+	for _, arg := range a.args[:n] {
+		l = append(l, a.x.source(arg.expr))
+	}
+	return l
+}
+
+func (a *aggregation) windowText() []string {
+	if a.window == 0 {
+		return nil
+	}
+	return []string{expr.DurationText(a.window)}
 }
 
 // readFirst finds out whether the first argument is a stream, a condition or a
@@ -215,6 +234,11 @@ func (a *aggregation) setCondition(arg argument) bool {
 		a.x.failAt(arg.expr, "name the stream instead: count(purchase)", "this condition is always %s", a.x.text(arg.node))
 		return false
 	}
+	at := a.x.src.StartOf(arg.expr)
+	if !arg.decided && !a.x.lint.Always(at, arg.node, "event") {
+		a.x.lint.Condition(at, arg.node, "event")
+	}
+	a.x.lint.Machines(at, arg.node)
 	a.cond = arg.node
 	return true
 }
@@ -232,7 +256,15 @@ func (a *aggregation) readCondition() bool {
 	case rest[0].typ.Kind() != types.BoolKind:
 		a.x.failAt(rest[0].expr, "for example "+a.example(), "this must be a condition or a window")
 	case a.field == nil:
-		a.x.failAt(rest[0].expr, "join conditions with &&: "+a.name+"(purchase.revenue > 100.0 && …)", "%s takes a stream or a condition, not both", a.name)
+		hint := "join conditions with &&: " + a.name + "(purchase.revenue > 100.0 && …)"
+		switch {
+		case !a.args[0].bare || a.activity:
+		case slices.Equal(a.args[0].streams, rest[0].streams):
+			hint = cmp.Or(write(a.x.callText(a.name, append([]string{a.x.source(rest[0].expr)}, a.windowText()...)...)), hint)
+		default:
+			hint = "use two aggregates and combine them"
+		}
+		a.x.failAt(rest[0].expr, hint, "%s takes a stream or a condition, not both", a.name)
 	default:
 		return a.setCondition(rest[0])
 	}

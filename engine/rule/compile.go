@@ -10,6 +10,7 @@ import (
 
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/engine/rule/bounds"
 	"github.com/segmill/segmill/engine/rule/file"
 	"github.com/segmill/segmill/engine/rule/language"
 	"github.com/segmill/segmill/engine/rule/lint"
@@ -31,8 +32,14 @@ type compiler struct {
 	places map[string]file.Place
 	// segments holds the ids that in_segment may name.
 	segments []string
+	// renamed has the ids that segments and stages had before, with those of today.
+	renamed map[string]string
 	// activity says that spec.Activity is not the default one.
 	ownActivity bool
+	// allowed is what is allowed of rules, by their places.
+	allowed map[plan.Pos]*file.Allow
+	// rules are the segments, to be compared with one another.
+	rules []lint.Rule
 	// fields remembers which field a node's value comes from.
 	fields map[*expr.Node]*expr.Type
 	// uses are the memberships that each segment or lifecycle reads.
@@ -63,11 +70,12 @@ const (
 func newCompiler(cat *plan.Catalog, zones expr.Zones, l *file.Log) *compiler {
 	c := language.NewCatalog(cat)
 	comp := &compiler{
-		Log: l, catalog: c, zones: zones, lang: language.New(c), spec: plan.Spec{Catalog: cat},
+		Log: l, catalog: c, zones: zones, lang: language.New(c), spec: plan.Spec{Catalog: cat, Written: make(map[*expr.Node]string)},
 		byText: make(map[string]int), defines: make(map[string]*define), places: make(map[string]file.Place),
 		fields: make(map[*expr.Node]*expr.Type), uses: make(map[string][]use),
+		allowed: make(map[plan.Pos]*file.Allow), renamed: make(map[string]string),
 	}
-	comp.lint = &lint.Linter{Log: l, Spec: &comp.spec, Zones: zones, Fields: comp.fields}
+	comp.lint = &lint.Linter{Log: l, Spec: &comp.spec, Zones: zones, Fields: comp.fields, Judge: bounds.New(&comp.spec)}
 	return comp
 }
 
@@ -83,7 +91,7 @@ func (c *compiler) compile(doc *file.Document) {
 	c.setReading(&doc.Reading)
 	c.declare(doc)
 	c.spec.Mappings = mapping.Compile(doc.Mappings, c.mappingSources(), c.Log)
-	c.setActivity(doc.Activity)
+	c.setActivity(doc.Activity, doc.ActivityAllow)
 	for _, d := range doc.Defines {
 		c.resolve(d.Name.Text)
 	}
@@ -96,6 +104,8 @@ func (c *compiler) compile(doc *file.Document) {
 	for i := range doc.Triggers {
 		c.trigger(&doc.Triggers[i])
 	}
+	c.lint.Same(c.rules)
+	c.Unused()
 	c.cycles()
 }
 
@@ -108,8 +118,23 @@ func (c *compiler) mappingSources() mapping.Sources {
 			_, i := c.catalog.Field("@"+stream, name)
 			return i >= 0
 		},
-		Fields: func(stream string) []string { return c.catalog.Names("@" + stream) },
+		Fields:  func(stream string) []string { return c.catalog.Names("@" + stream) },
+		Members: c.members,
 	}
+}
+
+// members returns the names of what the elements of a field have, nil if it is no list of
+// objects.
+func (c *compiler) members(stream, field string) (names []string) {
+	s, _ := c.spec.Streams().ByName(stream)
+	t := c.spec.Catalog.TypeOf(s, field)
+	if t == nil || t.Elem == nil {
+		return nil
+	}
+	for _, f := range t.Elem.Fields {
+		names = append(names, f.Name)
+	}
+	return names
 }
 
 // declare enters every name of every file, so that their order does not matter.
@@ -141,6 +166,7 @@ func (c *compiler) declare(doc *file.Document) {
 		}
 		triggers[t.ID.Text] = t.ID
 	}
+	c.declareRenames(doc)
 }
 
 func (c *compiler) name(id string, at file.Place, isSegment bool) {
@@ -161,7 +187,9 @@ func (c *compiler) resolve(name string) *define {
 		return d
 	}
 	d.state = reading
+	before := c.Allowing(d.Allow)
 	d.result = c.read(d.Text, language.Customer, true)
+	c.Allowing(before)
 	d.state = read
 	return d
 }
@@ -170,31 +198,46 @@ func (c *compiler) segment(s file.Segment) {
 	if s.When == nil {
 		return
 	}
-	if node := c.condition(s.When, s.ID.Text); node != nil {
-		c.lint.Size(s.When, node)
-		c.spec.Segments = append(c.spec.Segments, plan.Segment{ID: s.ID.Text, Meta: s.Meta, When: node})
+	defer c.Allowing(c.allowing(s.Allow, s.Meta.Pos))
+	if r := c.condition(s.When, s.ID.Text); r != nil {
+		c.crowd(s.When, r)
+		c.rules = append(c.rules, lint.Rule{ID: s.ID.Text, At: s.When, When: r.node, Allow: s.Allow})
+		c.spec.Segments = append(c.spec.Segments, plan.Segment{ID: s.ID.Text, Was: textOf(s.Was), Meta: s.Meta, When: r.node})
 	}
 }
 
 func (c *compiler) lifecycle(l file.Lifecycle) {
-	out := plan.Lifecycle{ID: l.ID.Text, Meta: l.Meta}
-	for i, s := range l.Stages {
+	out := plan.Lifecycle{ID: l.ID.Text, Was: textOf(l.Was), Meta: l.Meta}
+	var written []lint.Rule
+	for _, s := range l.Stages {
 		if s.When == nil {
 			continue
 		}
-		node := c.condition(s.When, l.ID.Text)
-		if node == nil {
+		before := c.allowing(s.Allow, file.PosOf(s.ID))
+		r := c.condition(s.When, l.ID.Text)
+		c.Allowing(before)
+		if r == nil {
 			continue
 		}
-		out.Stages = append(out.Stages, plan.Stage{ID: s.ID.Text, When: node, Pos: file.PosOf(s.ID)})
-		c.lint.Stage(s.When, node, i == len(l.Stages)-1)
+		out.Stages = append(out.Stages, plan.Stage{ID: s.ID.Text, Was: textOf(s.Was), When: r.node, Pos: file.PosOf(s.ID)})
+		written = append(written, lint.Rule{ID: s.ID.Text, At: s.When, When: r.node, Allow: s.Allow})
 	}
+	c.lint.Stages(written)
 	c.spec.Lifecycles = append(c.spec.Lifecycles, out)
+}
+
+// allowing begins a rule at pos, which allows some warnings. It returns what was allowed
+// before.
+func (c *compiler) allowing(a *file.Allow, pos plan.Pos) (before *file.Allow) {
+	if a != nil {
+		c.allowed[pos] = a
+	}
+	return c.Allowing(a)
 }
 
 // condition reads an expression that must be true or false. Memberships that it
 // reads are noted for owner, a segment or a lifecycle.
-func (c *compiler) condition(p *file.Passage, owner string) *expr.Node {
+func (c *compiler) condition(p *file.Passage, owner string) *result {
 	r := c.read(p, language.Customer, false)
 	if r == nil {
 		return nil
@@ -214,12 +257,23 @@ func (c *compiler) condition(p *file.Passage, owner string) *expr.Node {
 		return nil
 	}
 	c.uses[owner] = append(c.uses[owner], r.member...)
-	c.lint.Condition(p, r.node)
-	return r.node
+	if !r.decided {
+		c.lint.Condition(p, r.node, "customer")
+	}
+	return r
+}
+
+// crowd warns of a condition that nearly everybody meets.
+func (c *compiler) crowd(p *file.Passage, r *result) {
+	if !r.decided && !c.lint.Always(p, r.node, "customer") {
+		c.lint.Size(p, r.node)
+	}
 }
 
 func (c *compiler) trigger(t *file.Trigger) {
+	defer c.Allowing(c.allowing(t.Allow, t.Spec.Pos))
 	spec := t.Spec
+	spec.Was = textOf(t.Was)
 	good := true
 	for i := range spec.Kind.Settings {
 		set := &spec.Kind.Settings[i]
@@ -250,11 +304,12 @@ func (c *compiler) triggerCondition(p *file.Passage) (*expr.Node, bool) {
 	if p == nil {
 		return nil, false
 	}
-	n := c.condition(p, "")
-	if n != nil {
-		c.lint.Size(p, n)
+	r := c.condition(p, "")
+	if r == nil {
+		return nil, false
 	}
-	return n, n != nil
+	c.crowd(p, r)
+	return r.node, true
 }
 
 // triggerInput returns the input that a trigger goes by.

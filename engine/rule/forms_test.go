@@ -82,6 +82,10 @@ func TestForms(t *testing.T) {
 		{`count(web) > 1 && true`, `count(web) > 1`},
 		{`-count(web) < -3`, `-count(web) < -3`},
 		{`profile.country + "x" == "FRx"`, `profile.country + "x" == "FRx"`},
+		{`orElse( profile.country,"unknown") == "FR"`, `orElse(profile.country, "unknown") == "FR"`},
+		{`last(web) > orElse(last(purchase), timestamp("1970-01-01T00:00:00Z"))`, `last(web) > orElse(last(purchase), timestamp("1970-01-01T00:00:00Z"))`},
+		{`1 + orElse(first(purchase.revenue), 2) * 2 > 3`, `1 + orElse(first(purchase.revenue), 2.0) * 2 > 3.0`},
+		{`until(profile.birth_date) < days(7)`, `until(profile.birth_date) < days(7)`},
 	} {
 		set := parse(t, one(tc.in))
 		if err := compiles(set.Spec); err != nil {

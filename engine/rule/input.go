@@ -13,6 +13,9 @@ import (
 func (a *aggregation) node() *expr.Node {
 	c := a.x.compiler
 	in := a.input()
+	if a.field != nil {
+		c.lint.Money(a.x.src.PlaceOf(a.call), &in, c.fields[a.field])
+	}
 	switch a.name {
 	case "did":
 		zero := expr.IntValue(0)

@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
 	"strconv"
@@ -37,6 +38,10 @@ func (x *expression) checkError(e ast.Expr, msg string) {
 	case strings.Contains(msg, "range of a comprehension"):
 		x.failAt(e, "for example purchase.items", "exists, all, filter and map need a list")
 	case strings.Contains(msg, "does not support field selection"):
+		if x.typeOf(e.AsSelect().Operand()).Kind() == types.ListKind {
+			x.noLine(e)
+			return
+		}
 		x.failAt(e, "", "%s has no fields", x.typeWords(e.AsSelect().Operand()))
 	default:
 		x.failAt(e, "", "%s", msg)
@@ -60,6 +65,8 @@ func (x *expression) noFunction(e ast.Expr, name string) {
 		x.failAt(e, file.Meant(name, append(language.Macros(), x.lang.Functions()...)), "unknown method %s", name)
 	case language.IsMacro(name):
 		x.failAt(e, "for example purchase.items."+name+"(i, …)", "%s is a method of lists", name)
+	case language.Foreign(strings.ToLower(name)) != "":
+		x.failAt(e, write(language.Foreign(strings.ToLower(name))), "unknown function %s", name)
 	default:
 		x.failAt(e, file.Meant(name, x.lang.Functions()), "unknown function %s", name)
 	}
@@ -68,6 +75,10 @@ func (x *expression) noFunction(e ast.Expr, name string) {
 func (x *expression) noName(e ast.Expr, name string) {
 	if slices.Contains(x.lang.Functions(), name) {
 		x.failAt(e, "call it: "+name+"(…)", "%s is a function", name)
+		return
+	}
+	if field := x.customerField(e, name); field != "" {
+		x.failAt(e, write(field), "unknown name %q", name)
 		return
 	}
 	if _, i := x.catalog.Field("@profile", name); i >= 0 && x.level == language.Customer {
@@ -92,7 +103,7 @@ func (x *expression) noName(e ast.Expr, name string) {
 		hint = "put strings in quotes: " + strconv.Quote(name)
 	}
 	if hint == "" && x.level == language.Event && e.Kind() == ast.IdentKind {
-		hint = "a stream of your own is declared under streams: {" + name + ": {fields: {…}}}"
+		hint = cmp.Or(x.eventName(e, name), "a stream of your own is declared so: streams: {"+name+": {fields: {kind: text}}}")
 	}
 	x.failAt(e, hint, "unknown name %q", name)
 }
@@ -112,7 +123,11 @@ func (x *expression) looksLikeText(e ast.Expr) bool {
 }
 
 func (x *expression) noField(e ast.Expr, name string) {
-	object := x.typeOf(e.AsSelect().Operand()).TypeName()
+	x.noFieldIn(e, x.typeOf(e.AsSelect().Operand()).TypeName(), name)
+}
+
+// noFieldIn says that an object has no field of that name.
+func (x *expression) noFieldIn(e ast.Expr, object, name string) {
 	in := "stream " + strings.TrimPrefix(object, "@")
 	if object == "@profile" {
 		in = plan.Profile.String()
@@ -121,25 +136,54 @@ func (x *expression) noField(e ast.Expr, name string) {
 	}
 	hint := file.DidYouMean(name, x.catalog.Names(object))
 	if stream, ok := strings.CutPrefix(object, "@"); ok && !strings.Contains(stream, ".") && file.NameForm.MatchString(name) {
-		hint = x.declareHint(stream, name)
+		hint = x.declareHint(stream, name, x.typeGuess(e))
 	}
 	x.failAt(e, hint, "no field %q in %s", name, in)
 }
 
-// declareHint says how to declare a field that a stream does not have, and where it is as
-// long as nobody does.
-func (x *expression) declareHint(stream, name string) string {
-	hint := file.Meant(name, x.catalog.Names("@"+stream))
-	if hint != "" {
+// declareHint says what the schemas have instead of a field that a stream does not have, how
+// to declare it, and where it is as long as nobody does.
+func (x *expression) declareHint(stream, name, typ string) string {
+	if word := x.wordHint(stream, name); word != "" && typ != "number" {
+		return word
+	}
+	names := x.catalog.Names("@" + stream)
+	hint := cmp.Or(write(language.Instead(stream+"."+name)), file.Meant(name, names))
+	if typ == "number" && (moneyName.MatchString(name) || x.isMoney(stream, file.Near(name, names))) {
+		typ = "money"
+	}
+	switch {
+	case strings.HasPrefix(hint, "write "):
+		return hint + ", or declare it: fields: {" + stream + ": {" + name + ": " + typ + "}}"
+	case hint != "":
 		hint += " or "
 	}
-	hint += "declare it: fields: {" + stream + ": {" + name + ": text}}"
+	hint += "declare it: fields: {" + stream + ": {" + name + ": " + typ + "}}"
 	for _, m := range []string{"traits", "attributes"} {
 		if t, i := x.catalog.Field("@"+stream, m); i >= 0 && t.Map {
 			hint += "; undeclared, it is in " + stream + "." + m + "[" + strconv.Quote(name) + "]"
 		}
 	}
 	return hint
+}
+
+// moneyName finds the names of amounts of money.
+var moneyName = regexp.MustCompile(`amount|price|revenue|total|cost|fee`)
+
+func (x *expression) isMoney(stream, name string) bool {
+	t, i := x.catalog.Field("@"+stream, name)
+	return i >= 0 && t.IsMoney()
+}
+
+// wordHint compares the field of a stream that has such a word for one of its values.
+func (x *expression) wordHint(stream, word string) string {
+	for _, name := range x.catalog.Names("@" + stream) {
+		t, _ := x.catalog.Field("@"+stream, name)
+		if word != "unknown" && (slices.Contains(t.Words, word) || slices.Contains(t.Symbols, word)) {
+			return write(stream + "." + name + " == " + strconv.Quote(word))
+		}
+	}
+	return ""
 }
 
 // noOverload tells that a function or an operator cannot take its arguments.
@@ -163,7 +207,7 @@ func (x *expression) noOverload(e ast.Expr) {
 	case name == operators.Index:
 		x.failAt(e, hint, "%s cannot be indexed with %s", kinds[0], kinds[1])
 	case name == operators.In:
-		x.failAt(e, hint, "%s cannot be looked up in %s", kinds[0], x.listWords(args[1]))
+		x.failAt(e, cmp.Or(hint, x.lookupHint(args)), "%s cannot be looked up in %s", kinds[0], x.listWords(args[1]))
 	case name == operators.LogicalNot:
 		x.failAt(e, "compare it, for example … == 0", "! needs a condition, but this is %s", kinds[0])
 	case name == operators.Negate:
@@ -172,7 +216,7 @@ func (x *expression) noOverload(e ast.Expr) {
 		if strings.Contains("+-*/%", sign) {
 			x.failAt(e, hint, "%s cannot combine %s and %s", sign, kinds[0], kinds[1])
 		} else {
-			x.failAt(e, hint, "%s cannot be compared with %s", kinds[0], kinds[1])
+			x.failAt(e, cmp.Or(x.bracketHint(e, sign), x.comparisonHint(sign, args), hint), "%s cannot be compared with %s", kinds[0], kinds[1])
 		}
 	case len(kinds) == 0:
 		x.failAt(e, "", "%s needs an argument", name)
@@ -209,6 +253,9 @@ func (x *expression) typeHint(args []ast.Expr) string {
 		text := literalText(a)
 		switch k := x.typeOf(a).Kind(); {
 		case k == types.StringKind && (other.Kind() == types.IntKind || other.Kind() == types.DoubleKind):
+			if v, ok := a.AsLiteral().Value().(string); ok && isNumeral(v) {
+				return "write " + v + " without quotes"
+			}
 			return "write a number without quotes"
 		case k == types.StringKind && other.Kind() == types.BoolKind:
 			return "write true or false without quotes"
@@ -221,6 +268,11 @@ func (x *expression) typeHint(args []ast.Expr) string {
 		}
 	}
 	return ""
+}
+
+func isNumeral(s string) bool {
+	_, err := strconv.ParseFloat(s, 64)
+	return err == nil
 }
 
 func literalText(e ast.Expr) string {

@@ -28,6 +28,7 @@ type result struct {
 	member  []use         // memberships that it reads
 	size    int           // nodes, definitions expanded
 	folds   int           // nesting of comprehensions
+	decided bool          // a part of it is always true or never
 }
 
 // expression is one expression while it is read. It goes through four passes:
@@ -41,6 +42,8 @@ type expression struct {
 	// isDefine says that a bare reference to a stream makes this a condition on
 	// events instead of an error.
 	isDefine bool
+	root     ast.Expr
+	info     *ast.SourceInfo
 	types    map[int64]*types.Type
 	// holes are the values that scope has taken out of the tree, by the id of
 	// the node that they stood at.
@@ -65,6 +68,7 @@ func (c *compiler) read(p *file.Passage, at language.Level, isDefine bool) *resu
 	}
 	x.src.Parsed(tree)
 	root := tree.Expr()
+	x.root, x.info = root, tree.SourceInfo()
 	if isDefine && x.readsEvents(root) {
 		x.level = language.Event
 	}
@@ -98,7 +102,7 @@ func (x *expression) finish(root ast.Expr) *result {
 	} else if canon.Has(x.node, expr.OpInput) {
 		x.result.level = language.Customer
 	}
-	tr.doubts.Warn(x.node)
+	x.decided = tr.doubts.Warn(x.node)
 	return &x.result
 }
 

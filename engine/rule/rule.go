@@ -14,6 +14,7 @@ import (
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/engine/rule/canon"
 	"github.com/segmill/segmill/engine/rule/file"
+	"github.com/segmill/segmill/engine/rule/language"
 )
 
 // Lengths of time that rules may name.
@@ -29,6 +30,25 @@ type Set struct {
 	// Warnings are remarks that do not stop the rules from running, sorted by
 	// place.
 	Warnings Problems
+	allowed  map[plan.Pos]*file.Allow
+	reviews  []file.Review
+}
+
+// Allows reports whether the rule at a place allows warnings of a class.
+func (s *Set) Allows(at plan.Pos, id ID) bool { return s.allowed[at].Takes(id) }
+
+// Overdue returns a warning for each rule that was to be looked at before a day, which is
+// written 2027-06-01.
+func (s *Set) Overdue(today string) Problems {
+	var log file.Log
+	for _, r := range s.reviews {
+		if r.At.Text < today {
+			log.Allowing(r.Allow)
+			log.Warn(r.At, file.ReviewOverdue.Hint("look at the rule again, and set another day"), "this rule was to be reviewed by %s", r.At.Text)
+		}
+	}
+	_, warnings := log.Split()
+	return warnings
 }
 
 // Parse checks the files as one set of rules. Definitions and segments of one
@@ -50,7 +70,7 @@ func Parse(files []File, cat *plan.Catalog, kinds []*plan.Kind, zones expr.Zones
 		return nil, errs
 	}
 	canon.Prune(&c.spec)
-	return &Set{Spec: &c.spec, Warnings: warnings}, nil
+	return &Set{Spec: &c.spec, Warnings: warnings, allowed: c.allowed, reviews: doc.Reviews}, nil
 }
 
 // The types of rule files and of what is wrong with them; see package [file].
@@ -61,6 +81,7 @@ type (
 	Problem  = file.Problem
 	Problems = file.Problems
 	Severity = file.Severity
+	ID       = file.ID
 )
 
 // The largest rule file in bytes, and what a Problem is.
@@ -68,4 +89,11 @@ const (
 	MaxFileSize = file.MaxFileSize
 	Error       = file.Error
 	Warning     = file.Warning
+
+	// CoarseWindow is the class of the warnings that need a plan.
+	CoarseWindow = file.CoarseWindow
 )
+
+// Instead returns what the schemas have in the place of a field that people look for, such as
+// "purchase.revenue" of "purchase.amount"; "" if nothing is near.
+func Instead(field string) string { return language.Instead(field) }

@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -40,7 +41,7 @@ func (x *expression) scope(e ast.Expr) {
 			x.fill(e, nil)
 			return
 		}
-		if !call.IsMemberFunction() && x.scopeCall(e, name) {
+		if !call.IsMemberFunction() && x.scopeCall(e, name) || x.bareTest(e) {
 			return
 		}
 	default:
@@ -55,12 +56,20 @@ func (x *expression) scope(e ast.Expr) {
 func (x *expression) scopeCall(e ast.Expr, name string) bool {
 	switch {
 	case language.IsLater(name):
-		x.failAt(e, "", "this version does not have %s()", name)
+		hint := cmp.Or(x.windowHint(e, name), write(language.Today(name)))
+		if hint != "" {
+			hint = "the nearest today: " + hint
+		}
+		x.failAt(e, hint, "this version does not have %s()", name)
+	case x.level == language.Customer && x.bareWord(e, name):
+		return true
 	case x.level == language.Customer && language.IsAggregate(name):
 		x.aggregate(e, name)
 		return true
 	case x.level == language.Event && language.IsAggregate(name):
 		x.failAt(e, "move it out, or combine two aggregates: sum(…) / count(…)", "%s cannot be used inside another aggregate or together with the fields of an event", name)
+	case x.level == language.Event && name == "since" && x.isAggregateCall(e.AsCall().Args()):
+		x.failAt(e, "the nearest today: "+write("count(web, days(30)) >= 3 && last(web) > orElse(last(purchase), timestamp(\"1970-01-01T00:00:00Z\"))"), "this version does not have windows since an event")
 	case x.level == language.Event && language.IsOfCustomer(name):
 		x.failAt(e, "use it outside: count(…) > 0 && "+name+"(…)", "%s reads the customer, but an aggregate sees one event at a time", name)
 	default:
@@ -68,6 +77,11 @@ func (x *expression) scopeCall(e ast.Expr, name string) bool {
 	}
 	x.fill(e, nil)
 	return true
+}
+
+// isAggregateCall reports whether there is one argument, and it is an aggregate.
+func (x *expression) isAggregateCall(args []ast.Expr) bool {
+	return len(args) == 1 && args[0].Kind() == ast.CallKind && language.IsAggregate(args[0].AsCall().FunctionName())
 }
 
 // isUnknown reports whether no version of the language has the function. The

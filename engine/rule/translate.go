@@ -154,7 +154,7 @@ func (t *translator) name(e ast.Expr) *expr.Node {
 
 func (t *translator) firstField(stream string) string {
 	if names := t.catalog.Names("@" + stream); len(names) > 0 {
-		return names[len(names)-1]
+		return names[0]
 	}
 	return "…"
 }
@@ -346,4 +346,21 @@ func parseTime(s string) (expr.Value, bool) {
 		return expr.Value{}, false
 	}
 	return expr.TimeValue(expr.MillisOf(at)), true
+}
+
+// written says how the rule has a comparison or a negation.
+func (t *translator) written(e ast.Expr) lint.Written {
+	return lint.Written{Part: func() string { return t.src.Part(e) }, NameOf: t.nameOf}
+}
+
+// nameOf prints a leaf with the rule's own name for the variable in it.
+func (t *translator) nameOf(leaf *expr.Node) string {
+	if leaf.Op == expr.OpMember && leaf.Args[0].Op == expr.OpVar {
+		for _, v := range t.vars {
+			if v.slot == leaf.Args[0].Ref {
+				return v.name + "." + leaf.Name
+			}
+		}
+	}
+	return t.text(leaf)
 }

@@ -54,6 +54,11 @@ func (t *translator) logic(op expr.Op, args []ast.Expr) *expr.Node {
 	if nodes == nil {
 		return nil
 	}
+	for i, n := range nodes {
+		if n.Op != op { // else its own operands are in the result
+			t.spec.Written[n] = t.src.Operand(args[i])
+		}
+	}
 	return canon.Join(op, func(i int) string { return t.spec.Inputs[i].Text }, nodes...)
 }
 
@@ -62,8 +67,11 @@ func (t *translator) not(e, arg ast.Expr) *expr.Node {
 	if n == nil {
 		return nil
 	}
-	t.doubts.Add(t.src.PlaceOf(e), "!", t.nameOf, n)
-	return t.fold(e, canon.Not(n))
+	not := canon.Not(n)
+	if n.Op != expr.OpNot {
+		t.doubts.Add(t.src.PlaceOf(e), not, t.written(e))
+	}
+	return t.fold(e, not)
 }
 
 // comparison translates == != < <= > >=. Only here may a moving duration
@@ -89,10 +97,9 @@ func (t *translator) comparison(e ast.Expr, op expr.Op, args []ast.Expr) *expr.N
 	}
 	t.checkWord(args[0], a, b)
 	t.checkWord(args[1], b, a)
-	if op == expr.OpNe {
-		t.doubts.Add(t.src.PlaceOf(e), "!=", t.nameOf, a, b)
-	}
-	return t.fold(e, canon.Compare(op, a, b))
+	n := canon.Compare(op, a, b)
+	t.doubts.Add(t.src.PlaceOf(e), n, t.written(e))
+	return t.fold(e, n)
 }
 
 func (t *translator) membership(e ast.Expr, args []ast.Expr) *expr.Node {
@@ -127,7 +134,9 @@ func (t *translator) membership(e ast.Expr, args []ast.Expr) *expr.Node {
 	if elem := t.fields[list]; elem != nil && elem.Elem != nil && x.Op == expr.OpConst {
 		t.checkValue(args[0], x.Const.S, elem.Elem, t.text(list))
 	}
-	return t.fold(e, canon.In(x, list))
+	n := canon.In(x, list)
+	t.doubts.Add(t.src.PlaceOf(e), n, t.written(e))
+	return t.fold(e, n)
 }
 
 func (t *translator) index(e ast.Expr, args []ast.Expr) *expr.Node {
@@ -218,6 +227,9 @@ func (t *translator) function(e ast.Expr, name string, args []ast.Expr) *expr.No
 		if k := language.KindOf(t.types[e.ID()]); nodes[0].Type == k {
 			return nodes[0]
 		}
+	}
+	if strings.HasPrefix(name, "get") && len(nodes) == 1 {
+		t.lint.Part(t.src.PlaceOf(e), name)
 	}
 	if strings.HasPrefix(name, "get") && len(nodes) == 2 && !t.zone(args[1], nodes[1]) {
 		return nil
@@ -351,8 +363,12 @@ func (t *translator) inSegment(e ast.Expr, n *expr.Node) *expr.Node {
 	return t.inputNode(plan.Input{Text: "in_segment(" + strconv.Quote(id) + ")", Kind: plan.InSegment, Type: expr.Bool, Segment: id})
 }
 
-// segmentHint names the nearest segment; a lifecycle has stages to choose from.
+// segmentHint names the nearest segment, or the one that had the id before; a lifecycle has
+// stages to choose from.
 func (t *translator) segmentHint(id string) string {
+	if now := t.renamed[id]; now != "" {
+		return "it is called " + strconv.Quote(now) + " now"
+	}
 	var stages []string
 	for _, s := range t.segments {
 		if strings.HasPrefix(s, id+"/") {
@@ -377,6 +393,7 @@ func (t *translator) consented(args []ast.Expr, nodes []*expr.Node) *expr.Node {
 		}
 	}
 	channel := nodes[0].Const.S
+	t.doubts.Consented = t.src.StartOf(args[0])
 	t.checkConsent(args[0], channel, "channel")
 	if len(args) == 2 {
 		t.checkConsent(args[1], purpose, "purpose")
@@ -419,6 +436,7 @@ func (t *translator) checkWord(e ast.Expr, value, with *expr.Node) {
 	f := t.fields[with]
 	if f != nil && value.Op == expr.OpConst && value.Const.K == expr.String {
 		t.checkValue(e, value.Const.S, f, t.text(with))
+		t.lint.Code(t.src.PlaceOf(e), value.Const.S, with, f)
 	}
 }
 
@@ -430,16 +448,4 @@ func (t *translator) checkValue(e ast.Expr, value string, f *expr.Type, name str
 		return
 	}
 	t.lint.Word(t.src.PlaceOf(e), value, f, name)
-}
-
-// nameOf prints a leaf with the rule's own name for the variable in it.
-func (t *translator) nameOf(leaf *expr.Node) string {
-	if leaf.Op == expr.OpMember && leaf.Args[0].Op == expr.OpVar {
-		for _, v := range t.vars {
-			if v.slot == leaf.Args[0].Ref {
-				return v.name + "." + leaf.Name
-			}
-		}
-	}
-	return t.text(leaf)
 }

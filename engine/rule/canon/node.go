@@ -193,12 +193,17 @@ func Count(n *expr.Node) int {
 // Walk calls f for n and every node below it.
 func Walk(n *expr.Node, f func(*expr.Node)) {
 	f(n)
+	Below(n, func(a *expr.Node) { Walk(a, f) })
+}
+
+// Below calls f for every node right below n.
+func Below(n *expr.Node, f func(*expr.Node)) {
 	for _, a := range n.Args {
-		Walk(a, f)
+		f(a)
 	}
 	if n.Fold != nil {
 		for _, a := range []*expr.Node{n.Fold.Range, n.Fold.Init, n.Fold.While, n.Fold.Step, n.Fold.Result} {
-			Walk(a, f)
+			f(a)
 		}
 	}
 }

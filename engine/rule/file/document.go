@@ -26,40 +26,55 @@ type Document struct {
 	Lifecycles []Lifecycle
 	Triggers   []Trigger
 	Mappings   []Mapping
+	Reviews    []Review
+	// ActivityAllow is what is allowed of Activity.
+	ActivityAllow *Allow
 }
 
 // Declaration is a name with an expression.
-type Declaration struct{ Name, Text *Passage }
+type Declaration struct {
+	Name, Text *Passage
+	Allow      *Allow
+}
 
 // Segment is a segment as written.
 type Segment struct {
 	ID   *Passage
+	Was  *Passage // the id before, nil if it had no other
 	Meta plan.Meta
 	When *Passage
+	// Allow are the warnings that are meant, here and below.
+	Allow *Allow
 }
 
 // Lifecycle is a lifecycle as written.
 type Lifecycle struct {
 	ID     *Passage
+	Was    *Passage // the id before, nil if it had no other
 	Meta   plan.Meta
 	Stages []stage
+	Allow  *Allow
 }
 
 // stage is a stage of a lifecycle as written.
-type stage struct{ ID, When *Passage }
+type stage struct {
+	ID, When *Passage
+	Was      *Passage // the id before within the lifecycle, nil if it had no other
+	Allow    *Allow
+}
 
 var (
-	topWords     = words{known: []string{"version", "defaults", "readings", "activity", "define", "fields", "streams", "mappings", "segments", "lifecycles", "triggers"}, later: []string{"traits"}}
+	topWords     = words{known: []string{"version", "allow", "defaults", "readings", "activity", "define", "fields", "streams", "mappings", "segments", "lifecycles", "triggers"}, later: []string{"traits"}}
 	defaultWords = words{known: []string{"timezone", "feb_29", "currency"}, later: []string{"quiet_hours", "consent", "clock"}}
 	segmentWords = words{
-		known: []string{"id", "name", "description", "objective", "owner", "review_by", "channel", "expected_size", "when"},
+		known: []string{"id", "was", "name", "description", "objective", "owner", "review_by", "channel", "expected_size", "when", "allow"},
 		later: []string{"min_stay", "refresh", "sticky", "only_if", "not_if", "until", "enter", "exit"},
 	}
 	lifecycleWords = words{
-		known: []string{"id", "name", "description", "objective", "owner", "review_by", "channel", "stages"},
+		known: []string{"id", "was", "name", "description", "objective", "owner", "review_by", "channel", "stages", "allow"},
 		later: []string{"min_stay", "refresh", "sticky"},
 	}
-	stageWords = words{known: []string{"id", "when"}, later: []string{"min_stay", "name", "sticky"}}
+	stageWords = words{known: []string{"id", "was", "when", "allow"}, later: []string{"min_stay", "name", "sticky"}}
 )
 
 func (r *reader) top(root *yaml.Node) {
@@ -70,6 +85,7 @@ func (r *reader) top(root *yaml.Node) {
 	if v := r.required(s, "version", "start the file with version: 1"); v != nil && v.Text != "1" {
 		r.FailHint(v, "write version: 1", "this version of segmill does not support version %s of the rule language", strconv.Quote(v.Text))
 	}
+	r.all = r.allow(s, nil)
 	if n := s.vals["defaults"]; n != nil {
 		r.defaults(n)
 	}
@@ -158,7 +174,7 @@ func (r *reader) activity(n *yaml.Node) {
 		}
 		return
 	}
-	r.doc.Activity, r.doc.activityAt = list, at
+	r.doc.Activity, r.doc.activityAt, r.doc.ActivityAllow = list, at, r.all
 }
 
 func sameTexts(a, b []*Passage) bool {
@@ -194,7 +210,7 @@ func (r *reader) defines(n *yaml.Node) {
 		}
 		text := r.scalar(s, name.Text)
 		if text != nil {
-			r.doc.Defines = append(r.doc.Defines, Declaration{name, text})
+			r.doc.Defines = append(r.doc.Defines, Declaration{name, text, r.all})
 		}
 	}
 }
@@ -205,13 +221,15 @@ func (r *reader) segment(n *yaml.Node) {
 		return
 	}
 	id := r.identify(s, "segment", "a segment")
-	meta := r.meta(s)
+	was := r.was(s, id, "segment")
+	allow := r.allow(s, r.all)
+	meta := r.meta(s, allow)
 	when := r.required(s, "when", "add when: the condition of its members")
 	if id == nil {
 		return
 	}
 	meta.Pos = PosOf(id)
-	r.doc.Segments = append(r.doc.Segments, Segment{id, meta, when})
+	r.doc.Segments = append(r.doc.Segments, Segment{id, was, meta, when, allow})
 }
 
 // identify reads the id and puts it into the name by which errors call s.
@@ -224,9 +242,25 @@ func (r *reader) identify(s *section, short, what string) *Passage {
 	return id
 }
 
+// was reads the id that a rule had before, nil if it had no other.
+func (r *reader) was(s *section, id *Passage, short string) *Passage {
+	was := r.scalar(s, "was")
+	switch {
+	case was == nil:
+		return nil
+	case idFlaw(was.Text) != "":
+		r.FailHint(was, "write the id that it had as a "+short+"; what was anything else before is a new "+short, "no %s can have had the id %s", short, strconv.Quote(was.Text))
+		return nil
+	case id != nil && was.Text == id.Text:
+		r.FailHint(was, "write the id that it had before, or remove was", "%s has that id now", s.what)
+		return nil
+	}
+	return was
+}
+
 var sizeForm = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)%\.\.([0-9]+(?:\.[0-9]+)?)%$`)
 
-func (r *reader) meta(s *section) plan.Meta {
+func (r *reader) meta(s *section, allow *Allow) plan.Meta {
 	var m plan.Meta
 	for _, f := range []struct {
 		key, hint string
@@ -238,8 +272,8 @@ func (r *reader) meta(s *section) plan.Meta {
 	} {
 		if p := r.required(s, f.key, f.hint); p != nil {
 			*f.to = p.Text
-			if f.key == "review_by" {
-				r.date(p)
+			if f.key == "review_by" && r.date(p) {
+				r.doc.Reviews = append(r.doc.Reviews, Review{p, allow})
 			}
 		}
 	}
@@ -260,10 +294,12 @@ func (r *reader) optional(s *section, key string, to *string) *Passage {
 	return p
 }
 
-func (r *reader) date(p *Passage) {
-	if _, err := time.Parse(time.DateOnly, p.Text); err != nil {
+func (r *reader) date(p *Passage) bool {
+	_, err := time.Parse(time.DateOnly, p.Text)
+	if err != nil {
 		r.FailHint(p, "write a date such as 2027-06-01", "%s is not a date", strconv.Quote(p.Text))
 	}
+	return err == nil
 }
 
 func (r *reader) size(p *Passage) {
@@ -285,7 +321,9 @@ func (r *reader) lifecycle(n *yaml.Node) {
 		return
 	}
 	id := r.identify(s, "lifecycle", "a lifecycle")
-	l := Lifecycle{ID: id, Meta: r.meta(s)}
+	was := r.was(s, id, "lifecycle")
+	allow := r.allow(s, r.all)
+	l := Lifecycle{ID: id, Was: was, Meta: r.meta(s, allow), Allow: allow}
 	nodes := r.list(s.vals["stages"], "stages")
 	if s.vals["stages"] == nil || len(nodes) == 0 && s.vals["stages"].Kind == yaml.SequenceNode {
 		r.FailHint(s.at, "add stages: a list of id and when", "%s has no stages", s.what)
@@ -296,13 +334,24 @@ func (r *reader) lifecycle(n *yaml.Node) {
 			continue
 		}
 		sid := r.identify(st, "stage", "a stage")
+		swas := r.was(st, sid, "stage")
 		when := r.required(st, "when", `add when: its condition, or when: "true" for whoever is left`)
 		if sid != nil {
-			l.Stages = append(l.Stages, stage{sid, when})
+			l.Stages = append(l.Stages, stage{ID: sid, Was: swas, When: when, Allow: r.allow(st, allow)})
 		}
 	}
 	if id != nil {
 		l.Meta.Pos = PosOf(id)
 		r.doc.Lifecycles = append(r.doc.Lifecycles, l)
+	}
+}
+
+// Known returns the keys that each mapping of a rule file may have, by what it is: those of
+// triggers are the ones of every kind.
+func Known() map[string][]string {
+	return map[string][]string{
+		"file": topWords.known, "defaults": defaultWords.known, "readings": readingWords.known, "segment": segmentWords.known,
+		"lifecycle": lifecycleWords.known, "stage": stageWords.known, "trigger": new(reader).triggerWords(nil).known, "mapping": mappingWords.known,
+		"stream": ownStreamWords.known,
 	}
 }

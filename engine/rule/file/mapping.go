@@ -9,6 +9,8 @@ import (
 
 // Mapping is a mapping as written. What is not written is nil.
 type Mapping struct {
+	// Allow are the warnings that are meant.
+	Allow                  *Allow
 	Name                   *Passage
 	Preset, Stream         *Passage
 	When, Each             *Passage
@@ -66,11 +68,12 @@ func (r *reader) mapping(name *Passage, n *yaml.Node) {
 		if f, ok := r.section(fields, "map", words{any: true}); ok {
 			for _, key := range f.order {
 				if text := r.scalar(f, key.Text); text != nil {
-					m.Map = append(m.Map, Declaration{key, text})
+					m.Map = append(m.Map, Declaration{key, text, r.all})
 				}
 			}
 		}
 	}
+	m.Allow = r.all
 	r.doc.Mappings = append(r.doc.Mappings, m)
 }
 

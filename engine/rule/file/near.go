@@ -6,12 +6,24 @@ import (
 	"strings"
 )
 
-// near returns the name that word was most likely meant to be, or "": the one
+// Near returns the name that word was most likely meant to be, or "": the one
 // with the fewest mistakes, else one that it goes on from.
-func near(word string, names []string) string {
+func Near(word string, names []string) string {
 	if len(word) > 64 {
 		return ""
 	}
+	best := Misspelt(word, names)
+	for _, n := range names {
+		if best == "" && len(n) >= 3 && (strings.HasPrefix(word, n) || strings.HasPrefix(n, word) && len(word) >= 3) {
+			best = n
+		}
+	}
+	return best
+}
+
+// Misspelt returns the name that word is with the fewest mistakes, one for every three
+// letters at most; "" if there is none.
+func Misspelt(word string, names []string) string {
 	best, least := "", max(1, len(word)/3)+1
 	for _, n := range names {
 		if strings.EqualFold(n, word) {
@@ -24,17 +36,12 @@ func near(word string, names []string) string {
 			best, least = n, d
 		}
 	}
-	for _, n := range names {
-		if best == "" && len(n) >= 3 && (strings.HasPrefix(word, n) || strings.HasPrefix(n, word) && len(word) >= 3) {
-			best = n
-		}
-	}
 	return best
 }
 
 // Meant is the hint that names the nearest of names, "" if none is near.
 func Meant(word string, names []string) string {
-	if n := near(word, names); n != "" {
+	if n := Near(word, names); n != "" {
 		return "did you mean " + strconv.Quote(n) + "?"
 	}
 	return ""

@@ -23,6 +23,8 @@ const (
 type Problem struct {
 	Pos      plan.Pos
 	Severity Severity
+	// ID is the class of a warning, "" of an error.
+	ID ID
 	// Message says in one sentence what is wrong.
 	Message string
 	// Line is the line of the file at Pos, "" if there is none.
@@ -40,6 +42,9 @@ func (p Problem) String() string {
 		b.WriteString("warning: ")
 	}
 	b.WriteString(p.Message)
+	if p.ID != "" {
+		b.WriteString(" [" + string(p.ID) + "]")
+	}
 	text, col := snippet(p.Line, p.Pos.Column)
 	if text == "" {
 		if p.Hint != "" {
@@ -92,25 +97,39 @@ func (ps Problems) Error() string {
 // Log collects problems while files are read.
 type Log struct {
 	problems []Problem
+	// allow is what is allowed at the moment, allows all that is anywhere.
+	allow  *Allow
+	allows []*Allow
 }
 
-func (l *Log) add(s Severity, at Place, hint, format string, args ...any) {
-	p := Problem{Severity: s, Message: fmt.Sprintf(format, args...), Hint: hint}
+// FailHint tells an error with a remedy.
+func (l *Log) FailHint(at Place, hint, format string, args ...any) {
+	p := Problem{Severity: Error, Message: fmt.Sprintf(format, args...), Hint: hint}
 	p.Pos, p.Line = at.resolve()
 	l.problems = append(l.problems, p)
 }
 
 // Fail tells an error without a remedy.
-func (l *Log) Fail(at Place, format string, args ...any) { l.add(Error, at, "", format, args...) }
+func (l *Log) Fail(at Place, format string, args ...any) { l.FailHint(at, "", format, args...) }
 
-// FailHint tells an error with a remedy.
-func (l *Log) FailHint(at Place, hint, format string, args ...any) {
-	l.add(Error, at, hint, format, args...)
+// Warn tells a warning, unless it is allowed.
+func (l *Log) Warn(at Place, r Remark, format string, args ...any) {
+	if l.allow.Takes(r.ID) {
+		return
+	}
+	p := Problem{Severity: Warning, ID: r.ID, Message: fmt.Sprintf(format, args...), Hint: r.Hint}
+	p.Pos, p.Line = at.resolve()
+	l.problems = append(l.problems, p)
 }
 
-// Warn tells a warning.
-func (l *Log) Warn(at Place, hint, format string, args ...any) {
-	l.add(Warning, at, hint, format, args...)
+// Errors is how many errors there are so far.
+func (l *Log) Errors() (n int) {
+	for i := range l.problems {
+		if l.problems[i].Severity == Error {
+			n++
+		}
+	}
+	return n
 }
 
 // Split sorts the problems and parts errors from warnings. The same thing said

@@ -108,3 +108,14 @@ func (p *Passage) Char(i int) Offset {
 	}
 	return Offset{p.file, p.offsets[max(0, min(i, len(p.offsets)-1))]}
 }
+
+// IsCut reports whether the text goes on with something that YAML takes for a comment.
+func (p *Passage) IsCut() bool {
+	if p.node.Style != 0 {
+		return false
+	}
+	end := p.Char(utf8.RuneCountInString(p.Text)).at
+	rest := p.file.data[min(end, len(p.file.data)):]
+	line, _, _ := bytes.Cut(rest, []byte("\n"))
+	return bytes.HasPrefix(bytes.TrimLeft(line, " \t"), []byte("#"))
+}

@@ -13,6 +13,7 @@ import (
 // Trigger is a trigger as written: what needs no expression is already in spec.
 type Trigger struct {
 	ID   *Passage
+	Was  *Passage // the id before, nil if it had no other
 	Spec plan.Trigger
 	// What the settings of the kind that need an expression hold, nil where they
 	// are missing.
@@ -20,14 +21,27 @@ type Trigger struct {
 	Input   *Passage
 	When    *Passage
 	Fields  []Declaration
+	Allow   *Allow
 }
 
 var (
 	// commonWords are the keys of every trigger, besides the settings of its kind.
-	commonWords       = []string{"id", "kind", "name", "description", "reentry"}
+	commonWords       = []string{"id", "was", "kind", "name", "description", "reentry"}
 	laterTriggerWords = []string{
 		"cooldown", "only_if", "not_if", "quiet_hours", "consent", "channel", "at_most", "per", "cancel", "since",
 		"stream", "recent", "baseline", "below", "above", "lifecycle", "from", "to", "hold", "purpose", "enabled",
+	}
+	// nearestOfRule and nearestOfKind say what to do today in the place of keys of later
+	// versions: with a condition, and without one.
+	nearestOfRule = map[string]string{
+		"consent": `add && consented("email") to when`,
+		"only_if": "join it to when with &&",
+		"not_if":  "join it to when with && !(…)",
+	}
+	nearestOfKind = map[string]string{
+		"consent": `let the sender of the message check consent, or make it a trigger of kind rule with consented("email") in when; without either, everybody gets it`,
+		"only_if": "let the sender of the message check it, or make it a trigger of kind rule with it in when",
+		"not_if":  "let the sender of the message check it, or make it a trigger of kind rule with it in when",
 	}
 )
 
@@ -47,8 +61,10 @@ func (r *reader) trigger(n *yaml.Node) {
 		r.noKind(s)
 		return
 	}
+	t.Was = r.was(s, t.ID, "trigger")
 	r.scalar(s, "name")
 	r.scalar(s, "description")
+	t.Allow = r.allow(s, r.all)
 	r.reentry(s, &t)
 	r.settings(s, kind, &t)
 	if t.ID != nil {
@@ -69,7 +85,10 @@ func (r *reader) kindOf(name string) *plan.Kind {
 
 // triggerWords are the keys of a trigger of some kind.
 func (r *reader) triggerWords(kind *plan.Kind) words {
-	w := words{known: commonWords[:len(commonWords):len(commonWords)], later: laterTriggerWords}
+	w := words{known: commonWords[:len(commonWords):len(commonWords)], later: laterTriggerWords, nearest: nearestOfKind}
+	if kind != nil && slices.ContainsFunc(kind.Settings, func(s plan.Setting) bool { return s.Form == plan.SetCondition }) {
+		w.nearest = nearestOfRule
+	}
 	for _, k := range r.kinds {
 		for _, s := range k.Settings {
 			if k == kind {
@@ -79,6 +98,7 @@ func (r *reader) triggerWords(kind *plan.Kind) words {
 			}
 		}
 	}
+	w.known = append(w.known, "allow")
 	return w
 }
 
@@ -201,7 +221,7 @@ func (r *reader) fields(s *section, word string) (l []Declaration) {
 			continue
 		}
 		if text := r.scalar(f, name.Text); text != nil {
-			l = append(l, Declaration{name, text})
+			l = append(l, Declaration{name, text, r.all})
 		}
 	}
 	return l

@@ -6,7 +6,9 @@
 package file
 
 import (
-	"errors"
+	"cmp"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -24,11 +26,14 @@ type reader struct {
 	doc   *Document
 	kinds []*plan.Kind
 	zones expr.Zones
+	noun  string // what errors call the file: "rule"
+	// all is what is allowed in the whole file.
+	all *Allow
 }
 
 // Read adds what f holds to doc.
 func Read(f File, doc *Document, kinds []*plan.Kind, zones expr.Zones, l *Log) {
-	r := &reader{Log: l, file: newSource(f), doc: doc, kinds: kinds, zones: zones}
+	r := &reader{Log: l, file: newSource(f), doc: doc, kinds: kinds, zones: zones, noun: "rule"}
 	if !r.acceptable() {
 		return
 	}
@@ -42,11 +47,14 @@ func Read(f File, doc *Document, kinds []*plan.Kind, zones expr.Zones, l *Log) {
 	}
 }
 
+// starts says how a file of each kind begins.
+var starts = map[string]string{"rule": "start with version: 1", "test": "start with tests: a list of tests"}
+
 // acceptable checks what must hold before a YAML parser sees the bytes.
 func (r *reader) acceptable() bool {
 	data := r.file.data
 	if len(data) > MaxFileSize {
-		r.FailHint(Offset{r.file, 0}, "split it into several files", "a rule file can have at most %d bytes, but this one has %d", MaxFileSize, len(data))
+		r.FailHint(Offset{r.file, 0}, "split it into several files", "a %s file can have at most %d bytes, but this one has %d", r.noun, MaxFileSize, len(data))
 		return false
 	}
 	for i, start := range r.file.lines {
@@ -70,31 +78,6 @@ func (r *reader) acceptable() bool {
 	return true
 }
 
-// yamlError tells what the YAML parser could not read, in words of its own and
-// with the mistake that most often leads to it.
-func (r *reader) yamlError(err error) {
-	var le *yaml.LoadError
-	if !errors.As(err, &le) {
-		r.Fail(Offset{r.file, 0}, "not YAML: %v", err)
-		return
-	}
-	msg, hint := le.Message, ""
-	switch {
-	case strings.Contains(msg, "no documents"):
-		r.FailHint(Offset{r.file, 0}, "start with version: 1", "the file is empty")
-		return
-	case strings.Contains(msg, "multiple"):
-		msg, hint = "a rule file holds one document", "remove the --- between the documents"
-	case strings.Contains(msg, "mapping values are not allowed"):
-		hint = `put a value that contains ": " in quotes or in a | block`
-	case strings.Contains(msg, "did not find expected"), strings.Contains(msg, "cannot start any token"):
-		hint = "put a condition that starts with a quote, a bracket or a sign in a | block"
-	case strings.Contains(msg, "unknown anchor"), strings.Contains(msg, "alias"):
-		hint = "a value that starts with * needs quotes"
-	}
-	r.FailHint(Offset{r.file, r.file.offset(max(1, le.Mark.Line), max(1, le.Mark.Column))}, hint, "not YAML: %s", msg)
-}
-
 // plain reports whether the tree below n uses only plain YAML: no anchors,
 // aliases, merge keys or tags, and no deep nesting.
 func (r *reader) plain(n *yaml.Node, depth int) bool {
@@ -104,13 +87,13 @@ func (r *reader) plain(n *yaml.Node, depth int) bool {
 		r.Fail(at, "nested too deeply")
 		return false
 	case n.Kind == yaml.AliasNode || n.Anchor != "":
-		r.FailHint(at, "name a shared condition under define instead", "rule files have no YAML anchors and aliases")
+		r.FailHint(at, "name a shared condition under define instead", "%s files have no YAML anchors and aliases", r.noun)
 		return false
 	case n.Tag == "!!merge":
-		r.Fail(at, "rule files have no YAML merge keys")
+		r.Fail(at, "%s files have no YAML merge keys", r.noun)
 		return false
 	case n.Style&yaml.TaggedStyle != 0:
-		r.FailHint(at, "put a condition that starts with ! in quotes or in a | block", "YAML reads %s as a tag", n.Tag)
+		r.FailHint(at, tagHint, "YAML reads %s as a tag", n.Tag)
 		return false
 	}
 	ok := true
@@ -135,6 +118,8 @@ type words struct {
 	known []string
 	// later are keys of later versions of the language.
 	later []string
+	// nearest says of some of those what to do today.
+	nearest map[string]string
 	// elsewhere are keys of other kinds of the same thing.
 	elsewhere []string
 	any       bool // every key is good
@@ -166,6 +151,10 @@ func (r *reader) section(n *yaml.Node, what string, w words) (*section, bool) {
 			// What stands before the comma is half an expression.
 			s.vals[s.order[len(s.order)-1].Text] = nil
 			r.FailHint(key, `put a condition that contains a comma in quotes: when: "…"`, "inside { } a comma ends the value")
+		case n.Style&yaml.FlowStyle != 0 && val.Tag == "!!null" && gluedForm.MatchString(key.Text):
+			// The key is there, and its value is not known.
+			s.vals[key.Text[:strings.IndexByte(key.Text, ':')]] = nil
+			r.FailHint(key, "put a blank behind the colon", "%q is one word to YAML", key.Text)
 		case r.key(key, what, w):
 			s.vals[key.Text] = val
 			s.order = append(s.order, key)
@@ -174,10 +163,18 @@ func (r *reader) section(n *yaml.Node, what string, w words) (*section, bool) {
 	return s, true
 }
 
+// gluedForm finds a key and a value without a blank behind the colon.
+var gluedForm = regexp.MustCompile(`^[a-z_]+:[^\s:]`)
+
 // isCutOff reports whether a key is the rest of an expression that a comma cut in
 // two.
 func isCutOff(key *Passage, val *yaml.Node, style yaml.Style) bool {
 	return style&yaml.FlowStyle != 0 && val.Tag == "!!null" && strings.ContainsAny(key.Text, "()=<>")
+}
+
+// meantKeys are keys that people write who know other tools.
+var meantKeys = map[string]string{
+	"if": "when", "condition": "when", "where": "when", "filter": "when", "rule": "when", "title": "name", "delay": "after", "wait": "after", "type": "kind",
 }
 
 // key reports whether a mapping may have the key, and says why not.
@@ -196,7 +193,11 @@ func (r *reader) key(key *Passage, what string, w words) bool {
 	case has(w.elsewhere):
 		r.FailHint(key, OneOf(w.known), "%s does not take %q", what, key.Text)
 	case has(w.later):
-		r.FailHint(key, "remove it; ignoring it could change what the rule does", "this version does not have %q in %s", key.Text, what)
+		r.FailHint(key, cmp.Or(w.nearest[key.Text], "remove it; ignoring it could change what the rule does"), "this version does not have %q in %s", key.Text, what)
+	case key.Text == "tests" && slices.Contains(w.known, "segments"):
+		r.FailHint(key, "tests of rules are in files whose names end in _test.yaml, such as loyal_test.yaml", "unknown key %q in %s", key.Text, what)
+	case meantKeys[key.Text] != "" && slices.Contains(w.known, meantKeys[key.Text]):
+		r.FailHint(key, "write "+meantKeys[key.Text], "unknown key %q in %s", key.Text, what)
 	default:
 		r.FailHint(key, DidYouMean(key.Text, w.known), "unknown key %q in %s", key.Text, what)
 	}
@@ -275,15 +276,26 @@ func (r *reader) id(p *Passage, what string) bool {
 	if p == nil {
 		return false
 	}
-	for _, c := range p.Text {
+	switch idFlaw(p.Text) {
+	case "letters":
+		r.FailHint(p, "use a-z, 0-9, _ and -", "%s cannot have the id %s", what, strconv.Quote(p.Text))
+	case "length":
+		r.Fail(p, "an id can have at most 100 characters, but this one has %d", len(p.Text))
+	default:
+		return true
+	}
+	return false
+}
+
+// idFlaw says what is wrong with an id: its letters, its length, or nothing ("").
+func idFlaw(id string) string {
+	for _, c := range id {
 		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '_' || c == '-') {
-			r.FailHint(p, "use a-z, 0-9, _ and -", "%s cannot have the id %s", what, strconv.Quote(p.Text))
-			return false
+			return "letters"
 		}
 	}
-	if len(p.Text) > 100 {
-		r.Fail(p, "an id can have at most 100 characters, but this one has %d", len(p.Text))
-		return false
+	if len(id) > 100 {
+		return "length"
 	}
-	return true
+	return ""
 }

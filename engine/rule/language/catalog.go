@@ -52,13 +52,18 @@ func (c *Catalog) Field(object, name string) (*expr.Type, int) {
 	return &fields[i].Type, i
 }
 
-// Names lists the fields of an object type.
+// Names lists the fields of an object type, those that all streams have last: people who
+// look for a field seldom mean them.
 func (c *Catalog) Names(object string) []string {
-	var names []string
+	var names, common []string
 	for _, f := range c.objects[object] {
-		names = append(names, f.Name)
+		if slices.Contains(plan.CommonFields, f.Name) && !strings.Contains(object, ".") {
+			common = append(common, f.Name)
+		} else {
+			names = append(names, f.Name)
+		}
 	}
-	return names
+	return append(names, common...)
 }
 
 // TypeOf is the type that conditions see: money is a double, a date a time.

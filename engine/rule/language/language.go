@@ -98,9 +98,6 @@ func IsOfCustomer(name string) bool {
 	return slices.ContainsFunc(customerFunctions, func(s signature) bool { return slices.Contains(strings.Fields(s.names), name) })
 }
 
-// IsLater reports whether a later version of the language has the function.
-func IsLater(name string) bool { return slices.Contains(laterFunctions, name) }
-
 // Macros lists what is written after a list and a dot.
 func Macros() []string { return slices.Clone(macros) }
 
@@ -116,11 +113,6 @@ func aggregateNames() (l []string) {
 	}
 	slices.Sort(l)
 	return slices.Compact(l)
-}
-
-// laterFunctions are functions of later versions of the language.
-var laterFunctions = []string{
-	"then", "not_then", "decayed_sum", "top_percent", "today", "this_week", "this_month", "calendar_days",
 }
 
 // macros are written after a list and a dot.
@@ -229,7 +221,7 @@ func (l *Language) IsTaken(name string) bool {
 // IsWord reports whether the name is a word of the language, so that nothing can be called
 // by it.
 func IsWord(name string) bool {
-	return name == "activity" || name == "has" || slices.Contains(functionNames(), name) || IsLater(name) || IsMacro(name) ||
+	return name == "activity" || name == "has" || slices.Contains(functionNames(), name) || slices.Contains(kept, name) || IsMacro(name) ||
 		IsReserved(name) || slices.Contains(reservedNames, name)
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/engine/rule/bounds"
 	"github.com/segmill/segmill/engine/rule/canon"
 	"github.com/segmill/segmill/engine/rule/file"
 )
@@ -25,34 +26,22 @@ type Linter struct {
 	Zones expr.Zones
 	// Fields says which field a node's value comes from.
 	Fields map[*expr.Node]*expr.Type
+	// Judge knows what values can be.
+	Judge *bounds.Judge
 }
 
 // Word warns of a text that is compared with a field, called name, of which other values
 // are usual.
 func (l *Linter) Word(at file.Place, value string, f *expr.Type, name string) {
 	if f.Words != nil && !slices.Contains(f.Words, value) {
-		l.Log.Warn(at, file.DidYouMean(value, f.Words), "%s is not a usual value of %s", strconv.Quote(value), name)
+		l.Log.Warn(at, file.UnusualValue.Hint(file.DidYouMean(value, f.Words)), "%s is not a usual value of %s", strconv.Quote(value), name)
 	}
 }
 
 // Activity warns of a stream that happens without the customer's doing.
 func (l *Linter) Activity(at file.Place, s *plan.StreamInfo) {
 	if u := s.Unattended; u != nil {
-		l.Log.Warn(at, u.Remedy, "%s", u.Message)
-	}
-}
-
-// Condition warns of a condition that no customer meets.
-func (l *Linter) Condition(p *file.Passage, n *expr.Node) {
-	if canon.IsFalse(n) {
-		l.Log.Warn(p, "", "this is never true")
-	}
-}
-
-// Stage warns of a stage that takes every customer, so that those below are not reached.
-func (l *Linter) Stage(p *file.Passage, n *expr.Node, last bool) {
-	if canon.IsTrue(n) && !last {
-		l.Log.Warn(p, "put it last", "nobody reaches the stages below this one")
+		l.Log.Warn(at, file.UnattendedActivity.Hint(u.Remedy), "%s", u.Message)
 	}
 }
 
@@ -69,6 +58,6 @@ func (l *Linter) Size(p *file.Passage, n *expr.Node) {
 		return expr.Value{}
 	})
 	if err == nil && v.K == expr.Bool && v.N == 1 {
-		l.Log.Warn(p, "add what they did, such as count(purchase) > 0", "this is true of every known customer who did nothing")
+		l.Log.Warn(p, file.MatchesIdle.Hint("add what they did, such as count(purchase) > 0"), "this is true of every known customer who did nothing")
 	}
 }

@@ -24,6 +24,8 @@ type expression struct {
 	src    *written.Text
 	names  []string // that it may read, of plan.DocumentNames
 	vars   []variable
+	of     members
+	within int // objects
 	failed bool
 }
 
@@ -33,13 +35,28 @@ type variable struct {
 	slot int
 }
 
+// members are what the objects of a field can have, nil if they can have any.
+type members struct {
+	field string
+	names []string
+}
+
 // read reads the expression in p, which may read names; nil after an error, or if p is
 // nil.
 func (c *compiler) read(p *file.Passage, names []string) *plan.Expression {
+	return c.readOf(p, names, members{})
+}
+
+// readOf reads the expression of a field.
+func (c *compiler) readOf(p *file.Passage, names []string, of members) *plan.Expression {
 	if p == nil {
 		return nil
 	}
-	x := &expression{compiler: c, src: written.New(p, c.Log), names: names}
+	x := &expression{compiler: c, src: written.New(p, c.Log), names: names, of: of}
+	if path, ok := strings.CutPrefix(strings.TrimSpace(p.Text), "$."); ok {
+		c.FailHint(p, "write msg."+path, "$ is no name: the record is msg")
+		return nil
+	}
 	text := common.NewTextSource(p.Text)
 	tree, errs := c.lang.Parse(text)
 	if len(errs) > 0 {
@@ -191,7 +208,11 @@ func (x *expression) name(e ast.Expr) *expr.Node {
 	case slices.Contains(plan.DocumentNames, name):
 		x.fail(e, file.OneOf(x.names), "%s cannot be read here", name)
 	default:
-		x.fail(e, "write msg."+name+" for a member of the record; "+file.OneOf(x.names), "unknown name %s", strconv.Quote(name))
+		hint := "write msg." + name + " for a member of the record"
+		if strings.TrimSpace(x.src.Passage.Text) == name {
+			hint += ", '\"" + name + "\"' for the text " + name
+		}
+		x.fail(e, hint+"; "+file.OneOf(x.names), "unknown name %s", strconv.Quote(name))
 	}
 	return nil
 }
@@ -219,8 +240,14 @@ func (x *expression) object(e ast.Expr) *expr.Node {
 			x.fail(key, `for example {"product_id": i.id}`, "the name of a member must be a string literal")
 			return nil
 		}
+		if x.within == 0 && x.of.names != nil && !slices.Contains(x.of.names, name.S) {
+			x.fail(key, file.DidYouMean(name.S, x.of.names), "%s have no %s", x.of.field, strconv.Quote(name.S))
+			return nil
+		}
 		n.Const.L = append(n.Const.L, name)
+		x.within++
 		x.with(n, entry.AsMapEntry().Value())
+		x.within--
 	}
 	n.Const.K = expr.List
 	return n

@@ -29,6 +29,9 @@ type Sources struct {
 	// Field reports whether a stream has a field, and Fields lists them.
 	Field  func(stream, name string) bool
 	Fields func(stream string) []string
+	// Members are what the elements of a field that is a list of objects can have, nil of
+	// any other.
+	Members func(stream, name string) []string
 }
 
 // compiler reads mappings.
@@ -97,7 +100,8 @@ func (c *compiler) plain(m *file.Mapping, name string) []plan.Mapping {
 			c.FailHint(d.Name, c.fieldHint(d.Name.Text, m.Stream.Text), "%s has no field %s", m.Stream.Text, strconv.Quote(d.Name.Text))
 			continue
 		}
-		if e := c.read(d.Text, names); e != nil {
+		of := members{d.Name.Text, c.Members(m.Stream.Text, d.Name.Text)}
+		if e := c.readOf(d.Text, names, of); e != nil {
 			out.Fields = append(out.Fields, plan.MappedField{Name: d.Name.Text, Is: e})
 		}
 	}
@@ -238,7 +242,8 @@ func (c *compiler) fill(part, m *file.Mapping) *file.Mapping {
 			c.FailHint(m.As, "give customer_id instead", "this preset has nobody as %s", strconv.Quote(m.As.Text))
 			return nil
 		}
-		c.Warn(m.As, "identities are not linked yet: give customer_id where you know it", "events of %s are those of mail:<address>, who is another customer than the one with your own id", m.Name.Text)
+		defer c.Allowing(c.Allowing(m.Allow))
+		c.Warn(m.As, file.UnlinkedIdentity.Hint("identities are not linked yet: give customer_id where you know it"), "events of %s are those of mail:<address>, who is another customer than the one with your own id", m.Name.Text)
 		p.Map = append(p.Map, file.Declaration{Name: file.Named("customer_id"), Text: part.Mail})
 	case !has("customer_id") && !has("anonymous_id"):
 		hint := "for example customer_id: msg.customer.id"

@@ -69,6 +69,19 @@ func TestCanonical(t *testing.T) {
 	}
 }
 
+// Objects of fields that take any member, and those in the members of others, can have any.
+func TestMembers(t *testing.T) {
+	for _, field := range []string{
+		`attributes: '{"anything": it.x}'`,
+		`items: 'it.lines.map(i, {"product_id": i.id, "amount": i.weight})'`,
+		`items: 'it.lines.filter(i, i.kind != "fee").map(i, {"product_id": id(i.id, {"a": i.b}.a)})'`,
+	} {
+		if _, err := parse(strings.Replace(good, "revenue: it.total / 100", field, 1)); err != nil {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+}
+
 // What can be wrong before a record is there is an error with place and remedy.
 func TestErrors(t *testing.T) {
 	for _, tt := range []struct{ from, to, want, hint string }{
@@ -81,6 +94,9 @@ func TestErrors(t *testing.T) {
 		{"occurred_at: it.at, ", "", "gives events no occurred_at", "record.time"},
 		{"customer_id: it.customer.id, ", "", "gives events no customer_id", "customer_id: key"},
 		{"it.total / 100", "mgs.total", `unknown name "mgs"`, "write msg.mgs"},
+		{"it.total / 100", "web", `unknown name "web"`, `write msg.web for a member of the record, '"web"' for the text web`},
+		{"it.total / 100", "$.total.sum", "$ is no name: the record is msg", "write msg.total.sum"},
+		{"revenue: it.total / 100", `items: 'it.lines.map(i, {"product_id": i.id, "prise": i.p})'`, `items have no "prise"`, `did you mean "price"?`},
 		{"it.total / 100", "it.total +", "the expression ends unexpectedly", ""},
 		{"it.total / 100", "cents(it.total)", "a mapping has no function cents", "one of:"},
 		{"it.total / 100", "minor(it.total)", "minor does not take such values, or not as many", "minor(msg.amount, msg.currency)"},

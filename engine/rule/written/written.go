@@ -7,6 +7,7 @@ package written
 
 import (
 	"maps"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
@@ -23,6 +24,9 @@ type Text struct {
 	Passage *file.Passage
 	chars   []rune
 	offsets map[int64]ast.OffsetRange
+	// bounds are what scan has found, if it has run.
+	bounds  []boundary
+	scanned bool
 }
 
 // New returns the text in p, whose problems go to l.
@@ -39,12 +43,28 @@ func (x *Text) Before(e ast.Expr) string {
 	return strings.TrimSpace(string(x.chars[:at]))
 }
 
+// StartOf is where the first character of an expression is, as far as nodes tell.
+func (x *Text) StartOf(e ast.Expr) file.Place {
+	first := e
+	EachNode(e, func(sub ast.Expr) {
+		if r, ok := x.offsets[sub.ID()]; ok && r.Start < x.offsets[first.ID()].Start {
+			first = sub
+		}
+	})
+	return x.PlaceOf(first)
+}
+
 // PlaceOf is where a node is. CEL places a call at its bracket; people look
 // at its name.
 func (x *Text) PlaceOf(e ast.Expr) file.Place {
-	at := int(x.offsets[e.ID()].Start)
+	return x.Passage.Char(x.nameAt(int(x.offsets[e.ID()].Start)))
+}
+
+// nameAt returns where the name before the bracket of a call begins; of anything else,
+// the place itself.
+func (x *Text) nameAt(at int) int {
 	if at >= len(x.chars) || x.chars[at] != '(' {
-		return x.Passage.Char(at)
+		return at
 	}
 	i := at
 	for i > 0 && unicode.IsSpace(x.chars[i-1]) {
@@ -55,9 +75,9 @@ func (x *Text) PlaceOf(e ast.Expr) file.Place {
 		i--
 	}
 	if i == end {
-		i = at
+		return at
 	}
-	return x.Passage.Char(i)
+	return i
 }
 
 func isWordChar(c rune) bool { return c == '_' || unicode.IsLetter(c) || unicode.IsDigit(c) }
@@ -118,6 +138,8 @@ func (x *Text) SyntaxError(errs []*common.Error) {
 		msg, hint = "has() takes one field", "for example has(profile.country)"
 	case strings.Contains(msg, "simple name"), strings.Contains(msg, "not an identifier"):
 		msg, hint = "the first argument must be a name for each element", `for example purchase.items.exists(i, i.category == "shoes")`
+	case word == "if":
+		msg, hint = "there is no if()", "write did(purchase) ? count(web) > 5 : count(web) > 10"
 	case strings.Contains(msg, "reserved identifier"):
 		msg = strconv.Quote(word) + " is a reserved word"
 	case strings.Contains(msg, "invalid int"):
@@ -127,6 +149,9 @@ func (x *Text) SyntaxError(errs []*common.Error) {
 		msg, hint = "the expression ends unexpectedly", endHint(msg)
 	default:
 		msg, hint = "unexpected "+strconv.Quote(word), signHint(x, at, word)
+	}
+	if x.Passage.IsCut() {
+		hint = `YAML takes " #" and what follows for a comment: put the condition in quotes or in a | block`
 	}
 	x.FailHint(x.Passage.Char(at), hint, "%s", msg)
 }
@@ -142,6 +167,18 @@ func endHint(msg string) string {
 
 // signHint suggests the sign that people of another language looked for.
 func signHint(x *Text, at int, word string) string {
+	if hint := lengthHint(string(x.chars[:at]), word); hint != "" {
+		return hint
+	}
+	if m := isNull.FindStringSubmatch(string(x.chars)); m != nil && strings.EqualFold(word, "is") {
+		if m[2] != "" {
+			return "write has(" + m[1] + ")"
+		}
+		return "write !has(" + m[1] + ")"
+	}
+	if hint := orderHint(strings.TrimSpace(string(x.chars[:at])), string(x.chars[at:])); hint != "" {
+		return hint
+	}
 	if s, ok := signs[strings.ToLower(word)]; ok {
 		return s
 	}
@@ -149,6 +186,14 @@ func signHint(x *Text, at int, word string) string {
 	switch {
 	case strings.HasSuffix(strings.ToLower(before), "not"):
 		return "write ! for not"
+	case strings.HasSuffix(strings.ToLower(before), "(distinct"):
+		return "write distinct(purchase.channel) > 1"
+	case word == "," && inList.MatchString(before):
+		return `write ["FR", "BE"]`
+	case word == "," && pointAfter.MatchString(string(x.chars[at:])) && numberBefore.MatchString(before):
+		return "write " + numberBefore.FindStringSubmatch(before)[1] + "." + pointAfter.FindStringSubmatch(string(x.chars[at:]))[1] + ", with a point"
+	case word == "," && !x.inBrackets(at):
+		return "write && for ,"
 	case strings.HasSuffix(before, "<"):
 		return "write != for unequal"
 	case strings.HasSuffix(before, "="):
@@ -157,13 +202,74 @@ func signHint(x *Text, at int, word string) string {
 	return ""
 }
 
+// orderHint says how to write a sign of order whose parts are the wrong way round.
+func orderHint(before, rest string) string {
+	for _, pair := range [][2]string{{"=>", ">="}, {"=<", "<="}, {"== >", ">="}, {"== <", "<="}} {
+		signs := strings.ReplaceAll(pair[0], " ", "")
+		for i := range len(signs) {
+			if strings.HasSuffix(before, signs[:i]) && strings.HasPrefix(rest, signs[i:]) && !strings.HasSuffix(before, "="+signs[:i]) {
+				return "write " + pair[1] + " for " + signs
+			}
+		}
+	}
+	return ""
+}
+
+// pointAfter finds the rest of a number that is written with a comma.
+var pointAfter = regexp.MustCompile(`^,([0-9]+)`)
+
+// isNull finds a test for a value that is not there, as SQL has it.
+var isNull = regexp.MustCompile(`(?i)([a-z_.]+)\s+is\s+(not\s+)?null\b`)
+
+// inList finds the beginning of a list in round brackets.
+var inList = regexp.MustCompile(`\bin\s*\([^()]*$`)
+
+// lengths are the units of lengths of time as people write them behind a number, with how
+// many of which function one is.
+var lengths = map[string]struct {
+	function string
+	times    int
+}{
+	"d": {"days", 1}, "day": {"days", 1}, "days": {"days", 1}, "h": {"hours", 1}, "hour": {"hours", 1}, "hours": {"hours", 1},
+	"m": {"minutes", 1}, "min": {"minutes", 1}, "minutes": {"minutes", 1}, "w": {"weeks", 1}, "week": {"weeks", 1}, "weeks": {"weeks", 1},
+	"month": {"days", 30}, "months": {"days", 30}, "y": {"days", 365}, "year": {"days", 365}, "years": {"days", 365},
+	"s": {"duration", 0}, "ms": {"duration", 0},
+}
+
+var numberBefore = regexp.MustCompile(`([0-9]{1,6})\s*$`)
+
+// lengthHint writes out a length of time such as 90d.
+func lengthHint(before, word string) string {
+	unit, ok := lengths[strings.ToLower(word)]
+	m := numberBefore.FindStringSubmatch(before)
+	switch {
+	case !ok || m == nil:
+		return ""
+	case unit.times == 0:
+		return "write duration(" + strconv.Quote(m[1]+word) + ")"
+	}
+	n, _ := strconv.Atoi(m[1])
+	return "write " + unit.function + "(" + strconv.Itoa(n*unit.times) + ")"
+}
+
+const noSign = "leave the sign out"
+
 const badQuote = `the string is not closed, or it contains an invalid \ escape`
 
 var signs = map[string]string{
 	"and": "write && for and", "or": "write || for or", "not": "write ! for not", "is": "write == to compare",
-	"=": "write == to compare", "&": "write && for and", "|": "write || for or", "between": "write x >= a && x <= b",
+	"=": "write == to compare", "&": "write && for and", "|": "write || for or", "within": "write count(purchase, days(30)) > 0", "between": "write x >= a && x <= b",
 	"“": `use straight quotes: "`, "”": `use straight quotes: "`, "‘": `use straight quotes: "`, "’": `use straight quotes: "`,
+	"€": noSign, "$": noSign, "£": noSign, "¥": noSign, "%": "leave the sign out, such as 0.2 for 20%",
 	"#": "comments are not allowed here", "'": badQuote, `"`: badQuote, "like": "use contains, startsWith or matches",
+}
+
+// inBrackets reports whether a bracket is open before a character.
+func (x *Text) inBrackets(at int) bool {
+	if !x.scanned {
+		x.scan()
+	}
+	return x.depthAt(at) > 0
 }
 
 // charOf finds a location of CEL, whose lines count from 1 and columns from 0.
