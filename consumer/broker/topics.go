@@ -157,7 +157,7 @@ func (c *Cluster) CreateMissing(ctx context.Context, n int32, replication int16,
 		}
 		maps.DeleteFunc(created, func(topic string, _ bool) bool { return have[topic].Err == nil })
 		if c.Now().Sub(begin) > SettleFor {
-			break // sameCount says which is missing
+			break // who asks next says which is missing
 		}
 		select {
 		case <-ctx.Done():

@@ -42,6 +42,9 @@ type Customer struct {
 	// none.
 	indexed engine.Millis
 
+	// Former says that a change of rules is in progress and has yet to bring the customer over.
+	Former bool
+
 	Dirty  bool // changed since the last commit
 	behind bool // the store does not have what was last committed
 	used   bool // since the hand passed by
@@ -63,6 +66,10 @@ func (e *Customer) changed() bool { return e.Dirty || e.behind }
 // so it is enough to write it now and then, and then once for a customer however
 // often that was committed in the meantime.
 type Customers struct {
+	// Pass is the number of the change of rules that is in progress (engine.Customer.Brought),
+	// 0 if there is none.
+	Pass uint32
+
 	eng   *engine.Engine
 	store *state.Task
 
@@ -164,7 +171,7 @@ func (cs *Customers) Get(id string) (*Customer, error) {
 		if e.C, err = cs.eng.Decode(id, b); err != nil {
 			return nil, fmt.Errorf("%w: a customer's bytes: %w", fault.ErrLocal, err)
 		}
-		e.Known = true
+		e.Known, e.Former = true, cs.Pass != 0 && e.C.Brought() != cs.Pass
 		// Under changed rules the customer wakes up at another time than its bytes,
 		// and the due index, say.
 		if e.indexed, err = engine.WakeOf(b); err != nil {

@@ -20,15 +20,17 @@ func CheckStep(before, after *Position) {
 	case after.Folded < before.Folded || after.DeadLetters < before.DeadLetters || after.Forwarded < before.Forwarded:
 		invariants.Broken("position %d: a count went back", after.Seq)
 	}
-	for topic, was := range before.Sources {
-		now, ok := after.Sources[topic]
+	for in, was := range before.Sources {
+		now, ok := after.Sources[in]
 		switch {
 		case !ok:
-			invariants.Broken("position %d has forgotten %s", after.Seq, topic)
+			invariants.Broken("position %d has forgotten %v", after.Seq, in)
+		case now.First != was.First:
+			invariants.Broken("position %d: %v was read from offset %d on, and now from %d", after.Seq, in, was.First, now.First)
 		case now.Next < was.Next:
-			invariants.Broken("position %d: %s went back from offset %d to %d", after.Seq, topic, was.Next, now.Next)
+			invariants.Broken("position %d: %v went back from offset %d to %d", after.Seq, in, was.Next, now.Next)
 		case now.Seen < was.Seen:
-			invariants.Broken("position %d: the greatest event time of %s went back", after.Seq, topic)
+			invariants.Broken("position %d: the greatest event time of %v went back", after.Seq, in)
 		}
 	}
 }

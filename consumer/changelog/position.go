@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/segmill/segmill/engine"
@@ -30,8 +31,8 @@ type Position struct {
 	Folded, DeadLetters, Forwarded uint64
 	// Rules is the hash of the Versions under which effects were emitted.
 	Rules [16]byte
-	// Sources says how far every topic that was ever read has been taken.
-	Sources map[string]Source
+	// Sources says how far every partition of an input that was ever read has been taken.
+	Sources map[Input]Source
 	// Turn is the state of the merge, so that its order does not depend on where a
 	// batch ends.
 	Turn Turn
@@ -44,7 +45,10 @@ type Position struct {
 
 // Source is how far one input partition has been taken.
 type Source struct {
-	Next int64 // the next offset to take
+	// First is the offset at which reading began, 0 if that is the beginning of the
+	// partition, whatever is left there.
+	First int64
+	Next  int64 // the next offset to take
 	// Seen is the greatest event time up to and including the record at Next, if
 	// that had been fetched.
 	Seen engine.Millis
@@ -56,8 +60,13 @@ type Source struct {
 // TopicID distinguishes topics of the same name.
 type TopicID [16]byte
 
-// positionFormat is the first byte of a Position. A reader refuses any other.
-const positionFormat = 1
+// The first byte of a Position. A reader refuses any other. The first format is written
+// wherever it can hold the position: where a task reads of every topic the partition of
+// its own number alone, and from the beginning.
+const (
+	formatEqual = 1
+	formatAny   = 2
+)
 
 // Limits of decoding, far above what is written.
 const (
@@ -80,12 +89,14 @@ const (
 
 // Append appends the stored form:
 //
-//	| format (1) | flags (1) | app | partitions | seq | clock | latest | digest (16) |
+//	| format | flags (1) | app | partitions | seq | clock | latest | digest (16) |
 //	| folded | dead letters | forwarded | rules (16) | Turn |
-//	| number of sources | name, next, seen | … | claim (8), if there is one |
+//	| number of sources | name, beside, first, next, seen | … | claim (8), if there is one |
 //	| topic ids (16 each), if there are any |
 //
-// Integers are varints, the signed ones zigzag; texts have their length in front.
+// Integers are varints, the signed ones zigzag; texts have their length in front. Format
+// 1 has no beside and no first, which are 0 everywhere; in format 2 beside, which is
+// unsigned as first is, is also behind the topic of Turn.
 // Sources are sorted, so that equal positions have equal bytes; the ids are in the
 // same order.
 func (p *Position) Append(b []byte) []byte {
@@ -99,12 +110,20 @@ func (p *Position) Append(b []byte) []byte {
 	if p.Claim != (Claim{}) {
 		flags |= flagClaim
 	}
-	names := slices.Sorted(maps.Keys(p.Sources))
-	identified := slices.ContainsFunc(names, func(name string) bool { return p.Sources[name].ID != TopicID{} })
+	names := sortedInputs(p.Sources)
+	identified := slices.ContainsFunc(names, func(in Input) bool { return p.Sources[in].ID != TopicID{} })
+	format := p.format()
+	input := func(b []byte, in Input) []byte {
+		b = wire.AppendText(b, in.Topic)
+		if format == formatAny {
+			b = binary.AppendUvarint(b, uint64(in.Beside))
+		}
+		return b
+	}
 	if identified {
 		flags |= flagTopicIDs
 	}
-	b = append(b, positionFormat, flags)
+	b = append(b, format, flags)
 	b = wire.AppendText(b, p.App)
 	b = binary.AppendUvarint(b, uint64(p.Partitions))
 	b = binary.AppendUvarint(b, p.Seq)
@@ -116,10 +135,13 @@ func (p *Position) Append(b []byte) []byte {
 		b = binary.AppendUvarint(b, n)
 	}
 	b = append(b, p.Rules[:]...)
-	b = wire.AppendText(b, p.Turn.After)
+	b = input(b, p.Turn.After)
 	b = binary.AppendUvarint(b, uint64(len(p.Sources)))
 	for _, name := range names {
-		b = wire.AppendText(b, name)
+		b = input(b, name)
+		if format == formatAny {
+			b = binary.AppendUvarint(b, uint64(p.Sources[name].First))
+		}
 		b = binary.AppendVarint(b, p.Sources[name].Next)
 		b = binary.AppendVarint(b, int64(p.Sources[name].Seen))
 	}
@@ -135,12 +157,32 @@ func (p *Position) Append(b []byte) []byte {
 	return b
 }
 
+// format returns the first format that can hold the position.
+func (p *Position) format() byte {
+	if p.Turn.After.Beside != 0 {
+		return formatAny
+	}
+	for in, at := range p.Sources {
+		if in.Beside != 0 || at.First != 0 {
+			return formatAny
+		}
+	}
+	return formatEqual
+}
+
 // DecodePosition reads the stored form.
 func DecodePosition(b []byte) (*Position, error) {
-	if len(b) == 0 || b[0] != positionFormat {
-		return nil, fmt.Errorf("%w: its format is not %d; it was written by another version", errPosition, positionFormat)
+	if len(b) == 0 || b[0] != formatEqual && b[0] != formatAny {
+		return nil, fmt.Errorf("%w: its format is not %d or %d; it was written by another version", errPosition, formatEqual, formatAny)
 	}
 	r := wire.NewReader(b[1:])
+	input := func() Input {
+		in := Input{Topic: r.TextTo(maxName)}
+		if b[0] == formatAny {
+			in.Beside = int32(r.UvarintTo(maxPartitions))
+		}
+		return in
+	}
 	flags := r.Byte()
 	p := &Position{
 		Rebuilding: flags&flagRebuilding != 0,
@@ -150,20 +192,24 @@ func DecodePosition(b []byte) (*Position, error) {
 		Folded: r.Uvarint(), DeadLetters: r.Uvarint(), Forwarded: r.Uvarint(),
 	}
 	copy(p.Rules[:], r.Take(len(p.Rules)))
-	p.Turn = Turn{Sweeping: flags&flagSweeping != 0, After: r.TextTo(maxName)}
+	p.Turn = Turn{Sweeping: flags&flagSweeping != 0, After: input()}
 	n := r.Count(leastSource)
-	p.Sources = make(map[string]Source)
+	p.Sources = make(map[Input]Source)
 	for range n {
-		name := r.TextTo(maxName)
-		p.Sources[name] = Source{Next: r.Varint(), Seen: engine.Millis(r.Varint())}
+		in, at := input(), Source{}
+		if b[0] == formatAny {
+			at.First = int64(r.UvarintTo(math.MaxInt64))
+		}
+		at.Next, at.Seen = r.Varint(), engine.Millis(r.Varint())
+		p.Sources[in] = at
 	}
-	r.Check(len(p.Sources) == n) // no name twice
+	r.Check(len(p.Sources) == n && p.format() == b[0]) // no input twice, and in the form it is written in
 	if flags&flagClaim != 0 {
 		copy(p.Claim[:], r.Take(len(p.Claim)))
 		r.Check(p.Claim != Claim{})
 	}
 	if flags&flagTopicIDs != 0 {
-		for _, name := range slices.Sorted(maps.Keys(p.Sources)) {
+		for _, name := range sortedInputs(p.Sources) {
 			at := p.Sources[name]
 			copy(at.ID[:], r.Take(len(at.ID)))
 			p.Sources[name] = at
@@ -187,6 +233,6 @@ type Turn struct {
 	// Sweeping: the last record taken had a claim, and now one head without claim
 	// of each partition is taken.
 	Sweeping bool
-	// After is the topic that had its Turn last, "" if the first one is next.
-	After string
+	// After is the input that had its turn last, zero if the first one is next.
+	After Input
 }

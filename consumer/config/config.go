@@ -8,6 +8,7 @@ package config
 import (
 	"cmp"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,6 +25,13 @@ import (
 	"github.com/segmill/segmill/schemas"
 	"github.com/segmill/segmill/state"
 )
+
+// NotRead is an input that is configured and not read, since the rules do not have what its
+// records are. Message says so without the topic.
+type NotRead struct{ Topic, Message, Remedy string }
+
+// String names the topic and says why it is not read.
+func (n NotRead) String() string { return n.Topic + ": " + n.Message }
 
 // ClockMode is what moves the task clock.
 type ClockMode uint8
@@ -59,23 +67,27 @@ type Config struct {
 	App string
 	// Kafka is how brokers are reached: seeds, TLS, SASL, hooks, logger.
 	Kafka []kgo.Opt
-	// Inputs are the topics to read. They must have the same number of partitions.
+	// Inputs are the topics to read, each of any number of partitions.
 	Inputs []string
+	// FromNow are inputs that are read from their end when a task meets them
+	// first. Positions keep where that was; partitions that are added later are read
+	// from their beginning.
+	FromNow []string
 	// Changes and Triggers are the topics to write.
 	Changes, Triggers string
 
-	Engine *engine.Engine
-	// Read makes an event of a record: (*schemas.Reader).Read.
-	Read func(*schemas.Record, *engine.Event) (schemas.Result, error)
-	// Ahead is called with values of records that are still to be read, while one before
-	// them can't be, and with when they came: (*schemas.Reader).Ahead. nil: nobody is
-	// called.
-	Ahead func(value []byte, came time.Time)
+	// Rules are the rules at the start, and what follows from them. Tasks go over to others
+	// while they run.
+	Rules
+	// Known returns the rules that a partition is under, by the hash of their versions
+	// (changelog.HashVersions), if they are not those that the instance has: they may be
+	// earlier or later ones. A task runs with them until it has what it needs for the newest.
+	// Nil and no error: they can't be had, and are replaced by the newest at once. An error
+	// keeps the task from running: they must not be replaced by those that the instance has.
+	// It is called by the goroutines of tasks, and may ask brokers. A nil func knows none.
+	Known func(ctx context.Context, versions [16]byte) (*Rules, error)
 	// Encoder makes the records of effects.
 	Encoder *schemas.Encoder
-	// LookBack is how far back rules look in each input (plan.Plan.LookBack). Inputs are
-	// created with such a retention, and warned of if theirs is shorter.
-	LookBack map[string]engine.Millis
 	// Headers are those of the outputs.
 	Headers schemas.HeaderSet
 	// Compression is how the outputs are compressed, not at all by default; every reader
@@ -105,9 +117,11 @@ type Config struct {
 	// OnPanic is called when a goroutine of the Owner panics, on that goroutine, and
 	// should end the process. Nil lets the runtime end it.
 	OnPanic func(recovered any)
-	// Rebuild allows the state to be made again from the inputs because the rules
-	// have changed. Without it changed rules are an error.
-	Rebuild bool
+	// Apply brings changed rules in, and keeps the facts that they share with those before.
+	// ApplyFormer does so even if the rules were in force before and have been replaced.
+	// Rebuild makes the state again from the inputs. Without any of them changed rules are an
+	// error.
+	Apply, ApplyFormer, Rebuild bool
 	// Points are where tests let a task die. A release has none.
 	Points failpoint.Points
 	// Standby is how many instances keep a copy of each partition beside its
@@ -119,6 +133,35 @@ type Config struct {
 	// retention has deleted records that it had not read. Without it the partition
 	// stops.
 	SkipDeleted bool
+}
+
+// Rules are what of a Config depends on the files of rules.
+type Rules struct {
+	// Name says to people which rules these are.
+	Name   string
+	Engine *engine.Engine
+	// Read makes an event of a record: (*schemas.Reader).Read.
+	Read func(*schemas.Record, *engine.Event) (schemas.Result, error)
+	// Ahead is called with values of records that are still to be read, while one before
+	// them can't be, and with when they came: (*schemas.Reader).Ahead. nil: nobody is
+	// called.
+	Ahead func(value []byte, came time.Time)
+	// AcceptLoss lets a change to these rules go on although retention has deleted records that
+	// they look back to. Without it such a change is refused.
+	AcceptLoss bool
+	// Reads are the topics that are read under these rules, in place of Config.Inputs; nil:
+	// those.
+	Reads []string
+	// NotRead are inputs that these rules leave out. Their positions stay as they are.
+	NotRead []NotRead
+	// Mapped are those of Config.Inputs whose records are read by mappings.
+	Mapped []string
+	// LookBack is how far back rules look in each input (plan.Plan.LookBack). Inputs are
+	// created with such a retention, and warned of if theirs is shorter.
+	LookBack map[string]engine.Millis
+	// LookBackOf is LookBack of some summaries of the plan alone, by their numbers. Fill
+	// makes it LookBack of all.
+	LookBackOf func(of func(summary int) bool) map[string]engine.Millis
 }
 
 // MaxStandby is the greatest Config.Standby. Each copy costs as much disk as the
@@ -280,8 +323,18 @@ func (c *Config) Fill() {
 	c.Fixed.StoreEach = cmp.Or(c.Fixed.StoreEach, StoreRecords)
 	c.Fixed.BrokerTimeout = cmp.Or(c.Fixed.BrokerTimeout, ledger.Timeout)
 	c.Fixed.CommitTimeout = cmp.Or(c.Fixed.CommitTimeout, ledger.Timeout)
+	c.Rules.fill()
+	if c.Reads != nil {
+		c.Inputs = c.Reads
+	}
 	c.Inputs = slices.Clone(c.Inputs)
 	slices.Sort(c.Inputs)
+}
+
+func (r *Rules) fill() {
+	if back := r.LookBack; r.LookBackOf == nil {
+		r.LookBackOf = func(func(int) bool) map[string]engine.Millis { return back }
+	}
 }
 
 // Validate gives what is left out its default and returns what does not fit together.
@@ -292,7 +345,7 @@ func (c *Config) Validate() error {
 		name string
 	}{
 		{c.App == "", "App"},
-		{len(c.Inputs) == 0, "Inputs"},
+		{len(c.Inputs)+len(c.NotRead) == 0, "Inputs"},
 		{c.Changes == "" || c.Triggers == "", "Changes and Triggers"},
 		{c.Engine == nil, "Engine"},
 		{c.Read == nil, "Read"},
@@ -320,7 +373,7 @@ func (c *Config) Validate() error {
 	if c.Time.Until != 0 {
 		c.Standby = 0 // one instance has every partition
 	}
-	for _, own := range []string{c.Changelog(), c.Repartition(), c.DeadLetters(), c.Changes, c.Triggers} {
+	for _, own := range []string{c.Changelog(), c.Repartition(), c.DeadLetters(), c.RuleLog(), c.Changes, c.Triggers} {
 		if slices.Contains(c.Inputs, own) {
 			return fmt.Errorf("consumer: topic %s is written by the engine and can't be an input", own)
 		}
@@ -340,6 +393,9 @@ func (c *Config) Repartition() string { return c.App + ".repartition" }
 // DeadLetters returns the name of the dead-letter topic.
 func (c *Config) DeadLetters() string { return c.App + ".dlq" }
 
+// RuleLog returns the name of the topic that says which rules are in force.
+func (c *Config) RuleLog() string { return c.App + ".rules" }
+
 // ProgressGroup returns the name of the group whose offsets show the lag.
 func (c *Config) ProgressGroup() string { return c.App + "-progress" }
 
@@ -357,6 +413,11 @@ func (c *Config) IsOutput() func(value []byte) bool {
 		return broker.NoOutputs
 	}
 	return c.Encoder.Made
+}
+
+// IsInput reports whether a topic is an input, be it one that the rules leave out.
+func (c *Config) IsInput(topic string) bool {
+	return slices.Contains(c.Inputs, topic) || slices.ContainsFunc(c.NotRead, func(n NotRead) bool { return n.Topic == topic })
 }
 
 // Sources returns all topics that a task reads, sorted.

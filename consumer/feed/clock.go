@@ -29,6 +29,9 @@ type Clock struct {
 type report struct {
 	end, stable int64
 	asked       engine.Millis
+	// bound is what was known, before the question was sent, of the tasks that forward to
+	// the partition.
+	bound bound
 }
 
 // hear takes in a report. What is in an open transaction is known to exist, so
@@ -38,13 +41,50 @@ func (in *Input) hear(r report) {
 	if in.Next >= r.end || in.passesOver() {
 		in.asOf = max(in.asOf, r.asked)
 	}
+	if in.Forwarded {
+		in.hearBound(r)
+	}
+}
+
+// hearBound takes in a report of the repartition topic, if its task waits for what others
+// forward to it:
+//
+//  1. A task commits what it has read, with what it forwards of it.
+//  2. It speaks up to an instant, of which we hear.
+//  3. We ask where the partition ends: everything of step 1 is before that.
+//  4. We read up to there. Now nothing older than the instant is still to come from it.
+//
+// While records keep coming, the end that was reported last is never reached. Hence the
+// end of one report is waited for, whatever later ones say.
+func (in *Input) hearBound(r report) {
+	in.bound = r.bound
+	if !r.bound.any {
+		in.awaited = nil
+		return
+	}
+	if in.awaited == nil {
+		in.awaited = &r
+	}
+	if in.Next >= in.awaited.end || in.passesOver() {
+		in.spoken = max(in.spoken, min(in.awaited.asked, in.awaited.bound.at))
+		in.awaited = nil
+	}
+}
+
+// silentTo returns up to which instant nothing is to come that has not been read, if the
+// partition is silent.
+func (in *Input) silentTo() engine.Millis {
+	if in.bound.any {
+		return in.spoken
+	}
+	return in.asOf
 }
 
 // begin takes in what was heard of an input. With the wall clock, a partition
 // that is read up to a reported end has nothing older than the question.
 func (c *Clock) begin(in *Input) {
 	if c.mode == config.WallClock {
-		in.mark = max(in.mark, in.asOf)
+		in.mark = max(in.mark, in.silentTo())
 	}
 	c.look(in)
 }
@@ -52,9 +92,10 @@ func (c *Clock) begin(in *Input) {
 // look takes in the head of an input, once it is in hand or the end is known.
 // The clock of events does not wait for the end: a record in hand says that it is
 // not reached, and were the clock to wait, late records would be evaluated as of an
-// instant that depends on when brokers answer.
+// instant that depends on when brokers answer. A forwarded record says nothing of what
+// other tasks have yet to forward.
 func (c *Clock) look(in *Input) {
-	if in.loaded && (c.mode == config.EventsClock || in.Head.Rec.Offset < min(in.end, in.limit)) {
+	if in.loaded && !in.bound.any && (c.mode == config.EventsClock || in.Head.Rec.Offset < min(in.end, in.limit)) {
 		in.mark = max(in.mark, in.Seen)
 	}
 }
@@ -63,7 +104,7 @@ func (c *Clock) look(in *Input) {
 func (c *Clock) Heard(inputs []*Input) engine.Millis {
 	least := engine.Never
 	for _, in := range inputs {
-		least = min(least, max(in.mark, in.asOf))
+		least = min(least, max(in.mark, in.silentTo()))
 	}
 	if c.held || least == engine.Never || least <= changelog.Never+c.silence {
 		return c.Now

@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
@@ -37,7 +38,7 @@ func wantClock(t *testing.T, c *Clock, want engine.Millis, ins ...*Input) {
 // minus the grace.
 func TestWallClock(t *testing.T) {
 	c := &Clock{mode: config.WallClock, grace: 10, silence: 10, Now: changelog.Never, Order: changelog.Never, Latest: changelog.Never}
-	a, b := NewInput("a", 0, false), NewInput("b", 5, false)
+	a, b := NewInput(broker.Partition{Topic: "a"}, 0, false), NewInput(broker.Partition{Topic: "b"}, 5, false)
 	wantClock(t, c, changelog.Never, a, b)
 	c.hear(a, report{end: 0, asked: 1000})
 	wantClock(t, c, changelog.Never, a, b) // nothing is known of b
@@ -66,7 +67,7 @@ func TestWallClock(t *testing.T) {
 // partition is without a leader.
 func TestClockOfSilence(t *testing.T) {
 	c := &Clock{mode: config.WallClock, grace: 10, silence: 100, Now: changelog.Never, Order: changelog.Never, Latest: changelog.Never}
-	a := NewInput("a", 0, false)
+	a := NewInput(broker.Partition{Topic: "a"}, 0, false)
 	c.hear(a, report{end: 0, asked: 1000})
 	wantClock(t, c, 900, a)
 	if c.Order != 990 {
@@ -88,9 +89,9 @@ func TestClockOfSilence(t *testing.T) {
 // A partition has had a leader for as long as the same one has answered.
 func TestLed(t *testing.T) {
 	now := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
-	e := NewEnds(nil, []string{"a", "b"}, func() time.Time { return now }, nil)
-	e.Watch(0)
-	answer := func(topic string, epoch int32) { e.leads[0][topic].answer(epoch, now) }
+	e := NewEnds(nil, func() time.Time { return now }, nil, nil)
+	e.Watch(0, []broker.Partition{{Topic: "a"}, {Topic: "b"}})
+	answer := func(topic string, epoch int32) { e.leads[0][broker.Partition{Topic: topic}].answer(epoch, now) }
 	want := func(what string, led bool) {
 		t.Helper()
 		if e.Led(0, time.Minute) != led {
@@ -124,7 +125,7 @@ func TestLed(t *testing.T) {
 // the clock is the greatest event time processed minus grace.
 func TestEventsClock(t *testing.T) {
 	c := &Clock{mode: config.EventsClock, grace: 10, silence: 10, Now: changelog.Never, Order: changelog.Never, Latest: changelog.Never}
-	a, b := NewInput("a", 0, false), NewInput("b", 0, false)
+	a, b := NewInput(broker.Partition{Topic: "a"}, 0, false), NewInput(broker.Partition{Topic: "b"}, 0, false)
 	c.hear(a, report{end: 2, asked: 1 << 40})
 	wantClock(t, c, changelog.Never, a, b) // the end of b is not known
 	c.hear(b, report{end: 1, asked: 1 << 40})
@@ -151,7 +152,7 @@ func TestEventsClock(t *testing.T) {
 // that the clock does not depend on when brokers answer.
 func TestEventsClockBeforeTheEndIsKnown(t *testing.T) {
 	c := &Clock{mode: config.EventsClock, grace: 10, silence: 10, Now: changelog.Never, Order: changelog.Never, Latest: changelog.Never}
-	a, b := NewInput("a", 0, false), NewInput("b", 0, false)
+	a, b := NewInput(broker.Partition{Topic: "a"}, 0, false), NewInput(broker.Partition{Topic: "b"}, 0, false)
 	c.hear(a, report{end: 2})
 	c.hand(a, 0, 300)
 	c.hand(b, 0, 100) // its end is not known

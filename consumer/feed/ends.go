@@ -3,6 +3,7 @@ package feed
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,17 +23,20 @@ const (
 // tasks together.
 type Ends struct {
 	cluster *broker.Cluster
-	topics  []string
 	// stamp reads the wall clock for a report. It returns false while the clock is
 	// not to be trusted; reports then leave the time as it was.
 	stamp func() (engine.Millis, bool)
 	now   func() time.Time
+	// Marks are up to which instants tasks have spoken. senders returns the tasks whose
+	// marks the clock of a task waits for.
+	Marks   Marks
+	senders func(task int32) []int32
 
 	soon chan struct{} // holds one if somebody waits for an answer
 
 	mu      sync.Mutex
-	reports map[int32]map[string]report // by task and topic
-	leads   map[int32]map[string]*lead
+	reports map[int32]map[broker.Partition]report // by task and input
+	leads   map[int32]map[broker.Partition]*lead
 	held    engine.Millis // the last time that was trusted
 }
 
@@ -58,26 +62,32 @@ func (l *lead) answer(epoch int32, now time.Time) {
 const leaderPatience = 2 * time.Second
 
 // NewEnds returns Ends that ask nothing yet. stamp reads the wall clock for a report; it
-// returns false while the clock is not to be trusted.
-func NewEnds(cluster *broker.Cluster, topics []string, now func() time.Time, stamp func() (engine.Millis, bool)) *Ends {
+// returns false while the clock is not to be trusted. senders returns the tasks that forward
+// records to a task and for which its clock waits; the result is not changed.
+func NewEnds(cluster *broker.Cluster, now func() time.Time, stamp func() (engine.Millis, bool), senders func(task int32) []int32) *Ends {
 	return &Ends{
-		cluster: cluster, topics: topics, stamp: stamp, now: now, soon: make(chan struct{}, 1),
-		reports: map[int32]map[string]report{}, leads: map[int32]map[string]*lead{}, held: changelog.Never,
+		cluster: cluster, stamp: stamp, now: now, senders: senders, soon: make(chan struct{}, 1),
+		reports: map[int32]map[broker.Partition]report{}, leads: map[int32]map[broker.Partition]*lead{}, held: changelog.Never,
 	}
 }
 
-// Watch begins to ask for a task. Earlier reports are forgotten.
-func (e *Ends) Watch(task int32) {
+// Watch begins to ask for inputs of a task, of those that it does not ask for yet.
+func (e *Ends) Watch(task int32, inputs []broker.Partition) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.reports[task] = map[string]report{}
-	e.leads[task] = map[string]*lead{}
-	for _, topic := range e.topics {
-		e.leads[task][topic] = &lead{epoch: unknown, answered: e.now(), lacked: e.now()}
+	if e.reports[task] == nil {
+		e.reports[task] = map[broker.Partition]report{}
+		e.leads[task] = map[broker.Partition]*lead{}
+	}
+	for _, in := range inputs {
+		if e.leads[task][in] != nil {
+			continue
+		}
+		e.leads[task][in] = &lead{epoch: unknown, answered: e.now(), lacked: e.now()}
 	}
 }
 
-// Unwatch ends that.
+// Unwatch ends that, and forgets the reports.
 func (e *Ends) Unwatch(task int32) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -87,12 +97,12 @@ func (e *Ends) Unwatch(task int32) {
 
 // Answered returns when the end of each input of a task was last reported, or first
 // requested.
-func (e *Ends) Answered(task int32) map[string]time.Time {
+func (e *Ends) Answered(task int32) map[broker.Partition]time.Time {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	at := make(map[string]time.Time, len(e.leads[task]))
-	for topic, l := range e.leads[task] {
-		at[topic] = l.answered
+	at := make(map[broker.Partition]time.Time, len(e.leads[task]))
+	for in, l := range e.leads[task] {
+		at[in] = l.answered
 	}
 	return at
 }
@@ -111,8 +121,8 @@ func (e *Ends) Led(task int32, since time.Duration) bool {
 	return true
 }
 
-// of returns the reports for a task; a topic without one is missing.
-func (e *Ends) of(task int32) map[string]report {
+// of returns the reports for a task; an input without one is missing.
+func (e *Ends) of(task int32) map[broker.Partition]report {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return maps.Clone(e.reports[task])
@@ -162,32 +172,35 @@ func (e *Ends) ask(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, roundTime)
 	defer cancel()
 	e.mu.Lock()
-	var parts []int32
-	for p := range e.reports {
-		parts = append(parts, p)
+	tasks := map[broker.Partition]int32{}
+	bounds := map[int32]bound{}
+	for task, inputs := range e.leads {
+		bounds[task] = e.Marks.bound(e.senders(task))
+		for in := range inputs {
+			tasks[in] = task
+		}
 	}
+	inputs := slices.SortedFunc(maps.Keys(tasks), broker.Partition.Compare)
 	if at, ok := e.stamp(); ok {
 		e.held = at
 	}
 	asked := e.held
 	e.mu.Unlock()
-	if len(parts) == 0 {
+	if len(inputs) == 0 {
 		return
 	}
-	var stable map[string]map[int32]broker.Listed
+	var stable map[broker.Partition]broker.Listed
 	var asking sync.WaitGroup
-	asking.Go(func() { stable, _ = e.cluster.List(ctx, broker.LastStable, e.topics, parts) })
-	got, _ := e.cluster.List(ctx, broker.HighWatermark, e.topics, parts)
+	asking.Go(func() { stable, _ = e.cluster.ListAll(ctx, broker.LastStable, inputs) })
+	got, _ := e.cluster.ListAll(ctx, broker.HighWatermark, inputs)
 	asking.Wait()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for topic, offsets := range got {
-		for p, end := range offsets {
-			of, ok := e.reports[p]
-			if s, both := stable[topic][p]; ok && both {
-				of[topic] = report{end: end.Offset, stable: s.Offset, asked: asked}
-				e.leads[p][topic].answer(end.Epoch, e.now())
-			}
+	for in, end := range got {
+		s, both := stable[in]
+		if l := e.leads[tasks[in]][in]; l != nil && both {
+			e.reports[tasks[in]][in] = report{end: end.Offset, stable: s.Offset, asked: asked, bound: bounds[tasks[in]]}
+			l.answer(end.Epoch, e.now())
 		}
 	}
 }

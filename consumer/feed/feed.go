@@ -40,7 +40,7 @@ type Options struct {
 	Until engine.Millis
 }
 
-// Feed is the inputs of one partition. It is used by one goroutine.
+// Feed is the inputs of one task. It is used by one goroutine.
 type Feed struct {
 	Options
 	Clock  Clock
@@ -64,7 +64,7 @@ func Live(o Options, ends *Ends, inputs []*Input, pos *changelog.Position) *Feed
 	t := &o.Config.Time
 	return &Feed{
 		Options: o, ends: ends, inputs: inputs, reader: Reader{Config: o.Config},
-		merge: merge{inputs: inputs, mode: t.Clock, turn: pos.Turn},
+		merge: merge{inputs: inputs, task: o.Partition, mode: t.Clock, turn: pos.Turn},
 		Clock: Clock{
 			mode: t.Clock, grace: millis(t.Grace), silence: millis(t.Silence()),
 			Now: pos.Clock, Order: pos.Clock, Latest: pos.Latest,
@@ -73,22 +73,22 @@ func Live(o Options, ends *Ends, inputs []*Input, pos *changelog.Position) *Feed
 	}
 }
 
-// Past returns a feed that reads again what a task has taken: of every topic in next
+// Past returns a feed that reads again what a task has taken: of every input in next
 // the records from first on and before next, in the order of a run over history, or,
 // if the task goes by the wall clock, in the order of arrival.
-func Past(o Options, first, next map[string]int64) *Feed {
+func Past(o Options, first, next map[broker.Partition]int64) *Feed {
 	grace := millis(o.Config.Time.Grace)
 	f := &Feed{
 		Options: o, reader: Reader{Config: o.Config, arrival: o.Config.Time.Clock == config.WallClock},
 		Clock:   Clock{mode: config.EventsClock, grace: grace, silence: grace, Now: changelog.Never, Order: changelog.Never, Latest: changelog.Never},
 		horizon: Horizon(o.Config),
 	}
-	for _, topic := range slices.Sorted(maps.Keys(next)) {
-		in := NewInput(topic, min(first[topic], next[topic]), topic == o.Config.Repartition())
-		in.limit, in.end, in.stable = next[topic], next[topic], next[topic]
+	for _, of := range slices.SortedFunc(maps.Keys(next), broker.Partition.Compare) {
+		in := NewInput(of, min(first[of], next[of]), of.Topic == o.Config.Repartition())
+		in.limit, in.end, in.stable = next[of], next[of], next[of]
 		f.inputs = append(f.inputs, in)
 	}
-	f.merge = merge{inputs: f.inputs, mode: config.EventsClock}
+	f.merge = merge{inputs: f.inputs, task: o.Partition, mode: config.EventsClock}
 	f.fetch = newFetcher(&f.Options, f.inputs)
 	return f
 }
@@ -96,8 +96,17 @@ func Past(o Options, first, next map[string]int64) *Feed {
 // Horizon returns the greatest event time that is not too far ahead now.
 func Horizon(c *config.Config) engine.Millis { return c.SkewNow() + millis(c.Time.MaxFutureSkew) }
 
-// Inputs returns the inputs, sorted by topic.
+// Inputs returns the inputs, sorted by topic and partition.
 func (f *Feed) Inputs() []*Input { return f.inputs }
+
+// Add takes up another input, between two batches. Until its first record or its end is
+// known the others wait for it, as for any input.
+func (f *Feed) Add(in *Input) {
+	i, _ := slices.BinarySearchFunc(f.inputs, in.Place(), func(a *Input, b broker.Partition) int { return a.Place().Compare(b) })
+	f.inputs = slices.Insert(f.inputs, i, in)
+	f.merge.inputs = f.inputs
+	f.fetch.add(in)
+}
 
 // Turn returns the state of the order between two records.
 func (f *Feed) Turn() changelog.Turn { return f.merge.turn }
@@ -115,7 +124,7 @@ func (f *Feed) Poll(ctx context.Context, wait time.Duration, present func() engi
 	f.polled = present()
 	reports := f.ends.of(f.Partition)
 	for _, in := range f.inputs {
-		if r, ok := reports[in.Topic]; ok {
+		if r, ok := reports[in.Place()]; ok {
 			in.hear(r)
 		}
 	}
@@ -256,7 +265,7 @@ func (f *Feed) waitForMissing() bool {
 		f.gaveUp = true
 		f.Config.Metrics.MergeWaits.Inc()
 		f.Log.Warn("records of a topic do not arrive; the others go on without them, timers wait",
-			"topic", missing.Topic, "waited", f.Config.Time.MaxMergeWait)
+			"topic", missing.Topic, "of_partition", missing.Partition, "waited", f.Config.Time.MaxMergeWait)
 	}
 	return false
 }
@@ -318,14 +327,14 @@ func (f *Feed) Lag() (lag int64) {
 	return lag
 }
 
-// Behind returns by topic how far the last event taken is behind the wall clock, 0 if
-// the topic is read to its end.
-func (f *Feed) Behind(wall engine.Millis) map[string]engine.Millis {
-	behind := make(map[string]engine.Millis, len(f.inputs))
+// Behind returns by input how far the last event taken is behind the wall clock, 0 if
+// the input is read to its end.
+func (f *Feed) Behind(wall engine.Millis) map[broker.Partition]engine.Millis {
+	behind := make(map[broker.Partition]engine.Millis, len(f.inputs))
 	for _, in := range f.inputs {
-		behind[in.Topic] = 0
+		behind[in.Place()] = 0
 		if in.unread() && in.Seen != changelog.Never {
-			behind[in.Topic] = max(0, wall-in.Seen)
+			behind[in.Place()] = max(0, wall-in.Seen)
 		}
 	}
 	return behind
@@ -343,6 +352,27 @@ func (f *Feed) Exhausted() bool {
 
 // Heard returns where the clock would be if a batch began now.
 func (f *Feed) Heard() engine.Millis { return f.Clock.Heard(f.inputs) }
+
+// Spoken returns the instant up to which the task's own inputs have been taken, false if
+// that can't be said now. Of the clock of events nothing is said: it does not wait for what
+// is not in hand. Between two batches everything up to it is committed.
+func (f *Feed) Spoken() (engine.Millis, bool) {
+	if f.Clock.mode == config.EventsClock || f.Clock.held {
+		return 0, false
+	}
+	least, present := engine.Never, engine.Never
+	for _, in := range f.inputs {
+		if in.Forwarded {
+			present = in.asOf
+		} else {
+			least = min(least, max(in.mark, in.asOf))
+		}
+	}
+	if least == engine.Never {
+		least = present // it reads nothing that it could forward
+	}
+	return least, least != engine.Never && least != changelog.Never
+}
 
 // Hurry asks for the ends soon.
 func (f *Feed) Hurry() { f.ends.Hurry() }

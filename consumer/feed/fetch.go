@@ -24,16 +24,16 @@ const (
 // fetcher gets the records of one task's input partitions. It has a client of its
 // own; tasks know only this type, so that they could share one.
 type fetcher struct {
-	cl        *kgo.Client // nil before the first poll
-	cluster   *broker.Cluster
-	most      int32 // bytes of one answer
-	partition int32
-	now       func() time.Time
-	inputs    map[string]*Input
-	paused    map[string]bool
-	room      int // of each queue, in bytes
-	idle      prometheus.Counter
-	pauses    prometheus.Counter
+	cl      *kgo.Client // nil before the first poll
+	cluster *broker.Cluster
+	most    int32 // bytes of one answer
+	now     func() time.Time
+	inputs  map[broker.Partition]*Input
+	paused  map[broker.Partition]bool
+	size    int64 // of all queues, in bytes
+	room    int   // of each queue, in bytes
+	idle    prometheus.Counter
+	pauses  prometheus.Counter
 
 	decompressor *broker.Decompressor
 }
@@ -41,23 +41,32 @@ type fetcher struct {
 // newFetcher returns a fetcher that begins at its first poll.
 func newFetcher(o *Options, inputs []*Input) *fetcher {
 	f := &fetcher{
-		cluster: o.Cluster, partition: o.Partition, now: o.Config.Now, inputs: map[string]*Input{}, paused: map[string]bool{},
+		cluster: o.Cluster, now: o.Config.Now, inputs: map[broker.Partition]*Input{}, paused: map[broker.Partition]bool{},
 		idle: o.Config.Metrics.FetchIdle, pauses: o.Config.Metrics.FetchPauses,
-		room: int(max(leastRoom, min(o.QueueBytes/int64(len(inputs)), mostRoom))),
+		size: o.QueueBytes,
 		most: int32(max(leastRoom, min(o.QueueBytes, broker.MaxFetch))),
 	}
 	for _, in := range inputs {
-		f.inputs[in.Topic] = in
+		f.inputs[in.Place()] = in
 	}
+	f.share()
 	return f
+}
+
+// share gives each queue its share of the room.
+func (f *fetcher) share() {
+	f.room = int(max(leastRoom, min(f.size/int64(max(1, len(f.inputs))), mostRoom)))
 }
 
 // begin fetches from in.Next of every input. There is no offset to fall back to: data
 // that is not there is an error.
 func (f *fetcher) begin() (err error) {
 	from := map[string]map[int32]kgo.Offset{}
-	for topic, in := range f.inputs {
-		from[topic] = map[int32]kgo.Offset{f.partition: kgo.NewOffset().At(in.Next)}
+	for place, in := range f.inputs {
+		if from[place.Topic] == nil {
+			from[place.Topic] = map[int32]kgo.Offset{}
+		}
+		from[place.Topic][place.Number] = kgo.NewOffset().At(in.Next)
 	}
 	if f.decompressor, err = broker.NewDecompressor(); err != nil {
 		return err
@@ -65,6 +74,15 @@ func (f *fetcher) begin() (err error) {
 	f.cl, err = kgo.NewClient(append(f.cluster.ConsumerOptions(), kgo.ConsumePartitions(from), kgo.WithDecompressor(f.decompressor),
 		kgo.WithPools(&broker.RecordPool{Most: f.room / recordBytes}), kgo.FetchMaxBytes(f.most))...)
 	return err
+}
+
+// add fetches another input, too.
+func (f *fetcher) add(in *Input) {
+	f.inputs[in.Place()] = in
+	f.share()
+	if f.cl != nil {
+		f.cl.AddConsumePartitions(map[string]map[int32]kgo.Offset{in.Topic: {in.Partition: kgo.NewOffset().At(in.Next)}})
+	}
 }
 
 // poll waits up to wait for records and puts them in the queues. Of 0 it does not
@@ -131,7 +149,7 @@ func pause(ctx context.Context, wait time.Duration) {
 }
 
 func (f *fetcher) queue(p kgo.FetchTopicPartition) error {
-	in := f.inputs[p.Topic]
+	in := f.inputs[broker.Partition{Topic: p.Topic, Number: p.Partition}]
 	if in == nil || len(p.Records) == 0 {
 		return nil
 	}
@@ -169,16 +187,16 @@ func (f *fetcher) enough() bool {
 // so that they are not fetched along with it. They go on when they have taken half.
 func (f *fetcher) balance() {
 	hungry := f.hungry()
-	for topic, in := range f.inputs {
-		one := map[string][]int32{topic: {f.partition}}
+	for place, in := range f.inputs {
+		one := map[string][]int32{place.Topic: {place.Number}}
 		switch {
-		case in.bytes > f.room && hungry && !f.paused[topic]:
+		case in.bytes > f.room && hungry && !f.paused[place]:
 			f.cl.PauseFetchPartitions(one)
 			f.pauses.Inc()
-			f.paused[topic] = true
-		case in.bytes <= f.room/2 && f.paused[topic]:
+			f.paused[place] = true
+		case in.bytes <= f.room/2 && f.paused[place]:
 			f.cl.ResumeFetchPartitions(one)
-			f.paused[topic] = false
+			f.paused[place] = false
 		}
 	}
 }

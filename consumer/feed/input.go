@@ -20,8 +20,10 @@ const unknown = -1
 // taken, and how far it is known to go.
 type Input struct {
 	Topic     string
+	Partition int32
 	ID        changelog.TopicID
-	Forwarded bool // the repartition topic: records carry the coordinates of another one
+	First     int64 // where reading began, 0 if at the beginning
+	Forwarded bool  // the repartition topic: records carry the coordinates of another one
 	queue     []*kgo.Record
 	// near are the customers of the first records of the queue, as far as looked
 	// ahead, in nearby; nil where not cached.
@@ -56,6 +58,16 @@ type Input struct {
 	// asOf is when the last end was requested that the partition has been read up
 	// to: nothing older than that is still to come.
 	asOf engine.Millis
+	// Of the repartition topic: bound is what is known of the tasks that forward to it, as
+	// of the last report; awaited the report whose end is waited for, nil if none is; and
+	// spoken the instant up to which all that they forward has been read.
+	bound   bound
+	awaited *report
+	spoken  engine.Millis
+	heard   struct { // when bound was last another one
+		bound bound
+		at    time.Time
+	}
 	// mark is the instant up to which the partition has spoken; it never goes
 	// back. Seen is the greatest event time up to and including the head.
 	mark, Seen engine.Millis
@@ -117,10 +129,15 @@ func (h *Head) Part(n int) *Head {
 	return &part
 }
 
-// NewInput returns the input of a topic from an offset on. forwarded says that it is the
-// repartition topic.
-func NewInput(topic string, next int64, forwarded bool) *Input {
-	return &Input{Topic: topic, Forwarded: forwarded, Next: next, limit: math.MaxInt64, end: unknown, stable: unknown, passed: unknown, asOf: changelog.Never, mark: changelog.Never, Seen: changelog.Never}
+// NewInput returns a partition of an input from an offset on. forwarded says that it is
+// of the repartition topic.
+func NewInput(of broker.Partition, next int64, forwarded bool) *Input {
+	return &Input{Topic: of.Topic, Partition: of.Number, Forwarded: forwarded, Next: next, limit: math.MaxInt64, end: unknown, stable: unknown, passed: unknown, asOf: changelog.Never, spoken: changelog.Never, mark: changelog.Never, Seen: changelog.Never}
+}
+
+// Place returns which partition it is.
+func (in *Input) Place() broker.Partition {
+	return broker.Partition{Topic: in.Topic, Number: in.Partition}
 }
 
 // unread reports whether records below the reported end are left. Records that other

@@ -29,7 +29,7 @@ func (f *fetcher) open(ctx context.Context, in *Input, large *kgo.ErrDecompressT
 	ctx, cancel := context.WithTimeout(ctx, lookFor)
 	defer cancel()
 	last := large.NextOffset - 1
-	p, err := broker.FetchOne(ctx, f.cl, in.Topic, f.partition, max(in.want(), large.Offset))
+	p, err := broker.FetchOne(ctx, f.cl, in.Topic, in.Partition, max(in.want(), large.Offset))
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func (f *fetcher) inflate() (some bool) {
 // inflateOne reads one record, or ends the batch.
 func (f *fetcher) inflateOne(in *Input) {
 	b := in.large
-	r, oversize, err := b.Record(in.Topic, f.partition)
+	r, oversize, err := b.Record(in.Topic, in.Partition)
 	switch {
 	case errors.Is(err, io.EOF):
 		f.goOn(in, b.Last())
@@ -97,7 +97,7 @@ func (f *fetcher) giveUp(in *Input, err error) {
 	}
 	if b.Last() >= b.want {
 		first := max(b.Next(), b.want)
-		in.refuse(&kgo.Record{Topic: in.Topic, Partition: f.partition, Offset: b.Last()},
+		in.refuse(&kgo.Record{Topic: in.Topic, Partition: in.Partition, Offset: b.Last()},
 			&refused{first: first, records: b.Claimed(first), cause: cause, reason: err.Error()})
 	}
 	f.goOn(in, b.Last())
@@ -106,7 +106,7 @@ func (f *fetcher) giveUp(in *Input, err error) {
 // goOn lets the client go on behind a batch.
 func (f *fetcher) goOn(in *Input, last int64) {
 	in.endLarge()
-	f.cl.SetOffsets(map[string]map[int32]kgo.EpochOffset{in.Topic: {f.partition: {Epoch: -1, Offset: last + 1}}})
+	f.cl.SetOffsets(map[string]map[int32]kgo.EpochOffset{in.Topic: {in.Partition: {Epoch: -1, Offset: last + 1}}})
 }
 
 // endLarge lets go of a large batch.

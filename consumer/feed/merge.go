@@ -1,19 +1,21 @@
 package feed
 
 import (
+	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
 )
 
-// merge decides the order in which a task takes records: by time across topics,
+// merge decides the order in which a task takes records: by time across inputs,
 // by offset within one. A head has a claim if its time says when it should be
 // taken, which for an erasure is its time in Kafka. Old, unreadable and far-future
 // ones have none: they go one of each partition after every record with a claim,
 // so that a topic full of them neither stops the others nor is stopped.
 type merge struct {
-	inputs []*Input // sorted by topic
+	inputs []*Input // sorted by topic and partition
+	task   int32
 	mode   config.ClockMode
 	turn   changelog.Turn
 }
@@ -39,7 +41,7 @@ func (m *merge) next(clock, horizon engine.Millis) *Input {
 	if m.turn.Sweeping {
 		for _, in := range m.inputs[start:] {
 			if in.loaded && !m.claims(in, clock, horizon) {
-				m.turn.After = in.Topic
+				m.turn.After = changelog.InputOf(in.Topic, in.Partition, m.task)
 				return in
 			}
 		}
@@ -57,7 +59,7 @@ func (m *merge) next(clock, horizon engine.Millis) *Input {
 	}
 	for i := range m.inputs {
 		if in := m.inputs[(start+i)%len(m.inputs)]; in.loaded {
-			m.turn.After = in.Topic
+			m.turn.After = changelog.InputOf(in.Topic, in.Partition, m.task)
 			return in
 		}
 	}
@@ -66,8 +68,13 @@ func (m *merge) next(clock, horizon engine.Millis) *Input {
 
 // start returns the index of the input after the one that had its turn last.
 func (m *merge) start() int {
+	last := m.turn.After
+	if last.Topic == "" {
+		return 0
+	}
+	after := broker.Partition{Topic: last.Topic, Number: last.Partition(m.task)}
 	for i, in := range m.inputs {
-		if in.Topic > m.turn.After {
+		if in.Place().Compare(after) > 0 {
 			return i
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
@@ -38,7 +39,7 @@ func drain(mode config.ClockMode, clockAfter func(taken engine.Millis) engine.Mi
 	left := map[string][]item{}
 	for i, items := range topics {
 		topic := string(rune('a' + i))
-		in := NewInput(topic, 0, false)
+		in := NewInput(broker.Partition{Topic: topic}, 0, false)
 		in.end = int64(len(items))
 		m.inputs = append(m.inputs, in)
 		left[topic] = items
@@ -125,7 +126,7 @@ func TestMergeGoesOnFromTurn(t *testing.T) {
 		want := drain(config.EventsClock, follow, 1000, topics...)
 		var whole merge
 		for i := range topics {
-			whole.inputs = append(whole.inputs, NewInput(string(rune('a'+i)), 0, false))
+			whole.inputs = append(whole.inputs, NewInput(broker.Partition{Topic: string(rune('a' + i))}, 0, false))
 		}
 		taken, now, pos := []string{}, changelog.Never, make([]int, 3)
 		turnNow := changelog.Turn{}
@@ -133,7 +134,7 @@ func TestMergeGoesOnFromTurn(t *testing.T) {
 			// Everything is made again for each record, but for the turn and offsets.
 			m := merge{mode: config.EventsClock, turn: turnNow}
 			for i, items := range topics {
-				in := NewInput(string(rune('a'+i)), int64(pos[i]), false)
+				in := NewInput(broker.Partition{Topic: string(rune('a' + i))}, int64(pos[i]), false)
 				if pos[i] < len(items) {
 					it := items[pos[i]]
 					in.Head = Head{Rec: &kgo.Record{Offset: in.Next}, At: it.at, Ev: engine.Event{At: it.at}, Result: schemas.IsEvent}
@@ -165,7 +166,7 @@ func TestMergeGoesOnFromTurn(t *testing.T) {
 // nothing older: until they are read as of its time, or as of when it came.
 func TestMergeWaitsForOlder(t *testing.T) {
 	m := merge{mode: config.WallClock}
-	a, b := NewInput("a", 0, false), NewInput("b", 0, false)
+	a, b := NewInput(broker.Partition{Topic: "a"}, 0, false), NewInput(broker.Partition{Topic: "b"}, 0, false)
 	m.inputs = []*Input{a, b}
 	a.end, b.end = 1, 0
 	in := func(at, came engine.Millis) {

@@ -1,7 +1,7 @@
 package feed
 
 import (
-	"slices"
+	"fmt"
 	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -35,9 +35,12 @@ type Origin struct {
 	Mapped *schemas.MappedAs
 }
 
+// String returns the place, which no other record has.
+func (o Origin) String() string { return fmt.Sprintf("%s/%d@%d", o.Topic, o.Partition, o.Offset) }
+
 // OriginOf reads the last headers of a forwarded record, which must be of one of
-// the inputs. A producer may have used the same names before.
-func OriginOf(r *kgo.Record, inputs []string) (Origin, *schemas.BadInput) {
+// the inputs (config.Config.IsInput). A producer may have used the same names before.
+func OriginOf(r *kgo.Record, isInput func(topic string) bool) (Origin, *schemas.BadInput) {
 	if n := len(r.Headers) - 4; n >= 0 {
 		l := r.Headers[n:]
 		number := func(h kgo.RecordHeader, key string, bits int) int64 {
@@ -50,7 +53,7 @@ func OriginOf(r *kgo.Record, inputs []string) (Origin, *schemas.BadInput) {
 		o := Origin{Topic: string(l[0].Value), Partition: int32(number(l[1], HeaderPartition, 32)), Offset: number(l[2], HeaderOffset, 64)}
 		at, err := strconv.ParseInt(string(l[3].Value), 10, 64)
 		o.At = engine.Millis(at)
-		if l[0].Key == HeaderTopic && l[3].Key == HeaderTime && err == nil && o.Partition >= 0 && o.Offset >= 0 && slices.Contains(inputs, o.Topic) {
+		if l[0].Key == HeaderTopic && l[3].Key == HeaderTime && err == nil && o.Partition >= 0 && o.Offset >= 0 && isInput(o.Topic) {
 			if len(r.Value) > 0 {
 				o.Mapped = mappedAs(r.Headers[:n])
 			}

@@ -24,7 +24,7 @@ type Reader struct {
 // One reads a record of an input by itself. An error means that it could not be read
 // now; what is wrong with it is in the head.
 func (r *Reader) One(rec *kgo.Record) (*Head, error) {
-	in := &Input{Topic: rec.Topic}
+	in := &Input{Topic: rec.Topic, Partition: rec.Partition}
 	err := r.read(in, rec, changelog.Never)
 	return &in.Head, err
 }
@@ -47,7 +47,7 @@ func (r *Reader) read(in *Input, rec *kgo.Record, came engine.Millis) error {
 		return nil
 	}
 	if in.Forwarded {
-		if h.From, h.Err = OriginOf(rec, r.Config.Inputs); h.Err != nil {
+		if h.From, h.Err = OriginOf(rec, r.Config.IsInput); h.Err != nil {
 			return nil
 		}
 		b.Topic, b.Time, b.Mapped = h.From.Topic, h.From.At, h.From.Mapped

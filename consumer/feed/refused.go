@@ -62,7 +62,7 @@ func (in *Input) want() int64 {
 // failed takes in an error of fetching an input. A batch that can't be decoded is
 // refused; any other error is returned.
 func (f *fetcher) failed(ctx context.Context, e kgo.FetchError) error {
-	in := f.inputs[e.Topic]
+	in := f.inputs[broker.Partition{Topic: e.Topic, Number: e.Partition}]
 	err := fmt.Errorf("fetch %s/%d: %w", e.Topic, e.Partition, e.Err)
 	var large *kgo.ErrDecompressTooLarge
 	var code *kerr.Error
@@ -98,7 +98,7 @@ func (in *Input) refuse(r *kgo.Record, what *refused) {
 func (f *fetcher) refuse(in *Input, b *kmsg.RecordBatch, reason string) {
 	last := b.FirstOffset + int64(b.LastOffsetDelta)
 	first := in.want()
-	in.refuse(&kgo.Record{Topic: in.Topic, Partition: f.partition, Offset: last},
+	in.refuse(&kgo.Record{Topic: in.Topic, Partition: in.Partition, Offset: last},
 		&refused{first: first, records: broker.Claimed(b, int32(max(0, first-b.FirstOffset)), first), cause: CauseBatch, reason: reason})
 	f.goOn(in, last)
 }
@@ -108,7 +108,7 @@ func (f *fetcher) refuse(in *Input, b *kmsg.RecordBatch, reason string) {
 func (f *fetcher) lookAtLate(ctx context.Context) {
 	for _, in := range f.inputs {
 		switch {
-		case in.loaded || len(in.queue) > 0 || !in.unread() || f.paused[in.Topic] || in.large != nil:
+		case in.loaded || len(in.queue) > 0 || !in.unread() || f.paused[in.Place()] || in.large != nil:
 			in.late = time.Time{}
 		case in.late.IsZero():
 			in.late = f.now()
@@ -124,7 +124,7 @@ func (f *fetcher) lookAtLate(ctx context.Context) {
 func (f *fetcher) look(ctx context.Context, in *Input, limit time.Duration) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	p, err := broker.FetchOne(ctx, f.cl, in.Topic, f.partition, in.want())
+	p, err := broker.FetchOne(ctx, f.cl, in.Topic, in.Partition, in.want())
 	if err != nil {
 		return false, err
 	}
@@ -134,7 +134,7 @@ func (f *fetcher) look(ctx context.Context, in *Input, limit time.Duration) (boo
 		return false, nil
 	}
 	got, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
-		Offset: in.want(), Topic: in.Topic, Partition: f.partition, KeepControlRecords: true,
+		Offset: in.want(), Topic: in.Topic, Partition: in.Partition, KeepControlRecords: true,
 	}, &p, f.decompressor.Inner, nil)
 	switch {
 	case got.Err != nil:

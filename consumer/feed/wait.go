@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/segmill/segmill/consumer/broker"
 )
 
 // StallAfter is how long a running task may be without progress, while there is
@@ -12,8 +14,10 @@ const StallAfter = 5 * time.Second
 
 // Wait is something that a running task waits for.
 type Wait struct {
-	// Topic is the input, "" if it is not one of them that is waited for.
-	Topic string
+	// Input is what is waited for, without a topic if it is none of the inputs.
+	Input broker.Partition
+	// Task is the number of the task that waits.
+	Task int32
 	// Since is when there was progress last.
 	Since time.Time
 	// Reason says what is waited for.
@@ -42,14 +46,18 @@ func (f *Feed) Waits() (l []Wait) {
 	now := f.Config.Now()
 	for _, in := range f.inputs {
 		since := in.pulse.beat(in, now)
+		if w, ok := f.waitsForTask(in, now); ok {
+			l = append(l, w)
+			continue
+		}
 		if err := in.hold.shown; err != nil {
-			l = append(l, Wait{Topic: in.Topic, Since: in.hold.since, Reason: err.Error()})
+			l = append(l, Wait{Input: in.Place(), Task: f.Partition, Since: in.hold.since, Reason: err.Error()})
 			continue
 		}
 		if since.IsZero() || now.Sub(since) < StallAfter || in.open() && f.passOver(in, now.Sub(since)) {
 			continue
 		}
-		w := Wait{Topic: in.Topic, Since: since, Reason: "its next record does not come: does the leader of the partition answer?"}
+		w := Wait{Input: in.Place(), Task: f.Partition, Since: since, Reason: "its next record does not come: does the leader of the partition answer?"}
 		switch {
 		case in.open():
 			w.Reason = fmt.Sprintf("a transaction is open at offset %d: its producer has neither committed nor aborted it (kafka-transactions.sh find-hanging says who); timers wait, for %v at most (max_open_transaction)",
@@ -62,6 +70,21 @@ func (f *Feed) Waits() (l []Wait) {
 	return l
 }
 
+// waitsForTask returns what the clock waits for if a task that forwards to this one has not
+// spoken for StallAfter.
+func (f *Feed) waitsForTask(in *Input, now time.Time) (w Wait, ok bool) {
+	if !in.bound.any || in.bound != in.heard.bound || in.heard.at.IsZero() {
+		in.heard.bound, in.heard.at = in.bound, now
+		return Wait{}, false
+	}
+	if now.Sub(in.heard.at) < StallAfter {
+		return Wait{}, false
+	}
+	return Wait{Input: in.Place(), Task: f.Partition, Since: in.heard.at, Reason: fmt.Sprintf(
+		"timers wait for task %d, which has not said how far its inputs have been read: does it run? Its records are forwarded to other tasks, since not every input has as many partitions as there are tasks, or a multiple of it",
+		in.bound.task)}, true
+}
+
 // passOver reports whether a transaction has been open on an input for too long to be
 // waited for, and notes it.
 func (f *Feed) passOver(in *Input, open time.Duration) bool {
@@ -71,11 +94,15 @@ func (f *Feed) passOver(in *Input, open time.Duration) bool {
 	in.passed = in.Next
 	f.Config.Metrics.PassedOver.WithLabelValues(in.Topic).Inc()
 	f.Log.Error("a transaction stays open; timers go on without waiting for the records in it and after it",
-		"topic", in.Topic, "offset", in.Next, "open_for", open.Round(time.Second))
+		"topic", in.Topic, "of_partition", in.Partition, "offset", in.Next, "open_for", open.Round(time.Second))
 	return true
 }
 
 // String says what is waited for and since when, for people.
 func (w Wait) String() string {
-	return strings.TrimSpace(fmt.Sprintf("%s since %s: %s", w.Topic, w.Since.UTC().Format(time.TimeOnly), w.Reason))
+	what := w.Input.Topic
+	if what != "" && w.Input.Number != w.Task {
+		what = w.Input.String()
+	}
+	return strings.TrimSpace(fmt.Sprintf("%s since %s: %s", what, w.Since.UTC().Format(time.TimeOnly), w.Reason))
 }

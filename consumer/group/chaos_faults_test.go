@@ -1,6 +1,7 @@
 package group_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -39,6 +41,11 @@ var faultKinds = map[string]func(*chaos) (string, bool){
 	"death at a point, disk lost": func(x *chaos) (string, bool) { return x.dieAt(true) },
 	"compaction":                  (*chaos).compact,
 	"clock ahead":                 (*chaos).jump,
+	"input grown":                 (*chaos).grow,
+	"rules changed":               (*chaos).changeRules,
+	"rules changed twice":         (*chaos).changeRulesTwice,
+	"rules changed in rebalance":  (*chaos).changeRulesInRebalance,
+	"death in a change of rules":  (*chaos).dieInChange,
 }
 
 // plan is the order of faults: every kind that the seed has once or more, and
@@ -54,6 +61,14 @@ func (x *chaos) plan() []string {
 		case "compaction":
 			if x.compacted {
 				all = append(all, kind, kind, kind)
+			}
+		case "input grown":
+			if x.uneven {
+				all = append(all, kind, kind)
+			}
+		case "rules changed", "rules changed twice", "rules changed in rebalance", "death in a change of rules":
+			if x.rules {
+				all = append(all, kind, kind)
 			}
 		case "clock ahead":
 			if !x.events {
@@ -264,15 +279,44 @@ func (x *chaos) dieAt(diskLost bool) (string, bool) {
 		return "", false
 	}
 	defer l.n.free()
-	point := rig.Points[x.rng.IntN(8)] // the others are of runs with an end
+	points := rig.Points[:8] // the others are of runs with an end
+	if x.uneven {
+		points = append(slices.Clone(points), "grown")
+	}
+	point := points[x.rng.IntN(len(points))]
 	times := new(atomic.Int32)
 	times.Store(1 + x.rng.Int32N(3))
 	l.dropsDisk.Store(diskLost)
 	l.points.Store(point, times)
-	if slices.Index(rig.Points, point) < 4 {
+	if slices.Index(points, point) < 4 {
 		x.stumble(l)
 	}
 	return l.clientID + " " + point, true
+}
+
+// grow gives an input more partitions, to which the load writes from then on. Profiles are
+// left alone: an erasure on another partition than the events before it overtakes them.
+func (x *chaos) grow() (string, bool) {
+	topic := []string{"purchase", "web"}[x.rng.IntN(2)]
+	n := x.sizes[topic].Load() + 1 + x.rng.Int32N(4)
+	got, err := kadm.NewClient(x.admin).UpdatePartitions(context.Background(), int(n), topic)
+	if err = cmp.Or(err, got.Error()); err != nil {
+		x.note("%s is not grown: %v", topic, err)
+		return "", false
+	}
+	known := func() bool {
+		x.load.cl.ForceMetadataRefresh()
+		leader, _, err := x.load.cl.PartitionLeader(topic, n-1)
+		return err == nil && leader >= 0
+	}
+	if !rig.Within(chaosBound, known) {
+		x.fail("the load does not hear that %s has grown", topic)
+	}
+	x.sizes[topic].Store(n)
+	if x.events {
+		x.load.preload(200)
+	}
+	return fmt.Sprintf("%s to %d partitions", topic, n), true
 }
 
 // stumble makes an instance acquire a partition again.

@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/replica"
 	"github.com/segmill/segmill/consumer/task"
@@ -59,12 +60,12 @@ func (x *chaos) ends(topics ...string) kadm.ListedOffsets {
 func (x *chaos) caughtUp() bool {
 	ends := x.ends(chaosInputs...)
 	tasks, ok := x.tasks()
-	if !ok || ends == nil {
+	if !ok || ends == nil || x.rules && !x.underNewest(tasks) {
 		return false
 	}
 	left := int64(0)
 	ends.Each(func(o kadm.ListedOffset) {
-		left += max(0, o.Offset-tasks[o.Partition].Sources[o.Topic].Next)
+		left += max(0, o.Offset-tasks[o.Partition%chaosPartitions].Sources[changelog.InputOf(o.Topic, o.Partition, o.Partition%chaosPartitions)].Next)
 	})
 	for _, t := range tasks {
 		left += t.Lag
@@ -161,18 +162,23 @@ func (x *chaos) judge(settled engine.Millis) {
 		}
 		stores = append(stores, l.store)
 	}
+	last := x.sets.newest()
 	cfg := checker.Config{
 		Kafka: []kgo.Opt{kgo.SeedBrokers(x.broker.ListenAddrs()...)},
 		App:   chaosApp, Inputs: chaosInputs, Changes: "changes", Triggers: "triggers",
-		Spec: x.rules.Set.Spec, Engine: x.rules.Engine, Read: x.reader.Read, Zones: app.Zones(),
+		Spec: last.rules.Set.Spec, Engine: last.rules.Engine, Read: last.reader.Read, Zones: app.Zones(),
 		Clock: config.WallClock, Grace: engine.Millis(chaosGrace.Milliseconds()), Settled: settled,
 		Horizon: engine.Millis(x.now().Add(12 * time.Hour).UnixMilli()), Compacted: x.compacted, AtLeastOnce: x.atLeastOnce,
-		Skew:   engine.Millis(chaosSkew.Milliseconds()),
-		Exact:  func(customer string) bool { return !x.load.tainted[customer] },
+		Skew: engine.Millis(chaosSkew.Milliseconds()),
+		// What an input gets on a partition before anybody sees it is late.
+		Exact:  func(customer string) bool { return !x.uneven && !x.load.tainted[customer] },
 		Stores: stores,
 	}
 	if x.events {
 		cfg.Clock = config.EventsClock
+	}
+	if x.sets.changed() {
+		cfg.Changing = isChanging
 	}
 	var err error
 	if x.report, err = checker.Check(context.Background(), cfg); err != nil {
@@ -249,7 +255,7 @@ func (x *chaos) String() string {
 	for _, b := range []struct {
 		is   bool
 		name string
-	}{{x.static, " static"}, {x.compacted, " compacted"}, {x.forwards, " misplaced"}, {x.atLeastOnce, " at least once"}, {x.standby > 0, " standby"}} {
+	}{{x.static, " static"}, {x.compacted, " compacted"}, {x.forwards, " misplaced"}, {x.atLeastOnce, " at least once"}, {x.uneven, " uneven"}, {x.standby > 0, " standby"}, {x.rules, " rules"}} {
 		if b.is {
 			more += b.name
 		}

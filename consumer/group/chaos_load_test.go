@@ -44,10 +44,11 @@ type load struct {
 	cl  *kgo.Client
 	enc *schemas.EventEncoder
 	bad []badRecord
-	// route is where a customer's records belong.
-	route func(customer string) int32
+	// route is where a customer's records of a topic belong.
+	route func(topic, customer string) int32
 
 	produced int
+	past     engine.Millis // time of the last record of preload
 	kinds    map[string]int
 
 	mu      sync.Mutex
@@ -115,6 +116,9 @@ func (l *load) one(at engine.Millis) (*kgo.Record, func(*kgo.Record, error)) {
 	if dice < 10 {
 		return l.broken(customer, at), l.noted
 	}
+	if dice >= 900 && dice < 960 {
+		return l.several(at)
+	}
 	if dice < 20 && len(l.memory) > 0 && !x.events {
 		if r := l.memory[rng.IntN(len(l.memory))]; !l.busy[string(r.Key)] {
 			l.busy[string(r.Key)] = true
@@ -154,16 +158,16 @@ func (l *load) one(at engine.Millis) (*kgo.Record, func(*kgo.Record, error)) {
 	default:
 		r = l.event(plan.Web, customer, occurred, map[string]any{"name": "page_viewed"})
 	}
-	r.Partition, r.Timestamp = l.route(customer), at.Time()
+	r.Partition, r.Timestamp = l.route(r.Topic, customer), at.Time()
 	if r.Value != nil {
 		l.known[customer] = true
 	}
-	if x.events && dice >= 25 && dice < 35 && (r.Value != nil || !x.atLeastOnce) { // receipts at one instant have one id
+	if x.events && dice >= 25 && dice < 35 {
 		l.kinds["repeats"]++
 		l.keep(r) // taken up by preload
 	}
-	if x.forwards && !visitor && dice >= 40 && dice < 45 {
-		r.Partition = (r.Partition + 1 + rng.Int32N(chaosPartitions-1)) % chaosPartitions
+	if n := x.sizes[r.Topic].Load(); x.forwards && !visitor && dice >= 40 && dice < 45 && n > 1 {
+		r.Partition = (r.Partition + 1 + rng.Int32N(n-1)) % n
 		l.kinds["misplaced"]++
 	}
 	l.busy[customer], l.last[customer] = true, at
@@ -195,7 +199,7 @@ func (l *load) broken(customer string, at engine.Millis) *kgo.Record {
 	case 1:
 		r = l.event(plan.Web, customer, at+engine.Millis(24*time.Hour/time.Millisecond), map[string]any{"name": "page_viewed"})
 	}
-	r.Partition, r.Timestamp = l.rng.Int32N(chaosPartitions), at.Time()
+	r.Partition, r.Timestamp = l.rng.Int32N(l.x.sizes[r.Topic].Load()), at.Time()
 	return r
 }
 
@@ -257,7 +261,11 @@ func (l *load) live(n int, over time.Duration) {
 
 // preload produces n records of a minute of the past at once.
 func (l *load) preload(n int) {
-	at := engine.Millis(time.Now().Add(-time.Hour).UnixMilli())
+	if l.past == 0 {
+		l.past = engine.Millis(time.Now().Add(-time.Hour).UnixMilli())
+	}
+	at := l.past
+	defer func() { l.past = at }()
 	for range n {
 		at += engine.Millis(l.rng.IntN(30))
 		r, _ := l.one(at)

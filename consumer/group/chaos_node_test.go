@@ -1,6 +1,7 @@
 package group_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -17,7 +18,6 @@ import (
 	"github.com/segmill/segmill/consumer/group"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/internal/rig"
-	"github.com/segmill/segmill/schemas"
 	"github.com/segmill/segmill/state"
 )
 
@@ -54,6 +54,8 @@ type life struct {
 // start begins an incarnation.
 func (n *node) start() error {
 	x := n.x
+	x.sets.mu.Lock()
+	defer x.sets.mu.Unlock()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.lives++
@@ -91,20 +93,20 @@ func (l *life) config(log *slog.Logger) config.Config {
 		// Leaders move more often here than a client asks for them by default.
 		kgo.MetadataMinAge(200 * time.Millisecond),
 	}
-	cfg.Engine, cfg.Encoder, cfg.Store, cfg.Logger = x.rules.Engine, x.encoder, l.store, log
-	cfg.Now = func() time.Time { return x.now().Add(l.skew) }
-	cfg.Read = func(r *schemas.Record, ev *engine.Event) (schemas.Result, error) {
-		if d := x.slow.Load(); d > 0 {
-			lasts(time.Duration(d))
-		}
-		return x.reader.Read(r, ev)
+	cfg.Rules, cfg.Encoder, cfg.Store, cfg.Logger = x.sets.newest().config(x), x.encoder, l.store, log
+	if x.rules {
+		cfg.Known = x.known
 	}
+	cfg.Now = func() time.Time { return x.now().Add(l.skew) }
 	// Clocks that are set ahead count towards MaxMergeWait here: they have no
 	// monotonic reading of their own.
 	cfg.Time.Grace, cfg.Time.MaxMergeWait = chaosGrace, 24*time.Hour
 	cfg.Batch.Records, cfg.Batch.Interval = 50, 20*time.Millisecond
 	if x.events {
 		cfg.Time.Clock, cfg.Batch.Records = config.EventsClock, 8
+	}
+	if x.uneven {
+		cfg.Create.Partitions, cfg.Fixed.Watch = chaosPartitions, 150*time.Millisecond
 	}
 	cfg.Fixed.StoreEach = []int{1, 30, 300, 50_000}[x.seed%4]
 	cfg.Group = config.Group{SessionTimeout: chaosSession, RebalanceTimeout: time.Second, Heartbeat: 150 * time.Millisecond}
@@ -133,8 +135,8 @@ func (l *life) at(task int32, point string) error {
 		return nil
 	}
 	l.n.x.log.Info("a task dies", "instance", l.clientID, "partition", task, "point", point)
-	if l.dropsDisk.Load() {
-		if err := l.store.Task(task).Drop(); err != nil {
+	if l.dropsDisk.Load() && point != "aside" { // there the session goes on, with its disk
+		if err := cmp.Or(l.store.Task(task).Drop(), l.store.Scratch(task).Drop()); err != nil {
 			return err
 		}
 	}

@@ -21,8 +21,6 @@ import (
 
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
-	"github.com/segmill/segmill/engine/rule"
-	"github.com/segmill/segmill/internal/app"
 	"github.com/segmill/segmill/internal/checker"
 	"github.com/segmill/segmill/internal/rig"
 	"github.com/segmill/segmill/schemas"
@@ -40,7 +38,7 @@ const (
 	chaosSlow  = 5 * time.Second // worth a look
 )
 
-var chaosInputs = []string{"profile", "purchase", "web"}
+var chaosInputs = []string{chaosLog, "profile", "purchase", "web"}
 
 // chaosRules have windows and delays of seconds.
 const chaosRules = `
@@ -67,14 +65,15 @@ type chaos struct {
 	forwards  bool // some records are on wrong partitions
 	static    bool // instances keep their names
 	compacted bool
+	uneven    bool // inputs have numbers of partitions of their own, and get more
 	// atLeastOnce: without transactions.
 	atLeastOnce bool
-	standby     int // copies of each partition
+	standby     int  // copies of each partition
+	rules       bool // rules change
 
 	broker  *kfake.Cluster
 	admin   *kgo.Client
-	rules   *app.Rules
-	reader  *schemas.Reader
+	sets    ruleSets
 	encoder *schemas.Encoder
 	nodes   []*node
 	load    *load
@@ -86,7 +85,8 @@ type chaos struct {
 	handles []*kfake.FaultHandle
 	faults  map[string]int
 
-	committed [chaosPartitions]bool // which partitions have had a position; of compact
+	sizes     map[string]*atomic.Int32 // how many partitions the load uses of each input
+	committed [chaosPartitions]bool    // which partitions have had a position; of compact
 
 	log     *slog.Logger
 	mu      sync.Mutex
@@ -171,11 +171,26 @@ func runChaos(t *testing.T, seed int64) *chaos {
 		seed: seed, rng: rand.New(rand.NewPCG(uint64(seed), 1)), begin: time.Now(),
 		events: seed%2 == 1, forwards: seed%4 != 1, static: seed/2%2 == 1, compacted: seed%3 == 0,
 		atLeastOnce: seed%3 == 1, // not compacted: the broker would not wait min.compaction.lag.ms
+		uneven:      seed%5 >= 3,
+		rules:       seed%3 != 1, // without transactions, a reader can have seen what was emitted under rules that were given up
 
 		faults: map[string]int{}, dead: map[string]time.Time{},
 	}
 	if x.static && seed%5 < 3 {
 		x.standby = 1
+	}
+	x.sizes = map[string]*atomic.Int32{}
+	for _, topic := range chaosInputs {
+		x.sizes[topic] = new(atomic.Int32)
+		x.sizes[topic].Store(chaosPartitions)
+	}
+	if x.uneven {
+		// Few records are where their customers are; erasures would be forwarded after
+		// events that were written later.
+		x.forwards = true
+		x.sizes["profile"].Store(1)
+		x.sizes["web"].Store(3)
+		x.sizes["purchase"].Store(7)
 	}
 	x.log = slog.New(slog.NewTextHandler(x, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if err := x.prepare(); err != nil {
@@ -215,19 +230,23 @@ func (x *chaos) tail() string {
 
 // prepare makes everything that a seed needs.
 func (x *chaos) prepare() (err error) {
-	if x.broker, err = kfake.NewCluster(kfake.NumBrokers(3), kfake.SeedTopics(chaosPartitions, chaosInputs...),
-		kfake.GroupMinSessionTimeout(100*time.Millisecond)); err != nil {
+	opts := []kfake.Opt{kfake.NumBrokers(3), kfake.GroupMinSessionTimeout(100 * time.Millisecond)}
+	for topic, n := range x.sizes {
+		opts = append(opts, kfake.SeedTopics(n.Load(), topic))
+	}
+	if x.broker, err = kfake.NewCluster(opts...); err != nil {
 		return err
 	}
 	brokers := kgo.SeedBrokers(x.broker.ListenAddrs()...)
 	if x.admin, err = kgo.NewClient(brokers); err != nil {
 		return err
 	}
-	if x.rules, err = app.CompileRules([]rule.File{{Name: "rules.yaml", Data: []byte(chaosRules)}}); err != nil {
-		return err
+	x.sets.changing = map[string]string{}
+	if x.rules {
+		x.draw("var_busy")
+		x.draw("var_big")
 	}
-	topics := map[string]plan.Stream{"web": plan.Web, "purchase": plan.Purchase, "profile": plan.Profile}
-	if x.reader, err = schemas.NewReader(schemas.Config{Layouts: x.rules.Engine.Layout, Topics: topics}); err != nil {
+	if err := x.sets.add(); err != nil {
 		return err
 	}
 	if x.encoder, err = schemas.NewEncoder(schemas.JSON, chaosApp, schemas.IDs{}); err != nil {
@@ -238,13 +257,13 @@ func (x *chaos) prepare() (err error) {
 		kinds: map[string]int{}, busy: map[string]bool{}, known: map[string]bool{}, last: map[string]engine.Millis{}, tainted: map[string]bool{},
 	}
 	router := kgo.StickyKeyPartitioner(nil).ForTopic("")
-	x.load.route = func(customer string) int32 {
-		return int32(router.Partition(&kgo.Record{Key: []byte(customer)}, chaosPartitions))
+	x.load.route = func(topic, customer string) int32 {
+		return int32(router.Partition(&kgo.Record{Key: []byte(customer)}, int(x.sizes[topic].Load())))
 	}
 	if x.load.cl, err = kgo.NewClient(brokers, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(2*time.Millisecond)); err != nil {
 		return err
 	}
-	if x.load.bad, err = badRecords(x.reader.Read); err != nil {
+	if x.load.bad, err = badRecords(x.sets.newest().reader.Read); err != nil {
 		return err
 	}
 	for i := range 5 {

@@ -293,7 +293,7 @@ func TestShadowedPosition(t *testing.T) {
 	defer end()
 	c := rig.NewClaims(t, rand.New(rand.NewPCG(1, 0)))
 	c.Acquire()
-	wrong := changelog.Position{App: rig.App, Partitions: 1, Seq: 5, Claim: changelog.Claim{1}, Sources: map[string]changelog.Source{}}
+	wrong := changelog.Position{App: rig.App, Partitions: 1, Seq: 5, Claim: changelog.Claim{1}, Sources: map[changelog.Input]changelog.Source{}}
 	c.Write(changelog.Stamp{Claim: changelog.Claim{1}, Seq: 5}, changelog.PositionKey, wrong.Append(nil))
 	g.Produce(c.Log...)
 	running := o.startByHand(0)

@@ -194,6 +194,39 @@ func TestErasureOverHistory(t *testing.T) {
 	}
 }
 
+// Whoever drops changes with an id that was seen before misses none when a customer is
+// erased, known again and erased again within a millisecond.
+func TestErasuresAtOneInstant(t *testing.T) {
+	g := newFleet(t, 1)
+	at := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
+	rules := "version: 1\ndefaults: {timezone: UTC}\nsegments:\n" +
+		"  - {id: french, objective: a, owner: b, review_by: 2099-01-01, when: \"profile.country == 'FR'\"}\n"
+	for range 2 {
+		erasure := kgo.Record{Topic: "profile", Key: []byte("anna"), Timestamp: at}
+		again := erasure
+		g.Produce(g.Event(plan.Profile, "anna", at, map[string]any{"country": "FR"}), &erasure, &again)
+	}
+	in := g.start(rules, vfs.NewMem(), func(c *config.Config) {
+		c.Time.Clock, c.Time.Until = config.EventsClock, engine.Millis(at.Add(time.Hour).UnixMilli())
+	})
+	if err := in.wait(); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	ids := map[string]bool{}
+	for _, e := range g.Effects("changes")[0] {
+		ids[e.ID] = true
+		got = append(got, fmt.Sprintf("%s %s %d at %v", e.Action, e.Segment, e.Sequence, e.At.Sub(at)))
+	}
+	life := []string{"entered french 1 at 0s", "exited french 2 at 0s", "erased  0 at 0s", "erased  0 at 0s"}
+	if diff := gocmp.Diff(slices.Concat(life, life), got); diff != "" {
+		t.Error(diff)
+	}
+	if len(ids) != len(got) {
+		t.Errorf("%d changes have %d ids", len(got), len(ids))
+	}
+}
+
 // A rebuild reads the inputs again, the erasure included: what stood before it stays
 // erased, what came after it counts.
 func TestErasureAndRebuild(t *testing.T) {

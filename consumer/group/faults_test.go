@@ -182,7 +182,7 @@ func (g *fleet) forwardedAgain() (n int) {
 	seen := map[feed.Origin]bool{}
 	for _, records := range g.Read(rig.App + ".repartition") {
 		for _, r := range records {
-			from, err := feed.OriginOf(r, []string{"web", "purchase", "profile"})
+			from, err := feed.OriginOf(r, isAny)
 			if err != nil {
 				g.Fatal(err)
 			}

@@ -7,11 +7,13 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/replica"
 	"github.com/segmill/segmill/engine"
@@ -96,6 +98,18 @@ func (in *instance) wait() error {
 	return err
 }
 
+// refused waits for the error of an instance that must not run, nil if it does all the same.
+func (in *instance) refused() error {
+	select {
+	case err := <-in.done:
+		in.done <- err
+		return in.wait()
+	case <-time.After(20 * time.Second):
+		in.crash()
+		return nil
+	}
+}
+
 // caughtUp waits until an instance has taken everything.
 func (in *instance) caughtUp() {
 	in.g.Helper()
@@ -113,7 +127,7 @@ func (in *instance) caughtUp() {
 		ends := in.g.Ends("web", "purchase", "profile")
 		for _, t := range st.Tasks {
 			for topic, end := range ends {
-				if t.Sources[topic].Next < end[t.Partition] {
+				if t.Sources[changelog.Input{Topic: topic}].Next < end[t.Partition] {
 					return false
 				}
 			}
@@ -165,3 +179,6 @@ func (h *heard) sorted() []string {
 	defer h.mu.Unlock()
 	return slices.SortedFunc(slices.Values(h.list), cmp.Compare[string])
 }
+
+// isAny takes every topic for an input.
+func isAny(string) bool { return true }

@@ -3,6 +3,7 @@ package group
 import (
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,7 +67,7 @@ func TestInspect(t *testing.T) {
 	}
 
 	i := look(1000, nil)
-	if i.Inputs != 3 || i.Partitions != 4 || i.Sampled != 801 || len(i.Create) != 5 {
+	if i.Inputs != 3 || i.Partitions != 4 || i.Sampled != 801 || len(i.Create) != 6 {
 		t.Errorf("%+v", i)
 	}
 	if !about(i, "purchase", fmt.Sprintf("%d %% of 400 sampled records are on another partition", (100*wrong+200)/400)) ||
@@ -103,15 +104,16 @@ func TestInspect(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 	}
-	if i := look(0, nil); len(i.Create) > 0 {
+	// The log of rules is created by the program.
+	if i := look(0, nil); !slices.Equal(i.Create, []string{rig.App + ".rules"}) {
 		t.Errorf("%+v", i)
 	}
 	if i := look(0, func(c *config.Config) { c.Inputs = append(c.Inputs, "none") }); !about(i, "none", "does not exist") {
 		t.Errorf("%+v", i.Findings)
 	}
-	g.AddPartitions("web", 5)
-	i = look(0, func(c *config.Config) { c.Inputs, c.Create.Partitions = append(c.Inputs, "none"), 3 })
-	if !about(i, "web", "it has 5 partitions and profile has 4") || !about(i, "none", "would be created with 3 partitions, and profile has 4") || i.Partitions != 0 {
+	g.AddPartitions("web", 5) // an input may have any number
+	g.AddPartitions("changes", 5)
+	if i = look(0, nil); !about(i, "changes", "it has 5 partitions and there are 4 tasks") || about(i, "web", "partitions and") || i.Partitions != 4 {
 		t.Errorf("%+v", i.Findings)
 	}
 }

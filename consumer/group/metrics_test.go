@@ -9,7 +9,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/segmill/segmill/consumer/config"
-	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/internal/fixture"
@@ -61,21 +60,6 @@ func TestMetrics(t *testing.T) {
 	}
 	if !kafka {
 		t.Error("nothing of the client library")
-	}
-}
-
-// An input that gets more partitions ends the run.
-func TestMorePartitions(t *testing.T) {
-	g := newFleet(t, 2)
-	in := g.start(fixture.Rules, vfs.NewMem(), func(c *config.Config) { c.Fixed.Watch = 10 * feed.Interval })
-	in.ready()
-	g.AddPartitions("web", 3)
-	if err := in.wait(); err == nil || !strings.Contains(err.Error(), "web now has 3 partitions and had 2") {
-		t.Errorf("%v", err)
-	}
-	in = g.start(fixture.Rules, vfs.NewMem(), nil)
-	if err := in.wait(); err == nil || !strings.Contains(err.Error(), "has 3") {
-		t.Errorf("%v", err)
 	}
 }
 

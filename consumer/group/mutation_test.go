@@ -18,7 +18,7 @@ import (
 func TestMutationsAreFound(t *testing.T) {
 	t.Run("none", func(t *testing.T) {
 		t.Parallel()
-		for _, f := range []find{scenarios, laws, clocks, timers, virtual, protocol, {"engine/calendar", "."}, {"state", "DueOrder|Model|Crash"}, registries, changelogs, own} {
+		for _, f := range []find{scenarios, laws, clocks, timers, virtual, protocol, {"engine/calendar", "."}, {"state", "DueOrder|Model|Crash"}, registries, changelogs, own, growing, forwarded} {
 			if found, out := f.try(t, ""); found {
 				t.Fatalf("%v fails without a mutation:\n%s", f, out)
 			}
@@ -65,12 +65,12 @@ func mutate(t *testing.T, sources map[string]string, from, to string) string {
 // wrong, such as source that does not compile, fails the test.
 func (f find) try(t *testing.T, overlay string) (found bool, out string) {
 	t.Helper()
-	args := []string{"test", "-count=1", "-vet=off", "-failfast", "-short", "-timeout=3m", "-tags", "segmill_invariants", "-run", f.run}
+	args := []string{"test", "-count=1", "-vet=off", "-failfast", "-short", "-timeout=100s", "-tags", "segmill_invariants", "-run", f.run}
 	if overlay != "" {
 		args = append(args, "-overlay", overlay)
 	}
 	cmd := exec.CommandContext(t.Context(), "go", append(args, f.packages(t)...)...)
-	cmd.Env = append(os.Environ(), "SIM_TIME=1s")
+	cmd.Env = append(os.Environ(), "SIM_TIME=5s")
 	b, err := cmd.CombinedOutput()
 	out = string(b)
 	noticed := strings.Contains(out, "--- FAIL") || strings.Contains(out, "panic: test timed out") || strings.Contains(out, "panic: invariant: ")

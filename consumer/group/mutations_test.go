@@ -24,6 +24,8 @@ var (
 	registries = find{"schemas", "^Test(Answers|IDBeforeItExists|LaggingReplica|SubjectAddedLater)$"}
 	changelogs = find{"consumer", "ChangelogMustBeKept"}
 	own        = find{"state", "^Test(ForeignDirectories|Claim)$"}
+	forwarded  = find{"consumer/feed", "ForwardedIsHeard"}
+	growing    = find{"consumer", "UnevenPartitions|InputsGrow"}
 	timers     = find{"consumer", "Customers|TimerFires|AfterOutage|ClockJumps|EventTimes"}
 )
 
@@ -33,6 +35,62 @@ var mutations = []struct {
 	name, from, to string
 	by             []find // tried in order until one fails
 }{
+	// Inputs of any numbers of partitions.
+	{
+		"a task reads the partitions of its own number alone",
+		`p < in.inputs.partitions[topic]; p += in.Partitions {`, `p < min(in.inputs.partitions[topic], in.Partitions); p += in.Partitions {`,
+		[]find{growing},
+	},
+	{
+		"timers do not wait for what other tasks have yet to forward",
+		"if !r.bound.any {\n", "if in.Forwarded {\n",
+		[]find{forwarded},
+	},
+	{
+		"one forwarded record speaks for all tasks",
+		`if in.loaded && !in.bound.any && `, `if in.loaded && `,
+		[]find{forwarded},
+	},
+	{
+		"the end to read to moves on as records are forwarded",
+		`if in.awaited == nil {`, `if in.Forwarded {`,
+		[]find{forwarded},
+	},
+	{
+		"a task speaks of what it has not committed",
+		"if s.batch.empty() {\n\t\t\ts.speak()", "if s.batch.steps >= 0 {\n\t\t\ts.speak()",
+		[]find{{"consumer/task", "MarkIsCommitted"}},
+	},
+	{
+		"a partition that is added is read from its end",
+		`next, at.Seen = first, changelog.Never`, `next, at.Seen = last, changelog.Never`,
+		[]find{growing},
+	},
+	{
+		"an input that is read from now on is read from its beginning",
+		`next, at.First = last, last`, `next, at.First = first, 0`,
+		[]find{{"consumer", "FromNow"}},
+	},
+	{
+		"an input is met again by every session",
+		`if !known[topic] {`, `if len(known) >= 0 {`,
+		[]find{{"consumer", "FromNow"}},
+	},
+	{
+		"where an input is read from now on is decided until something is committed",
+		`if len(s.met) == 0 {`, `if len(s.met) >= 0 {`,
+		[]find{{"consumer", "FromNow"}},
+	},
+	{
+		"a task reads the partitions that its instance has heard of, whatever its position says",
+		`in.Grow(of.Topic, of.Partition(task)+1)`, `_ = task`,
+		[]find{{"consumer", "PositionKnowsMore"}},
+	},
+	{
+		"a position does not say which partition of an input it means",
+		`pos.Sources[changelog.InputOf(in.Topic, in.Partition, s.t.Partition)] =`, `pos.Sources[changelog.Input{Topic: in.Topic}] =`,
+		[]find{growing},
+	},
 	// The protocol.
 	{
 		"every session has a transactional id of its own, so nobody is fenced",
@@ -278,9 +336,14 @@ var mutations = []struct {
 	},
 	{
 		"an erasure comes before what was due",
-		`	x.Advance(c, at, out)
+		`	x.Advance(c, r.At, out)
 	now, known :=`, `	now, known :=`,
 		[]find{scenarios, laws, {"consumer", "ErasureOverHistory"}},
+	},
+	{
+		"two erasures at one instant have one id",
+		`engine.Erasure{At: s.askedAt(h), Place: h.From.String()}`, `engine.Erasure{At: s.askedAt(h)}`,
+		[]find{{"consumer", "ErasuresAtOneInstant"}},
 	},
 	{
 		"overdue timers all fire at once",
@@ -357,6 +420,250 @@ var mutations = []struct {
 		part := h.Part(n)
 		what`,
 		[]find{{"internal/app", "SeveralTopicsOfAStream"}},
+	},
+	{
+		"a line of a file is one event",
+		`into.Events = append(events, d.more.Events...)`, `into.Events = append(events, d.more.Events[:0]...)`,
+		[]find{{"internal/replay", "BatchInALine"}},
+	},
+	{
+		"a rebuild does not ask how far back its inputs reach",
+		`if s.From > s.Since {`, `if s.From > s.Since && s.From < s.Since {`,
+		[]find{{"consumer", "RebuildRefusesLoss"}},
+	},
+	{
+		"a rebuild goes on while another task of the instance refuses it",
+		`if !s.t.Instance.refused.Load() {`, `if ctx.Err() == nil {`,
+		[]find{{"consumer", "RebuildRefusedElsewhere"}},
+	},
+	{
+		"a rebuild needs of every input that was cut what was there from the beginning",
+		`return at - back - engine.Millis(skew.Milliseconds())`, `return changelog.Never`,
+		[]find{{"consumer", "RebuildWithoutLoss"}},
+	},
+	{
+		"the differences of a rebuild are of when the engine had stopped",
+		`s.feed.Clock.Now = s.heard(ctx)`, `s.feed.Clock.Now = max(s.feed.Clock.Now, changelog.Never)`,
+		[]find{{"consumer", "RebuildIsEffective"}},
+	},
+	{
+		"the differences of a rebuild are later than what is unread",
+		`		mark = in.Seen
+		if h, err :=`, `		mark = asked
+		if h, err :=`,
+		[]find{{"consumer", "RebuildIsEffective"}},
+	},
+	{
+		"a change that is done again forgets the rules before it",
+		`	maps.Copy(all, v.Former)
+`, ``,
+		[]find{{"consumer/group", "ApplyDiesAtEachPoint"}},
+	},
+	{
+		"what is due of unchanged rules does not fire when rules are applied",
+		`n := x.fireUnchanged(change, now)
+	instant := `, `n := len(out.Effects)
+	instant := `,
+		[]find{{"internal/sim", "^TestAdopt$"}},
+	},
+	{
+		"a change of rules moves the instant of customers to whom nothing happens",
+		`old.instant = instant //`, `_ = instant //`,
+		[]find{{"internal/sim", "^TestAdopt$"}},
+	},
+	{
+		"what is due of a renamed rule is emitted under its new id",
+		`x.stage.underFormerIDs(x.out.Effects[first:])`, `_ = first`,
+		[]find{{"internal/sim", "^TestAdopt$"}},
+	},
+	{
+		"a customer who has had a rename has it again",
+		`if i := slices.Index(r.marks, m.seq); i >= 0 {`, `if i := slices.Index(r.marks, m.seq); i > len(r.marks) {`,
+		[]find{{"engine", "^TestRename$"}, {"internal/sim", "^TestRenamedTwice$"}},
+	},
+	{
+		"a change that is done again forgets what rules were called",
+		`Renamed: former.Renamed, Kept`, `Kept`,
+		[]find{{"consumer/group", "RenameDiesAtEachPoint"}},
+	},
+	{
+		"the instant of a change passes what is yet to be forwarded",
+		` || len(s.t.Instance.Senders(s.t.Partition)) > 0 {`, ` {`,
+		[]find{{"consumer/group", "ChangeWaitsForForwarded"}},
+	},
+	{
+		"a customer who was brought over is brought over again",
+		`cs.Pass != 0 && e.C.Brought() != cs.Pass`, `cs.Pass != 0`,
+		[]find{{"consumer/group", "ChangeLive"}},
+	},
+	{
+		"a customer takes a step before being brought over",
+		`	if e.Former {
+		if err := s.bringFirst(e); err != nil {`, `	if false {
+		if err := s.bringFirst(e); err != nil {`,
+		[]find{{"consumer/group", "ChangeLive"}},
+	},
+	{
+		"facts that were made beside the loop are taken although they are gone",
+		`c.prepared != nil && c.prepared.whole(scratch)`, `c.prepared != nil`,
+		[]find{{"consumer/group", "ChangeLive"}},
+	},
+	{
+		"an instance that was started to rebuild forgets facts at each change",
+		`s.cfg.Rebuild && !prepared //`, `s.cfg.Rebuild //`,
+		[]find{{"consumer/group", "ChangeLiveAfterRebuild"}},
+	},
+	{
+		"what was read while facts were made is not in them",
+		`err = p.history.fold(ctx, rest)`, `_ = rest`,
+		[]find{{"consumer/group", "ChangeLive"}},
+	},
+	{
+		"facts that were made for another change are taken",
+		`return err == nil && ok && bytes.Equal(m.Versions, c.Append(nil))`, `_, _ = m, ok; return err == nil && c != nil && len(bytes.TrimSpace(nil)) == 0`,
+		[]find{{"consumer/group", "ChangeLive"}},
+	},
+	{
+		"a change that is gone on with has another instant",
+		`	if !c.resumed {
+		c.At = s.feed.Clock.Now`, `	c.At = s.feed.Clock.Now
+	if !c.resumed {
+		c.At = s.feed.Clock.Now`,
+		[]find{{"consumer/group", "ChangeLive|RebuildDies"}},
+	},
+	{
+		"a task begins with the newest rules whatever its partition is under",
+		`		if r != nil {
+			return t.Instance.with(r).config, nil`, `		if r == nil {
+			return t.Instance.with(r).config, nil`,
+		[]find{{"consumer/group", "ChangeLive"}},
+	},
+	{
+		"what was forwarded and is yet to be read is in new facts already",
+		`		return !unread
+`, `		return true
+`,
+		[]find{{"consumer/group", "ApplyTakesForwardedOnce"}},
+	},
+	{
+		"what is applied keeps no facts",
+		`	if forget {
+		kept.Facts = nil`, `	if forget || s.cfg.Apply {
+		kept.Facts = nil`,
+		[]find{{"consumer/group", "ApplyKeepsFacts"}},
+	},
+	{
+		"facts are kept for a longer window",
+		`c.Facts[i] = !ok || reach < p.Summaries[i].Reach`, `_ = reach; c.Facts[i] = !ok`,
+		[]find{{"engine/ruleset", "TestChange"}},
+	},
+	{
+		"a rule is unchanged although what it reads is not",
+		`fmt.Fprintf(&b, "{%x}", d.rules[in.Segment])`, `b.WriteString("{}")`,
+		[]find{{"engine/ruleset", "TestChange"}},
+	},
+	{
+		"an instance with old files brings their rules back",
+		`&& !s.cfg.ApplyFormer:`, `&& !s.cfg.ApplyFormer && !s.cfg.Apply:`,
+		[]find{{"consumer/group", "ApplyFormer"}},
+	},
+	{
+		"what is due of unchanged rules does not fire in a rebuild",
+		`n := x.fireUnchanged(change, now)
+	x.exit`, `n := len(out.Effects)
+	x.exit`,
+		[]find{{"internal/sim", "^TestRebuild$"}, {"consumer", "RebuildIsEffective"}},
+	},
+	{
+		"a rebuild judges changed rules before they have their facts",
+		`if x.change != nil && x.change.differs.Units[u] {`, `if x.change != nil && x.change.differs.Units[u] && u < 0 {`,
+		[]find{{"internal/sim", "^TestRebuild$"}, {"consumer", "RebuildDiesAtEachPoint"}},
+	},
+	{
+		"a rebuild folds what former mappings made",
+		`return unread || !ok ||`, `return true || !ok ||`,
+		[]find{{"consumer", "RebuildByOtherMappings"}},
+	},
+	{
+		"a rebuild does not read mapped records on other partitions",
+		`if task == t.Partition || len(cfg.Mapped) == 0 {`, `if task >= 0 {`,
+		[]find{{"consumer", "RebuildByOtherMappings"}},
+	},
+	{
+		"instances do not compare mappings",
+		`= p.Spec.Mappings[i].Version(p.Spec.Streams())`, `= ""`,
+		[]find{{"consumer", "MappingsOfTwoInstances$"}},
+	},
+	{
+		"a mapped event is forwarded as the record that it was made of",
+		`	if len(h.More.Texts) > 0 { // the receiver need`, `	if len(h.More.Texts) > 1000 { // the receiver need`,
+		[]find{{"internal/checker", "Severals"}, {"consumer", "DeathWithMappedRecords"}},
+	},
+	{
+		"what is refused of a record of events is lost",
+		`return 1 + len(h.More.Events) + len(h.More.Refused)`, `return 1 + len(h.More.Events)`,
+		[]find{{"internal/checker", "Severals"}},
+	},
+	{
+		"the events of a record come latest first",
+		`cmp.Compare(more.Events[a].At, more.Events[b].At)`, `cmp.Compare(more.Events[b].At, more.Events[a].At)`,
+		[]find{{"consumer", "MappedEqualsCanonical"}},
+	},
+	{
+		"prices of items are not converted",
+		`		one(&items.Elem.Fields[at], &f.Cells[from+i*width+at])`, `		_ = from + i*width + at`,
+		[]find{{"internal/shapes", "MappedHistories"}},
+	},
+	{
+		"amounts are rounded half up",
+		`twice == uint64(rateOne) && q&1 == 1 {`, `twice == uint64(rateOne) {`,
+		[]find{{"internal/shapes", "MappedHistories"}},
+	},
+	{
+		"amounts without a rate stay",
+		`if f.amounts(func(_ *Field, c *Cell) { *c = Cell{} }) > 0 {`, `if f.amounts(nil) > 0 {`,
+		[]find{{"internal/shapes", "MappedHistories"}},
+	},
+	{
+		"ids are remembered for as long as ever",
+		`keep := cmp.Or(p.Spec.Reading.Dedup[info.Name], info.Dedup)`, `keep := info.Dedup`,
+		[]find{{"internal/ruletest", "DedupHorizon"}},
+	},
+	{
+		"a filter that is unknown holds",
+		`	case v.K != expr.Bool:
+		return Undecided`, `	case v.K != expr.Bool:
+		return Event`,
+		[]find{{"internal/shapes", "MappedHistories"}},
+	},
+	{
+		"null clears whatever the mapping says",
+		`Attributes && m.ClearNulls
+`, `Attributes
+`,
+		[]find{{"internal/shapes", "MappedHistories"}},
+	},
+	{
+		"filter keeps what is unknown",
+		`			if !cond(e).True() {`, `			if v := cond(e); v.Present() && !v.True() {`,
+		[]find{{"internal/shapes", "MappedHistories"}},
+	},
+	{
+		"what is not known to be in a list is not in it",
+		`			case !comparableKinds(v, w):
+				unknown = true`, `			case !comparableKinds(v, w):
+				unknown = false`,
+		[]find{{"internal/shapes", "Expressions"}},
+	},
+	{
+		"a division of records loses what is left over",
+		`b.N != 0 && a.N%b.N != 0 {`, `b.N != 0 && a.N%b.N != 0 && false {`,
+		[]find{{"internal/shapes", "Expressions"}},
+	},
+	{
+		"parts of an id run together",
+		`text = strings.ReplaceAll(text, ":", "::")`, `text = strings.ReplaceAll(text, ":", ":")`,
+		[]find{{"internal/shapes", "Expressions"}},
 	},
 	// What rule files declare.
 	{

@@ -64,7 +64,7 @@ func TestOpenTransactionHoldsTheClock(t *testing.T) {
 			g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil))
 			g.Eventually("it is waited for", func() bool {
 				return slices.ContainsFunc(in.o.Status().Tasks[0].Waits, func(w feed.Wait) bool {
-					return w.Topic == "purchase" && strings.Contains(w.Reason, "a transaction is open at offset 0")
+					return w.Input.Topic == "purchase" && strings.Contains(w.Reason, "a transaction is open at offset 0")
 				})
 			})
 			if n := len(g.Read("triggers")[0]); n > 0 {

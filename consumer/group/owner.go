@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,8 +31,8 @@ type Owner struct {
 	task.Instance
 	verifier *verifier
 	standbys *standbys
-	gauged   map[int32]bool        // partitions that have gauges; of progress
-	waiting  map[int32][]feed.Wait // what was shown last; of progress
+	gauged   map[int32]map[broker.Partition]bool // inputs that have gauges, by task; of progress
+	waiting  map[int32][]feed.Wait               // what was shown last; of progress
 
 	// hard is what tasks run under; kill ends it, and with it everything at once.
 	hard   context.Context //nolint:containedctx // outlives the callbacks that start tasks
@@ -122,7 +123,7 @@ func (o *Owner) prepare(ctx context.Context) (err error) {
 	o.standbys = newStandbys(o)
 	o.hard, o.kill = context.WithCancel(context.WithoutCancel(ctx))
 	o.mu.Unlock()
-	o.Ends = feed.NewEnds(o.Cluster, o.Config.Sources(), o.Config.Now, o.stamp)
+	o.Ends = feed.NewEnds(o.Cluster, o.Config.Now, o.stamp, o.Senders)
 	o.verifier = newVerifier(o)
 	o.Verify, o.Running = o.verifier.later, o.count
 	return o.Cluster.Await(ctx, func() error { return o.prepareUntil(ctx) })
@@ -147,13 +148,14 @@ func (o *Owner) prepareUntil(ctx context.Context) error {
 	if o.Config.Time.Until == 0 {
 		return nil
 	}
-	parts := make([]int32, o.Partitions)
-	for i := range parts {
-		parts[i] = int32(i)
+	var all []broker.Partition
+	for p := range o.Partitions {
+		all = append(all, o.Inputs(p)...)
 	}
+	slices.SortFunc(all, broker.Partition.Compare)
 	// Transactions that are open at the start are waited for: their records are there.
-	ends, err := o.Cluster.List(ctx, broker.HighWatermark, o.Config.Inputs, parts)
-	o.Until = task.NewUntil(o.Config.Time.Until, ends, len(parts))
+	ends, err := o.Cluster.ListAll(ctx, broker.HighWatermark, all)
+	o.Until = task.NewUntil(o.Config.Time.Until, ends, int(o.Partitions))
 	return err
 }
 
@@ -295,7 +297,7 @@ func (o *Owner) assigned(parts []int32) {
 	o.joined = true
 	for _, p := range parts {
 		if p >= o.Partitions {
-			o.fail(fault.Fatal("%s now has partition %d and the inputs have %d partitions: nobody may add partitions to the changelog; segmill state reshard moves the state to a new one",
+			o.fail(fault.Fatal("%s now has partition %d and had %d partitions at the start: nobody may add partitions to the changelog; segmill state reshard moves the state to a new one",
 				o.Config.Changelog(), p, o.Partitions))
 			return
 		}

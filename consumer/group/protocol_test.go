@@ -197,11 +197,20 @@ func TestPartitionCounts(t *testing.T) {
 		}
 		return o.Run(t.Context())
 	}
-	err := run(func(c *config.Config) { c.Inputs = append(c.Inputs, "more") })
-	if err == nil || !strings.Contains(err.Error(), "has 2 partitions and more has 3") {
-		t.Errorf("%v", err)
+	for by, change := range map[string]func(*config.Config){
+		"2 tasks, as the largest input says: each task writes to the partition of its own number: set topics.create.partitions":        func(*config.Config) {},
+		"4 tasks, as topics.create.partitions says: each task writes to the partition of its own number: set topics.create.partitions": func(c *config.Config) { c.Create.Partitions = 4 },
+	} {
+		err := run(both(change, func(c *config.Config) { c.Changes = "more" }))
+		if err == nil || !strings.Contains(err.Error(), "more has 3 partitions and there are "+by) {
+			t.Errorf("%v", err)
+		}
 	}
-	if err = run(func(c *config.Config) { c.Inputs = append(c.Inputs, "none") }); !errors.Is(err, kerr.UnknownTopicOrPartition) || !strings.Contains(err.Error(), "none") {
+	if n := g.PartitionsOf(rig.App + ".changelog")[rig.App+".changelog"]; n != 0 {
+		t.Errorf("a changelog of %d partitions decides how many tasks there are", n)
+	}
+	err := run(func(c *config.Config) { c.Inputs = append(c.Inputs, "none") })
+	if !errors.Is(err, kerr.UnknownTopicOrPartition) || !strings.Contains(err.Error(), "none") {
 		t.Errorf("%v", err)
 	}
 	if err = run(func(c *config.Config) { c.Create.Topics = false }); !errors.Is(err, kerr.UnknownTopicOrPartition) {

@@ -85,6 +85,14 @@ func TestReadingChanged(t *testing.T) {
 // However often a rebuild dies, in the end the memberships are those of a run
 // that had the new rules from the beginning, and nothing is emitted twice.
 func TestRebuildDies(t *testing.T) {
+	testChangeDies(t, func(c *config.Config) { c.Rebuild = true })
+}
+
+// The same of a change that keeps facts.
+func TestApplyDies(t *testing.T) { testChangeDies(t, func(c *config.Config) { c.Apply = true }) }
+
+func testChangeDies(t *testing.T, way func(*config.Config)) {
+	t.Helper()
 	for _, seed := range fixture.Seeds(t, 2) {
 		t.Run(fmt.Sprintf("SEED=%d", seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 2))
@@ -103,14 +111,14 @@ func TestRebuildDies(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := g.Positions()
-			rebuild := func(c *config.Config) {
-				c.Time.Clock, c.Rebuild = config.EventsClock, true
+			changing := both(way, func(c *config.Config) {
+				c.Time.Clock = config.EventsClock
 				c.Batch.Records = 3
-			}
+			})
 			for range 4 {
-				in = g.start(fixture.OtherRules, files, rebuild)
+				in = g.start(fixture.OtherRules, files, changing)
 				enough := before[0].Seq + uint64(1+rng.IntN(4))
-				g.Eventually("a part of the rebuild", func() bool {
+				g.Eventually("a part of the change", func() bool {
 					st := in.o.Status()
 					return st.Ready || len(st.Tasks) > 0 && st.Tasks[0].Seq >= enough
 				})
@@ -119,7 +127,7 @@ func TestRebuildDies(t *testing.T) {
 					files = vfs.NewCrashableMem()
 				}
 			}
-			in = g.start(fixture.OtherRules, files, rebuild)
+			in = g.start(fixture.OtherRules, files, changing)
 			in.ready()
 			in.stop()
 			if diff := gocmp.Diff(fresh.Members(), g.Members()); diff != "" {

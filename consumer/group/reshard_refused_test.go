@@ -152,8 +152,7 @@ func TestReshardRefused(t *testing.T) {
 	in.caughtUp()
 	in.stop()
 	refused("both configurations have the app shop", func(r *reshard.Reshard) { r.To.App = rig.App })
-	refused("web2 has 3 partitions and profile has 2", func(r *reshard.Reshard) { r.To.Inputs = []string{"web2", "profile"} })
-	refused("changes has 2 partitions and the new inputs have 3: add partitions to it", func(r *reshard.Reshard) { r.To.Changes = "changes" })
+	refused("changes has 2 partitions and the new application 3: add partitions to it", func(r *reshard.Reshard) { r.To.Changes = "changes" })
 	g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil))
 	refused("1 records of purchase are unread", nil)
 	refused("1 records of purchase are unread", func(r *reshard.Reshard) { r.Unread = true })
@@ -174,7 +173,7 @@ func TestReshardRefused(t *testing.T) {
 		_, err := m.run(g, files, nil)
 		return err == nil || !strings.Contains(err.Error(), "are running")
 	})
-	refused("a rebuild of shop was not completed", nil)
+	refused("a change of the rules of shop was not completed", nil)
 	refused("requires transactions", func(r *reshard.Reshard) { r.From.Delivery = config.AtLeastOnce })
 	in = g.start(fixture.Rules, files, func(c *config.Config) { c.Rebuild = true })
 	in.ready()
@@ -236,8 +235,8 @@ func (m *moved) reshardOn(g *fleet, files vfs.FS) *reshard.Reshard {
 	return m.reshard(g, store)
 }
 
-// Records that were not taken when the inputs grew under the engine are taken after
-// the move, if that is allowed: nothing is lost.
+// Records that were not taken of inputs that have grown are taken after the move, if that
+// is allowed: nothing is lost.
 func TestReshardUnread(t *testing.T) {
 	g := newFleet(t, 2)
 	files := vfs.NewMem()
@@ -248,9 +247,7 @@ func TestReshardUnread(t *testing.T) {
 	}
 	in.caughtUp()
 	m := g.grow(3, true)
-	if err := in.wait(); err == nil || !strings.Contains(err.Error(), "segmill state reshard") {
-		t.Errorf("%v", err)
-	}
+	in.stop()
 	for i := range 10 {
 		g.Produce(g.Event(plan.Purchase, fmt.Sprintf("c%d", i), g.Now(), nil)) // by a producer that has not noticed
 		m.Produce(m.Event(plan.Purchase, fmt.Sprintf("c%d", i), g.Now(), nil)) // by one that has
@@ -371,7 +368,7 @@ func TestEverythingHasGrown(t *testing.T) {
 	for _, topic := range []string{rig.App + ".changelog", rig.App + ".repartition", rig.App + ".dlq", "changes", "triggers"} {
 		g.AddPartitions(topic, 3)
 	}
-	const want = "was written for 2 partitions, and the inputs now have 3"
+	const want = "was written for 2 partitions, and the changelog now has 3"
 	if err := g.start(fixture.Rules, files, nil).wait(); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "segmill state reshard") {
 		t.Errorf("%v", err)
 	}

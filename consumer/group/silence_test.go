@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/internal/fixture"
@@ -24,8 +25,8 @@ func TestSilenceWaitsForProducers(t *testing.T) {
 	pass := func(d time.Duration) { // while brokers answer
 		for range d / time.Second {
 			g.Shift.Add(int64(time.Second))
-			asked := in.o.Ends.Answered(0)["web"]
-			g.Eventually("an answer", func() bool { return in.o.Ends.Answered(0)["web"].After(asked) })
+			asked := in.o.Ends.Answered(0)[broker.Partition{Topic: "web"}]
+			g.Eventually("an answer", func() bool { return in.o.Ends.Answered(0)[broker.Partition{Topic: "web"}].After(asked) })
 		}
 	}
 	left := func(customer string) *kgo.Record { // a cart that is left in ten seconds

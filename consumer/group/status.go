@@ -1,15 +1,13 @@
 package group
 
 import (
-	"context"
 	"maps"
 	"slices"
 	"strconv"
-	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/twmb/franz-go/pkg/kadm"
-
+	"github.com/segmill/segmill/consumer/broker"
+	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/consumer/task"
 	"github.com/segmill/segmill/engine"
 )
@@ -35,6 +33,9 @@ type Status struct {
 	// Partitions is how many there are, on all instances.
 	Partitions int32
 	Tasks      []task.Status // of this instance, by partition
+	// NotRead are inputs that the rules leave out. They do not keep an instance from being
+	// ready.
+	NotRead []config.NotRead
 }
 
 // Status returns a snapshot.
@@ -44,7 +45,7 @@ func (o *Owner) Status() Status {
 	defer o.mu.Unlock()
 	st := Status{
 		Ready: o.joined && o.refused == "", Refused: o.refused, Clock: engine.Never, ClockStopped: !o.Guard.OK(),
-		EventsPerSecond: o.rate.perSecond, Partitions: o.Partitions,
+		EventsPerSecond: o.rate.perSecond, Partitions: o.Partitions, NotRead: o.NotRead(),
 	}
 	if !o.joined && o.standbys != nil {
 		st.Joining = o.standbys.joining()
@@ -87,70 +88,20 @@ func (r *rate) update(tasks []task.Status) {
 	r.perSecond += smoothing * (float64(n) - r.perSecond)
 }
 
-// progressInterval is how often offsets are committed to the progress group.
-const progressInterval = time.Second
-
-// progress commits the positions' offsets to a group of their own, and keeps the
-// gauges. Nothing ever reads these offsets back: they are for tools that show lag.
-func (o *Owner) progress(ctx context.Context) {
-	adm := kadm.NewClient(o.Cluster.Admin)
-	committed := map[int32]uint64{} // seq by task
-	failing := false                // that it does not work
-	// Another Owner of this process would not know whose gauges these were.
-	defer o.Config.Metrics.Lag.Reset()
-	defer o.Config.Metrics.Waiting.Reset()
-	tick := time.NewTicker(progressInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		tasks := o.Status().Tasks
-		o.mu.Lock()
-		o.rate.update(tasks)
-		o.mu.Unlock()
-		o.gauges(tasks)
-		offsets := kadm.Offsets{}
-		for _, t := range tasks {
-			if committed[t.Partition] == t.Seq {
-				continue
-			}
-			for topic, at := range t.Sources {
-				offsets.AddOffset(topic, t.Partition, at.Next, -1)
-			}
-		}
-		if len(offsets) == 0 {
-			continue
-		}
-		if err := adm.CommitAllOffsets(ctx, o.Config.ProgressGroup(), offsets); err != nil {
-			if !failing {
-				failing = true
-				o.Config.Logger.Warn("progress not committed: tools do not see the lag", "group", o.Config.ProgressGroup(), "error", err)
-			}
-			continue
-		}
-		failing = false
-		for _, t := range tasks {
-			committed[t.Partition] = t.Seq
-		}
-	}
-}
-
 // forget deletes the gauges of partitions that are no longer here: what they said
 // last is not true any more.
 func (o *Owner) forget(tasks []task.Status) {
 	gone := o.gauged
-	o.gauged = make(map[int32]bool, len(tasks))
+	o.gauged = make(map[int32]map[broker.Partition]bool, len(tasks))
 	for _, t := range tasks {
-		o.gauged[t.Partition] = true
+		o.gauged[t.Partition] = gone[t.Partition]
 		delete(gone, t.Partition)
 	}
-	for p := range gone {
-		here := prometheus.Labels{"partition": strconv.Itoa(int(p))}
-		o.Config.Metrics.Lag.DeletePartialMatch(here)
-		o.Config.Metrics.Waiting.DeletePartialMatch(here)
+	for p, inputs := range gone {
+		for in := range inputs {
+			o.Config.Metrics.Lag.DeleteLabelValues(in.Topic, strconv.Itoa(int(in.Number)))
+			o.Config.Metrics.Waiting.DeleteLabelValues(waitLabels(feed.Wait{Input: in, Task: p})...)
+		}
 		delete(o.waiting, p)
 	}
 }
@@ -164,12 +115,16 @@ func (o *Owner) gauges(tasks []task.Status) {
 	o.forget(tasks)
 	for _, t := range tasks {
 		states[t.State]++
+		if o.gauged[t.Partition] == nil {
+			o.gauged[t.Partition] = map[broker.Partition]bool{}
+		}
 		o.showWaits(t)
-		for topic, behind := range t.Behind {
-			o.Config.Metrics.Lag.WithLabelValues(topic, strconv.Itoa(int(t.Partition))).Set(float64(behind) / 1000)
+		for in, behind := range t.Behind {
+			o.gauged[t.Partition][in] = true
+			o.Config.Metrics.Lag.WithLabelValues(in.Topic, strconv.Itoa(int(in.Number))).Set(float64(behind) / 1000)
 		}
 	}
-	for _, s := range []task.State{task.Acquiring, task.Rebuilding, task.Running, task.Waiting, task.Stopped} {
+	for _, s := range []task.State{task.Acquiring, task.Rebuilding, task.Applying, task.Running, task.Waiting, task.Stopped} {
 		o.Config.Metrics.State.WithLabelValues(string(s)).Set(float64(states[s]))
 	}
 }

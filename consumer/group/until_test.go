@@ -7,6 +7,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
@@ -39,7 +40,7 @@ func TestUntil(t *testing.T) {
 	if got := g.Members(); !slices.Equal(got, []string{anna + " browsing"}) {
 		t.Errorf("%v", got)
 	}
-	if p := g.Positions()[0]; p.Clock.Time() != day.Add(3*time.Hour+30*time.Minute) || p.Sources["purchase"].Next != 0 {
+	if p := g.Positions()[0]; p.Clock.Time() != day.Add(3*time.Hour+30*time.Minute) || p.Sources[changelog.Input{Topic: "purchase"}].Next != 0 {
 		t.Errorf("clock %v, sources %v", p.Clock, p.Sources)
 	}
 	in = g.start(fixture.Rules, files, until(day.Add(24*time.Hour)))

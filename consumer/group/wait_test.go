@@ -40,7 +40,7 @@ func TestWaitsAreShown(t *testing.T) {
 			waits := func() []feed.Wait { return in.o.Status().Tasks[0].Waits }
 			g.Eventually("it is waited for", func() bool {
 				return slices.ContainsFunc(waits(), func(w feed.Wait) bool {
-					return w.Topic == c.topic && strings.Contains(w.Reason, c.reason)
+					return w.Input.Topic == c.topic && strings.Contains(w.Reason, c.reason)
 				})
 			})
 			if st := in.o.Status(); st.Ready {
@@ -75,7 +75,7 @@ func TestUnansweredIsShown(t *testing.T) {
 	g.Produce(g.Event(plan.Purchase, "anna", g.Now(), nil))
 	g.Eventually("it is shown", func() bool {
 		st := in.o.Status()
-		return !st.Ready && slices.ContainsFunc(st.Tasks[0].Waits, func(w feed.Wait) bool { return w.Topic == "" && strings.Contains(w.Reason, "does not answer") })
+		return !st.Ready && slices.ContainsFunc(st.Tasks[0].Waits, func(w feed.Wait) bool { return w.Input.Topic == "" && strings.Contains(w.Reason, "does not answer") })
 	})
 	silent.Store(false)
 	close(answer)

@@ -61,7 +61,7 @@ func Inspect(ctx context.Context, cfg config.Config, perPartition int) (*Inspect
 	defer in.Cluster.Close()
 	i := &Inspection{Inputs: len(in.Config.Inputs), Records: map[string]int{}, customers: map[string]customers{}}
 	own := slices.Sorted(maps.Keys(topics.Own(&in.Config)))
-	infos, err := in.Cluster.Describe(ctx, append(slices.Clone(own), in.Config.Inputs...)...)
+	infos, err := in.Cluster.Describe(ctx, slices.Concat(own, in.Config.Inputs, []string{in.Config.RuleLog()})...)
 	if err != nil {
 		return nil, err
 	}
@@ -79,6 +79,9 @@ func Inspect(ctx context.Context, cfg config.Config, perPartition int) (*Inspect
 	if err := in.Topics().CheckChangelog(configs); err != nil {
 		i.fail(in.Config.Changelog(), "", "%v", err)
 	}
+	if err := in.Topics().CheckRules(configs); err != nil {
+		i.fail(in.Config.RuleLog(), "", "%v", err)
+	}
 	for _, w := range in.Topics().Weaknesses(infos, configs) {
 		i.warn(strings.Join(w.Topics, ", "), "", "%s", w.Message)
 	}
@@ -93,10 +96,10 @@ func Inspect(ctx context.Context, cfg config.Config, perPartition int) (*Inspect
 	return i, nil
 }
 
-// counts looks at which topics there are and at their numbers of partitions.
+// counts looks at which topics there are and at their numbers of partitions: the topics
+// that the engine writes have one for each task, and the inputs any number.
 func (i *Inspection) counts(in *task.Instance, infos map[string]broker.Topic, own []string) {
-	first := ""
-	look := func(name string, create bool) {
+	look := func(name string, create bool) bool {
 		t := infos[name]
 		switch {
 		case errors.Is(t.Err, kerr.UnknownTopicOrPartition) && create:
@@ -105,27 +108,25 @@ func (i *Inspection) counts(in *task.Instance, infos map[string]broker.Topic, ow
 			i.fail(name, "create it, or set topics.create; a stream that has no topic gets an empty name in topics", "the topic does not exist")
 		case t.Err != nil:
 			i.fail(name, "", "%v", t.Err)
-		case first == "":
-			first, i.Partitions = name, t.Partitions
-		case t.Partitions != infos[first].Partitions:
-			i.Partitions = 0
-			i.fail(name, "give each topic the same number; to go over to another number, see segmill state reshard",
-				"it has %d partitions and %s has %d: a customer's records must be in the same partition of every topic",
-				t.Partitions, first, infos[first].Partitions)
+		default:
+			return true
 		}
+		return false
 	}
 	for _, name := range in.Config.Inputs {
 		look(name, in.Config.Create.Partitions > 0)
 	}
-	if n := in.Config.Create.Partitions; len(i.Create) > 0 && first != "" && infos[first].Partitions != n {
-		i.fail(strings.Join(i.Create, ", "), "set topics.create.partitions to the number of the others",
-			"the topic would be created with %d partitions, and %s has %d", n, first, infos[first].Partitions)
-	}
-	if first == "" {
-		i.Partitions = in.Config.Create.Partitions
-	}
+	count := in.Topics().CountOf(infos)
+	i.Partitions = count.Tasks
 	for _, name := range own {
-		look(name, in.Config.Create.Topics)
+		if look(name, in.Config.Create.Topics) && infos[name].Partitions != i.Partitions {
+			i.fail(name, count.Remedy(),
+				"it has %d partitions and there are %d tasks: each task writes to the partition of its own number", infos[name].Partitions, i.Partitions)
+		}
+	}
+	log := in.Config.RuleLog()
+	if look(log, in.Config.Create.Topics) && infos[log].Partitions != topics.RulePartitions {
+		i.fail(log, "give it one partition, in whose order the sets are", "it has %d partitions and a log of rules has one", infos[log].Partitions)
 	}
 }
 
@@ -134,13 +135,14 @@ type sampled struct {
 	records, wrong, bad, unknown int
 	causes                       map[string]int
 	customers                    customers
+	tasks                        int32
 }
 
 // sample reads the newest records of an input.
 func (i *Inspection) sample(ctx context.Context, in *task.Instance, topic string, partitions int32, perPartition int) error {
-	seen := sampled{causes: map[string]int{}, customers: customers{}}
+	seen := sampled{causes: map[string]int{}, customers: customers{}, tasks: i.Partitions}
 	reader, horizon := &feed.Reader{Config: &in.Config}, feed.Horizon(&in.Config)
-	route := broker.NewRouter(partitions)
+	route := broker.NewRouter(i.Partitions)
 	for p := range partitions {
 		first, err := in.Cluster.ListOne(ctx, broker.Start, []string{topic}, p)
 		if err != nil {
@@ -198,7 +200,7 @@ func (seen *sampled) record(reader *feed.Reader, horizon engine.Millis, route br
 			if part.Result == schemas.IsEvent {
 				seen.customers[part.Ev.Customer]++
 			}
-			if n == 0 && len(part.More.Texts) == 0 && route.Partition(part.Ev.Customer) != r.Partition {
+			if n == 0 && len(part.More.Texts) == 0 && route.Partition(part.Ev.Customer) != r.Partition%seen.tasks {
 				seen.wrong++ // nobody expects it of records that are mapped
 			}
 		}

@@ -35,6 +35,7 @@ type Metrics struct {
 	Coarsened    prometheus.Counter
 	Unmatched    prometheus.Counter
 	Nobody       prometheus.Counter
+	Losses       *prometheus.CounterVec // facts
 	Overdue      prometheus.Counter
 	Transactions *prometheus.CounterVec // result
 	Acquisitions *prometheus.CounterVec // reason
@@ -43,6 +44,7 @@ type Metrics struct {
 	FetchPauses  prometheus.Counter
 	Waiting      *prometheus.GaugeVec   // partition, topic
 	PassedOver   *prometheus.CounterVec // topic
+	Grown        *prometheus.CounterVec // topic
 	Weak         *prometheus.GaugeVec   // topic, weakness
 	State        *prometheus.GaugeVec   // state
 	StateBytes   *prometheus.GaugeVec   // kind
@@ -99,12 +101,14 @@ func New(reg prometheus.Registerer) *Metrics {
 	m.Coarsened = counter("lists_coarsened_total", "Lists and sets of customers that became inexact because of their size.")
 	m.Unmatched = counter("cart_removals_unmatched_total", "Items removed from carts that had nothing of the kind in them when the removal was read.")
 	m.Nobody = counter("erasures_unknown_total", "Erasures of customers of whom nothing was known.")
+	m.Losses = vec("rebuild_losses_total", "Customers who lost facts in a rebuild, because inputs no longer have their events: all or some.", "facts")
 	m.Overdue = counter("timers_deferred_total", "Times that overdue timers were held back to keep their rate bounded.")
 	m.Transactions = vec("transactions_total", "Transactions, by result.", "result")
 	m.Acquisitions = vec("task_acquisitions_total", "Times a task was acquired, by reason.", "reason")
 	m.MergeWaits = counter("merge_waits_exceeded_total", "Times that records were taken without waiting any longer for another topic.")
 	m.Waiting = gauges("waiting_seconds", "For how long a running partition has waited without progress although there is something to do, 0 after it. Topic is empty if it is not an input that is waited for.", "partition", "topic")
 	m.Weak = gauges("topic_weaknesses", "1 for a topic whose settings are weaker than the guarantees assume, as seen at the start.", "topic", "weakness")
+	m.Grown = vec("input_partitions_added_total", "Partitions that an input has got while the engine runs, and that are read from their beginning.", "topic")
 	m.PassedOver = vec("open_transactions_passed_over_total", "Transactions that stayed open on an input for longer than max_open_transaction, so that timers no longer wait for them.", "topic")
 	m.FetchIdle = counter("fetch_idle_polls_total", "Times that a task waited a few milliseconds for records that are known to be unread, and none came.")
 	m.FetchPauses = counter("fetch_pauses_total", "Times that a topic was left out of fetches because it had enough in hand while another one had nothing.")
@@ -115,8 +119,8 @@ func New(reg prometheus.Registerer) *Metrics {
 	})
 	if reg != nil {
 		reg.MustRegister(m.Events, m.Lag, m.Changes, m.Triggers, m.TimerDelay, m.Commit, m.Fold, m.EndToEnd,
-			m.Restore, m.Restored, m.Restoring, m.Damaged, m.Standbys, m.StandbyLag, m.StandbyRead, m.DeadLetters, m.LeftOut, m.Forwarded, m.EarlyWakes, m.Coarsened, m.Unmatched, m.Nobody, m.Overdue, m.Transactions, m.Acquisitions,
-			m.MergeWaits, m.FetchIdle, m.FetchPauses, m.Waiting, m.PassedOver, m.Weak, m.State, m.StateBytes, m.ClockStopped)
+			m.Restore, m.Restored, m.Restoring, m.Damaged, m.Standbys, m.StandbyLag, m.StandbyRead, m.DeadLetters, m.LeftOut, m.Forwarded, m.EarlyWakes, m.Coarsened, m.Unmatched, m.Nobody, m.Losses, m.Overdue, m.Transactions, m.Acquisitions,
+			m.MergeWaits, m.FetchIdle, m.FetchPauses, m.Waiting, m.PassedOver, m.Grown, m.Weak, m.State, m.StateBytes, m.ClockStopped)
 		m.Kafka = kafkaHooks(reg)
 	}
 	return m

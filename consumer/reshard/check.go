@@ -66,7 +66,7 @@ func (r *resharding) checkOld(ctx context.Context) error {
 		case s.pos.Claim != (changelog.Claim{}):
 			return fmt.Errorf("partition %d: %w", s.Partition, errNeedsTransactions)
 		case s.pos.Rebuilding || ran != nil && s.pos.Rules != ran.pos.Rules:
-			return fmt.Errorf("partition %d: a rebuild of %s was not completed: complete it first with segmill run --rebuild", s.Partition, r.From.App)
+			return fmt.Errorf("partition %d: a change of the rules of %s was not completed: complete it first with segmill run", s.Partition, r.From.App)
 		}
 		if _, err := replica.Verify(ctx, s.Instance.Config.Store, s.Partition); err != nil {
 			return fmt.Errorf("partition %d: %w: delete the state directory of the old configuration and run this again", s.Partition, err)
@@ -82,23 +82,21 @@ func (r *resharding) checkOld(ctx context.Context) error {
 // checkNew makes sure that the topics of the new application fit together and
 // that it has no state yet.
 func (r *resharding) checkNew(ctx context.Context) error {
-	infos, err := r.new.Cluster.Describe(ctx, r.new.Config.Inputs...)
+	count, err := r.new.Topics().Count(ctx)
 	if err != nil {
 		return err
 	}
-	n, err := topics.SameCount(infos, r.new.Config.Inputs, 0)
-	if err != nil {
-		return err
-	}
+	n := count.Tasks
 	r.done.To, r.new.Partitions = n, n
 	names := slices.Sorted(maps.Keys(topics.Own(&r.new.Config)))
-	if infos, err = r.new.Cluster.Describe(ctx, names...); err != nil {
+	infos, err := r.new.Cluster.Describe(ctx, names...)
+	if err != nil {
 		return err
 	}
 	for _, name := range names {
 		t := infos[name]
 		if t.Err == nil && t.Partitions != n {
-			return fmt.Errorf("%s has %d partitions and the new inputs have %d: add partitions to it, or use another topic in the new configuration",
+			return fmt.Errorf("%s has %d partitions and the new application %d: add partitions to it, or use another topic in the new configuration",
 				name, t.Partitions, n)
 		}
 	}
@@ -185,18 +183,18 @@ func (r *resharding) bounds(ctx context.Context, topic string, p int32) (first, 
 // transactions.
 func (r *resharding) checkRead(ctx context.Context) error {
 	unread := map[string]int64{}
-	for _, topic := range r.old.Config.Sources() {
-		for _, s := range r.parts {
-			next, end, err := s.unread(ctx, topic)
+	for _, s := range r.parts {
+		for _, in := range r.old.Inputs(s.Partition) {
+			next, end, err := s.unread(ctx, in)
 			if err != nil {
 				return err
 			}
-			n, err := r.old.Cluster.ReadRange(ctx, topic, s.Partition, next, end, func(*kgo.Record) error { return nil })
+			n, err := r.old.Cluster.ReadRange(ctx, in.Topic, in.Number, next, end, func(*kgo.Record) error { return nil })
 			if err != nil {
 				return err
 			}
 			if n > 0 {
-				unread[topic] += n
+				unread[in.Topic] += n
 			}
 		}
 	}
@@ -214,15 +212,16 @@ func (r *resharding) checkRead(ctx context.Context) error {
 	return nil
 }
 
-// unread returns where a topic was read up to and where it ends.
-func (s *oldPart) unread(ctx context.Context, topic string) (next, end int64, err error) {
-	first, err := s.Instance.Cluster.ListOne(ctx, broker.Start, []string{topic}, s.Partition)
+// unread returns where an input was read up to and where it ends.
+func (s *oldPart) unread(ctx context.Context, in broker.Partition) (next, end int64, err error) {
+	one := []broker.Partition{in}
+	first, err := s.Instance.Cluster.Offsets(ctx, broker.Start, one)
 	if err != nil {
 		return 0, 0, err
 	}
-	last, err := s.Instance.Cluster.ListOne(ctx, broker.LastStable, []string{topic}, s.Partition)
+	last, err := s.Instance.Cluster.Offsets(ctx, broker.LastStable, one)
 	if err != nil {
 		return 0, 0, err
 	}
-	return max(first[topic], s.pos.Sources[topic].Next), last[topic], nil
+	return max(first[in], s.pos.Sources[changelog.InputOf(in.Topic, in.Number, s.Partition)].Next), last[in], nil
 }

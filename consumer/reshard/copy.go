@@ -9,6 +9,7 @@ import (
 
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/ledger"
 	"github.com/segmill/segmill/consumer/task"
 	"github.com/segmill/segmill/engine"
@@ -244,7 +245,7 @@ func (r *resharding) positions(ctx context.Context) ([]*changelog.Position, []by
 		}
 		all[p] = &changelog.Position{
 			App: r.To.App, Partitions: r.done.To, Seq: 1, Clock: now, Latest: latest, Digest: r.digests[p],
-			Sources: map[string]changelog.Source{repartition: {Next: end, Seen: changelog.Never}},
+			Sources: map[changelog.Input]changelog.Source{{Topic: repartition}: {Next: end, Seen: changelog.Never}},
 		}
 	}
 	var versions []byte
@@ -260,15 +261,37 @@ func (r *resharding) positions(ctx context.Context) ([]*changelog.Position, []by
 		for _, pos := range all {
 			pos.Rules = s.pos.Rules
 		}
-		// An input that goes on is read on where it was; its new partitions and new
-		// topics are read from their beginning.
-		for _, topic := range r.new.Config.Inputs {
-			if at, ok := s.pos.Sources[topic]; ok && s.Partition < r.done.To {
-				all[s.Partition].Sources[topic] = at
+		// An input that goes on is read on where it was, now or later, by the task that now
+		// reads the partition; its new partitions and new topics are read from their beginning.
+		for in, at := range s.pos.Sources {
+			if p := in.Partition(s.Partition); r.continues(in.Topic) {
+				all[p%r.done.To].Sources[changelog.InputOf(in.Topic, p, p%r.done.To)] = at
 			}
 		}
 	}
+	for _, pos := range all {
+		r.know(pos)
+	}
 	return all, versions, nil
+}
+
+// continues reports whether an input goes on, be it one that is not read for now.
+func (r *resharding) continues(topic string) bool {
+	return slices.Contains(r.new.Config.Inputs, topic) ||
+		slices.ContainsFunc(r.new.Config.NotRead, func(n config.NotRead) bool { return n.Topic == topic })
+}
+
+// know keeps inputs that continue old ones from being read from now on only: the new task
+// would take them for inputs that it meets.
+func (r *resharding) know(pos *changelog.Position) {
+	for _, topic := range r.new.Config.FromNow {
+		for _, continues := range r.Streams {
+			own := changelog.Input{Topic: topic}
+			if _, ok := pos.Sources[own]; !ok && continues == topic {
+				pos.Sources[own] = changelog.Source{Seen: changelog.Never}
+			}
+		}
+	}
 }
 
 // clockOf returns the clock of the new tasks: the least one. A customer's own

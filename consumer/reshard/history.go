@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/broker"
+	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
@@ -19,7 +20,7 @@ import (
 // one. The copies are in order of time, so that a rebuild meets erasures where
 // they belong.
 func (r *resharding) copyHistory(ctx context.Context) error {
-	first := map[string]map[int32]int64{}
+	first := map[broker.Partition]int64{}
 	var pasts []*past
 	defer func() {
 		for _, p := range pasts {
@@ -27,25 +28,23 @@ func (r *resharding) copyHistory(ctx context.Context) error {
 		}
 	}()
 	for _, s := range r.parts {
-		from, err := r.old.Cluster.ListOne(ctx, broker.Start, r.old.Config.Sources(), s.Partition)
+		from, err := r.old.Cluster.Offsets(ctx, broker.Start, r.old.Inputs(s.Partition))
 		if err != nil {
 			return err
 		}
-		next := map[string]int64{}
-		for topic, at := range from {
-			if first[topic] == nil {
-				first[topic] = map[int32]int64{}
-			}
-			first[topic][s.Partition] = at
-			if source, ok := s.pos.Sources[topic]; ok {
-				next[topic] = source.Next
+		next := map[broker.Partition]int64{}
+		for in, at := range from {
+			first[in] = at
+			if source, ok := s.pos.Sources[changelog.InputOf(in.Topic, in.Number, s.Partition)]; ok {
+				next[in] = source.Next
+				first[in] = max(at, source.First)
 			}
 		}
 		if len(next) == 0 {
 			continue // it has never run
 		}
 		p := &past{n: s.Partition, route: broker.NewRouter(r.done.From)}
-		p.feed = feed.Past(s.FeedOptions(), from, next)
+		p.feed = feed.Past(s.FeedOptions(&s.Instance.Config), first, next)
 		pasts = append(pasts, p)
 		if err := p.step(ctx); err != nil {
 			return err
@@ -114,7 +113,7 @@ func earliest(pasts []*past) *past {
 
 // copyOf returns the copy of the next record of a past, nil if none is needed. first
 // says where the old topics begin.
-func (r *resharding) copyOf(p *past, route broker.Router, first map[string]map[int32]int64) *kgo.Record {
+func (r *resharding) copyOf(p *past, route broker.Router, first map[broker.Partition]int64) *kgo.Record {
 	h := p.head
 	home := route.Partition(h.Ev.Customer)
 	from := h.From
@@ -122,7 +121,7 @@ func (r *resharding) copyOf(p *past, route broker.Router, first map[string]map[i
 	if !ok {
 		return nil // that stream is no longer read
 	}
-	if stream == from.Topic && from.Partition == home && from.Offset >= first[from.Topic][from.Partition] {
+	if stream == from.Topic && from.Partition%r.done.To == home && from.Offset >= first[broker.Partition{Topic: from.Topic, Number: from.Partition}] {
 		return nil // it is in its place
 	}
 	if broker.Size(h.Rec) > r.new.MaxCopied(r.new.Config.Repartition()) {

@@ -12,6 +12,7 @@ import (
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/ledger"
 	"github.com/segmill/segmill/consumer/task"
+	"github.com/segmill/segmill/consumer/topics"
 	"github.com/segmill/segmill/state"
 )
 
@@ -157,7 +158,11 @@ func (o *Reshard) begin(ctx context.Context) (r *resharding, err error) {
 	if err := infos[topic].Err; err != nil {
 		return r, fmt.Errorf("topic %s: %w (is the app of the old configuration right?)", topic, err)
 	}
-	r.old.Partitions = infos[topic].Partitions
+	n, err := r.old.Topics().Count(ctx)
+	if err != nil {
+		return r, err
+	}
+	r.old.Found(topics.Found{Partitions: n.Tasks, Inputs: n.Inputs})
 	for p := range r.old.Partitions {
 		s, err := takeOver(ctx, task.New(r.old, p))
 		if err != nil {
@@ -183,7 +188,7 @@ func takeOver(ctx context.Context, t *task.Task) (*oldPart, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fence: %w", err)
 	}
-	p := &oldPart{Task: t, ledger: l, pos: t.FirstPosition()}
+	p := &oldPart{Task: t, ledger: l, pos: t.FirstPosition(&t.Instance.Config)}
 	c, err := t.Restore(ctx, l, func(*changelog.Move) error { return nil })
 	if err == nil && c.Position != nil {
 		p.pos = c.Position
@@ -194,6 +199,7 @@ func takeOver(ctx context.Context, t *task.Task) (*oldPart, error) {
 		return nil, fmt.Errorf("restore: %w", err)
 	}
 	p.move = c.Move
+	t.Instance.Learn(t.Partition, p.pos)
 	return p, nil
 }
 

@@ -38,27 +38,10 @@ func (t *Task) acquire(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fence: %w", err)
 	}
-	s := &session{
-		folder: newFolder(t, t.Store), ledger: l, emitted: newEffectCounters(),
-		letters: deadletter.Writer{
-			Config: &t.Instance.Config, Partition: t.Partition, Log: t.log, MostBytes: t.Instance.MaxCopied(t.Instance.Config.DeadLetters()),
-		},
-		headers: schemas.HeadersOf[kgo.RecordHeader](t.Instance.Config.Encoder, t.Instance.Config.Headers), committedAt: t.Instance.Config.Now(),
-	}
-	if err := s.at("fenced"); err != nil {
-		return s, err
-	}
-	start := s.cfg.Now()
-	restored, err := t.Restore(ctx, l, t.checkMove)
-	if err == nil {
-		err = s.continueFrom(restored)
-	}
+	s, err := t.begin(ctx, l)
 	if err != nil {
-		return s, fmt.Errorf("restore: %w", err)
-	}
-	metrics.Since(s.cfg.Metrics.Restore, start, s.cfg.Now())
-	if err := s.at("restored"); err != nil {
-		return s, err
+		l.Close()
+		return nil, err
 	}
 	if err := t.CheckPosition(s.pos); err != nil {
 		return s, err
@@ -68,24 +51,90 @@ func (t *Task) acquire(ctx context.Context) (*session, error) {
 			return s, err
 		}
 	}
-	inputs, err := s.placeInputs(ctx)
+	t.Instance.Learn(t.Partition, s.pos)
+	if err := t.Instance.meetInputs(ctx, s.cfg); err != nil {
+		return s, err
+	}
+	growth := t.Instance.growth()
+	places := t.Instance.InputsOf(t.Partition, s.cfg)
+	t.Instance.Ends.Watch(t.Partition, places)
+	s.meet()
+	inputs, err := s.placeInputs(ctx, places)
 	if err != nil {
 		return s, err
 	}
 	if u := t.Instance.Until; u != nil {
 		s.until = &untilTask{Until: u}
 	}
+	s.growth = growth
 	s.feed = feed.Live(s.feedOptions(), t.Instance.Ends, inputs, s.pos)
 	if err := s.checkRules(ctx); err != nil {
+		return s, err
+	}
+	if err := s.decide(ctx); err != nil {
 		return s, err
 	}
 	t.committed(s.pos)
 	return s, s.at("acquired")
 }
 
+// begin restores the copy, and begins a session under the rules that it is under.
+func (t *Task) begin(ctx context.Context, l ledger.Ledger) (*session, error) {
+	if err := t.At("fenced"); err != nil {
+		return nil, err
+	}
+	c := &t.Instance.Config
+	start := c.Now()
+	restored, err := t.Restore(ctx, l, t.checkMove)
+	if err != nil {
+		return nil, fmt.Errorf("restore: %w", err)
+	}
+	cfg, err := t.configOf(ctx, restored.Position)
+	if err != nil {
+		return nil, fmt.Errorf("rules: %w", err)
+	}
+	s := &session{
+		folder: newFolder(t, cfg, t.Store), ledger: l, emitted: newEffectCounters(),
+		letters: deadletter.Writer{
+			Config: cfg, Partition: t.Partition, Log: t.log, MostBytes: t.Instance.MaxCopied(cfg.DeadLetters()),
+		},
+		headers: schemas.HeadersOf[kgo.RecordHeader](cfg.Encoder, cfg.Headers), committedAt: c.Now(),
+	}
+	if err := s.continueFrom(restored); err != nil {
+		return nil, fmt.Errorf("restore: %w", err)
+	}
+	metrics.Since(c.Metrics.Restore, start, c.Now())
+	return s, t.At("restored")
+}
+
+// configOf returns the configuration with the rules that a position is under, as far as they
+// are known, and otherwise with the newest.
+func (t *Task) configOf(ctx context.Context, pos *changelog.Position) (*config.Config, error) {
+	newest := t.Instance.current()
+	if p := t.prepared(pos); p != nil {
+		return p.to.config, nil
+	}
+	if pos == nil || pos.Rules == newest.versions {
+		return newest.config, nil
+	}
+	if t.under != nil && pos.Rules == t.under.versions {
+		return t.under.config, nil
+	}
+	if known := t.Instance.Config.Known; known != nil {
+		r, err := known(ctx, pos.Rules)
+		if err != nil {
+			return nil, err
+		}
+		if r != nil {
+			return t.Instance.with(r).config, nil
+		}
+	}
+	return newest.config, nil
+}
+
 // feedOptions returns what the feed of a session needs.
 func (s *session) feedOptions() feed.Options {
-	o := s.t.FeedOptions()
+	o := s.t.FeedOptions(s.cfg)
 	o.LookAhead, o.Alive = s.lookAhead, s.follow // a registry that hangs does not stop the task
 	if s.until != nil {
 		o.Until = s.until.instant
@@ -94,9 +143,9 @@ func (s *session) feedOptions() feed.Options {
 }
 
 // FeedOptions returns what the feed of a past needs.
-func (t *Task) FeedOptions() feed.Options {
+func (t *Task) FeedOptions(cfg *config.Config) feed.Options {
 	return feed.Options{
-		Config: &t.Instance.Config, Cluster: t.Instance.Cluster, Partition: t.Partition, Log: t.log, QueueBytes: t.Instance.queueShare(),
+		Config: cfg, Cluster: t.Instance.Cluster, Partition: t.Partition, Log: t.log, QueueBytes: t.Instance.queueShare(),
 		LookAhead: func([]*kgo.Record, []*cache.Customer) {},
 		Alive:     func() error { return nil },
 		Waiting:   t.showRebuilding,
@@ -166,13 +215,13 @@ func (t *Task) CheckPosition(p *changelog.Position) error {
 
 func (t *Task) otherCount(was int32) error {
 	n := t.Instance.Partitions
-	return fault.Fatal("the state of %s was written for %d partitions, and the inputs now have %d: records of a customer would go to another partition than their state; go back to topics of %d partitions, or move the state with segmill state reshard",
+	return fault.Fatal("the state of %s was written for %d partitions, and the changelog now has %d: records of a customer would go to another partition than their state; go back to a changelog of %d partitions, or move the state with segmill state reshard",
 		t.Instance.Config.App, was, n, was)
 }
 
 // checkOthers makes sure, for a partition that has never run, that those that have
-// run were as many as there are now: somebody may have added partitions to all
-// topics, the changelog too. The lowest partition that has run decides.
+// run were as many as there are now: somebody may have added partitions to the
+// changelog. The lowest partition that has run decides.
 func (t *Task) checkOthers(ctx context.Context) error {
 	o, topic := t.Instance, t.Instance.Config.Changelog()
 	var others []int32
@@ -219,50 +268,94 @@ func (t *Task) checkOthers(ctx context.Context) error {
 	return nil
 }
 
-// placeInputs decides where every source is read from: at the position's offset,
-// or at the earliest record that is left if it was never read.
-func (s *session) placeInputs(ctx context.Context) (inputs []*feed.Input, err error) {
+// placeInputs decides where inputs are read from: at the position's offset; or, if one
+// was never read, at the earliest record that is left, or at its end if it is one that
+// the task meets now and that is read from now on.
+func (s *session) placeInputs(ctx context.Context, places []broker.Partition) (inputs []*feed.Input, err error) {
+	if len(places) == 0 {
+		return nil, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, broker.RequestTimeout)
 	defer cancel()
-	topics := s.cfg.Sources()
-	infos, err := s.t.Instance.Cluster.Describe(ctx, topics...)
+	cluster := s.t.Instance.Cluster
+	infos, err := cluster.Describe(ctx, s.cfg.Sources()...)
 	if err != nil {
 		return nil, err
 	}
-	first, err := s.t.Instance.Cluster.ListOne(ctx, broker.Start, topics, s.t.Partition)
-	if err != nil {
-		return nil, err
-	}
-	last, err := s.t.Instance.Cluster.ListOne(ctx, broker.HighWatermark, topics, s.t.Partition)
-	if err != nil {
-		return nil, err
-	}
-	for _, topic := range topics {
-		at, ok := s.pos.Sources[topic]
-		id, next := infos[topic].ID, at.Next
-		switch {
-		case ok && at.ID != changelog.TopicID{} && id != changelog.TopicID{} && at.ID != id:
-			return nil, fault.Stopped(s.t.Partition, "%s was read up to offset %d and has been recreated since: its records would be mistaken for others; begin with another app name",
-				topic, next)
-		case !ok:
-			next, at.Seen = first[topic], changelog.Never
-		case next > last[topic]:
-			return nil, fault.Stopped(s.t.Partition, "%s ends at offset %d and was read up to %d: it has lost records or was recreated; restore it, or begin with another app name",
-				topic, last[topic], next)
-		case next < first[topic] && !s.cfg.SkipDeleted:
-			return nil, fault.Stopped(s.t.Partition, "records %d to %d of %s were deleted before they were read; to go on without them, set skip_deleted",
-				next, first[topic]-1, topic)
-		case next < first[topic]:
-			s.t.log.Error("records were deleted before they were read; going on without them", "topic", topic, "from", next, "to", first[topic]-1)
-			next = first[topic]
+	for _, of := range places {
+		if err := s.checkInput(of, infos[of.Topic]); err != nil {
+			return nil, err
 		}
-		in := feed.NewInput(topic, next, topic == s.cfg.Repartition())
-		in.Seen, in.ID = at.Seen, id
-		s.cfg.Metrics.PassedOver.WithLabelValues(topic) // so that the first one is an increase
-		if u := s.t.Instance.Until; u != nil {
-			in.EndAt(u.endOf(in, s.t.Partition))
+	}
+	first, err := cluster.Offsets(ctx, broker.Start, places)
+	if err != nil {
+		return nil, err
+	}
+	last, err := cluster.Offsets(ctx, broker.HighWatermark, places)
+	if err != nil {
+		return nil, err
+	}
+	for _, of := range places {
+		in, err := s.placeInput(of, infos[of.Topic].ID, first[of], last[of])
+		if err != nil {
+			return nil, err
 		}
 		inputs = append(inputs, in)
 	}
 	return inputs, nil
+}
+
+// checkInput makes sure that an input is a partition of the topic that was read, and that
+// there is one.
+func (s *session) checkInput(of broker.Partition, topic broker.Topic) error {
+	at := s.pos.Sources[changelog.InputOf(of.Topic, of.Number, s.t.Partition)]
+	none := changelog.TopicID{}
+	switch {
+	case at.ID != none && topic.ID != none && at.ID != topic.ID:
+		return fault.Stopped(s.t.Partition, "%s was read up to offset %d and has been recreated since: its records would be mistaken for others; begin with another app name",
+			s.named(of), at.Next)
+	case topic.Err == nil && of.Number >= topic.Partitions:
+		return fmt.Errorf("%v: a broker says that the topic has %d partitions", of, topic.Partitions)
+	}
+	return nil
+}
+
+// placeInput decides where an input is read from that has records from first on and ends
+// at last.
+func (s *session) placeInput(of broker.Partition, id changelog.TopicID, first, last int64) (*feed.Input, error) {
+	at, ok := s.pos.Sources[changelog.InputOf(of.Topic, of.Number, s.t.Partition)]
+	next := at.Next
+	switch {
+	case !ok:
+		next, at.Seen = first, changelog.Never
+		if s.met[of.Topic] {
+			next, at.First = last, last
+			s.t.log.Info("an input is read from now on", "topic", of.Topic, "of_partition", of.Number, "from", next)
+		}
+	case next > last:
+		return nil, fault.Stopped(s.t.Partition, "%s ends at offset %d and was read up to %d: it has lost records or was recreated; restore it, or begin with another app name",
+			s.named(of), last, next)
+	case next < first && !s.cfg.SkipDeleted:
+		return nil, fault.Stopped(s.t.Partition, "records %d to %d of %s were deleted before they were read; to go on without them, set skip_deleted",
+			next, first-1, s.named(of))
+	case next < first:
+		s.t.log.Error("records were deleted before they were read; going on without them", "topic", of.Topic, "of_partition", of.Number, "from", next, "to", first-1)
+		next = first
+	}
+	in := feed.NewInput(of, next, of.Topic == s.cfg.Repartition())
+	in.First, in.Seen, in.ID = at.First, at.Seen, id
+	s.cfg.Metrics.PassedOver.WithLabelValues(of.Topic) // so that the first one is an increase
+	if u := s.t.Instance.Until; u != nil {
+		in.EndAt(u.endOf(in))
+	}
+	return in, nil
+}
+
+// named names an input in an error of its task: the number of its partition is said where
+// it is not the task's.
+func (s *session) named(of broker.Partition) string {
+	if of.Number == s.t.Partition {
+		return of.Topic
+	}
+	return of.String()
 }

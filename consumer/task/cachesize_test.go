@@ -35,7 +35,7 @@ func TestCacheCountsBusyCustomers(t *testing.T) {
 	}
 	const customers = 50
 	for _, events := range []int{1_500, dedup.Max} {
-		s := &session{folder: folder{cfg: &config.Config{Engine: eng}, batch: newBatch(eng), customers: cache.New(eng, store.Task(0))}}
+		s := &session{folder: folder{cfg: &config.Config{Rules: config.Rules{Engine: eng}}, batch: newBatch(eng), customers: cache.New(eng, store.Task(0))}}
 		var out engine.Output
 		before := heap()
 		for i := range customers {

@@ -72,6 +72,9 @@ func (s *session) write(ctx context.Context, pos *changelog.Position, changes []
 		return err
 	}
 	changelog.CheckStep(s.pos, pos)
+	if s.versions != nil {
+		s.before = s.versions
+	}
 	s.pos, s.versions, s.next, s.asOf = pos, nil, offset+1, s.cfg.NowMillis()
 	if versions != nil {
 		s.unstoredVersions = versions
@@ -93,7 +96,15 @@ func (s *session) nextPosition() *changelog.Position {
 	pos.DeadLetters += s.letters.Refused()
 	pos.Forwarded += s.batch.forwarded
 	for _, in := range s.feed.Inputs() {
-		pos.Sources[in.Topic] = changelog.Source{Next: in.Next, Seen: in.Seen, ID: in.ID}
+		pos.Sources[changelog.InputOf(in.Topic, in.Partition, s.t.Partition)] = changelog.Source{First: in.First, Next: in.Next, Seen: in.Seen, ID: in.ID}
+	}
+	for topic := range s.met {
+		// A task that has no partition of it must not take the first one that is added
+		// for an input that it meets.
+		own := changelog.Input{Topic: topic}
+		if _, ok := pos.Sources[own]; !ok {
+			pos.Sources[own] = changelog.Source{Seen: changelog.Never}
+		}
 	}
 	return pos
 }
@@ -120,12 +131,19 @@ func (s *folder) changes(pos *changelog.Position) []change {
 		if e.C.Known() {
 			piece = state.AppendSubject(piece, c.customer)
 			value := len(piece)
+			e.C.SetBrought(0)
 			piece = s.cfg.Engine.Append(piece, e.C)
-			c.value = piece[value:len(piece):len(piece)]
-			hash = state.DigestOfSubject(piece[key:])
-			if e.Known && hash == e.Hash {
+			if hash = state.DigestOfSubject(piece[key:]); e.Known && hash == e.Hash {
 				continue
 			}
+			if cs.Pass != 0 {
+				e.C.SetBrought(cs.Pass)
+				piece = s.cfg.Engine.Append(piece[:value], e.C)
+				if hash = state.DigestOfSubject(piece[key:]); e.Known && hash == e.Hash {
+					continue
+				}
+			}
+			c.value = piece[value:len(piece):len(piece)]
 		}
 		c.key = b.memory.keep(piece)[:key:key]
 		if e.Known {

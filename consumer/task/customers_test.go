@@ -39,7 +39,7 @@ func TestCustomersAgainstModel(t *testing.T) {
 		defer store.Close() // memory
 		s := &session{folder: folder{
 			t:   &Task{Instance: &Instance{Config: config.Config{Memory: config.Memory{Cache: cache.Overhead}}, Running: func() int { return 1 }}, Store: store.Task(0)},
-			cfg: &config.Config{Engine: eng}, batch: newBatch(eng), customers: cache.New(eng, store.Task(0)),
+			cfg: &config.Config{Rules: config.Rules{Engine: eng}}, batch: newBatch(eng), customers: cache.New(eng, store.Task(0)),
 		}}
 		model := map[string]engine.Millis{} // wake-ups
 		pos := &changelog.Position{}
@@ -131,7 +131,7 @@ func TestCustomersStayUntilStored(t *testing.T) {
 	}
 	defer store.Close() // memory
 	task := store.Task(0)
-	s := &session{folder: folder{cfg: &config.Config{Engine: eng}, batch: newBatch(eng), customers: cache.New(eng, task)}}
+	s := &session{folder: folder{cfg: &config.Config{Rules: config.Rules{Engine: eng}}, batch: newBatch(eng), customers: cache.New(eng, task)}}
 	e, err := s.customers.Get("anna")
 	if err != nil {
 		t.Fatal(err)
@@ -200,7 +200,7 @@ func TestLargeCustomersFillTheBatch(t *testing.T) {
 	}
 	defer store.Close() // memory
 	const customers, records, limit = 40, 300, 1_000
-	s := &session{folder: folder{cfg: &config.Config{Engine: eng}, batch: newBatch(eng), customers: cache.New(eng, store.Task(0))}}
+	s := &session{folder: folder{cfg: &config.Config{Rules: config.Rules{Engine: eng}}, batch: newBatch(eng), customers: cache.New(eng, store.Task(0))}}
 	var out engine.Output
 	round := func(n int) (changed, size int) {
 		for ; changed < customers && !s.batch.full(records*customers, limit); changed++ {
@@ -253,7 +253,7 @@ func TestTimerFiresAtItsInstant(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := &config.Config{Engine: eng, Encoder: enc, Metrics: metrics.New(prometheus.NewRegistry()), Batch: config.Batch{Bytes: 1 << 20}}
+	cfg := &config.Config{Rules: config.Rules{Engine: eng}, Encoder: enc, Metrics: metrics.New(prometheus.NewRegistry()), Batch: config.Batch{Bytes: 1 << 20}}
 	cfg.Time.Clock = config.EventsClock
 	s := &session{
 		folder:  folder{t: &Task{limit: 100, Store: task}, cfg: cfg, batch: newBatch(eng), customers: cache.New(eng, task), feed: &feed.Feed{}},

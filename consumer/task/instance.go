@@ -2,6 +2,8 @@ package task
 
 import (
 	"log/slog"
+	"runtime"
+	"sync/atomic"
 
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
@@ -15,7 +17,7 @@ import (
 )
 
 // Instance is what the tasks of one instance share. It is complete before the first
-// task starts, and does not change then.
+// task starts, and does not change then, but for the rules.
 type Instance struct {
 	Config     config.Config
 	Cluster    *broker.Cluster
@@ -23,9 +25,14 @@ type Instance struct {
 	IDs        map[string]changelog.TopicID // of all topics, at the start
 	// messageBytes is max.message.bytes of topics whose settings may be read.
 	messageBytes map[string]int
+	inputs       *inputs
+	newest       *newest
+	aside        aside
 	Ends         *feed.Ends
 	Guard        Guard
 	Until        *Until // nil unless the run has an end
+	// refused: a task has found that a rebuild would lose facts, and will end the instance.
+	refused atomic.Bool
 	// verify has a task's copy scanned in the background.
 	Verify func(*Task)
 	// running returns how many tasks run.
@@ -35,7 +42,7 @@ type Instance struct {
 // NewInstance returns an Instance that no task uses yet.
 func NewInstance(cfg config.Config) Instance {
 	return Instance{
-		Config: cfg, Guard: Guard{limit: cfg.Time.MaxClockJump},
+		Config: cfg, inputs: &inputs{}, newest: &newest{}, aside: make(aside, max(1, runtime.GOMAXPROCS(0)/2)), Guard: Guard{limit: cfg.Time.MaxClockJump},
 		Verify: func(*Task) {}, Running: func() int { return 0 },
 	}
 }
@@ -48,6 +55,7 @@ func (in *Instance) Topics() *topics.Set {
 // Found takes in what the topics are like.
 func (in *Instance) Found(f topics.Found) {
 	in.Partitions, in.IDs, in.messageBytes = f.Partitions, f.IDs, f.MessageBytes
+	in.inputs.partitions = f.Inputs
 }
 
 // Present is the wall clock as reports of ends have it: while it is not trusted,

@@ -54,7 +54,9 @@ func (s *session) run(live, hard context.Context) error {
 			return err
 		}
 		if s.batch.empty() {
-			s.begin()
+			if over, err := s.between(live, hard); over || err != nil {
+				return err
+			}
 		}
 		start := s.cfg.Now()
 		took := s.batch.steps
@@ -63,6 +65,11 @@ func (s *session) run(live, hard context.Context) error {
 		}
 		if s.batch.steps > took {
 			metrics.Since(s.cfg.Metrics.Fold, start, s.cfg.Now())
+		}
+		if s.pass != nil {
+			if err := s.bringSome(hard); err != nil {
+				return err
+			}
 		}
 		done, err := s.reachedEnd(hard)
 		if err != nil || done {
@@ -79,8 +86,29 @@ func (s *session) run(live, hard context.Context) error {
 			}
 		}
 		s.publish()
+		if s.batch.empty() {
+			s.speak()
+		}
 	}
 	return s.finish(hard)
+}
+
+// between does what is done between two batches, and begins the next. It ends the session,
+// with errNewRules, if the task goes over to other rules.
+func (s *session) between(live, hard context.Context) (bool, error) {
+	if err := s.takeUp(live); err != nil {
+		return true, err
+	}
+	if over, err := s.changeBeside(); err != nil {
+		return true, err
+	} else if over {
+		if err := s.finish(hard); err != nil {
+			return true, err
+		}
+		return true, errNewRules
+	}
+	s.begin()
+	return false, nil
 }
 
 // finish commits the current batch and writes the store.
@@ -89,6 +117,14 @@ func (s *session) finish(ctx context.Context) error {
 		return err
 	}
 	return s.store()
+}
+
+// speak lets other tasks know up to which instant what they get from this one is
+// committed.
+func (s *session) speak() {
+	if at, ok := s.feed.Spoken(); ok {
+		s.t.Instance.Ends.Marks.Say(s.t.Partition, at)
+	}
 }
 
 // begin reads the wall clock: once per batch, before its first record.
@@ -152,7 +188,7 @@ func (s *folder) touch(e *cache.Customer) {
 // a record or nothing.
 func (s *session) take(in *feed.Input) error {
 	h := &in.Head
-	at := place{in.Topic, h.Rec.Offset}
+	at := place{in.Topic, in.Partition, h.Rec.Offset}
 	s.step(at, len(h.Rec.Value))
 	s.batch.moved = true
 	for n := range h.Parts() {
@@ -191,6 +227,11 @@ func (s *session) dispatch(in *feed.Input, h *feed.Head, at place) (what string,
 	if err != nil {
 		return "", err
 	}
+	if e.Former {
+		if err := s.bringFirst(e); err != nil {
+			return "", err
+		}
+	}
 	if h.Result == schemas.IsEvent {
 		if ok, err := s.fits(e, h); err != nil {
 			return "", err
@@ -206,7 +247,7 @@ func (s *session) dispatch(in *feed.Input, h *feed.Head, at place) (what string,
 				return "", err
 			}
 		}
-		s.batch.eval.Erase(e.C, s.askedAt(h), max(s.feed.Clock.Now, 0), out)
+		s.batch.eval.Erase(e.C, engine.Erasure{At: s.askedAt(h), Place: h.From.String()}, max(s.feed.Clock.Now, 0), out)
 		what, s.batch.erased = "erasure", true
 	} else {
 		late := h.At < s.feed.Clock.Order
@@ -273,6 +314,12 @@ func (s *session) fire() error {
 		if err != nil || !ok {
 			return err
 		}
+		if e.Former {
+			if err := s.bring(e); err != nil {
+				return err
+			}
+			continue // who wakes up at another time now
+		}
 		if !s.allowed(at) {
 			return nil
 		}
@@ -280,13 +327,18 @@ func (s *session) fire() error {
 		s.batch.timers = true
 		s.batch.eval.Advance(e.C, at, &s.batch.out)
 		if e.C.Wake() <= at {
-			return fault.Stopped(s.t.Partition, "a customer's wake-up at %v did not go away when it fired; this is a defect", at)
+			return wokenAgain(s.t.Partition, at)
 		}
 		s.touch(e)
 		s.encode()
 		s.cfg.Metrics.TimerDelay.Observe(float64(s.wall-at) / 1000)
 	}
 	return nil
+}
+
+// wokenAgain is the error of a timer that would fire for ever.
+func wokenAgain(partition int32, at engine.Millis) error {
+	return fault.Stopped(partition, "a customer's wake-up at %v did not go away when it fired; this is a defect", at)
 }
 
 // allowed reports whether a timer may fire now. After an outage there can be very

@@ -12,7 +12,7 @@ import (
 
 // wait returns how long poll may wait.
 func (s *session) wait() time.Duration {
-	if s.feed.Ready() {
+	if s.feed.Ready() || s.pass != nil && s.batch.state <= sliceBytes {
 		return 0
 	}
 	if s.batch.deferred || s.feed.Missing() {

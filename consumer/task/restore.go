@@ -6,6 +6,7 @@ import (
 
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/consumer/ledger"
 	"github.com/segmill/segmill/consumer/replica"
@@ -72,8 +73,8 @@ func (t *Task) Restore(ctx context.Context, l ledger.Ledger, check func(*changel
 func (s *session) continueFrom(c replica.State) error {
 	s.topicID, s.logged, s.rewrite, s.next = c.TopicID, c.Claim, c.Void, c.Next
 	if c.Position == nil {
-		s.pos = s.t.FirstPosition()
-		s.versions = &changelog.Versions{Hashes: s.cfg.Engine.Versions()}
+		s.pos = s.t.FirstPosition(s.cfg)
+		s.versions = &changelog.Versions{Hashes: s.cfg.Engine.Versions(), Kept: s.own()}
 		return nil
 	}
 	s.pos = c.Position
@@ -97,9 +98,9 @@ func (t *Task) showRestore(from, end int64) (p *replica.Progress, done func()) {
 }
 
 // FirstPosition is the position of a task that has never run.
-func (t *Task) FirstPosition() *changelog.Position {
+func (t *Task) FirstPosition(cfg *config.Config) *changelog.Position {
 	return &changelog.Position{
-		App: t.Instance.Config.App, Partitions: t.Instance.Partitions, Clock: changelog.Never, Latest: changelog.Never,
-		Rules: changelog.HashVersions(t.Instance.Config.Engine.Versions()), Sources: map[string]changelog.Source{},
+		App: cfg.App, Partitions: t.Instance.Partitions, Clock: changelog.Never, Latest: changelog.Never,
+		Rules: changelog.HashVersions(cfg.Engine.Versions()), Sources: map[changelog.Input]changelog.Source{},
 	}
 }

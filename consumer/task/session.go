@@ -32,6 +32,9 @@ type session struct {
 	emitted effectCounters
 	headers *schemas.Headers[kgo.RecordHeader]
 	until   *untilTask // of a run that has an end
+	growing
+	pass *pass           // of a change of rules that is in progress, nil if there is none
+	met  map[string]bool // inputs that are read from now on, and were not known before
 
 	commits     int
 	committedAt time.Time // when the last transaction began, or the session
@@ -49,10 +52,10 @@ type folder struct {
 	fat       fat
 }
 
-func newFolder(t *Task, store *state.Task) folder {
+func newFolder(t *Task, cfg *config.Config, store *state.Task) folder {
 	return folder{
-		t: t, cfg: &t.Instance.Config, customers: cache.New(t.Instance.Config.Engine, store),
-		batch: newBatch(t.Instance.Config.Engine), route: broker.NewRouter(t.Instance.Partitions),
+		t: t, cfg: cfg, customers: cache.New(cfg.Engine, store),
+		batch: newBatch(cfg.Engine), route: broker.NewRouter(t.Instance.Partitions),
 	}
 }
 

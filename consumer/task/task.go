@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/consumer/feed"
@@ -37,7 +38,11 @@ type Task struct {
 	// scratch says that the local copy has been dropped because it was wrong; if
 	// what the changelog gives is wrong too, the partition stops.
 	scratch bool
-	commits int // of the session before
+	commits int    // of the session before
+	under   *ruled // the rules of the session before, nil before the first
+	// preparing is a change to other rules, which a session begins and the next one completes.
+	preparing *preparation
+	refused   *ruled // rules that the task can't go over to
 	// wrong is set if the task must acquire again: by the verifier, if the local
 	// copy is not what it should be, and if a topic was recreated.
 	wrong atomic.Pointer[error]
@@ -48,8 +53,9 @@ type Task struct {
 
 // place is where a record is.
 type place struct {
-	topic  string
-	offset int64
+	topic     string
+	partition int32
+	offset    int64
 }
 
 // New returns the task of a partition, which does not run yet.
@@ -64,14 +70,18 @@ func New(in *Instance, n int32) *Task {
 // When hard ends, everything is dropped. It returns an error if the Owner must
 // end, or nil.
 func (t *Task) Run(live, hard context.Context) error {
-	t.Instance.Ends.Watch(t.Partition)
+	t.Instance.Ends.Watch(t.Partition, t.Instance.Inputs(t.Partition))
 	defer t.Instance.Ends.Unwatch(t.Partition)
+	defer t.drop()
 	backoff := replica.MinBackoff
 	reason := "assigned"
 	for {
 		t.Instance.Config.Metrics.Acquisitions.WithLabelValues(reason).Inc()
 		err := t.session(live, hard)
 		switch {
+		case errors.Is(err, errNewRules) && live.Err() == nil:
+			reason = "rules"
+			continue
 		case live.Err() != nil || err == nil:
 			t.set(func(s *Status) {
 				if s.State != Finished {
@@ -122,6 +132,7 @@ func (t *Task) session(live, hard context.Context) error {
 	if err != nil {
 		return t.judge(err)
 	}
+	t.under = &ruled{s.cfg, s.pos.Rules}
 	t.set(func(st *Status) { st.State, st.Error, st.Waits, st.looped = Running, "", nil, s.cfg.Now() })
 	err = s.run(live, hard)
 	t.commits = s.commits
@@ -198,6 +209,7 @@ type State string
 const (
 	Acquiring  State = "acquiring"  // fencing, restoring
 	Rebuilding State = "rebuilding" // building the state again under changed rules
+	Applying   State = "applying"   // bringing changed rules in
 	Running    State = "running"
 	Waiting    State = "waiting" // before it is acquired again, or for a schema of a record
 	Stopped    State = "stopped" // and will not run by itself
@@ -218,6 +230,9 @@ type Status struct {
 	Seq                            uint64
 	Folded, DeadLetters, Forwarded uint64
 	Customers                      int // in the cache
+	// Rules names the rules that the partition is under. Change says how far a change to
+	// others has come, "" if there is none, and Refused why the newest are not those.
+	Rules, Change, Refused string
 	// Restore is how far a restore has come, nil if there is none.
 	Restore *replica.Status
 	// Waits is what a running task has waited for, for some seconds at least.
@@ -225,23 +240,24 @@ type Status struct {
 
 	looped time.Time // when the loop of a session last went round, or began
 	// Maps, slices, and what Restore points to, are never changed once they are here.
-	Sources map[string]changelog.Source
-	Behind  map[string]engine.Millis // wall clock minus time of the last event, by topic
+	Sources map[changelog.Input]changelog.Source
+	Behind  map[broker.Partition]engine.Millis // wall clock minus time of the last event, by input
 }
 
 // Overdue adds to the waits that a task has published what it could not: answers that
 // it is still waiting for, since when its loop last went round, and ends of inputs
 // that no broker reports.
-func (t *Status) Overdue(now time.Time, unanswered map[string]time.Time) {
+func (t *Status) Overdue(now time.Time, unanswered map[broker.Partition]time.Time) {
 	if t.State != Running {
 		return
 	}
 	if now.Sub(t.looped) > feed.StallAfter {
-		t.Waits = append(slices.Clip(t.Waits), feed.Wait{Since: t.looped, Reason: "its loop has not gone round: Kafka does not answer a request"})
+		t.Waits = append(slices.Clip(t.Waits), feed.Wait{Task: t.Partition, Since: t.looped, Reason: "its loop has not gone round: Kafka does not answer a request"})
 	}
-	for _, topic := range slices.Sorted(maps.Keys(unanswered)) {
-		if since := unanswered[topic]; now.Sub(since) > feed.StallAfter && !slices.ContainsFunc(t.Waits, func(w feed.Wait) bool { return w.Topic == topic }) {
-			t.Waits = append(slices.Clip(t.Waits), feed.Wait{Topic: topic, Since: since, Reason: "no broker says where the partition ends: is its leader down?"})
+	for _, in := range slices.SortedFunc(maps.Keys(unanswered), broker.Partition.Compare) {
+		shown := slices.ContainsFunc(t.Waits, func(w feed.Wait) bool { return w.Input == in })
+		if since := unanswered[in]; now.Sub(since) > feed.StallAfter && !shown {
+			t.Waits = append(slices.Clip(t.Waits), feed.Wait{Input: in, Task: t.Partition, Since: since, Reason: "no broker says where the partition ends: is its leader down?"})
 		}
 	}
 }

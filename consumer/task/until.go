@@ -16,7 +16,7 @@ import (
 // instance, since it is here that they wait for each other.
 type Until struct {
 	instant engine.Millis
-	ends    map[string]map[int32]broker.Listed // of the inputs, at the start
+	ends    map[broker.Partition]broker.Listed // of the inputs, at the start
 
 	mu       sync.Mutex
 	arrived  map[int32]bool // tasks that have committed the inputs
@@ -26,11 +26,11 @@ type Until struct {
 	want     int
 }
 
-// NewUntil returns a run that ends at an instant and reads the inputs up to ends, on so
-// many partitions.
-func NewUntil(instant engine.Millis, ends map[string]map[int32]broker.Listed, partitions int) *Until {
+// NewUntil returns a run that ends at an instant and reads the inputs up to ends, by so
+// many tasks.
+func NewUntil(instant engine.Millis, ends map[broker.Partition]broker.Listed, tasks int) *Until {
 	return &Until{
-		instant: instant, ends: ends, want: partitions,
+		instant: instant, ends: ends, want: tasks,
 		arrived: map[int32]bool{}, all: make(chan struct{}),
 		finished: map[int32]bool{}, done: make(chan struct{}),
 	}
@@ -76,18 +76,18 @@ type untilTask struct {
 
 // endOf returns where the reading of an input ends at first: forwarded records are read
 // once all tasks have committed what they forward.
-func (u *Until) endOf(in *feed.Input, partition int32) int64 {
+func (u *Until) endOf(in *feed.Input) int64 {
 	if in.Forwarded {
 		return in.Next
 	}
-	return u.ends[in.Topic][partition].Offset
+	return u.ends[in.Place()].Offset
 }
 
 // reachedEnd moves the task from phase to phase. It returns true when the task
 // has finished.
 func (s *session) reachedEnd(ctx context.Context) (bool, error) {
 	u := s.until
-	if u == nil || !s.feed.Exhausted() {
+	if u == nil || s.pass != nil || !s.feed.Exhausted() {
 		return false, nil
 	}
 	switch u.phase {

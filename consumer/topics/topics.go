@@ -29,7 +29,8 @@ type Set struct {
 
 // Found is what the topics of an application are like.
 type Found struct {
-	Partitions   int32
+	Partitions   int32            // of the engine's own topics: how many tasks there are
+	Inputs       map[string]int32 // how many partitions each input has
 	IDs          map[string]changelog.TopicID
 	MessageBytes map[string]int // max.message.bytes of topics whose settings may be read
 }
@@ -48,29 +49,38 @@ func (t *Set) Prepare(ctx context.Context) (Found, error) {
 			return none, err
 		}
 	}
-	topics, err := t.Cluster.Agreed(ctx, c.Inputs...)
-	if err != nil {
-		return none, err
-	}
-	n, err := SameCount(topics, c.Inputs, 0)
+	count, err := t.Count(ctx)
 	if err != nil {
 		return none, err
 	}
 	own := Own(c)
+	names := slices.Sorted(maps.Keys(own))
 	if c.Create.Topics {
-		if err := t.Cluster.CreateMissing(ctx, n, c.Create.Replication, own); err != nil {
+		have, err := t.Cluster.Agreed(ctx, names...)
+		if err != nil {
+			return none, err
+		}
+		if err := count.same(have, names); err != nil {
+			return none, err // before a changelog is created that would decide it
+		}
+		if err := t.Cluster.CreateMissing(ctx, count.Tasks, c.Create.Replication, own); err != nil {
 			return none, err
 		}
 	}
-	names := slices.Sorted(maps.Keys(own))
-	if topics, err = t.Cluster.Agreed(ctx, append(slices.Clone(names), c.Inputs...)...); err != nil {
+	topics, err := t.Cluster.Agreed(ctx, append(slices.Clone(names), c.Inputs...)...)
+	if err != nil {
 		return none, err
 	}
-	if _, err := SameCount(topics, names, n); err != nil {
+	for _, name := range names {
+		if err := usable(name, topics[name]); err != nil {
+			return none, err
+		}
+	}
+	if err := count.same(topics, names); err != nil {
 		return none, err
 	}
 	configs := t.Cluster.TopicConfigs(ctx, slices.Sorted(maps.Keys(topics)))
-	f := Found{Partitions: n, IDs: map[string]changelog.TopicID{}, MessageBytes: map[string]int{}}
+	f := Found{Partitions: count.Tasks, Inputs: count.Inputs, IDs: map[string]changelog.TopicID{}, MessageBytes: map[string]int{}}
 	for name := range topics {
 		if n, err := strconv.Atoi(broker.SettingOf(configs, name, "max.message.bytes")); err == nil {
 			f.MessageBytes[name] = n
@@ -86,27 +96,97 @@ func (t *Set) Prepare(ctx context.Context) (Found, error) {
 	return f, nil
 }
 
-// SameCount returns the number of partitions that all of names have. want is what
-// the inputs have, 0 if these are the inputs.
-func SameCount(topics map[string]broker.Topic, names []string, want int32) (int32, error) {
-	first := "the inputs"
-	for _, name := range names {
-		t := topics[name]
-		if kerr.IsRetriable(t.Err) && !errors.Is(t.Err, kerr.UnknownTopicOrPartition) {
-			return 0, fmt.Errorf("topic %s: %w", name, t.Err) // it has no leader yet
-		}
-		if t.Err != nil {
-			return 0, fault.Fatal("topic %s: %w", name, t.Err)
-		}
-		switch n := t.Partitions; {
-		case want == 0:
-			first, want = name, n
-		case n != want:
-			return 0, fault.Fatal("%s has %d partitions and %s has %d: a customer's records must be in the same partition of every topic, so the counts must be equal: give each topic the same number; to go over to another number, see segmill state reshard",
-				name, n, first, want)
+// Count is how many tasks there are, what decided that, and how many partitions each
+// input has.
+type Count struct {
+	Tasks  int32
+	By     string // what has as many
+	Inputs map[string]int32
+}
+
+// What Count.By says.
+const (
+	byChangelog    = "the changelog"
+	settingOfTasks = "topics.create.partitions"
+)
+
+// Count returns how many tasks there are. It is an error if an input can't be used, or if
+// it is not known whether there is a changelog.
+func (t *Set) Count(ctx context.Context) (Count, error) {
+	c := t.Config
+	topics, err := t.Cluster.Agreed(ctx, append(slices.Clone(c.Inputs), c.Changelog())...)
+	if err != nil {
+		return Count{}, err
+	}
+	for _, name := range c.Inputs {
+		if err := usable(name, topics[name]); err != nil {
+			return Count{}, err
 		}
 	}
-	return want, nil
+	if own := topics[c.Changelog()]; !errors.Is(own.Err, kerr.UnknownTopicOrPartition) {
+		if err := usable(c.Changelog(), own); err != nil {
+			return Count{}, err
+		}
+	}
+	n := t.CountOf(topics)
+	if n.Tasks == 0 {
+		return n, fault.Fatal("the rules leave out every input, so nothing says how many tasks there are: set "+settingOfTasks+", or let the rules have one of: %v", c.NotRead)
+	}
+	if want := c.Create.Partitions; want > 0 && want != n.Tasks {
+		t.Cluster.Log.Warn(settingOfTasks+" is not the number of tasks, which is that of the changelog's partitions and stays; segmill state reshard changes it",
+			"create_partitions", want, "tasks", n.Tasks)
+	}
+	return n, nil
+}
+
+// CountOf returns how many tasks there are: as many as the changelog has partitions; where
+// there is none yet, as settings say, or as many as the input that has most.
+func (t *Set) CountOf(topics map[string]broker.Topic) Count {
+	n := Count{By: "the largest input", Inputs: map[string]int32{}}
+	for _, name := range t.Config.Inputs {
+		if in := topics[name]; in.Err == nil {
+			n.Inputs[name] = in.Partitions
+			n.Tasks = max(n.Tasks, in.Partitions)
+		}
+	}
+	if create := t.Config.Create.Partitions; create > 0 {
+		n.Tasks, n.By = create, settingOfTasks
+	}
+	if own := topics[t.Config.Changelog()]; own.Err == nil && own.Partitions > 0 {
+		n.Tasks, n.By = own.Partitions, byChangelog
+	}
+	return n
+}
+
+// usable returns why a topic can't be used, nil if it can.
+func usable(name string, t broker.Topic) error {
+	switch {
+	case t.Err == nil:
+		return nil
+	case kerr.IsRetriable(t.Err) && !errors.Is(t.Err, kerr.UnknownTopicOrPartition):
+		return fmt.Errorf("topic %s: %w", name, t.Err) // it has no leader yet
+	}
+	return fault.Fatal("topic %s: %w", name, t.Err)
+}
+
+// same refuses topics of the engine that are there and have another number of partitions
+// than there are tasks.
+func (n *Count) same(topics map[string]broker.Topic, names []string) error {
+	for _, name := range names {
+		if t := topics[name]; t.Err == nil && t.Partitions != n.Tasks {
+			return fault.Fatal("%s has %d partitions and there are %d tasks, as %s says: each task writes to the partition of its own number: %s", name, t.Partitions, n.Tasks, n.By, n.Remedy())
+		}
+	}
+	return nil
+}
+
+// Remedy returns what to do about a topic of the engine that has another number of
+// partitions than there are tasks.
+func (n *Count) Remedy() string {
+	if n.By == byChangelog {
+		return "give it that number, or use another topic; to go over to another number of tasks, see segmill state reshard"
+	}
+	return "set " + settingOfTasks + " to the number of tasks that you want, and give the topics that the engine writes as many partitions, or use other topics"
 }
 
 // Own returns the topics that the engine writes with the settings that they

@@ -61,7 +61,7 @@ func (t *Set) CheckChangelog(configs []kadm.ResourceConfig) error {
 
 // Weaknesses returns those of topics that exist.
 func (t *Set) Weaknesses(topics map[string]broker.Topic, configs []kadm.ResourceConfig) []Weakness {
-	all := map[string][]string{}
+	all, tasks := map[string][]string{}, t.CountOf(topics).Tasks
 	for _, name := range slices.Sorted(maps.Keys(topics)) {
 		is := func(key, value string) bool { return broker.SettingOf(configs, name, key) == value }
 		note := func(kind string, weak bool) {
@@ -75,6 +75,7 @@ func (t *Set) Weaknesses(topics map[string]broker.Topic, configs []kadm.Resource
 		note("unclean", is("unclean.leader.election.enable", "true"))
 		note("unknown", name == t.Config.Changelog() && is("cleanup.policy", ""))
 		note("compacted", input && strings.Contains(broker.SettingOf(configs, name, "cleanup.policy"), "compact"))
+		note("partitions", input && tasks > 0 && topics[name].Partitions%tasks != 0)
 		copies := name == t.Config.Repartition() || name == t.Config.DeadLetters()
 		note("message_bytes", copies && shorter(broker.SettingOf(configs, name, "max.message.bytes"), CopiedBytes))
 		note("retention", input && strings.Contains(broker.SettingOf(configs, name, "cleanup.policy"), "delete") &&
@@ -87,6 +88,7 @@ func (t *Set) Weaknesses(topics map[string]broker.Topic, configs []kadm.Resource
 		{Kind: "unclean", Message: "topics with unclean leader election: a broker that was behind can take over and lose data"},
 		{Kind: "unknown", Message: "the settings of the changelog may not be read, so nobody knows whether it is compacted: a cleanup.policy of delete would lose the state"},
 		{Kind: "compacted", Message: "inputs that are compacted: Kafka deletes all events of a customer but the newest, perhaps before they are read"},
+		{Kind: "partitions", Message: "inputs whose number of partitions is neither that of the tasks nor a multiple of it: most of their records are forwarded, which is a second write and read, and timers wait for all tasks"},
 		{Kind: "retention", Message: "inputs with a retention.ms shorter than what rules look back to: changed rules are built from what is left there"},
 		{Kind: "message_bytes", Message: fmt.Sprintf("topics of copies whose max.message.bytes is below %d: the largest records can't be forwarded, and their dead letters have a hash for their content; kafka-configs.sh --alter --add-config max.message.bytes=%d mends it", CopiedBytes, CopiedBytes)},
 	} {
