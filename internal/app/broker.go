@@ -17,6 +17,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/segmill/segmill/internal/bounded"
 )
 
 // Waiting for servers: the pause between two attempts, how long one may take, and
@@ -35,7 +37,7 @@ func await(ctx context.Context, log *slog.Logger, what string, try func(context.
 		trying, cancel := context.WithTimeout(ctx, awaitTimeout)
 		// The client goes on for ten seconds with a broker that says nothing, also
 		// when nobody waits any more.
-		_, err := Within(ctx, func() (struct{}, error) { return struct{}{}, try(trying) })
+		_, err := bounded.Within(ctx, func() (struct{}, error) { return struct{}{}, try(trying) })
 		cancel()
 		if err == nil {
 			return nil

@@ -1,18 +1,13 @@
 package app
 
 import (
-	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
 
 	"github.com/segmill/segmill/consumer/config"
-	"github.com/segmill/segmill/engine/expr"
-	"github.com/segmill/segmill/engine/plan"
-	"github.com/segmill/segmill/schemas"
+	"github.com/segmill/segmill/internal/bounded"
 )
 
 // Config is the configuration of `segmill run`, read from one YAML file.
@@ -76,6 +71,8 @@ type Config struct {
 	HTTP *string `yaml:"http"`
 	// Log is debug, info, warn or error. Default info.
 	Log string `yaml:"log"`
+
+	lines map[string]int // of the keys that were read, such as inputs[0].stream
 }
 
 // KafkaConfig says how to reach the brokers.
@@ -122,7 +119,7 @@ type TopicsConfig struct {
 	Changes  string `yaml:"changes"`
 	Triggers string `yaml:"triggers"`
 	// Create creates the inputs that are missing. The outputs and the engine's own
-	// topics (<app>.changelog, .repartition, .dlq) are created in any case.
+	// topics (<app>.changelog, .repartition, .dlq, .rules) are created in any case.
 	Create *CreateConfig `yaml:"create"`
 }
 
@@ -133,146 +130,9 @@ type InputConfig struct {
 	Topic  string `yaml:"topic"`
 	Stream string `yaml:"stream"`
 	Map    string `yaml:"map"`
-}
-
-// inputs are the topics that are read, and how.
-type inputs struct {
-	streams  map[string]plan.Stream // of topics whose records are events
-	settings map[string]*schemas.Settings
-	mappings map[string][]*plan.Mapping
-}
-
-// readInputs returns the inputs under a rule set. An error begins with the key that is
-// wrong.
-func (c *Config) readInputs(spec *plan.Spec) (*inputs, error) {
-	streams, err := c.InputStreams(spec.Streams())
-	if err != nil {
-		return nil, err
-	}
-	in := &inputs{streams, map[string]*schemas.Settings{}, map[string][]*plan.Mapping{}}
-	for i := range c.Inputs {
-		if err := in.add(&c.Inputs[i], spec); err != nil {
-			return nil, fmt.Errorf("inputs[%d].map: %w", i, err)
-		}
-	}
-	for topic := range in.mappings {
-		if _, both := in.streams[topic]; both {
-			return nil, fmt.Errorf("inputs: %s has a mapping whose records are events already, so it can have no other", topic)
-		}
-	}
-	return in, nil
-}
-
-// add adds the mapping that an input names, with all its parts if it is a preset's.
-func (in *inputs) add(c *InputConfig, spec *plan.Spec) error {
-	if c.Map == "" {
-		return nil
-	}
-	var names []string
-	found := false
-	for i := range spec.Mappings {
-		m := &spec.Mappings[i]
-		whole, _, _ := strings.Cut(m.Name, "/")
-		if names = append(names, whole); whole != c.Map {
-			continue
-		}
-		found = true
-		if len(m.Fields) > 0 {
-			in.mappings[c.Topic] = append(in.mappings[c.Topic], m)
-			continue
-		}
-		s := schemas.DefaultSettings()
-		s.Strict, s.NotIDs = m.Strict, m.NotIDs
-		if m.Zone != "" {
-			s.Zone, _ = Zones()(m.Zone) // the rules were checked
-		}
-		in.streams[c.Topic], in.settings[c.Topic] = m.Stream, s
-	}
-	switch {
-	case found:
-		return nil
-	case names == nil:
-		return fmt.Errorf("the rule files have no mappings, and %s is to be read by %q: add mappings: {%s: …}", c.Topic, c.Map, c.Map)
-	}
-	return fmt.Errorf("the rule files have no mapping %q; they have %s", c.Map, strings.Join(slices.Compact(names), ", "))
-}
-
-// lookBack returns how far back rules look in each topic.
-func (in *inputs) lookBack(p *plan.Plan) map[string]expr.Millis {
-	m := map[string]expr.Millis{}
-	for topic, s := range in.streams {
-		m[topic] = p.LookBack(s)
-	}
-	for topic, l := range in.mappings {
-		for _, one := range l {
-			m[topic] = max(m[topic], p.LookBack(one.Stream))
-		}
-	}
-	return m
-}
-
-// InputTopics returns the topics whose records are events of a stream by the configuration
-// alone, with the names of their streams.
-func (c *Config) InputTopics() map[string]string {
-	m := map[string]string{}
-	for s, name := range c.Topics.byStream() {
-		if name != "" {
-			m[name] = plan.Stream(s).String()
-		}
-	}
-	for _, in := range c.Inputs {
-		if in.Map == "" {
-			m[in.Topic] = in.Stream
-		}
-	}
-	return m
-}
-
-// ErrStream is an input whose stream is neither built in nor declared by the rules.
-var ErrStream = errors.New("the rules do not declare the stream")
-
-// InputStreams returns the topics of InputTopics with their streams, which are those of
-// the rules. The error is an ErrStream.
-func (c *Config) InputStreams(rules *plan.Streams) (map[string]plan.Stream, error) {
-	for i, in := range c.Inputs {
-		if _, ok := rules.ByName(in.Stream); !ok && in.Map == "" {
-			return nil, fmt.Errorf("inputs[%d].stream: %w %q; declare it in a rule file under streams: {%s: {fields: {…}}}, or name one of %s",
-				i, ErrStream, in.Stream, in.Stream, strings.Join(rules.Names(), ", "))
-		}
-	}
-	m := map[string]plan.Stream{}
-	for topic, name := range c.InputTopics() {
-		m[topic], _ = rules.ByName(name)
-	}
-	return m, nil
-}
-
-// topicOf returns the topic that the engine's own commands write a stream to: that of
-// Topics, else the first one of Inputs; "" if there is none.
-func (c *Config) topicOf(s plan.Stream) string {
-	if name := c.Topics.byStream()[s]; name != "" {
-		return name
-	}
-	for _, in := range c.Inputs {
-		if in.Stream == s.String() {
-			return in.Topic
-		}
-	}
-	return ""
-}
-
-// byStream returns the input topics, "" for a stream without.
-func (t *TopicsConfig) byStream() [plan.NumBuiltin]string {
-	return [...]string{t.Web, t.Email, t.Purchase, t.Profile, t.Consent}
-}
-
-// forget removes the topics of streams that were not written.
-func (t *TopicsConfig) forget(written func(stream string) bool) {
-	for s, name := range [plan.NumBuiltin]*string{&t.Web, &t.Email, &t.Purchase, &t.Profile, &t.Consent} {
-		if !written(plan.Stream(s).String()) {
-			*name = ""
-		}
-	}
+	// From says where a task begins to read a topic that it meets for the first time:
+	// earliest, which is the default, or now.
+	From string `yaml:"from"`
 }
 
 // CreateConfig is how missing topics are created.
@@ -310,7 +170,7 @@ func (d *DeadLetterConfig) key() ([]byte, error) {
 	if d.KeyFile == "" {
 		return nil, nil
 	}
-	b, err := readBounded(d.KeyFile, maxKeyFile)
+	b, err := bounded.ReadFile(d.KeyFile, maxKeyFile)
 	if err == nil && len(b) == 0 {
 		err = fmt.Errorf("%s is empty; create a key: head -c 32 /dev/urandom > %s", d.KeyFile, d.KeyFile)
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/segmill/segmill/internal/console"
 )
 
 // least is the shortest configuration that is valid.
@@ -35,6 +37,7 @@ func TestConfigDefaults(t *testing.T) {
 	}
 	want := DefaultConfig()
 	want.App, want.Rules, want.Kafka.Brokers, want.Output.Format = "shop", []string{"rules"}, []string{"b"}, "json"
+	c.lines = nil
 	if got, want := fmt.Sprintf("%+v", *c), fmt.Sprintf("%+v", want); cut(got) != cut(want) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -103,6 +106,10 @@ func TestConfigErrors(t *testing.T) {
 		{least + "topics: {web: x, email: x}", "4: topics.email: x is already used by topics.web: each needs a topic of its own"},
 		{least + "topics: {changes: \"\"}", "4: topics.changes: an output needs a topic"},
 		{least + `topics: {web: "", email: "", purchase: "", profile: "", consent: ""}`, "4: topics: name at least one input: web, email, purchase, profile or consent"},
+		{least + "http: 9600", `4: http: "9600" is no address with a port: write 127.0.0.1:9600`},
+		{least + "http: 'localhost:http'", `4: http: "localhost:http" is no address with a port`},
+		{"app: a\nrules: [r]\nkafka:\n  brokers:\n    - b\n    - http://localhost:9092", "6: kafka.brokers[1]: a broker is a host and a port, without http://: write localhost:9092"},
+		{"app: a\nrules: [r]\nkafka: {brokers: ['sasl://me:s3cret@k:9092']}", "3: kafka.brokers[0]: a broker is a host and a port, without sasl://: write k:9092"},
 		{least + "state: ''", "4: state: required: a directory"},
 		{least + "clock: moon", `4: clock: must be wall or events, not "moon"`},
 		{least + "log: loud", `4: log: must be debug, info, warn or error, not "loud"`},
@@ -153,8 +160,8 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 		t.Fatal(err)
 	}
 	var logged strings.Builder
-	NewLogger(&logged, "info", false).Info("config", "config", c, "sasl", *c.Kafka.SASL, "password", c.Registry.Password)
-	NewLogger(&logged, "info", true).Info("config", "config", c, "sasl", *c.Kafka.SASL, "password", c.Registry.Password)
+	console.NewLogger(&logged, "info", false).Info("config", "config", c, "sasl", *c.Kafka.SASL, "password", c.Registry.Password)
+	console.NewLogger(&logged, "info", true).Info("config", "config", c, "sasl", *c.Kafka.SASL, "password", c.Registry.Password)
 	for _, s := range []string{
 		string(asJSON), string(asYAML), logged.String(),
 		fmt.Sprintf("%v %+v %#v %s %q", *c.Kafka.SASL, c.Registry, c.Registry, c.Registry.Password, c.Registry.Password),
@@ -177,6 +184,12 @@ func TestReadConfig(t *testing.T) {
 	want := []string{filepath.Join(dir, "r"), "/abs", filepath.Join(dir, "state"), filepath.Join(dir, "ca.pem"), filepath.Join(dir, "c.pem"), "/k.pem"}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+	write(t, filepath.Join(dir, "r"), "")
+	write(t, path, "app: a\nrules:\n  - r\n  - rulez\nhttp: 9600\nkafka: {brokers: [b]}\n")
+	var l ConfigErrors
+	if _, err := ReadConfigToRun(path); !errors.As(err, &l) || len(l) != 2 || !strings.HasPrefix(l[0].Error(), path+":4: rules[1]: there is no rulez") {
+		t.Errorf("error %v", err)
 	}
 	write(t, path, least+"grase: 2s")
 	if _, err := ReadConfig(path); err == nil || !strings.HasPrefix(err.Error(), path+":4: grase: ") {
@@ -225,6 +238,8 @@ func TestInputs(t *testing.T) {
 		"inputs: [{topic: x}]":                                                 `inputs[0].stream: must be web, email, purchase, profile, consent, or a stream that a rule file declares, not ""`,
 		"inputs: [{topic: x, stream: web, map: m}]":                            "inputs[0].map: its records are mapped, or events of a stream",
 		"inputs: [{topic: x, map: m}, {topic: x, map: m}]":                     "inputs[1]: x is read by m already",
+		"inputs: [{topic: x, stream: web, from: latest}]":                      "inputs[0].from: must be earliest or now, not \"latest\"",
+		"inputs: [{topic: x, map: m}, {topic: x, map: n, from: now}]":          "inputs[1].from: x is read once, whatever maps it: write the same from everywhere",
 		"inputs: [{topic: x, map: m}, {topic: x, stream: web}]":                "inputs[1].topic: x is already used by inputs[0].topic",
 		"inputs: [{topic: x, steam: web}]":                                     "did you mean stream?",
 		"topics: {web: '', email: '', consent: '', profile: '', purchase: ''}": "name at least one input",
@@ -245,7 +260,7 @@ func TestSuccessors(t *testing.T) {
 		{topics{"web": "web", "mail": "email"}, topics{"web2": "web", "mail": "email"}, map[string]string{"web": "web2", "mail": "mail"}, ""},
 		{topics{"a": "web", "b": "web"}, topics{"a": "web", "c": "web"}, map[string]string{"a": "a", "b": "c"}, ""},
 		{topics{"a": "web"}, topics{"b": "email"}, map[string]string{}, ""},
-		{topics{"a": "web", "b": "web"}, topics{"c": "web", "d": "web"}, nil, "web: it cannot be told which of the new topics c, d"},
+		{topics{"a": "web", "b": "web"}, topics{"c": "web", "d": "web"}, nil, "web: it cannot be determined which of the new topics c, d"},
 	} {
 		got, err := successors(c.from, c.to)
 		if c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) || c.err == "" && (err != nil || !maps.Equal(got, c.want)) {

@@ -2,9 +2,11 @@ package app
 
 import (
 	"fmt"
+	"net"
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -42,10 +44,27 @@ func (c *Config) validate(r *configReader) {
 	interval := time.Duration(c.CommitInterval)
 	need(interval > 0 && interval <= maxCommitInterval, "commit_interval", "%s is not between 1ms and %s", c.CommitInterval, maxCommitInterval)
 	need(c.Standby >= 0 && c.Standby <= config.MaxStandby, "standby", "%d is not between 0 and %d, the number of other instances that keep a copy of each partition", c.Standby, config.MaxStandby)
+	if c.HTTP != nil {
+		need(isListenable(*c.HTTP), "http", "%q is no address with a port: write 127.0.0.1:9600, :9600 for all interfaces, or \"\" for none", *c.HTTP)
+	}
 	c.Kafka.validate(need, oneOf)
 	c.validateTopics(need)
 	c.validateOutput(need, oneOf)
 	c.validateSilence(need)
+}
+
+// isListenable reports whether an address is one to listen on, or none at all; what comes
+// from the environment is not known here if it is not set.
+func isListenable(address string) bool {
+	if address == "" || variable.MatchString(address) {
+		return true
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
 }
 
 type (
@@ -55,6 +74,11 @@ type (
 
 func (k *KafkaConfig) validate(need needFunc, oneOf oneOfFunc) {
 	need(len(k.Brokers) > 0 && !slices.Contains(k.Brokers, ""), "kafka.brokers", "name at least one broker, such as `brokers: [localhost:9092]`")
+	for i, b := range k.Brokers {
+		scheme, address, is := strings.Cut(b, "://")
+		address = address[strings.LastIndexByte(address, '@')+1:] // what is before may be a password
+		need(!is, fmt.Sprintf("kafka.brokers[%d]", i), "a broker is a host and a port, without %s://: write %s", scheme, address)
+	}
 	need(time.Duration(k.SessionTimeout) >= time.Second, "kafka.session_timeout", "%s is too short: brokers accept 6s or more unless configured otherwise", k.SessionTimeout)
 	if s := k.SASL; s != nil {
 		oneOf("kafka.sasl.mechanism", s.Mechanism, "plain", "scram-sha-256", "scram-sha-512")
@@ -65,6 +89,12 @@ func (k *KafkaConfig) validate(need needFunc, oneOf oneOfFunc) {
 		need((t.Cert == "") == (t.Key == ""), "kafka.tls", "set both cert and key, or neither")
 	}
 }
+
+// Words of InputConfig.From.
+const (
+	fromEarliest = "earliest"
+	fromNow      = "now"
+)
 
 func (c *Config) validateTopics(need needFunc) {
 	var streams []string
@@ -99,7 +129,11 @@ func (c *Config) validateTopics(need needFunc) {
 			need(plan.StreamForm.MatchString(in.Stream), path+".stream", "must be %s, or a stream that a rule file declares, not %q", strings.Join(streams, ", "), in.Stream)
 		}
 		need(in.Map == "" || in.Stream == "", path+".map", "its records are mapped, or events of a stream: remove map or stream")
-		need(!again || !slices.Contains(c.Inputs[:i], in), path, "%s is read by %s already", in.Topic, in.Map)
+		twice := func(o InputConfig) bool { return o.Topic == in.Topic && o.Map == in.Map }
+		need(!again || !slices.ContainsFunc(c.Inputs[:i], twice), path, "%s is read by %s already", in.Topic, in.Map)
+		need(in.From == "" || in.From == fromEarliest || in.From == fromNow, path+".from", "must be %s or %s, not %q", fromEarliest, fromNow, in.From)
+		other := func(o InputConfig) bool { return o.Topic == in.Topic && (o.From == fromNow) != (in.From == fromNow) }
+		need(!again || !slices.ContainsFunc(c.Inputs[:i], other), path+".from", "%s is read once, whatever maps it: write the same from everywhere", in.Topic)
 	}
 	if c := t.Create; c != nil {
 		need(c.Partitions >= 0, "topics.create.partitions", "must not be negative")

@@ -1,7 +1,9 @@
 package app
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -12,6 +14,8 @@ import (
 
 	"github.com/prometheus/common/model"
 	"go.yaml.in/yaml/v4"
+
+	"github.com/segmill/segmill/internal/bounded"
 )
 
 // ConfigError is one thing that is wrong in a configuration.
@@ -33,6 +37,12 @@ func (e ConfigError) Error() string {
 	return fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Message)
 }
 
+// Warning is Error of something that is no error.
+func (e ConfigError) Warning() string {
+	e.Message = "warning: " + e.Message
+	return e.Error()
+}
+
 // ConfigErrors is everything that is wrong in a configuration, in the order of
 // the file.
 type ConfigErrors []ConfigError
@@ -49,22 +59,37 @@ func (l ConfigErrors) Error() string {
 // ReadConfig reads a configuration file. ${NAME} in a value stands for the
 // environment variable NAME, which must be set. Relative paths count from the
 // file's directory. What is wrong in the file comes back as ConfigErrors.
-func ReadConfig(path string) (*Config, error) {
-	b, err := readBounded(path, maxConfig)
+func ReadConfig(path string) (*Config, error) { return readConfig(path, os.LookupEnv, false) }
+
+// ReadConfigToRun is ReadConfig where rules that are not there are errors, too.
+func ReadConfigToRun(path string) (*Config, error) { return readConfig(path, os.LookupEnv, true) }
+
+// maxConfig is the size of the largest configuration, in bytes.
+const maxConfig = 1 << 20
+
+func readConfig(path string, lookup func(string) (string, bool), withRules bool) (*Config, error) {
+	b, err := bounded.ReadFile(path, maxConfig)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	c, errs := parseConfig(b, os.LookupEnv)
+	dir := filepath.Dir(path)
+	var missing func(rule string) bool
+	if withRules {
+		missing = func(rule string) bool {
+			_, err := os.Stat(under(dir, rule))
+			return errors.Is(err, fs.ErrNotExist) && !variable.MatchString(rule)
+		}
+	}
+	c, errs := parseConfig(b, lookup, missing)
 	if len(errs) > 0 {
 		for i := range errs {
 			errs[i].File = path
 		}
 		return nil, errs
 	}
-	dir := filepath.Dir(path)
 	rel := func(p *string) {
-		if *p != "" && !filepath.IsAbs(*p) {
-			*p = filepath.Join(dir, *p)
+		if *p != "" {
+			*p = under(dir, *p)
 		}
 	}
 	for i := range c.Rules {
@@ -80,17 +105,27 @@ func ReadConfig(path string) (*Config, error) {
 	return c, nil
 }
 
+// under returns where a path is that counts from a directory.
+func under(dir, path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
+}
+
 // ParseConfig reads a configuration. lookup finds environment variables. What is
 // wrong comes back as ConfigErrors.
 func ParseConfig(b []byte, lookup func(string) (string, bool)) (*Config, error) {
-	c, errs := parseConfig(b, lookup)
+	c, errs := parseConfig(b, lookup, nil)
 	if len(errs) > 0 {
 		return nil, errs
 	}
 	return c, nil
 }
 
-func parseConfig(b []byte, lookup func(string) (string, bool)) (*Config, ConfigErrors) {
+// parseConfig reads a configuration; missing says which rules are not there, nil: nobody
+// looks.
+func parseConfig(b []byte, lookup func(string) (string, bool), missing func(string) bool) (*Config, ConfigErrors) {
 	c := DefaultConfig()
 	r := configReader{lookup: lookup, lines: map[string]int{}}
 	var root yaml.Node
@@ -103,7 +138,14 @@ func parseConfig(b []byte, lookup func(string) (string, bool)) (*Config, ConfigE
 	if len(c.Inputs) > 0 {
 		c.Topics.forget(func(stream string) bool { return r.lines["topics."+stream] > 0 })
 	}
+	c.lines = r.lines
 	c.validate(&r)
+	for i, rule := range c.Rules {
+		if missing != nil && missing(rule) {
+			path := fmt.Sprintf("rules[%d]", i)
+			r.fail(r.lineOf(path), path, "there is no %s; paths count from the directory of the configuration", rule)
+		}
+	}
 	slices.SortStableFunc(r.errs, func(a, b ConfigError) int { return a.Line - b.Line })
 	return &c, r.errs
 }
@@ -260,11 +302,13 @@ func (r *configReader) expand(n *yaml.Node, path string) (text string, ok bool) 
 	return text, ok
 }
 
-// keys returns the keys of a struct in the order of its fields.
-func keys(t reflect.Type) []string {
-	l := make([]string, t.NumField())
-	for i := range l {
-		l[i] = t.Field(i).Tag.Get("yaml")
+// keys returns the keys of a struct in the order of its fields. Fields that are no keys come
+// last.
+func keys(t reflect.Type) (l []string) {
+	for i := range t.NumField() {
+		if f := t.Field(i); f.IsExported() {
+			l = append(l, f.Tag.Get("yaml"))
+		}
 	}
 	return l
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/group"
 	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/consumer/replica"
@@ -21,12 +22,14 @@ func TestHandler(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	metrics.New(reg)
 	var st group.Status
-	h := handler(reg, func() group.Status { return st })
+	wrong, note := "", ""
+	h := handler(reg, health{func() group.Status { return st }, func() (string, string) { return wrong, note }})
 	get := func(path string) (int, string) {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 		return w.Code, w.Body.String()
 	}
+	left := []config.NotRead{{Topic: "helpdesk", Message: `not read: the rules declare no stream "support"`, Remedy: "declare it"}}
 	for _, x := range []struct {
 		name string
 		st   group.Status
@@ -48,6 +51,8 @@ func TestHandler(t *testing.T) {
 		{"refused", group.Status{Refused: "group shop: GROUP_AUTHORIZATION_FAILED"}, 503, "group shop: GROUP_AUTHORIZATION_FAILED\n"},
 		{"all run", group.Status{Ready: true, Tasks: []task.Status{{State: task.Running}}}, 200, "ok\n"},
 		{"none is ours", group.Status{Ready: true}, 200, "ok\n"},
+		{"an input is not read", group.Status{Ready: true, NotRead: left}, 200, "ok\nhelpdesk: not read: the rules declare no stream \"support\"\n"},
+		{"and nothing runs", group.Status{NotRead: left}, 503, "no partitions are assigned yet\nhelpdesk: not read: the rules declare no stream \"support\"\n"},
 	} {
 		st = x.st
 		if code, body := get("/readyz"); code != x.code || body != x.body {
@@ -56,6 +61,30 @@ func TestHandler(t *testing.T) {
 		if code, body := get("/healthz"); code != 200 || body != "ok\n" {
 			t.Errorf("%s: healthz %d %q", x.name, code, body)
 		}
+	}
+	for _, x := range []struct {
+		name, wrong, note string
+		ready             bool
+		code              int
+		body              string
+	}{
+		{"other files", "", "files are set 11", true, 200, "ok\nfiles are set 11\n"},
+		{"other files, not ready", "", "files are set 11", false, 503, "files are set 11\nno partitions are assigned yet\n"},
+		{"rules that can't be run", "set 12 in force can't be run", "files are set 11", true, 503, "set 12 in force can't be run\nfiles are set 11\n"},
+	} {
+		st, wrong, note = group.Status{Ready: x.ready}, x.wrong, x.note
+		if code, body := get("/readyz"); code != x.code || body != x.body {
+			t.Errorf("%s: %d %q, want %d %q", x.name, code, body, x.code, x.body)
+		}
+	}
+	wrong, note = "", ""
+	st = group.Status{Ready: true, Tasks: []task.Status{
+		{Partition: 0, State: task.Running, Rules: "set 12"},
+		{Partition: 1, State: task.Running, Rules: "set 11", Change: "building 62 %"},
+		{Partition: 2, State: task.Running, Rules: "set 11", Refused: "records have been deleted"},
+	}}
+	if code, body := get("/readyz"); code != 200 || body != "ok\npartition 1 goes over to other rules: building 62 %\npartition 2 stays under set 11: records have been deleted; segmill apply --accept-loss goes over without them\n" {
+		t.Errorf("%d %q", code, body)
 	}
 	if code, body := get("/metrics"); code != 200 || !strings.Contains(body, "\nsegmill_clock_stopped 0\n") {
 		t.Errorf("metrics %d:\n%s", code, body)
@@ -77,7 +106,7 @@ func TestServePortInUse(t *testing.T) {
 	}
 	defer l.Close()
 	log := slog.New(slog.DiscardHandler)
-	_, err = serve(l.Addr().String(), prometheus.NewRegistry(), nil, log)
+	_, err = serve(l.Addr().String(), prometheus.NewRegistry(), health{}, log)
 	if err == nil || !strings.Contains(err.Error(), "address already in use") || !strings.Contains(err.Error(), "http: set another address") {
 		t.Errorf("error %v", err)
 	}

@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/rule"
+	"github.com/segmill/segmill/internal/console"
 )
 
 // Orders of three topics are one stream, each read as its mapping says.
@@ -66,7 +69,7 @@ inputs:
 	var got []string
 	var log buffer
 	err = RunRules(t.Context(), conf, rules, RunOptions{
-		Until: engine.Millis(time.Date(2026, 5, 2, 0, 0, 0, 0, time.UTC).UnixMilli()), Logger: NewLogger(&log, "info", true),
+		Until: engine.Millis(time.Date(2026, 5, 2, 0, 0, 0, 0, time.UTC).UnixMilli()), Logger: console.NewLogger(&log, "info", true),
 		OnEffects: func(_ int32, l []engine.Effect) {
 			for i := range l {
 				got = append(got, l[i].Customer+" "+l[i].Name+" "+l[i].At.Time().Format("15:04"))
@@ -98,5 +101,110 @@ inputs:
 	}
 	if !strings.Contains(log.String(), "a field cannot be read and is absent") {
 		t.Errorf("nothing is logged of what was refused:\n%s", log.String())
+	}
+}
+
+// withStreams are rules that declare streams.
+func withStreams(t *testing.T, streams ...string) *Rules {
+	t.Helper()
+	text := "version: 1\nsegments:\n  - {id: seen, objective: o, owner: w, review_by: 2099-01-01, when: did(web)}\n"
+	for i, s := range streams {
+		text += "  - {id: " + s + "_twice, objective: o, owner: w, review_by: 2099-01-01, when: count(" + s + ") >= 2}\n"
+		if i == len(streams)-1 {
+			text += "streams: {" + strings.Join(streams, ": {fields: {kind: text}}, ") + ": {fields: {kind: text}}}\n"
+		}
+	}
+	r, err := CompileRules([]rule.File{{Name: "r.yaml", Data: []byte(text)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// docs/semantics.md, 11.8: an input whose stream the rules do not declare is not read. When
+// they declare it again it goes on where it was; one that is read from now on begins when
+// they declare it first.
+func TestInputsThatRulesLeaveOut(t *testing.T) {
+	cluster := newCluster(t, kfake.SeedTopics(1, "visits", "desk", "calls"))
+	conf, err := ParseConfig([]byte(`
+app: shop
+rules: [r]
+state: `+t.TempDir()+`
+kafka: {brokers: ["`+cluster.ListenAddrs()[0]+`"]}
+clock: events
+http: ""
+inputs:
+  - {topic: visits, stream: web}
+  - {topic: desk, stream: support}
+  - {topic: calls, stream: call, from: now}
+  - {topic: nosuch, map: nosuch}
+`), env())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cl := client(t, conf.Kafka.Brokers)
+	n := 0
+	produce := func(topics ...string) {
+		t.Helper()
+		for _, topic := range topics {
+			n++
+			value := fmt.Sprintf(`{"event_id":"%d","customer_id":"anna","occurred_at":"2026-05-01T10:%02d:00Z"}`, n, n)
+			if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Value: []byte(value)}).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var got []string
+	run := func(rules *Rules) (log string) {
+		t.Helper()
+		var b buffer
+		err := RunRules(t.Context(), conf, rules, RunOptions{
+			Until: engine.Millis(time.Date(2026, 5, 2, n, 0, 0, 0, time.UTC).UnixMilli()), Logger: console.NewLogger(&b, "info", true),
+			Apply: true, ApplyFormer: true,
+			OnEffects: func(_ int32, l []engine.Effect) {
+				for i := range l {
+					got = append(got, l[i].Name+" "+l[i].Action.String())
+				}
+			},
+		})
+		if err != nil {
+			t.Fatalf("%v\n%s", err, b.String())
+		}
+		return b.String()
+	}
+	produce("visits", "desk", "calls", "calls")
+	log := run(withStreams(t, "support"))
+	for _, want := range []string{"calls: not read: the rules declare no stream", "nosuch: not read by "} {
+		if !strings.Contains(log, want) {
+			t.Errorf("no %q in\n%s", want, log)
+		}
+	}
+	produce("visits", "desk", "calls", "calls")
+	if log := run(withStreams(t)); !strings.Contains(log, "desk: not read: the rules declare no stream") {
+		t.Errorf("%s", log)
+	}
+	got = nil
+	run(withStreams(t, "support", "call"))
+	if want := []string{"support_twice entered"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	produce("calls", "calls")
+	if run(withStreams(t, "support", "call")); !slices.Contains(got, "call_twice entered") {
+		t.Errorf("%q", got)
+	}
+}
+
+// What rules leave out is a warning of a check with brokers, and no more is asked about it.
+func TestCheckOnlineOfInputsLeftOut(t *testing.T) {
+	conf := testConfig(t, newCluster(t).ListenAddrs()...)
+	conf.Topics = TopicsConfig{Web: "visits", Changes: "c", Triggers: "t", Create: conf.Topics.Create}
+	conf.Inputs = []InputConfig{{Topic: "desk", Stream: "wep"}}
+	o, err := CheckOnline(t.Context(), conf, buyersRules(t), RunOptions{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := o.Warned(); len(o.Errors) > 0 || !strings.Contains(got, "warning: not read: the rules declare no stream \"wep\"\n    ^ did you mean \"web\"?") ||
+		!strings.HasPrefix(o.Summary, "1 input, ") || strings.Contains(o.Summary, "desk") {
+		t.Errorf("%s\n%s\n%s", o.Summary, o.Failed(), got)
 	}
 }

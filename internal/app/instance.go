@@ -16,6 +16,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/internal/bounded"
 )
 
 // instance is the name of this instance in the consumer group: made once and kept
@@ -72,7 +74,7 @@ func thisPlace(stateDir string) (p place, err error) {
 // another directory, is replaced by a new one.
 func readInstance(stateDir string, here place, log *slog.Logger) (*instance, error) {
 	in := &instance{file: filepath.Clean(stateDir) + ".instance", here: here}
-	b, err := readRegular(in.file, maxInstanceFile)
+	b, err := bounded.ReadRegular(in.file, maxInstanceFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 	"github.com/twmb/franz-go/pkg/sr"
 
+	"github.com/segmill/segmill/internal/bounded"
 	"github.com/segmill/segmill/schemas"
 )
 
@@ -54,11 +55,14 @@ func (t *TLSConfig) dial(ctx context.Context, network, addr string) (net.Conn, e
 // dialTimeout is how long a connection may take, as in the client library.
 const dialTimeout = 10 * time.Second
 
+// maxPEM is the size of the largest file of certificates or of a key, in bytes.
+const maxPEM = 4 << 20
+
 // load reads the files. Without a CA the system's are used.
 func (t *TLSConfig) load() (*tls.Config, error) {
 	conf := &tls.Config{MinVersion: tls.VersionTLS12}
 	if t.CA != "" {
-		b, err := readBounded(t.CA, maxPEM)
+		b, err := bounded.ReadFile(t.CA, maxPEM)
 		if err != nil {
 			return nil, fmt.Errorf("kafka.tls.ca: %w", err)
 		}
@@ -68,11 +72,11 @@ func (t *TLSConfig) load() (*tls.Config, error) {
 		}
 	}
 	if t.Cert != "" || t.Key != "" {
-		cert, err := readBounded(t.Cert, maxPEM)
+		cert, err := bounded.ReadFile(t.Cert, maxPEM)
 		if err != nil {
 			return nil, fmt.Errorf("kafka.tls.cert: %w", err)
 		}
-		key, err := readBounded(t.Key, maxPEM)
+		key, err := bounded.ReadFile(t.Key, maxPEM)
 		if err != nil {
 			return nil, fmt.Errorf("kafka.tls.key: %w", err)
 		}

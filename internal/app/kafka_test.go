@@ -21,6 +21,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/segmill/segmill/consumer/group"
+	"github.com/segmill/segmill/internal/console"
 )
 
 // certificate writes a certificate for the loopback interface, which signs
@@ -124,7 +125,9 @@ func TestMissingTLS(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { done <- RunRules(ctx, conf, buyersRules(t), RunOptions{Logger: NewLogger(&log, "info", true)}) }()
+	go func() {
+		done <- RunRules(ctx, conf, buyersRules(t), RunOptions{Logger: console.NewLogger(&log, "info", true)})
+	}()
 	eventually(t, "the hint is logged", func() bool { return strings.Contains(log.String(), "is TLS missing?") })
 	cancel()
 	if err := <-done; err != nil {

@@ -3,53 +3,14 @@ package app
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
 	"runtime/debug"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/state"
 )
-
-// The runtime's settings if its own variables GOMEMLIMIT and GOGC do not say
-// otherwise. Most of the heap are caches that are there to stay, and marking them is
-// the cost of a collection: with four times the room there are a quarter as many.
-const (
-	memoryLimit = 2 << 30 // bytes, at most
-	gcPercent   = 400
-)
-
-// limitMemory sets them.
-func limitMemory() {
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(limitWithin(os.DirFS("/sys/fs/cgroup")))
-	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
-}
-
-// limitWithin returns the limit of memory in a container: nine tenths of what it
-// has, since not all memory is the runtime's, and at most memoryLimit. fsys is where
-// a container sees its control group, of version 2 or 1.
-func limitWithin(fsys fs.FS) int64 {
-	for _, name := range []string{"memory.max", "memory/memory.limit_in_bytes"} {
-		b, err := fs.ReadFile(fsys, name)
-		if err != nil {
-			continue
-		}
-		// Without a limit it says "max", or more bytes than any machine has.
-		if n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil && n > 0 {
-			return min(memoryLimit, n/10*9)
-		}
-	}
-	return memoryLimit
-}
 
 // mostMemory is the most that memoryShare gives, in bytes.
 const mostMemory = 256 << 20

@@ -52,7 +52,7 @@ const sampledRecords = 1000
 func CheckOnline(ctx context.Context, conf *Config, rules *Rules, opt RunOptions) (*Online, error) {
 	var noted notes.Tally
 	opt.noted = noted.Take
-	cfg, registry, err := conf.reading(rules, opt)
+	cfg, x, err := conf.reading(rules, opt)
 	if err != nil {
 		return nil, err
 	}
@@ -60,16 +60,19 @@ func CheckOnline(ctx context.Context, conf *Config, rules *Rules, opt RunOptions
 		return nil, err
 	}
 	var found []inspect.Finding
-	if registry != nil {
+	if registry := x.registry; registry != nil {
 		asking, cancel := context.WithTimeout(ctx, awaitTimeout)
-		found = conf.checkRegistry(asking, registry)
+		found = conf.checkRegistry(asking, registry, cfg.Inputs)
 		cancel()
+	}
+	for _, n := range cfg.NotRead {
+		found = append(found, inspect.Finding{Topic: n.Topic, Message: n.Message, Remedy: n.Remedy})
 	}
 	seen, err := inspect.Inspect(ctx, cfg, sampledRecords)
 	if err != nil {
 		return nil, fmt.Errorf("kafka: %w", err)
 	}
-	o := &Online{Summary: fmt.Sprintf("%s of %s", Plural(seen.Inputs, "input"), Plural(int(seen.Partitions), "partition"))}
+	o := &Online{Summary: fmt.Sprintf("%s, %s", Plural(seen.Inputs, "input"), Plural(int(seen.Partitions), "task"))}
 	if len(seen.Create) > 0 {
 		o.Summary += "; a start will create " + strings.Join(seen.Create, ", ")
 	}
@@ -88,6 +91,17 @@ func CheckOnline(ctx context.Context, conf *Config, rules *Rules, opt RunOptions
 		}
 	}
 	return o, nil
+}
+
+// Reach returns how clients reach the brokers, with further options, once one of them has
+// answered.
+func (k *KafkaConfig) Reach(ctx context.Context, more ...kgo.Opt) ([]kgo.Opt, error) {
+	opts, err := k.options()
+	if err != nil {
+		return nil, err
+	}
+	opts = append(opts, more...)
+	return opts, reachable(ctx, k, opts)
 }
 
 // reachable makes sure that a broker answers, without waiting for long.
@@ -109,8 +123,8 @@ func reachable(ctx context.Context, k *KafkaConfig, opts []kgo.Opt) error {
 }
 
 // checkRegistry makes sure that the registry answers, and that outputs can be
-// written under their subjects.
-func (c *Config) checkRegistry(ctx context.Context, cl *sr.Client) []inspect.Finding {
+// written under their subjects. read are the topics that are read.
+func (c *Config) checkRegistry(ctx context.Context, cl *sr.Client, read []string) []inspect.Finding {
 	where := "registry " + address(c.Registry.URL)
 	fail := func(remedy string, err error) inspect.Finding {
 		return inspect.Finding{Topic: where, Error: true, Message: err.Error(), Remedy: remedy}
@@ -123,6 +137,9 @@ func (c *Config) checkRegistry(ctx context.Context, cl *sr.Client) []inspect.Fin
 	var missing []string
 	for topic := range c.InputTopics() {
 		subject := schemas.Subject(topic)
+		if !slices.Contains(read, topic) {
+			continue
+		}
 		if !slices.Contains(subjects, subject) {
 			missing = append(missing, subject)
 		} else if _, err := cl.SchemaByVersion(ctx, subject, -1); err != nil {

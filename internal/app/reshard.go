@@ -44,7 +44,7 @@ func successors(from, to map[string]string) (map[string]string, error) {
 		case len(gone) == 1 && len(fresh) == 1:
 			m[topic] = fresh[0]
 		default:
-			return nil, fmt.Errorf("%s: it cannot be told which of the new topics %s carries on with which of the old ones %s; move them one after the other",
+			return nil, fmt.Errorf("%s: it cannot be determined which of the new topics %s carries on with which of the old ones %s; move them one after the other",
 				s, strings.Join(fresh, ", "), strings.Join(gone, ", "))
 		}
 	}

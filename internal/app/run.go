@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/url"
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,7 +18,8 @@ import (
 	"github.com/segmill/segmill/consumer/group"
 	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/engine"
-	"github.com/segmill/segmill/internal/notes"
+	"github.com/segmill/segmill/internal/crash"
+	"github.com/segmill/segmill/internal/memlimit"
 	"github.com/segmill/segmill/schemas"
 	"github.com/segmill/segmill/state"
 )
@@ -31,9 +30,18 @@ type RunOptions struct {
 	Until engine.Millis
 	// Now replaces the wall clock in max_future_skew; 0 means the wall clock.
 	Now engine.Millis
-	// Rebuild allows changed rules.
-	Rebuild bool
-	Logger  *slog.Logger
+	// Apply, ApplyFormer and Rebuild allow changed rules, AcceptLoss a change that does not
+	// have all facts: see the settings of these names of config.Config. Where the log of rules
+	// decides, the first three write the files of the configuration to it: Apply and Rebuild
+	// if they never were in it, ApplyFormer in any case.
+	Apply, ApplyFormer, Rebuild, AcceptLoss bool
+	// FilesDecide runs the rules of the configuration, and neither reads nor writes the log of
+	// rules. A run with an end always does.
+	FilesDecide bool
+	// Reload has the rule files read again, and applied if they are new. Nil: nobody asks.
+	Reload <-chan struct{}
+
+	Logger *slog.Logger
 	// OnEffects sees committed effects; nil if nobody looks.
 	OnEffects func(task int32, effects []engine.Effect)
 	// OnStart is given the owner once it is made, to ask it for its status.
@@ -42,6 +50,7 @@ type RunOptions struct {
 	Kafka []kgo.Opt
 
 	metrics prometheus.Registerer       // nil outside of a run
+	gather  *prometheus.Registry        // the same, to serve them
 	noted   func(string, *schemas.Note) // what is told of notes in place of metrics and log
 }
 
@@ -57,22 +66,27 @@ func Run(ctx context.Context, conf *Config, opt RunOptions) error {
 
 // RunRules is Run with rules that are loaded already.
 func RunRules(ctx context.Context, conf *Config, rules *Rules, opt RunOptions) error {
-	limitMemory()
+	memlimit.Set()
 	for _, w := range rules.Warnings {
 		opt.Logger.Warn("rule", "at", fmt.Sprintf("%s:%d:%d", w.Pos.File, w.Pos.Line, w.Pos.Column), "message", w.Message)
 	}
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
-	opt.metrics = reg
-	cfg, err := conf.consumer(ctx, rules, opt)
+	opt.metrics, opt.gather = reg, reg
+	cfg, records, err := conf.consumer(ctx, rules, opt)
 	if err != nil {
 		return unlessStopped(ctx, err)
 	}
 	cfg.Metrics = metrics.New(reg)
+	var force *inForce
+	if opt.Until == 0 && !opt.FilesDecide {
+		force = newInForce(&cfg, records, rules, opt)
+	}
 	spec := rules.Set.Spec
 	opt.Logger.Info("starting", "app", conf.App, "brokers", conf.Kafka.Brokers, "state", conf.State, "clock", conf.Clock,
 		"segments", len(spec.Segments), "lifecycles", len(spec.Lifecycles), "triggers", len(spec.Triggers))
+	warnNotRead(opt.Logger, cfg.NotRead)
 	if host := conf.Kafka.plainText(); host != "" {
 		opt.Logger.Warn("the connection to the brokers is not encrypted: set kafka.tls", "broker", host)
 	}
@@ -80,7 +94,7 @@ func RunRules(ctx context.Context, conf *Config, rules *Rules, opt RunOptions) e
 		opt.Logger.Warn("the HTTP endpoints can be reached from other machines and need no password", "address", *conf.HTTP)
 	}
 	for {
-		err := runOnce(ctx, conf, cfg, reg, opt)
+		err := runOnce(ctx, conf, cfg, force, opt)
 		if err == nil {
 			opt.Logger.Info("stopped")
 		}
@@ -109,8 +123,8 @@ func unlessStopped(ctx context.Context, err error) error {
 }
 
 // runOnce opens the local state and runs until the run ends or the state turns
-// out to be damaged.
-func runOnce(ctx context.Context, conf *Config, cfg config.Config, reg *prometheus.Registry, opt RunOptions) (err error) {
+// out to be damaged. The rules are those of force, unless it is nil.
+func runOnce(ctx context.Context, conf *Config, cfg config.Config, force *inForce, opt RunOptions) (err error) {
 	store, err := conf.openState(opt.Logger)
 	if err != nil {
 		return err
@@ -137,7 +151,7 @@ func runOnce(ctx context.Context, conf *Config, cfg config.Config, reg *promethe
 		opt.OnStart(owner)
 	}
 	if conf.HTTP != nil && *conf.HTTP != "" {
-		stop, err := serve(*conf.HTTP, reg, owner.Status, opt.Logger)
+		stop, err := serve(*conf.HTTP, opt.gather, health{owner.Status, force.notes}, opt.Logger)
 		if err != nil {
 			return err
 		}
@@ -154,7 +168,7 @@ func runOnce(ctx context.Context, conf *Config, cfg config.Config, reg *promethe
 		return err
 	}
 	owner.Name(in.id)
-	err = owner.Run(ctx)
+	err = force.run(ctx, owner)
 	switch {
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		err = fmt.Errorf("%w (create it, or set topics.create; for a stream without a topic, set an empty name in topics)", err)
@@ -165,60 +179,36 @@ func runOnce(ctx context.Context, conf *Config, cfg config.Config, reg *promethe
 }
 
 // consumer translates the configuration.
-func (c *Config) consumer(ctx context.Context, rules *Rules, opt RunOptions) (config.Config, error) {
-	cfg, registry, err := c.reading(rules, opt)
+func (c *Config) consumer(ctx context.Context, rules *Rules, opt RunOptions) (config.Config, *records, error) {
+	cfg, x, err := c.reading(rules, opt)
 	if err != nil {
-		return cfg, err
+		return cfg, nil, err
 	}
-	cfg.Encoder, err = c.encoder(ctx, registry, opt.Logger)
-	return cfg, err
+	cfg.Encoder, err = c.encoder(ctx, x.registry, opt.Logger)
+	return cfg, x, err
 }
 
 // reading translates everything but how outputs are written, for which schemas
-// would have to be registered. The registry is nil if there is none.
-func (c *Config) reading(rules *Rules, opt RunOptions) (config.Config, *sr.Client, error) {
+// would have to be registered.
+func (c *Config) reading(rules *Rules, opt RunOptions) (config.Config, *records, error) {
 	cfg := config.Default()
 	kafka, err := c.Kafka.options()
 	if err != nil {
 		return cfg, nil, err
 	}
-	registry, err := c.Registry.client(opt.metrics)
+	x, err := c.records(opt)
 	if err != nil {
 		return cfg, nil, err
 	}
 	cfg.App, cfg.Kafka = c.App, append(kafka, opt.Kafka...)
-	in, err := c.readInputs(rules.Set.Spec)
-	if err != nil {
+	var in *inputs
+	if cfg.Rules, in, err = x.under(rules, "the rules of the configuration"); err != nil {
 		return cfg, nil, err
 	}
-	cfg.LookBack = in.lookBack(rules.Engine.Plan())
-	cfg.Inputs = slices.Collect(maps.Keys(cfg.LookBack))
+	in.reads(&cfg)
 	cfg.Changes, cfg.Triggers = c.Topics.Changes, c.Topics.Triggers
-	cfg.Engine = rules.Engine
-	zones := Zones()
-	rc := schemas.Config{
-		Catalog: rules.Engine.Catalog(), Layouts: rules.Engine.Layout, Reading: rules.Set.Spec.Reading,
-		Topics: in.streams, Settings: in.settings, Mappings: in.mappings,
-		Zones:     func(name string) bool { _, ok := zones(name); return ok },
-		Locations: zones,
-		Noted:     opt.noted,
-	}
-	if rc.Noted == nil {
-		rc.Noted = notes.New(opt.metrics, opt.Logger, time.Now).Take
-	}
-	if registry != nil {
-		rc.Registry = schemas.SchemaRegistry(registry, opt.Logger)
-		// A look-up ends by itself within seconds and touches nothing but the cache of
-		// the reader, so nobody waits for it.
-		rc.Now, rc.Go = time.Now, func(lookup func()) { go lookup() }
-	}
-	reader, err := schemas.NewReader(rc)
-	if err != nil {
-		return cfg, nil, err
-	}
-	cfg.Read, cfg.Ahead = reader.Read, reader.Ahead
 	cfg.Now, cfg.Logger, cfg.OnEffects = time.Now, opt.Logger, opt.OnEffects
-	cfg.OnPanic = ExitWithPanic
+	cfg.OnPanic = crash.Exit
 	cfg.Memory.Cache, cfg.Memory.Queue = memoryShare(), memoryShare()
 	cfg.Batch.Bytes = int(min(int64(cfg.Batch.Bytes), memoryShare()/batchShare))
 	c.times(&cfg.Time, opt)
@@ -236,9 +226,9 @@ func (c *Config) reading(rules *Rules, opt RunOptions) (config.Config, *sr.Clien
 	}
 	cfg.SkipDeleted = c.SkipDeleted
 	cfg.Compression, cfg.Headers = compressions[c.Output.Compression], headerSets[c.Output.Headers]
-	cfg.Rebuild = opt.Rebuild
+	cfg.Apply, cfg.ApplyFormer, cfg.Rebuild, cfg.AcceptLoss = opt.Apply, opt.ApplyFormer, opt.Rebuild, opt.AcceptLoss
 	cfg.Standby = c.Standby
-	return cfg, registry, nil
+	return cfg, x, nil
 }
 
 // What the words of output.compression and output.headers mean.

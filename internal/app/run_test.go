@@ -18,8 +18,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/segmill/segmill/consumer/group"
 	"github.com/segmill/segmill/engine/rule"
+	"github.com/segmill/segmill/internal/console"
 )
 
 // buyers is a rule of which one purchase makes a change.
@@ -108,7 +108,7 @@ func TestRun(t *testing.T) {
 	var log buffer
 	done := make(chan error, 1)
 	go func() {
-		done <- RunRules(ctx, conf, rules, RunOptions{Logger: NewLogger(&log, "info", true)})
+		done <- RunRules(ctx, conf, rules, RunOptions{Logger: console.NewLogger(&log, "info", true)})
 	}()
 
 	eventually(t, "ready", func() bool {
@@ -167,49 +167,6 @@ func body(url string) string {
 	return string(b)
 }
 
-// TestRunChangedRules: other rules on the same state are refused by name.
-func TestRunChangedRules(t *testing.T) {
-	cluster := newCluster(t)
-	conf := testConfig(t, cluster.ListenAddrs()...)
-	run := func(rules *Rules, ready func(group.Status) bool) error {
-		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
-		defer cancel()
-		opt := RunOptions{Logger: slog.New(slog.DiscardHandler)}
-		opt.OnStart = func(o *group.Owner) {
-			go func() { // ends with ctx
-				for ctx.Err() == nil && !ready(o.Status()) {
-					<-time.After(20 * time.Millisecond)
-				}
-				cancel()
-			}()
-		}
-		return RunRules(ctx, conf, rules, opt)
-	}
-	folded := func(st group.Status) bool {
-		n := uint64(0)
-		for _, t := range st.Tasks {
-			n += t.Folded
-		}
-		return st.Ready && n > 0
-	}
-	cl := client(t, conf.Kafka.Brokers, kgo.UnknownTopicRetries(-1))
-	cl.Produce(t.Context(), &kgo.Record{
-		Topic: "events.purchase", Key: []byte("c1"),
-		Value: []byte(`{"event_id":"p1","occurred_at":"2026-01-01T00:00:00Z","revenue":"9.90"}`),
-	}, nil)
-	if err := run(buyersRules(t), folded); err != nil {
-		t.Fatal(err)
-	}
-	changed, err := CompileRules([]rule.File{{Name: "r.yaml", Data: []byte(strings.Replace(buyers, "> 0", "> 1", 1))}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	never := func(group.Status) bool { return false }
-	if err := run(changed, never); err == nil || !strings.Contains(err.Error(), "buyers") || !strings.Contains(err.Error(), "--rebuild") {
-		t.Errorf("error %v", err)
-	}
-}
-
 func TestRunMissingTopics(t *testing.T) {
 	conf := testConfig(t, newCluster(t).ListenAddrs()...)
 	conf.Topics.Create = nil
@@ -236,7 +193,9 @@ func TestRunWaits(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var log buffer
 		done := make(chan error, 1)
-		go func() { done <- RunRules(ctx, conf, buyersRules(t), RunOptions{Logger: NewLogger(&log, "info", true)}) }()
+		go func() {
+			done <- RunRules(ctx, conf, buyersRules(t), RunOptions{Logger: console.NewLogger(&log, "info", true)})
+		}()
 		eventually(t, what+" is waited for", func() bool { return strings.Contains(log.String(), "waiting for "+what) })
 		cancel()
 		if err := <-done; err != nil {

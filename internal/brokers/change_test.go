@@ -7,13 +7,24 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+
 	"github.com/segmill/segmill/internal/promise"
 )
 
-// The rules change. The engine refuses to start, names them, and rebuilds when it
-// is asked to, though it is killed meanwhile: members are then those of a new app
-// that reads everything from the beginning.
+// The rule files change. The engine runs on under the rules in force and says so, and
+// rebuilds when it is told to, though it is killed meanwhile: members are then those of a
+// new app that reads everything from the beginning.
 func TestRebuild(t *testing.T) {
+	testChange(t, "--rebuild", "count(purchase, days(7)) >= 3")
+}
+
+// The same of a change that keeps facts, and needs others of a longer window.
+func TestApply(t *testing.T) { testChange(t, "--apply", "count(purchase, days(9)) >= 3") }
+
+// testChange changes what a rule of the job asks for, by a flag of run.
+func testChange(t *testing.T, flag, condition string) {
+	t.Helper()
 	parallel(t)
 	r := promise.SeedOf(t)
 	j := promise.New(t, kafka(one.get(t)), promise.Setup{})
@@ -23,23 +34,63 @@ func TestRebuild(t *testing.T) {
 	j.Load.Flush()
 	j.AwaitRead()
 	p.Stop()
-	j.Rules = j.RuleFile(promise.Days, "count(purchase, days(7)) >= 2", "count(purchase, days(7)) >= 3")
+	j.Rules = j.RuleFile(promise.Days, "count(purchase, days(7)) >= 2", condition)
 	in = j.Instance("b", "commit_interval: 5ms")
-	if err := in.Start().End(); err == nil {
-		t.Error("it runs with changed rules")
-	}
-	in.AwaitLog("regular")
+	p = in.Start()
+	in.AwaitLog("the files are not in force")
+	p.Stop()
 	for range 3 {
-		p = in.Start("--rebuild")
+		// The change may be complete after any of the deaths: then this is to commit.
+		j.Load.For(r, 100*time.Millisecond, 100)
+		j.Load.Flush()
+		p = in.Start(flag)
 		j.AwaitCommit(p)
 		p.Kill()
 		in.LoseDisk()
 	}
-	p = in.Start("--rebuild")
+	p = in.Start(flag)
 	j.Load.For(r, time.Second, 100)
 	j.Load.Flush()
 	j.Finish(0, p)
 	sameMembers(t, j)
+}
+
+// Orders are deleted that rules look back to. A rebuild is refused, says what would be
+// lost, and changes nothing; when the loss is accepted, it goes on.
+func TestRebuildRefusesLoss(t *testing.T) {
+	parallel(t)
+	r := promise.SeedOf(t)
+	j := promise.New(t, kafka(one.get(t)), promise.Setup{Partitions: 1})
+	in := j.Instance("a", "")
+	p := in.Start()
+	j.Load.For(r, 2*time.Second, 300)
+	j.Load.Flush()
+	j.AwaitRead()
+	p.Stop()
+	ends, err := j.Admin.ListEndOffsets(t.Context(), j.Topic("purchase"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	half := kadm.Offsets{}
+	ends.Each(func(o kadm.ListedOffset) { half.AddOffset(o.Topic, o.Partition, o.Offset/2, -1) })
+	if _, err := j.Admin.DeleteRecords(t.Context(), half); err != nil {
+		t.Fatal(err)
+	}
+	before := len(j.Records(j.Topic("changes")))
+	j.Rules = j.RuleFile(promise.Days, "count(purchase, days(7)) >= 2", "count(purchase, days(7)) >= 3")
+	in = j.Instance("b", "")
+	if err := in.Start("--rebuild").End(); err == nil {
+		t.Error("it rebuilds what has lost facts")
+	}
+	in.AwaitLog("/0 begins on ")
+	in.AwaitLog("--rebuild --accept-loss")
+	if got := len(j.Records(j.Topic("changes"))); got != before {
+		t.Errorf("%d changes, before it was refused %d", got, before)
+	}
+	p = in.Start("--rebuild", "--accept-loss")
+	in.AwaitLog("customers have lost facts")
+	j.AwaitRead()
+	p.Stop()
 }
 
 // The state of four partitions is moved to eight. Sequences go on, and members are

@@ -3,7 +3,9 @@
 package brokers
 
 import (
+	"fmt"
 	"hash/crc32"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -166,6 +168,65 @@ func TestPartitioners(t *testing.T) {
 	}
 	j.Load.Flush()
 	j.Finish(9*time.Second, p)
+	if report := j.Judge(notExact); report.Forwarded < 100 {
+		t.Errorf("only %d records were forwarded", report.Forwarded)
+	}
+}
+
+// Inputs have fewer and more partitions than there are tasks, and get more of them while
+// two instances run, which are killed before they have noticed and after.
+func TestInputsGrow(t *testing.T) {
+	parallel(t)
+	r := promise.SeedOf(t)
+	j := promise.New(t, kafka(three.get(t)), promise.Setup{
+		Rules: promise.Seconds, Sizes: map[string]int32{"web": 3, "purchase": 7, "email": 1},
+	})
+	j.Load.Customers = 100
+	stop := j.Load.Begin(r.Uint64(), 60)
+	var ins [2]*promise.Instance
+	var ps [2]*promise.Process
+	for i := range ins {
+		ins[i] = j.Instance(strconv.Itoa(i), "")
+		ps[i] = ins[i].Start()
+	}
+	j.AwaitCommit(ps[:]...)
+	j.Grow("purchase", 9)
+	j.Grow("web", 5)
+	j.Await("added partitions are read", func() error {
+		// By the offsets: a task that has to acquire its partition again meanwhile takes
+		// them up without a word.
+		offsets, err := j.Admin.FetchOffsets(j.Context(), j.App+"-progress")
+		if err != nil {
+			return err
+		}
+		n := 0
+		for topic, first := range map[string]int32{"purchase": 7, "web": 3} {
+			for p := first; p < first+2; p++ {
+				if at, ok := offsets.Lookup(j.Topic(topic), p); ok && at.Err == nil {
+					n++
+				}
+			}
+		}
+		if n < 4 {
+			return fmt.Errorf("%d of 4", n)
+		}
+		return nil
+	})
+	for i := range ps {
+		ps[i].Kill()
+	}
+	ins[1].LoseDisk()
+	for i := range ps {
+		ps[i] = ins[i].Start()
+	}
+	j.AwaitCommit(ps[:]...)
+	j.Grow("purchase", 12)
+	ps[0].Kill() // nobody has noticed
+	time.Sleep(time.Second)
+	ps[0] = ins[0].Start()
+	j.AwaitCommit(ps[:]...)
+	stop()
+	j.Finish(9*time.Second, ps[:]...)
 	if report := j.Judge(notExact); report.Forwarded < 100 {
 		t.Errorf("only %d records were forwarded", report.Forwarded)
 	}

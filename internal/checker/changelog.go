@@ -84,9 +84,9 @@ func (j *judgement) judgePosition(where string, before, pos *changelog.Position)
 	if pos.Clock < before.Clock {
 		j.violate("I4", "%s: the clock goes back from %v to %v", where, before.Clock, pos.Clock)
 	}
-	for topic, s := range before.Sources {
-		if pos.Sources[topic].Next < s.Next {
-			j.violate("I4", "%s: the offset of %s goes back from %d to %d", where, topic, s.Next, pos.Sources[topic].Next)
+	for in, s := range before.Sources {
+		if pos.Sources[in].Next < s.Next {
+			j.violate("I4", "%s: the offset of %v goes back from %d to %d", where, in, s.Next, pos.Sources[in].Next)
 		}
 	}
 	if pos.Folded < before.Folded || pos.DeadLetters < before.DeadLetters || pos.Forwarded < before.Forwarded {

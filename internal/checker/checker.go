@@ -9,13 +9,15 @@
 //	I1  sequences are 1, 2, 3 … and alternate; ids are unique; a customer's
 //	    instants never go back; records are on their customer's partition
 //	I2  final memberships are those that the oracle computes from all events
-//	I3  every input record was folded, forwarded or refused, once
+//	I3  every input record, and every event of one that is several, was folded,
+//	    forwarded or refused, once
 //	I4  positions follow each other without a gap; clocks and offsets never go back
 //	I5  the digest of the changelog is that of its last position, and local copies
 //	    agree with it
 //	I6  the effects of each customer are those of one run over the inputs
 //	I7  nothing fired before its time
 //	I9  the inputs were read to their end
+//	I10 where rules changed, nothing was emitted of the others because of that
 package checker
 
 import (
@@ -34,8 +36,7 @@ import (
 	"github.com/segmill/segmill/state"
 )
 
-// Config says what was run. Outputs must be JSON, and the rules the same from the
-// first record to the last.
+// Config says what was run. Outputs must be JSON.
 type Config struct {
 	// Kafka is how brokers are reached. Only Load needs it.
 	Kafka []kgo.Opt
@@ -44,10 +45,16 @@ type Config struct {
 	Inputs            []string
 	Changes, Triggers string
 
-	// Spec is what rule files say (rule.Set), for the oracle.
+	// Spec is what rule files say in the end (rule.Set), for the oracle.
 	Spec *plan.Spec
 	// Engine runs the same rules.
 	Engine *engine.Engine
+	// Changing reports whether a segment or trigger has not been the same all along, or is
+	// one that was removed. Of those I2 holds, and nothing else is compared (I6); all others
+	// must be as if the rules had been those of Spec all along. Customers with late events
+	// are left out of I6: those take effect at the customer's instant, which timers of all
+	// rules move. nil: no rule has changed.
+	Changing func(rule string) bool
 	// Read makes an event of a record: (*schemas.Reader).Read.
 	Read func(*schemas.Record, *engine.Event) (schemas.Result, error)
 	// Zones finds time zones by name.
@@ -188,14 +195,16 @@ type judgement struct {
 
 	changes, triggers map[int32][]*output
 	parts             map[int32]*part
-	letters           map[coordinates]*kgo.Record // dead letters by the record that they are about
+	was               map[string]string             // the ids before of segments that were renamed
+	gone              map[string]bool               // those ids
+	letters           map[coordinates][]*kgo.Record // dead letters by the record that they are about
 }
 
 // part is what is known of one partition.
 type part struct {
 	last    *changelog.Position // nil if there is none
 	bySeq   map[uint64]state.Digest
-	sources map[string][]*input // by topic, up to the last position
+	sources map[source][]*input // by input, up to the last position
 	emitted map[string]*emitted // by customer
 }
 
@@ -220,9 +229,12 @@ func (j *judgement) doubt(t *emitted, invariant, format string, args ...any) {
 // Judge judges topics that have been read. An error means that something is not
 // what an engine writes, so that nothing can be said of it.
 func (c Config) Judge(ctx context.Context, h *History) (*Report, error) {
-	j := &judgement{cfg: &c, h: h, r: &Report{}, route: router(h.Partitions), parts: map[int32]*part{}}
+	j := &judgement{cfg: &c, h: h, r: &Report{}, route: router(h.Partitions), parts: map[int32]*part{}, was: map[string]string{}, gone: map[string]bool{}}
+	for id, was := range c.Engine.Plan().Was() {
+		j.was[id], j.gone[was] = was, true
+	}
 	for p := range h.Partitions {
-		j.parts[p] = &part{bySeq: map[uint64]state.Digest{}, sources: map[string][]*input{}, emitted: map[string]*emitted{}}
+		j.parts[p] = &part{bySeq: map[uint64]state.Digest{}, sources: map[source][]*input{}, emitted: map[string]*emitted{}}
 	}
 	for _, step := range []func(context.Context) error{
 		j.readOutputs, j.judgeSequences, j.judgeChangelog, j.judgeStores, j.readLetters, j.judgeInputs, j.judgeMeaning,
@@ -237,6 +249,9 @@ func (c Config) Judge(ctx context.Context, h *History) (*Report, error) {
 func (j *judgement) violate(invariant, format string, args ...any) {
 	j.r.violate(invariant, format, args...)
 }
+
+// changing reports whether a segment or trigger has not been the same all along.
+func (c *Config) changing(rule string) bool { return c.Changing != nil && c.Changing(rule) }
 
 // router returns where a customer's records belong: where the default partitioner
 // of Kafka's own client puts them.

@@ -51,29 +51,40 @@ type good struct {
 
 // made makes each history once.
 var made = map[config.ClockMode]func() (*good, error){
-	config.EventsClock: sync.OnceValues(func() (*good, error) { return makeGood(config.EventsClock) }),
-	config.WallClock:   sync.OnceValues(func() (*good, error) { return makeGood(config.WallClock) }),
+	config.EventsClock: sync.OnceValues(func() (*good, error) { return makeGood(config.EventsClock, nil) }),
+	config.WallClock:   sync.OnceValues(func() (*good, error) { return makeGood(config.WallClock, nil) }),
 }
 
 // makeGood runs the engine over a history: with the clock of events to an
-// instant, with the wall clock until it has read everything.
-func makeGood(mode config.ClockMode) (*good, error) {
-	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(parts, slices.Collect(maps.Keys(topics))...))
+// instant, with the wall clock until it has read everything. more makes records of several
+// events beside each of the others; nil: there are none.
+func makeGood(mode config.ClockMode, more func(n int, at time.Time) []*kgo.Record) (*good, error) {
+	inputs := slices.Collect(maps.Keys(topics))
+	if more != nil {
+		inputs = append(inputs, logTopic)
+	}
+	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(parts, inputs...))
 	if err != nil {
 		return nil, err
 	}
 	defer broker.Close()
 	seeds := kgo.SeedBrokers(broker.ListenAddrs()...)
-	r, err := app.CompileRules([]rule.File{{Name: "rules.yaml", Data: []byte(rules)}})
+	r, err := app.CompileRules([]rule.File{{Name: "rules.yaml", Data: []byte(rules + mappings)}})
 	if err != nil {
 		return nil, err
 	}
-	reader, err := schemas.NewReader(schemas.Config{Catalog: r.Engine.Catalog(), Layouts: r.Engine.Layout, Topics: topics})
+	var maps []*plan.Mapping
+	for i := range r.Set.Spec.Mappings {
+		maps = append(maps, &r.Set.Spec.Mappings[i])
+	}
+	reader, err := schemas.NewReader(schemas.Config{
+		Catalog: r.Engine.Catalog(), Layouts: r.Engine.Layout, Topics: topics, Mappings: map[string][]*plan.Mapping{logTopic: maps},
+	})
 	if err != nil {
 		return nil, err
 	}
 	c := config.Default()
-	c.App, c.Kafka, c.Inputs, c.Changes, c.Triggers = "shop", []kgo.Opt{seeds}, slices.Collect(maps.Keys(topics)), "changes", "triggers"
+	c.App, c.Kafka, c.Inputs, c.Changes, c.Triggers = "shop", []kgo.Opt{seeds}, inputs, "changes", "triggers"
 	c.Engine, c.Read, c.Now = r.Engine, reader.Read, time.Now
 	c.Logger = slog.New(slog.DiscardHandler)
 	if c.Encoder, err = schemas.NewEncoder(schemas.JSON, c.App, schemas.IDs{}); err != nil {
@@ -88,7 +99,7 @@ func makeGood(mode config.ClockMode) (*good, error) {
 		Horizon: engine.Millis(time.Now().Add(5 * time.Minute).UnixMilli()), Stores: []*state.Store{c.Store},
 	}
 	start := time.Now().Add(-40 * time.Hour).Truncate(time.Millisecond)
-	if err := publish(seeds, mode, start); err != nil {
+	if err := publish(seeds, mode, start, more); err != nil {
 		return nil, err
 	}
 	c.Batch.Records = 20
@@ -106,7 +117,7 @@ func makeGood(mode config.ClockMode) (*good, error) {
 
 // publish writes 300 events, some of them late, bad, far ahead, repeated or on a
 // wrong partition, and some erasures.
-func publish(seeds kgo.Opt, mode config.ClockMode, start time.Time) error {
+func publish(seeds kgo.Opt, mode config.ClockMode, start time.Time, more func(n int, at time.Time) []*kgo.Record) error {
 	cl, err := kgo.NewClient(seeds, kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		return err
@@ -144,6 +155,9 @@ func publish(seeds kgo.Opt, mode config.ClockMode, start time.Time) error {
 			return err
 		}
 		last := records[len(records)-1]
+		if more != nil {
+			records = append(records, more(i, at)...)
+		}
 		switch i {
 		case 20, 120:
 			last.Value = []byte("{")

@@ -35,6 +35,8 @@ type input struct {
 	ev        engine.Event
 	result    schemas.Result
 	fate      fate
+	as        schemas.MappedAs // of a part of a record that was mapped, or is a batch
+	rest      []*input         // the record's other parts
 	// at is what the order of records goes by.
 	at engine.Millis
 }
@@ -74,7 +76,7 @@ func letterOf(r *kgo.Record) (c coordinates, cause string, err error) {
 
 // readLetters reads the dead letters: each is about another record.
 func (j *judgement) readLetters(context.Context) error {
-	j.letters = map[coordinates]*kgo.Record{}
+	j.letters = map[coordinates][]*kgo.Record{}
 	for _, p := range slices.Sorted(maps.Keys(j.parts)) {
 		for _, r := range j.h.Topics[j.cfg.deadLetters()][p] {
 			c, _, err := letterOf(r)
@@ -96,21 +98,6 @@ func (j *judgement) readLetters(context.Context) error {
 		}
 	}
 	return nil
-}
-
-// readLetter takes in what a dead letter says of one record. Without transactions a record may
-// have had a dead letter of its own the first time, and be one of several the second.
-func (j *judgement) readLetter(c coordinates, r *kgo.Record, several bool) {
-	j.r.DeadLetters++
-	if before := j.letters[c]; before != nil {
-		_, already, _ := leftOutOf(before)
-		if j.cfg.AtLeastOnce && (several || already || string(before.Value) == string(r.Value)) {
-			j.r.Repeats++
-			return
-		}
-		j.violate("I3", "%s: %v is dead already at %s", place(r), c, place(before))
-	}
-	j.letters[c] = r
 }
 
 // leftOutOf reads the offsets of the records that a dead letter stands for, if it stands
@@ -149,10 +136,35 @@ func leftOutOf(r *kgo.Record) (offsets []int64, several bool, err error) {
 	return offsets, true, nil
 }
 
+// source is a partition of an input.
+type source struct {
+	topic  string
+	number int32
+}
+
+func (s source) compare(o source) int {
+	return cmp.Or(cmp.Compare(s.topic, o.topic), cmp.Compare(s.number, o.number))
+}
+
+func (s source) String() string { return fmt.Sprintf("%s/%d", s.topic, s.number) }
+
+// inputsOf returns what a task has to read: of every input each partition whose number is
+// the task's modulo the number of tasks, and its own partition of the repartition topic.
+func (j *judgement) inputsOf(task int32) (l []source) {
+	for _, topic := range slices.Sorted(slices.Values(j.cfg.Inputs)) {
+		for p := range int32(len(j.h.Ends[topic])) {
+			if p%j.h.Partitions == task {
+				l = append(l, source{topic: topic, number: p})
+			}
+		}
+	}
+	return append(l, source{topic: j.cfg.repartition(), number: task})
+}
+
 // judgeInputs is I3 and I9: it reads the inputs, says what had to become of every
 // record, and compares.
 func (j *judgement) judgeInputs(context.Context) error {
-	copies := map[coordinates]string{}
+	copies := map[piece]string{}
 	customers := map[string]bool{}
 	for _, p := range slices.Sorted(maps.Keys(j.parts)) {
 		part := j.parts[p]
@@ -160,9 +172,13 @@ func (j *judgement) judgeInputs(context.Context) error {
 			part.last = &changelog.Position{}
 		}
 		var n [skipped + 1]uint64
-		for _, topic := range append(slices.Sorted(slices.Values(j.cfg.Inputs)), j.cfg.repartition()) {
-			next, unread := part.last.Sources[topic].Next, 0
-			for _, r := range j.h.Topics[topic][p] {
+		for _, of := range j.inputsOf(p) {
+			at := part.last.Sources[changelog.InputOf(of.topic, of.number, p)]
+			next, unread := at.Next, 0
+			for _, r := range j.h.Topics[of.topic][of.number] {
+				if r.Offset < at.First {
+					continue // the input is read from there on
+				}
 				in, err := j.read(r, p)
 				if err != nil {
 					return err
@@ -177,12 +193,15 @@ func (j *judgement) judgeInputs(context.Context) error {
 				if in.forwarded {
 					j.judgeCopy(copies, in, place(r))
 				}
-				part.sources[topic] = append(part.sources[topic], in)
-				n[in.fate]++
-				j.tally(in, customers)
+				part.sources[of] = append(part.sources[of], in)
+				for _, part := range in.parts() {
+					n[part.fate]++
+					j.tally(part, customers)
+				}
+				j.takeDuplicates(in)
 			}
 			if unread > 0 {
-				j.violate("I9", "%s/%d: %d records are not read, from offset %d on", topic, p, unread, next)
+				j.violate("I9", "%v: %d records are not read, from offset %d on", of, unread, next)
 			}
 		}
 		for _, c := range []struct {
@@ -208,10 +227,7 @@ func (j *judgement) tally(in *input, customers map[string]bool) {
 	switch in.fate {
 	case refused:
 		j.r.Bad++
-		if j.letters[in.from] == nil {
-			j.violate("I3", "%v: refused, and there is no dead letter", in.from)
-		}
-		delete(j.letters, in.from)
+		j.takeLetter(in.from)
 		return
 	case forwarded:
 		j.r.Forwarded++
@@ -228,48 +244,10 @@ func (j *judgement) tally(in *input, customers map[string]bool) {
 	}
 }
 
-// judgeCopy judges a record of the repartition topic.
-func (j *judgement) judgeCopy(copies map[coordinates]string, in *input, where string) {
-	if before, ok := copies[in.from]; ok && !j.cfg.AtLeastOnce {
-		j.violate("I3", "%s: %v was forwarded already at %s", where, in.from, before)
-	}
-	copies[in.from] = where
-}
-
-// judgeLeftOver judges the dead letters and forwarded records that no input asked
-// for.
-func (j *judgement) judgeLeftOver(copies map[coordinates]string) {
-	for _, p := range slices.Sorted(maps.Keys(j.parts)) {
-		for _, l := range j.parts[p].sources {
-			for _, in := range l {
-				if in.fate != forwarded {
-					continue
-				}
-				if _, ok := copies[in.from]; !ok {
-					j.violate("I3", "%v: forwarded, and not on the repartition topic, or not yet read from it", in.from)
-				}
-				delete(copies, in.from)
-			}
-		}
-	}
-	for _, c := range sortedPlaces(copies) {
-		j.violate("I3", "%s: nobody had to forward %v", copies[c], c)
-	}
-	for _, c := range sortedPlaces(j.letters) {
-		j.violate("I3", "%s: %v did not have to be refused, or was not read", place(j.letters[c]), c)
-	}
-}
-
-func sortedPlaces[V any](m map[coordinates]V) []coordinates {
-	return slices.SortedFunc(maps.Keys(m), func(a, b coordinates) int {
-		return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.partition, b.partition), cmp.Compare(a.offset, b.offset))
-	})
-}
-
 // read says what a record is and what must become of it on its partition.
 func (j *judgement) read(r *kgo.Record, p int32) (*input, error) {
 	in := &input{from: coordinates{r.Topic, r.Partition, r.Offset}, offset: r.Offset, fate: refused}
-	rec := schemas.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Time: engine.Millis(r.Timestamp.UnixMilli())}
+	rec := schemas.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Time: engine.Millis(r.Timestamp.UnixMilli()), Partition: r.Partition, Offset: r.Offset}
 	for _, h := range r.Headers {
 		rec.Headers = append(rec.Headers, schemas.Header(h))
 	}
@@ -283,6 +261,7 @@ func (j *judgement) read(r *kgo.Record, p int32) (*input, error) {
 	in.result, err = j.cfg.Read(&rec, &in.ev)
 	var bad *schemas.BadInput
 	if errors.As(err, &bad) {
+		j.divide(in, &rec, p)
 		return in, nil
 	}
 	if err != nil {
@@ -295,17 +274,8 @@ func (j *judgement) read(r *kgo.Record, p int32) (*input, error) {
 	if in.at = in.ev.At; j.cfg.Clock == config.WallClock {
 		in.at = min(in.at, rec.Time)
 	}
-	if j.cfg.Horizon != 0 && rec.Time > j.cfg.Horizon {
-		in.ev.Lag = 0
-	}
-	if in.result == schemas.IsEvent && j.cfg.Horizon != 0 && in.ev.At > j.cfg.Horizon {
-		return in, nil
-	}
-	if j.route(in.ev.Customer) == p {
-		in.fate = folded
-	} else if !in.forwarded {
-		in.fate = forwarded
-	}
+	j.decide(in, &rec, p)
+	j.divide(in, &rec, p)
 	return in, nil
 }
 
@@ -324,6 +294,15 @@ func (in *input) cameFrom(r *kgo.Record, rec *schemas.Record) bool {
 			in.from.offset = n
 		case "segmill.time":
 			rec.Time = engine.Millis(n)
+		case "segmill.mapping":
+			in.as.Mapping = string(h.Value)
+			continue
+		case "segmill.stream":
+			in.as.Stream = string(h.Value)
+			continue
+		case "segmill.number":
+			in.as.Number = int(n)
+			continue
 		default:
 			continue
 		}
@@ -331,6 +310,10 @@ func (in *input) cameFrom(r *kgo.Record, rec *schemas.Record) bool {
 			return false
 		}
 		found++
+	}
+	rec.Partition, rec.Offset = in.from.partition, in.from.offset
+	if in.as.Stream != "" {
+		rec.Mapped = &in.as
 	}
 	return found == 4
 }

@@ -64,7 +64,7 @@ func Load(ctx context.Context, cfg Config) (*History, error) {
 			}
 		}
 	}
-	h.Partitions = int32(len(ends[cfg.Inputs[0]]))
+	h.Partitions = int32(len(ends[cfg.changelog()]))
 	return h, h.read(ctx, cfg.Kafka, from)
 }
 

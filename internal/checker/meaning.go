@@ -54,7 +54,7 @@ type run struct {
 func (r *run) partition(p int32) error {
 	part := r.j.parts[p]
 	turns, end := r.j.order(p)
-	forwards := len(part.sources[r.j.cfg.repartition()]) > 0 && r.j.cfg.Until == 0
+	forwards := len(part.sources[source{topic: r.j.cfg.repartition(), number: p}]) > 0 && r.j.cfg.Until == 0
 	for _, t := range turns {
 		if err := r.take(t, forwards); err != nil {
 			return err
@@ -85,6 +85,9 @@ func (r *run) partition(p int32) error {
 		if err := r.advance(who, to); err != nil {
 			return err
 		}
+		if who.left == "" && part.of(id).wasRenamed(r.j.gone) {
+			who.left = "a segment that it was in has another id now"
+		}
 		exact := who.left == "" && (r.j.cfg.Exact == nil || r.j.cfg.Exact(id))
 		if exact || !r.j.cfg.AtLeastOnce {
 			r.judgeMembers(id, who, part.of(id), max(settled, who.latest))
@@ -99,10 +102,16 @@ func (r *run) partition(p int32) error {
 		for _, d := range part.of(id).doubts {
 			r.j.violate(d.Invariant, "%s", d.Text)
 		}
-		r.compare(part.of(id).changes, who.changes, must)
-		r.compare(part.of(id).triggers, who.triggers, must)
+		r.compare(r.lasting(part.of(id).changes), r.lasting(who.changes), must)
+		r.compare(r.lasting(part.of(id).triggers), r.lasting(who.triggers), must)
 	}
 	return nil
+}
+
+// wasRenamed reports whether something was emitted under ids that segments no longer have, or
+// that they have not had all along: one run has only those of today.
+func (t *emitted) wasRenamed(gone map[string]bool) bool {
+	return slices.ContainsFunc(t.changes, func(o *output) bool { return o.Action == "renamed" || gone[o.Segment] })
 }
 
 // take folds one record.
@@ -121,6 +130,9 @@ func (r *run) take(t turn, forwards bool) error {
 	}
 	if forwards && r.j.cfg.Clock == config.EventsClock && t.late {
 		who.left = "its instant is the clock's, which waited for what was forwarded"
+	}
+	if r.j.cfg.Changing != nil && t.late {
+		who.left = "its instant, at which late events take effect, has moved with rules that changed"
 	}
 	who.ever = max(who.ever, ev.At)
 	if t.in.result == schemas.IsTombstone {
@@ -148,7 +160,7 @@ func (r *run) erase(who *person, t turn) error {
 		return err
 	}
 	who.erased, who.latest = true, never
-	r.eval.Erase(who.c, at, max(t.clock, 0), &r.out)
+	r.eval.Erase(who.c, engine.Erasure{At: at, Place: t.in.from.String()}, max(t.clock, 0), &r.out)
 	r.oracle.Forget(who.c.ID)
 	return r.emit(who)
 }
@@ -175,12 +187,27 @@ func (r *run) emit(who *person) error {
 		if e.Action == engine.Fired {
 			who.triggers = append(who.triggers, o)
 		} else if !r.j.cfg.AtLeastOnce || !slices.ContainsFunc(who.changes, o.repeats) {
-			// Two receipts can say the same (see outputsOf); of repeats one is judged.
+			// An erasure that was forwarded twice has two receipts that say the same; of
+			// those one is judged.
 			who.changes = append(who.changes, o)
 		}
 	}
 	r.out.Reset()
 	return nil
+}
+
+// lasting returns the outputs of rules that were the same all along, without what they say of
+// others.
+func (r *run) lasting(all []*output) (l []*output) {
+	if r.j.cfg.Changing == nil {
+		return all
+	}
+	for _, o := range all {
+		if !r.j.cfg.Changing(o.rule()) {
+			l = append(l, o.without(r.j.cfg.Changing))
+		}
+	}
+	return l
 }
 
 // compare is I6: what was emitted is what the run emits, to its end or, of what was
@@ -208,9 +235,13 @@ func (r *run) judgeMembers(id string, who *person, t *emitted, at engine.Millis)
 	}
 	last := map[string]string{}
 	for _, o := range t.changes {
-		if o.Action == "erased" {
+		switch o.Action {
+		case "erased":
 			clear(last)
-		} else {
+		case "renamed":
+			delete(last, o.From)
+			last[o.Segment] = "entered"
+		default:
 			last[o.Segment] = o.Action
 		}
 	}

@@ -2,7 +2,6 @@ package checker
 
 import (
 	"math"
-	"slices"
 
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/engine"
@@ -27,16 +26,18 @@ func (j *judgement) order(p int32) (turns []turn, end engine.Millis) {
 	if m.horizon == 0 {
 		m.horizon = engine.Never
 	}
-	for _, topic := range slices.Sorted(slices.Values(j.cfg.Inputs)) {
-		m.add(topic, j.parts[p].sources[topic])
+	inputs := j.inputsOf(p)
+	forwarded := inputs[len(inputs)-1]
+	for _, of := range inputs[:len(inputs)-1] {
+		m.add(of, j.parts[p].sources[of])
 	}
 	m.run()
 	// What was forwarded came when it came; a run with an end reads it after all
 	// else.
 	m.queues = nil
-	m.turn = ""
+	m.turn = source{}
 	m.sweeping = false
-	m.add(j.cfg.repartition(), j.parts[p].sources[j.cfg.repartition()])
+	m.add(forwarded, j.parts[p].sources[forwarded])
 	m.run()
 	return m.turns, m.now
 }
@@ -48,22 +49,22 @@ func (j *judgement) order(p int32) (turns []turn, end engine.Millis) {
 type order struct {
 	mode           config.ClockMode
 	grace, horizon engine.Millis
-	queues         []*queue // by topic
-	turn           string   // the topic that gave a record without claim last
+	queues         []*queue // by topic and partition
+	turn           source   // the input that gave a record without claim last
 	sweeping       bool     // such records have their turn now
 	now, latest    engine.Millis
 	turns          []turn
 }
 
-// queue is what is left of one topic.
+// queue is what is left of one input.
 type queue struct {
-	topic string
-	left  []*input
-	mark  engine.Millis // the greatest event time up to and including the head
+	of   source
+	left []*input
+	mark engine.Millis // the greatest event time up to and including the head
 }
 
-func (m *order) add(topic string, l []*input) {
-	q := &queue{topic: topic, left: l, mark: never}
+func (m *order) add(of source, l []*input) {
+	q := &queue{of: of, left: l, mark: never}
 	q.look(m.horizon)
 	m.queues = append(m.queues, q)
 }
@@ -89,15 +90,20 @@ func (m *order) run() {
 		in := q.left[0]
 		q.left = q.left[1:]
 		q.look(m.horizon)
-		if in.fate != folded {
-			continue
+		for _, part := range in.parts() { // the clock is the same for all of them
+			m.take(part)
 		}
-		t := turn{in: in, clock: m.now, late: in.at < m.now}
-		if in.result == schemas.IsEvent {
-			m.latest = max(m.latest, in.ev.At)
-		}
-		m.turns = append(m.turns, t)
 	}
+}
+
+func (m *order) take(in *input) {
+	if in.fate != folded {
+		return
+	}
+	if in.result == schemas.IsEvent {
+		m.latest = max(m.latest, in.ev.At)
+	}
+	m.turns = append(m.turns, turn{in: in, clock: m.now, late: in.at < m.now})
 }
 
 // tick moves the clock: it follows the topic that is furthest behind, and once
@@ -141,12 +147,12 @@ func (m *order) next() *queue {
 	}
 	if m.sweeping {
 		for _, q := range left {
-			if q.topic > m.turn && !m.claims(q) {
-				m.turn = q.topic
+			if q.of.compare(m.turn) > 0 && !m.claims(q) {
+				m.turn = q.of
 				return q
 			}
 		}
-		m.sweeping, m.turn = false, ""
+		m.sweeping, m.turn = false, source{}
 	}
 	var best *queue
 	for _, q := range left {
@@ -155,19 +161,19 @@ func (m *order) next() *queue {
 		}
 	}
 	if best != nil {
-		m.sweeping, m.turn = true, ""
+		m.sweeping, m.turn = true, source{}
 		return best
 	}
 	// Nobody has a claim: the next topic in turn, and after the last the first.
 	for _, q := range left {
-		if q.topic > m.turn {
-			m.turn = q.topic
+		if q.of.compare(m.turn) > 0 {
+			m.turn = q.of
 			return q
 		}
 	}
 	if len(left) == 0 {
 		return nil
 	}
-	m.turn = left[0].topic
+	m.turn = left[0].of
 	return left[0]
 }

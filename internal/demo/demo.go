@@ -123,7 +123,7 @@ func together(ctx context.Context, opt Options, conf *app.Config, shop *shop, lo
 	parts := []func() error{
 		func() error {
 			return app.RunRules(ctx, conf, opt.Rules, app.RunOptions{
-				Logger: log, OnEffects: view.effects, OnStart: func(o *group.Owner) { view.owner.Store(o) },
+				FilesDecide: true, Logger: log, OnEffects: view.effects, OnStart: func(o *group.Owner) { view.owner.Store(o) },
 			})
 		},
 		func() error { return shop.run(ctx) },
@@ -189,10 +189,7 @@ func newShop(ctx context.Context, opt Options, conf *app.Config, registry string
 	if err != nil {
 		return nil, err
 	}
-	inputs, err := conf.InputStreams(nil)
-	if err != nil {
-		return nil, err
-	}
+	inputs := conf.InputStreams(nil)
 	subjects := map[string]string{}
 	for topic, s := range inputs {
 		subjects[schemas.Subject(topic)] = schemas.InputName(s)

@@ -122,7 +122,7 @@ func (c *fieldCase) run(t *testing.T) (got []string) {
 				got = append(got, line(t, o.Value))
 			}
 		}},
-		Reader: reader, Until: c.until, Latest: c.now + app.DefaultFutureSkew,
+		Decoder: replay.Decoder{Reader: reader}, Until: c.until, Latest: c.now + app.DefaultFutureSkew,
 		Bad: func(n int, _ error) { got = append(got, fmt.Sprintf("line %d is bad", n)) },
 	}
 	if _, err := r.Run(strings.NewReader(c.events)); err != nil {

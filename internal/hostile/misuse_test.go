@@ -154,6 +154,14 @@ var misuses = []misuse{
 	{"key file: empty", both(file("key", ""), func(t *testing.T, s *site) {
 		s.edit(t, "max_merge_wait", "dead_letter: {payload: hash, key_file: key}\nmax_merge_wait")
 	}), run, 1, "head -c 32 /dev/urandom > "},
+	{"test: garbage beside the rules", file("rules_test.yaml", "\xff\xfe"), "test rules.yaml", 78, "rules_test.yaml:1:1: the file is not UTF-8 text: byte 0xff"},
+	{"test: a rule file that is not there", file("rules_test.yaml", "rules: [../nowhere]\ntests: []"), "test rules.yaml", 78, "rules_test.yaml:1:9: there is no rule file ../nowhere"},
+	{"test: a pipe", pipe("rules_test.yaml"), "test rules.yaml", 78, "is a pipe, not a file"},
+	{"check: garbage beside the rules", file("rules_test.yaml", "- 3"), "check rules.yaml", 78, "a test file must be a mapping, but this is a list"},
+	{"fmt: not text", file("wrong.yaml", "\xff"), "fmt -w wrong.yaml", 78, "the file is not UTF-8 text"},
+	{"init: a file is there", file("segmill.yaml", "mine"), "init .", 1, "segmill.yaml exists already"},
+	{"replay: cut off", file("events.gz", "\x1f\x8b\x08"), "replay --rules rules.yaml --events events.gz", 1, "--events: gzip: unexpected EOF"},
+	{"replay: an array without an end", file("events.json", "[{}"), "replay --rules rules.yaml --events events.json", 1, "the array does not end"},
 	{"replay: events are a directory", nil, "replay --rules rules.yaml --events .", 1, "is a directory"},
 
 	{"erase: quotes", file("ids", "\"c1\"\n"), erase, 1, "write the bare id, or use --literal if this is the id"},

@@ -38,11 +38,15 @@ func (j *Job) Instance(name, more string) *Instance {
 	if err != nil {
 		j.Fatal(err)
 	}
+	create := ""
+	if j.tasks > 0 {
+		create = fmt.Sprintf(", create: {partitions: %d}", j.tasks)
+	}
 	text := fmt.Sprintf(`app: %s
 rules: [%s]
 state: %s
 kafka: {brokers: %s, session_timeout: %s%s}
-topics: {web: %q, purchase: %q, email: %q, profile: %q, consent: "", changes: %q, triggers: %q}
+topics: {web: %q, purchase: %q, email: %q, profile: %q, consent: "", changes: %q, triggers: %q%s}
 clock: %s
 delivery: %s
 output: {format: json}
@@ -50,7 +54,7 @@ http: ""
 log: info
 %s
 `, j.App, j.Rules, in.State, addresses, SessionTimeout, j.Kafka.Login, j.Topic("web"), j.Topic("purchase"), j.Topic("email"), j.Topic("profile"),
-		j.Topic("changes"), j.Topic("triggers"), j.Clock, j.Delivery, more)
+		j.Topic("changes"), j.Topic("triggers"), create, j.Clock, j.Delivery, more)
 	if err := os.WriteFile(in.Config, []byte(text), 0o600); err != nil {
 		j.Fatal(err)
 	}

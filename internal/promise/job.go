@@ -65,6 +65,7 @@ type Job struct {
 	Admin *kadm.Client
 
 	inputs    string // app whose inputs are read
+	tasks     int32  // topics.create.partitions, 0 if the inputs say it
 	client    *kgo.Client
 	leash     *leash.Leash
 	instances []*Instance
@@ -76,6 +77,9 @@ type Setup struct {
 	Delivery   string // exactly_once unless given
 	Clock      string // wall unless given
 	Partitions int32  // 4 unless given
+	// Sizes are numbers of partitions of inputs that have others; there are then
+	// Partitions tasks all the same.
+	Sizes map[string]int32
 	// Producer are further options of the load's producer.
 	Producer []kgo.Opt
 }
@@ -89,12 +93,12 @@ func New(t *testing.T, k Kafka, s Setup) *Job {
 	}
 	j.inputs = j.App
 	j.open(or(s.Rules, Days))
-	partitions := s.Partitions
-	if partitions == 0 {
-		partitions = 4
-	}
+	partitions := or(s.Partitions, 4)
 	for _, name := range inputs {
-		j.CreateTopic(j.Topic(name), partitions)
+		j.CreateTopic(j.Topic(name), or(s.Sizes[name], partitions))
+	}
+	if s.Sizes != nil {
+		j.tasks = partitions
 	}
 	j.AwaitTopics()
 	j.Load = newLoad(j, s.Producer)
@@ -107,7 +111,7 @@ func (j *Job) Over(until time.Time) *Job {
 	j.Helper()
 	over := &Job{
 		T: j.T, Kafka: j.Kafka, App: fmt.Sprintf("t%x", rand.Uint64()), Delivery: j.Delivery, Clock: "events",
-		Until: until, Load: j.Load, inputs: j.inputs,
+		Until: until, Load: j.Load, inputs: j.inputs, tasks: j.tasks,
 	}
 	over.open("")
 	over.Rules = j.Rules
@@ -181,6 +185,18 @@ func (j *Job) CreateTopic(name string, partitions int32) {
 		}
 		return err
 	})
+}
+
+// Grow gives an input more partitions.
+func (j *Job) Grow(name string, partitions int) {
+	j.Helper()
+	got, err := j.Admin.UpdatePartitions(j.Context(), partitions, j.Topic(name))
+	if err == nil {
+		err = got.Error()
+	}
+	if err != nil {
+		j.Fatal(err)
+	}
 }
 
 // AwaitTopics waits until every broker that answers knows the inputs: each learns
@@ -280,11 +296,12 @@ func (j *Job) AwaitRead() {
 	})
 }
 
-func or(text, otherwise string) string {
-	if text == "" {
+func or[T comparable](value, otherwise T) T {
+	var none T
+	if value == none {
 		return otherwise
 	}
-	return text
+	return value
 }
 
 // SeedOf returns the random numbers of a test, from SEED or by chance, and logs the

@@ -42,12 +42,13 @@ func (j *Job) Judge(mend func(*checker.Config)) *checker.Report {
 		defer s.Close() // only read
 		cfg.Stores = append(cfg.Stores, s)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	report, err := checker.Check(ctx, cfg)
-	if err != nil {
-		j.Fatal(err)
-	}
+	var report *checker.Report
+	j.Await("the checker has read everything", func() (err error) { // other tests kill brokers
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		report, err = checker.Check(ctx, cfg)
+		return err
+	})
 	j.Logf("%d records acknowledged, the slowest after %s; %v", len(j.Load.Acked()), j.Load.Longest(), report)
 	if report.Count() > 0 {
 		j.Error("the checker found violations")

@@ -40,7 +40,9 @@ func newLoad(j *Job, more []kgo.Opt) *Load {
 	l := &Load{Customers: 40, Bad: 10, Again: 20, job: j, last: map[string]*sent{}, inexact: map[string]bool{}}
 	var err error
 	// All other settings are the client's defaults: acks=all, idempotent, retried for ever.
-	if l.client, err = kgo.NewClient(j.Options(append([]kgo.Opt{kgo.UnknownTopicRetries(-1), kgo.ProducerLinger(0)}, more...)...)...); err != nil {
+	// A broker that is killed when it has just accepted a connection looks to the client like
+	// one that wants TLS, which it would not try again.
+	if l.client, err = kgo.NewClient(j.Options(append([]kgo.Opt{kgo.UnknownTopicRetries(-1), kgo.ProducerLinger(0), kgo.AlwaysRetryEOF()}, more...)...)...); err != nil {
 		j.Fatal(err)
 	}
 	j.Cleanup(l.client.Close)

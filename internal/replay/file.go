@@ -1,61 +1,67 @@
 package replay
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 
 	"github.com/segmill/segmill/engine"
-	"github.com/segmill/segmill/schemas"
 )
 
-// File replays JSON lines.
+// File replays JSON lines, or the elements of a JSON array.
 type File struct {
+	Decoder
 	Runner *Runner
-	Reader *schemas.Reader
 	// Until skips later events, and is what the clock is turned to at the end.
 	// Never: the clock is turned to the greatest event time.
 	Until engine.Millis
 	// Latest is the greatest event time that is believed: the wall clock and
 	// max_future_skew. Later events are bad lines.
 	Latest engine.Millis
-	// Bad is called with every bad line; lines count from 1.
+	// Bad is called with every bad line; lines count from 1, and so do the elements of
+	// an array.
 	Bad func(line int, err error)
 	// Progress is called after every line; nil if nobody looks.
 	Progress func(c Counts)
 }
 
-// Counts says what became of the lines.
+// Counts says what became of the lines. Of a line that is a batch of messages, each is
+// counted by itself.
 type Counts struct {
-	Lines      int // with empty ones, which mean nothing
+	Array      bool // the lines are elements of an array
+	Lines      int  // with empty ones, which mean nothing
 	Bad        int
 	Duplicates int
 	Skipped    int // later than Until
 	NoEvents   int // messages of a type that is no event
 }
 
-// Run reads lines to the end of in and turns the clock. Only reading fails; bad
-// lines are reported and counted.
+// Run reads to the end of in and turns the clock. Only reading fails; bad lines are
+// reported and counted.
 func (f *File) Run(in io.Reader) (Counts, error) {
-	var c Counts
-	var ev engine.Event
-	r := bufio.NewReaderSize(in, 1<<16)
+	lines, err := NewLines(in)
+	c := Counts{Array: lines.Array}
+	if err != nil {
+		return c, err
+	}
+	var d Decoded
 	for {
-		line, length, err := readLine(r)
-		if err != nil && !errors.Is(err, io.EOF) {
+		line, length, err := lines.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
 			return c, err
 		}
 		if length > 0 {
 			c.Lines++
-			f.line(&c, line, length, &ev)
+		}
+		if len(line) > 0 {
+			f.Decode(line, length, c.Lines, &d)
+			f.take(&c, &d)
 		}
 		if f.Progress != nil {
 			f.Progress(c)
-		}
-		if err != nil {
-			break
 		}
 	}
 	to := f.Until
@@ -68,23 +74,27 @@ func (f *File) Run(in io.Reader) (Counts, error) {
 	return c, nil
 }
 
-// byteOrderMark is what some editors put before the first line.
-var byteOrderMark = []byte("\xef\xbb\xbf")
+// take takes what a line is.
+func (f *File) take(c *Counts, d *Decoded) {
+	c.NoEvents += d.NoEvents
+	for i := range d.Events {
+		f.event(c, &d.Events[i])
+	}
+	for _, err := range d.Refused {
+		f.bad(c, err)
+	}
+}
 
-func (f *File) line(c *Counts, line []byte, length int, ev *engine.Event) {
-	if c.Lines == 1 {
-		line = bytes.TrimPrefix(line, byteOrderMark)
-	}
-	if line = bytes.TrimSpace(line); len(line) == 0 {
-		return
-	}
-	what, err := f.read(line, length, ev)
+func (f *File) bad(c *Counts, err error) {
+	c.Bad++
+	f.Bad(c.Lines, err)
+}
+
+// event takes an event.
+func (f *File) event(c *Counts, ev *engine.Event) {
 	switch {
-	case err != nil:
-		c.Bad++
-		f.Bad(c.Lines, err)
-	case what == schemas.IsSkipped:
-		c.NoEvents++
+	case ev.At > f.Latest:
+		f.bad(c, TooLate(ev, f.Latest))
 	case ev.At > f.Until:
 		c.Skipped++
 	case !f.Runner.Feed(ev):
@@ -92,39 +102,7 @@ func (f *File) line(c *Counts, line []byte, length int, ev *engine.Event) {
 	}
 }
 
-// read makes an event of a line.
-func (f *File) read(line []byte, length int, ev *engine.Event) (schemas.Result, error) {
-	switch {
-	case length > maxLine+len("\r\n"):
-		return 0, fmt.Errorf("%d bytes long, more than %d", length, maxLine)
-	case string(line) == "null":
-		return 0, errors.New("a replay has no erasures: a tombstone needs a Kafka timestamp and key")
-	}
-	what, err := f.Reader.ReadJSONLine(line, ev)
-	if err != nil || what == schemas.IsSkipped {
-		return what, err
-	}
-	if ev.At > f.Latest {
-		return 0, fmt.Errorf("occurred_at %s is after %s, the latest accepted: use --now if the file is from the future", ev.At, f.Latest)
-	}
-	return what, nil
-}
-
-// maxLine is the longest line that is read, in bytes: what the reader takes of a
-// record.
-const maxLine = 1 << 20
-
-// readLine returns the next line with its length. Of a line longer than maxLine
-// it returns the start only, so that it takes no memory.
-func readLine(r *bufio.Reader) (line []byte, length int, err error) {
-	for {
-		part, err := r.ReadSlice('\n')
-		length += len(part)
-		if len(line) < maxLine {
-			line = append(line, part...)
-		}
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return line, length, err
-		}
-	}
+// TooLate is the error of an event that is later than the latest that is believed.
+func TooLate(ev *engine.Event, latest engine.Millis) error {
+	return fmt.Errorf("occurred_at %s is after %s, the latest accepted: use --now if the file is from the future", ev.At, latest)
 }

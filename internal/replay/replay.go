@@ -15,6 +15,9 @@ type Runner struct {
 	Grace engine.Millis
 	// Emit receives effects; the slice is reused after it returns.
 	Emit func([]engine.Effect)
+	// Stepped, if it is set, sees a customer after each of its steps. What is due before an
+	// event is then a step of its own.
+	Stepped func(*engine.Customer)
 
 	customers map[string]*person
 	due       wakes.Heap[*person]
@@ -49,6 +52,10 @@ func (r *Runner) Feed(ev *engine.Event) bool {
 		c = &person{Customer: r.Engine.NewCustomer(ev.Customer)}
 		r.customers[ev.Customer] = c
 	}
+	for r.Stepped != nil && c.Wake() <= ev.At {
+		r.eval.Advance(c.Customer, c.Wake(), &r.out)
+		r.emit(c)
+	}
 	fresh := r.eval.Apply(c.Customer, ev, r.clock, &r.out)
 	r.emit(c)
 	r.latest = max(r.latest, ev.At)
@@ -79,12 +86,26 @@ func (r *Runner) emit(c *person) {
 		r.Emit(r.out.Effects)
 	}
 	r.out.Reset()
+	if r.Stepped != nil {
+		r.Stepped(c.Customer)
+	}
 	r.due.Set(c, &c.place, c.Wake())
 }
 
 // Latest returns the greatest event time that was fed; ok is false if there was
 // none.
 func (r *Runner) Latest() (t engine.Millis, ok bool) { return r.latest, r.started }
+
+// Clock returns where the clock is; ok is false if there was no event.
+func (r *Runner) Clock() (t engine.Millis, ok bool) { return r.clock, r.started }
+
+// Customer returns a customer, nil if it is not known.
+func (r *Runner) Customer(id string) *engine.Customer {
+	if p := r.customers[id]; p != nil {
+		return p.Customer
+	}
+	return nil
+}
 
 // Customers returns how many customers are known.
 func (r *Runner) Customers() int { return len(r.customers) }

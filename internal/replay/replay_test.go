@@ -56,7 +56,7 @@ func newFile(t *testing.T, rules string) (*File, *bytes.Buffer) {
 				fmt.Fprintln(out, l[i].At, l[i].Customer, l[i].Action, l[i].Name)
 			}
 		}},
-		Reader: reader, Until: engine.Never, Latest: math.MaxInt64,
+		Decoder: Decoder{Reader: reader}, Until: engine.Never, Latest: math.MaxInt64,
 		Bad: func(line int, err error) { fmt.Fprintf(out, "%d: %v\n", line, err) },
 	}, out
 }
@@ -166,6 +166,36 @@ func TestLines(t *testing.T) {
 type broken struct{ error }
 
 func (b broken) Read([]byte) (int, error) { return 0, b.error }
+
+// docs/semantics.md, 12.3: a line that is a batch of messages is as many events, as on a
+// topic, in order of time, and each of them is bad or late by itself.
+func TestBatchInALine(t *testing.T) {
+	f, out := newFile(t, rules)
+	f.Latest = millis(t, "2026-01-03T00:00:00Z")
+	f.Until = millis(t, "2026-01-02T00:00:00Z")
+	page := func(id, customer, at string) string {
+		return fmt.Sprintf(`{"type":"page","messageId":%q,"userId":%q,"timestamp":%q}`, id, customer, at)
+	}
+	c := run(t, f,
+		`{"sentAt":"2026-01-01T12:00:00Z","batch":[`+strings.Join([]string{
+			page("m2", "b", "2026-01-01T10:00:01Z"), page("m1", "a", "2026-01-01T10:00:00Z"), page("m1", "a", "2026-01-01T10:00:00Z"),
+			`{"type":"page","messageId":"m3","timestamp":"2026-01-01T10:00:00Z"}`, `{"type":"delete","messageId":"m4","userId":"a"}`,
+			page("m5", "c", "2026-01-02T00:00:00.001Z"), page("m6", "d", "2026-01-03T00:00:00.001Z"),
+			web(7, "e", "2026-01-01T10:00:02Z"),
+		}, ",")+`]}`,
+		web(8, "f", "2026-01-01T10:00:03Z"), `{"batch":[]}`, `{"batch":[{}]}`)
+	if want := (Counts{Lines: 4, Bad: 4, Duplicates: 1, Skipped: 1}); c != want {
+		t.Errorf("counts %+v, want %+v", c, want)
+	}
+	for _, want := range []string{
+		"2026-01-01T10:00:00.000Z a entered recent\n2026-01-01T10:00:01.000Z b entered recent\n2026-01-01T10:00:02.000Z e entered recent\n",
+		"1: occurred_at 2026-01-03T00:00:00.001Z is after", "f entered recent\n",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+}
 
 func TestReadFails(t *testing.T) {
 	f, out := newFile(t, rules)

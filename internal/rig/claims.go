@@ -145,7 +145,7 @@ func (c *Claims) batch(torn bool) {
 	}
 	pos := &changelog.Position{
 		App: App, Partitions: 1, Seq: by.Seq, Claim: c.owner, Clock: 1_767_225_600_000, Latest: changelog.Never,
-		Rules: changelog.HashVersions(c.Engine.Versions()), Sources: map[string]changelog.Source{},
+		Rules: changelog.HashVersions(c.Engine.Versions()), Sources: map[changelog.Input]changelog.Source{},
 	}
 	for id, value := range next {
 		h, _ := state.DigestOf(id, value, nil)
@@ -174,7 +174,7 @@ func (c *Claims) zombie() {
 		c.lost(changelog.CustomerPrefix + id)
 	}
 	if c.Rand.IntN(2) == 0 {
-		wrong := changelog.Position{App: App, Partitions: 1, Seq: by.Seq, Claim: by.Claim, Digest: state.Digest{Lo: 1}, Sources: map[string]changelog.Source{}}
+		wrong := changelog.Position{App: App, Partitions: 1, Seq: by.Seq, Claim: by.Claim, Digest: state.Digest{Lo: 1}, Sources: map[changelog.Input]changelog.Source{}}
 		c.Write(by, changelog.PositionKey, wrong.Append(nil))
 		c.lost(changelog.PositionKey)
 	}

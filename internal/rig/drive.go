@@ -61,7 +61,7 @@ func (g *Rig) Drive(text string, files vfs.FS, partition int32, change func(*con
 		g.Fatal(err)
 	}
 	in.Found(found)
-	in.Ends = feed.NewEnds(in.Cluster, in.Config.Sources(), in.Config.Now, func() (engine.Millis, bool) { return in.Config.NowMillis(), true })
+	in.Ends = feed.NewEnds(in.Cluster, in.Config.Now, func() (engine.Millis, bool) { return in.Config.NowMillis(), true }, in.Senders)
 	d.helpers.Go(func() { in.Ends.Run(hard) })
 	d.Task = task.New(in, partition)
 	go func() { d.ended <- d.Task.Run(live, hard) }()
@@ -119,6 +119,9 @@ func (d *Driven) goOn(err error) {
 		d.pass <- err
 	}
 }
+
+// Change gives the task other rules.
+func (d *Driven) Change(r *config.Rules) { d.instance.Change(r) }
 
 // Free lets the task run without stopping at points any more.
 func (d *Driven) Free() { d.free() }

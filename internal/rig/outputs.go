@@ -19,21 +19,26 @@ import (
 
 // Ends returns where the partitions of topics end, for a reader of committed records.
 func (g *Rig) Ends(topics ...string) map[string]map[int32]int64 {
-	parts := make([]int32, g.Partitions)
-	for i := range parts {
-		parts[i] = int32(i)
-	}
+	g.Helper()
 	cluster := broker.Cluster{Admin: g.Client}
-	got, err := cluster.List(context.Background(), broker.LastStable, topics, parts)
+	infos, err := cluster.Describe(context.Background(), topics...)
 	if err != nil {
 		g.Fatal(err)
 	}
+	var all []broker.Partition
 	ends := map[string]map[int32]int64{}
-	for topic, l := range got {
+	for topic, info := range infos {
 		ends[topic] = map[int32]int64{}
-		for p, end := range l {
-			ends[topic][p] = end.Offset
+		for p := range info.Partitions {
+			all = append(all, broker.Partition{Topic: topic, Number: p})
 		}
+	}
+	got, err := cluster.Offsets(context.Background(), broker.LastStable, all)
+	if err != nil {
+		g.Fatal(err)
+	}
+	for in, end := range got {
+		ends[in.Topic][in.Number] = end
 	}
 	return ends
 }
@@ -86,6 +91,7 @@ type Effect struct {
 	Customer string    `json:"customer_id"`
 	Segment  string    `json:"segment"`
 	Name     string    `json:"trigger"`
+	From     string    `json:"from_segment"`
 	Action   string    `json:"action"`
 	Sequence int       `json:"sequence"`
 	Cause    string    `json:"cause"`
@@ -158,18 +164,39 @@ func (g *Rig) Transcript() string {
 }
 
 // Members returns who is in which segment, "customer segment", by the changes
-// alone, and fails the test if a change is missing or doubled.
+// alone, and fails the test if a change is missing or doubled. Of who has left a segment
+// before it was renamed, it learns that from what is emitted of others.
 func (g *Rig) Members() []string {
 	g.Helper()
-	last := map[string]Effect{}
-	for _, effects := range g.Effects("changes") {
+	last, was := map[string]Effect{}, map[string]string{}
+	all := g.Effects("changes")
+	for _, effects := range all {
+		for _, e := range effects {
+			if e.Action == "renamed" && e.From != "" {
+				was[e.Segment] = e.From
+			}
+		}
+	}
+	for _, effects := range all {
 		for _, e := range effects {
 			if e.Action == "erased" {
 				maps.DeleteFunc(last, func(_ string, l Effect) bool { return l.Customer == e.Customer })
 				continue
 			}
 			key := e.Customer + " " + e.Segment
-			before := last[key]
+			before, ok := last[key]
+			if e.Action == "renamed" {
+				if e.Sequence%2 == 0 || e.Sequence <= before.Sequence || e.At.Before(before.At) {
+					g.Errorf("%v after %v", e, before)
+				}
+				delete(last, e.Customer+" "+e.From)
+				e.Action = "entered"
+				last[key] = e
+				continue
+			}
+			if !ok && e.Sequence > 1 {
+				before = last[e.Customer+" "+was[e.Segment]]
+			}
 			if e.Sequence != before.Sequence+1 || (e.Sequence%2 == 1) != (e.Action == "entered") || e.At.Before(before.At) {
 				g.Errorf("%v after %v", e, before)
 			}

@@ -116,15 +116,10 @@ func (g *Rig) Config(text string, store *state.Store) config.Config {
 	g.Helper()
 	cfg := config.Default()
 	cfg.App, cfg.Kafka = App, slices.Clone(g.Kafka)
-	topics := map[string]plan.Stream{"web": plan.Web, "purchase": plan.Purchase, "profile": plan.Profile}
-	cfg.Inputs = slices.Collect(maps.Keys(topics))
+	cfg.Inputs = slices.Collect(maps.Keys(streams))
 	cfg.Changes, cfg.Triggers = "changes", "triggers"
-	cfg.Engine = fixture.NewEngine(g, text)
-	reader, err := schemas.NewReader(schemas.Config{Catalog: cfg.Engine.Catalog(), Layouts: cfg.Engine.Layout, Topics: topics})
-	if err != nil {
-		g.Fatal(err)
-	}
-	cfg.Read = reader.Read
+	cfg.Rules = g.Rules(text)
+	var err error
 	if cfg.Encoder, err = schemas.NewEncoder(schemas.JSON, App, schemas.IDs{}); err != nil {
 		g.Fatal(err)
 	}
@@ -135,6 +130,28 @@ func (g *Rig) Config(text string, store *state.Store) config.Config {
 	cfg.Fixed.StoreEach = 30 // so that both happen: a crash finds the store behind, or not
 	cfg.Group = config.Group{SessionTimeout: 2 * time.Second, RebalanceTimeout: time.Second, Heartbeat: 100 * time.Millisecond}
 	return cfg
+}
+
+// streams are those of the inputs.
+var streams = map[string]plan.Stream{"web": plan.Web, "purchase": plan.Purchase, "profile": plan.Profile}
+
+// Rules returns what of a Config depends on rules.
+func (g *Rig) Rules(text string) config.Rules {
+	g.Helper()
+	r := config.Rules{Engine: fixture.NewEngine(g, text)}
+	reader, err := schemas.NewReader(schemas.Config{Catalog: r.Engine.Catalog(), Layouts: r.Engine.Layout, Topics: streams})
+	if err != nil {
+		g.Fatal(err)
+	}
+	r.Read = reader.Read
+	r.LookBackOf = func(of func(int) bool) map[string]engine.Millis {
+		back := map[string]engine.Millis{}
+		for topic, s := range streams {
+			back[topic] = r.Engine.Plan().LookBackOf(s, of)
+		}
+		return back
+	}
+	return r
 }
 
 // Store opens the store of an instance.

@@ -110,7 +110,7 @@ func RandomHistory(r *rand.Rand, s *plan.Spec, n int) []Call {
 			h.turn()
 		default:
 			at := pick(r, h.clock, h.cursor, h.cursor+h.gap(), h.clock-h.gap())
-			h.add(Call{Do: DoErase, Customer: pick(r, h.people...), Record: Record{At: at}})
+			h.add(Call{Do: DoErase, Customer: pick(r, h.people...), Record: Record{At: at, ID: fmt.Sprintf("t%d", len(h.calls))}})
 		}
 	}
 	for range 4 {

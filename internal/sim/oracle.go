@@ -75,7 +75,7 @@ func (o *Oracle) Run(c *Call) ([]engine.Effect, bool) {
 	case DoApply:
 		return o.Apply(c.Record, c.Clock)
 	case DoErase:
-		return o.Erase(c.Customer, c.Record.At, c.Clock), true
+		return o.Erase(c.Customer, c.Record.Erasure(), c.Clock), true
 	default: // the others need nothing here
 	}
 	return o.Advance(c.Customer, c.Clock), true
@@ -138,10 +138,10 @@ func (o *Oracle) Advance(customer string, to Millis) []engine.Effect {
 }
 
 // Erase forgets a customer, as of an instant.
-func (o *Oracle) Erase(customer string, at, clock Millis) []engine.Effect {
+func (o *Oracle) Erase(customer string, r engine.Erasure, clock Millis) []engine.Effect {
 	p := o.person(customer)
-	out := o.fire(p, at, nil)
-	at = max(p.instant, at, clock)
+	out := o.fire(p, r.At, nil)
+	at := max(p.instant, r.At, clock)
 	known := len(p.events) > 0
 	var exits []engine.Effect
 	for name := range p.since {
@@ -149,20 +149,79 @@ func (o *Oracle) Erase(customer string, at, clock Millis) []engine.Effect {
 	}
 	sortStep(exits)
 	delete(o.people, customer)
-	return append(append(out, exits...), engine.Effect{Action: engine.Erased, Customer: customer, At: at, Cause: engine.CauseErasure, Known: known})
+	l := append(exits, engine.Effect{Action: engine.Erased, Customer: customer, At: at, Cause: engine.CauseErasure, Known: known})
+	for i := range l {
+		l[i].Erasure = r.Place
+	}
+	return append(out, l...)
 }
 
-// Rebuild changes the rules. What time has made due before stays as it was emitted;
-// no trigger fires because of the change.
-func (o *Oracle) Rebuild(s *plan.Spec, clock Millis) []engine.Effect {
-	n := NewOracle(s, o.opt)
-	n.people = o.people
+// Change is a change of the rules.
+type Change struct {
+	Spec *plan.Spec // the rules to be
+	// Both are those that the rules before have too, under their ids of then.
+	Both *plan.Spec
+	// Renamed are the rules that go on under other ids, by the former ones; triggers as
+	// "trigger:<id>".
+	Renamed map[string]string
+	Clock   Millis
+}
+
+// begin gives the oracle the rules to be, and returns one of those that both sets have.
+func (o *Oracle) begin(c *Change) (kept *Oracle) {
+	kept = NewOracle(c.Both, o.opt)
+	n := NewOracle(c.Spec, o.opt)
+	n.people, kept.people = o.people, o.people
 	o.spec, o.line, o.units = n.spec, n.line, n.units
+	return kept
+}
+
+// Rebuild changes the rules. What time has made due of those that both sets have fires
+// first; no trigger fires because of the change.
+func (o *Oracle) Rebuild(c *Change) []engine.Effect {
+	kept := o.begin(c)
 	var out []engine.Effect
 	for _, id := range slices.Sorted(maps.Keys(o.people)) {
 		if p := o.people[id]; len(p.events) > 0 {
-			out = append(out, o.emitAgain(p, max(p.instant, clock), engine.CauseRuleChange)...)
+			now := max(p.instant, c.Clock)
+			out = append(out, kept.fire(p, now, nil)...)
+			out = append(out, o.rename(p, c.Renamed, now)...)
+			out = append(out, o.emitAgain(p, now, engine.CauseRuleChange)...)
 		}
+	}
+	return out
+}
+
+// Adopt changes the rules, as Rebuild does, but to whom nothing happens because of it keeps
+// the instant: that of the last step, which is also one in which a threshold of a changed
+// rule was crossed.
+func (o *Oracle) Adopt(c *Change) []engine.Effect {
+	kept := o.begin(c)
+	var out []engine.Effect
+	for _, id := range slices.Sorted(maps.Keys(o.people)) {
+		p := o.people[id]
+		if len(p.events) == 0 {
+			continue
+		}
+		now := max(p.instant, c.Clock)
+		for _, at := range o.candidates(p, now) {
+			crossed := slices.ContainsFunc(o.units, func(u *unit) bool { return u.due(o, p, at) })
+			out = append(out, kept.fire(p, at, nil)...)
+			if crossed {
+				p.instant = at
+			}
+		}
+		out = append(out, kept.fire(p, now, nil)...)
+		instant := p.instant
+		l := o.rename(p, c.Renamed, now)
+		l = append(l, o.emitAgain(p, now, engine.CauseRuleChange)...)
+		if len(l) == 0 {
+			p.instant = instant
+			if slices.ContainsFunc(o.candidates(p, now), func(at Millis) bool { return o.occasion(p, at) }) {
+				p.instant = now // of which something lapsed unmarked
+			}
+		}
+		out = append(out, l...)
 	}
 	return out
 }

@@ -40,7 +40,7 @@ func randomRules(r *rand.Rand, w World, free bool) Rules {
 	for range 2 + r.IntN(3) {
 		g.windows = append(g.windows, pick(r, Minute, 30*Minute, 6*Hour, Day, 7*Day, 30*Day, 90*Day))
 	}
-	fmt.Fprintf(&g.text, "version: 1\ndefaults: {timezone: %s}\n", g.spec.Zone)
+	g.reading()
 	g.declare(w.Catalog)
 	g.line = lineItemOf(g.spec)
 	var segments, lifecycles []func()

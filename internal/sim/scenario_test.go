@@ -166,7 +166,7 @@ func parseCall(line string, clock Millis, serial int) (Call, error) {
 	case "advance":
 		return Call{Do: DoAdvance, Customer: "c1", Clock: at}, nil
 	case "erase":
-		return Call{Do: DoErase, Customer: "c1", Clock: at, Record: Record{At: at}}, nil
+		return Call{Do: DoErase, Customer: "c1", Clock: at, Record: Record{At: at, ID: fmt.Sprintf("t%d", serial)}}, nil
 	}
 	r := Record{Customer: "c1", At: at, ID: fmt.Sprintf("e%d", serial), Source: "/unknown"}
 	r.Fields = map[string]expr.Value{"machine_open": expr.BoolValue(false), "purpose": expr.StringValue("marketing")}

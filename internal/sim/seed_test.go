@@ -46,15 +46,17 @@ func eachSeed(t *testing.T, f func(t *testing.T, r *rand.Rand)) {
 }
 
 // ledger checks effects of any number of customers as a reader would: sequences
-// count up, entered and exited take turns, no instant is before the last.
+// count up, entered and exited take turns, no instant is before the last, no two effects
+// of erasures have one id.
 type ledger struct {
 	last map[string]engine.Effect // by customer and name
 	at   map[string]Millis        // by customer
+	ids  map[string]bool          // of what erasures have caused
 }
 
 func (l *ledger) add(effects []engine.Effect) error {
 	if l.last == nil {
-		l.last, l.at = map[string]engine.Effect{}, map[string]Millis{}
+		l.last, l.at, l.ids = map[string]engine.Effect{}, map[string]Millis{}, map[string]bool{}
 	}
 	for i := range effects {
 		e := &effects[i]
@@ -62,6 +64,13 @@ func (l *ledger) add(effects []engine.Effect) error {
 			return fmt.Errorf("%v after an effect at %s", e, at)
 		}
 		l.at[e.Customer] = e.At
+		if e.Cause == engine.CauseErasure {
+			id := e.ID("")
+			if l.ids[id] {
+				return fmt.Errorf("%v: its id %s is that of another", e, id)
+			}
+			l.ids[id] = true
+		}
 		if e.Action == engine.Erased { // seen again, the customer is a new one
 			delete(l.at, e.Customer)
 			for k := range l.last {

@@ -58,6 +58,9 @@ func (r *Record) Event(l *plan.Layout) *engine.Event {
 	return ev
 }
 
+// Erasure returns what r requests as an erasure: its id stands for its place.
+func (r *Record) Erasure() engine.Erasure { return engine.Erasure{At: r.At, Place: r.ID} }
+
 // String returns r on one line.
 func (r *Record) String() string {
 	var b strings.Builder

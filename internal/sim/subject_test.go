@@ -70,7 +70,7 @@ func (u *underTest) Run(c *Call) ([]engine.Effect, bool) {
 	case DoAdvance:
 		u.x.Advance(cust, c.Clock, &u.out)
 	case DoErase:
-		u.x.Erase(cust, c.Record.At, c.Clock, &u.out)
+		u.x.Erase(cust, c.Record.Erasure(), c.Clock, &u.out)
 	}
 	if !cust.Known() {
 		delete(u.customers, c.Customer)

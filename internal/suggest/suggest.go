@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -19,11 +20,13 @@ import (
 
 // sampled is what records have at one path, such as msg.customer.id.
 type sampled struct {
-	path   string
+	names  []string       // from msg or it; of an element of a list, from the element
+	list   string         // the expression of the list that it is in, "" if it is in none
 	values map[string]int // of texts and numbers, the first of them
 	n      int
 	times  int // values that are a time
-	list   bool
+	mails  int // values that are an e-mail address
+	isList bool
 }
 
 // maxSampled bounds how many records are looked at, and maxValues how many values of one
@@ -33,65 +36,125 @@ const (
 	maxValues  = 1_000
 )
 
+// sample is what was seen, by path.
+type sample struct {
+	paths   map[string]*sampled
+	records int
+	each    bool // records are lists of events
+}
+
 // Mapping looks at records, JSON values, and returns a mapping to begin with, as the text
 // of a rule file.
 func Mapping(in io.Reader) (string, error) {
-	paths := map[string]*sampled{}
+	s := &sample{paths: map[string]*sampled{}}
 	values := json.NewDecoder(bufio.NewReader(in))
 	values.UseNumber()
-	records, each := 0, false
-	for records < maxSampled {
+	for read := 0; read < maxSampled; read++ {
 		var v any
 		if err := values.Decode(&v); err != nil {
 			if errors.Is(err, io.EOF) {
 				break
 			}
-			return "", fmt.Errorf("record %d is no JSON: %w", records+1, err)
+			return "", fmt.Errorf("record %d is no JSON: %w", read+1, err)
 		}
-		records++
 		if l, ok := v.([]any); ok {
-			each = true
+			s.each = true
 			for _, e := range l {
-				look(paths, "it", e)
+				s.records++
+				s.look([]string{"it"}, "", e)
 			}
 			continue
 		}
-		look(paths, "msg", v)
+		s.records++
+		s.look([]string{"msg"}, "", v)
 	}
-	if len(paths) == 0 {
+	if len(s.paths) == 0 {
 		return "", errors.New("there is no JSON object to look at")
 	}
-	return suggestion(paths, records, each), nil
+	return s.suggestion(), nil
 }
 
-// look takes in a value with all that is in it.
-func look(paths map[string]*sampled, path string, v any) {
-	at := func() *sampled {
-		s := paths[path]
-		if s == nil {
-			s = &sampled{path: path, values: map[string]int{}}
-			paths[path] = s
-		}
-		s.n++
-		return s
-	}
+// look takes in a value with all that is in it, lists in lists excepted.
+func (s *sample) look(names []string, list string, v any) {
 	switch v := v.(type) {
 	case map[string]any:
 		for name, e := range v {
-			look(paths, path+"."+name, e)
+			s.look(append(slices.Clone(names), name), list, e)
 		}
 	case []any:
-		at().list = true
-	case string, json.Number:
-		text := fmt.Sprint(v)
-		s := at()
-		if _, known := s.values[text]; known || len(s.values) < maxValues {
-			s.values[text]++
+		at := s.at(names, list)
+		at.isList = true
+		if list != "" {
+			return
 		}
-		if isTime(text) {
-			s.times++
+		for _, e := range v {
+			s.look([]string{element}, at.String(), e)
+		}
+	case string, json.Number:
+		s.at(names, list).value(fmt.Sprint(v))
+	}
+}
+
+// element is the variable for an element of a list.
+const element = "i"
+
+// at returns what there is at a path, once more.
+func (s *sample) at(names []string, list string) *sampled {
+	key := list + " " + expression(names)
+	at := s.paths[key]
+	if at == nil {
+		at = &sampled{names: names, list: list, values: map[string]int{}}
+		s.paths[key] = at
+	}
+	at.n++
+	return at
+}
+
+// value takes in a value.
+func (p *sampled) value(text string) {
+	if _, known := p.values[text]; known || len(p.values) < maxValues {
+		p.values[text]++
+	}
+	if isTime(text) {
+		p.times++
+	}
+	if strings.Contains(text, "@") {
+		p.mails++
+	}
+}
+
+// String is the path as an expression.
+func (p *sampled) String() string { return expression(p.names) }
+
+// last is the name at the end of the path.
+func (p *sampled) last() string { return p.names[len(p.names)-1] }
+
+// above is the name of the object that it is in, "" for the record itself.
+func (p *sampled) above() string {
+	if len(p.names) < 3 {
+		return ""
+	}
+	return p.names[len(p.names)-2]
+}
+
+// word is the form of a name that can be written after a dot.
+var word = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// reserved are the words that CEL does not take as names.
+var reserved = strings.Fields("in true false null as break const continue else for function if import let loop package namespace return var void while")
+
+// expression writes a path.
+func expression(names []string) string {
+	var b strings.Builder
+	b.WriteString(names[0])
+	for _, name := range names[1:] {
+		if word.MatchString(name) && !slices.Contains(reserved, name) {
+			b.WriteString("." + name)
+		} else {
+			fmt.Fprintf(&b, "[%q]", name)
 		}
 	}
+	return b.String()
 }
 
 // isTime reports whether a text is an instant of our days.
@@ -107,84 +170,73 @@ func isTime(text string) bool {
 	return err == nil && at.Time().Year() > 2000 && at.Time().Year() < 2100
 }
 
-// names of paths by what they are of, the likeliest first. A name is the end of a path.
-var guesses = map[string][]string{
-	"who":  {"customer_id", "customerid", "customer.id", "user_id", "userid", "user.id", "client_id", "contact_id", "requester.id", "customer", "user", "email"},
-	"when": {"occurred_at", "timestamp", "event_time", "closed_at", "completed_at", "processed_at", "created_at", "createdat", "created", "date", "time", "updated_at"},
-	"id":   {"event_id", "eventid", "message_id", "messageid", "uuid", "order_id", "id"},
-}
-
-// guess returns the path that is likeliest for something, "" if none is; fits says which
-// can be it at all.
-func guess(paths map[string]*sampled, what string, fits func(*sampled) bool) string {
-	sorted := slices.SortedFunc(maps.Keys(paths), func(a, b string) int {
-		if d := strings.Count(a, ".") - strings.Count(b, "."); d != 0 {
-			return d
-		}
-		return strings.Compare(a, b)
-	})
-	for _, name := range guesses[what] {
-		for _, p := range sorted {
-			if strings.HasSuffix(strings.ToLower(p), "."+name) && fits(paths[p]) {
-				return p
-			}
-		}
-	}
-	for _, p := range sorted {
-		if what != "who" && fits(paths[p]) {
-			return p
-		}
-	}
-	return ""
-}
-
 // suggestion writes a rule file with a mapping.
-func suggestion(paths map[string]*sampled, records int, each bool) string {
-	id := guess(paths, "id", func(s *sampled) bool { return !s.list && s.times < s.n && len(s.values) == s.n && s.n >= records })
-	if id == "" { // of records that are the same twice, a name has to do
-		id = guess(paths, "id", func(s *sampled) bool { return !s.list && strings.HasSuffix(s.path, "id") })
-	}
-	when := guess(paths, "when", func(s *sampled) bool { return s.n > 0 && s.times == s.n })
-	who := guess(paths, "who", func(s *sampled) bool { return !s.list })
+func (s *sample) suggestion() string {
+	id := s.best("", s.asID)
+	when := s.best("", s.asTime)
+	who := s.best("", func(p *sampled) int {
+		if p == id {
+			return no
+		}
+		return asCustomer(p)
+	})
+	stream, sure := s.stream()
 	var b strings.Builder
-	fmt.Fprintf(&b, "# A guess from %d records: read it, correct it, and try it with segmill map.\nversion: 1\nmappings:\n  name_it:\n    stream: %s\n", records, guessStream(paths))
-	if each {
+	fmt.Fprintf(&b, "# A guess from %d records: read it, correct it, and try it with segmill map.\nversion: 1\nmappings:\n  name_it:\n", s.records)
+	if !sure {
+		b.WriteString("    # Nothing shows which stream it is: web, email, purchase, profile or consent.\n")
+	}
+	fmt.Fprintf(&b, "    stream: %s\n", stream)
+	if s.each {
 		b.WriteString("    each: msg\n")
 	}
 	b.WriteString("    map:\n")
-	line := func(name, path, otherwise string) {
-		if path == "" {
+	line := func(name string, p *sampled, otherwise string) {
+		if p == nil {
 			fmt.Fprintf(&b, "      # %s: nothing looks like it; %s\n", name, otherwise)
 			return
 		}
-		fmt.Fprintf(&b, "      %s: %s\n", name, path)
+		fmt.Fprintf(&b, "      %s: %s\n", name, quoted(p.String()))
+	}
+	if id != nil && !id.unique() {
+		b.WriteString("      # Some records have the same event_id: if they are different events, combine it, such as id(msg.id, msg.status).\n")
 	}
 	line("event_id", id, "it must be the same when the record comes again")
 	line("customer_id", who, "say who the customer is, perhaps key")
 	line("occurred_at", when, "record.time is when the record was written")
+	if stream == "purchase" {
+		s.order(&b)
+	}
 	return b.String()
 }
 
-// guessStream returns the stream whose words are in the paths.
-func guessStream(paths map[string]*sampled) string {
-	best, most := "web", 0
-	for _, s := range []struct {
-		name  string
-		words []string
-	}{
-		{"purchase", []string{"line_items", "items", "total", "currency", "order", "price", "amount", "refund", "payment"}},
-		{"email", []string{"email_id", "campaign", "bounce", "open", "click", "subject", "message_id"}},
-		{"profile", []string{"first_name", "last_name", "birth", "language", "country", "traits", "phone"}},
-		{"web", []string{"url", "page", "referrer", "session", "user_agent", "utm"}},
-	} {
-		n := 0
-		for _, w := range s.words {
-			if slices.ContainsFunc(slices.Collect(maps.Keys(paths)), func(p string) bool { return strings.Contains(strings.ToLower(p), w) }) {
-				n++
-			}
+// quoted writes an expression as a YAML value.
+func quoted(text string) string {
+	if strings.ContainsAny(text, `:#{}'[]"`) {
+		return "'" + strings.ReplaceAll(text, "'", "''") + "'"
+	}
+	return text
+}
+
+// no is the rank of what cannot be it.
+const no = -1
+
+// best returns the path in a list, "" for outside of all lists, whose rank is lowest; of
+// several, the one that is least deep. nil: there is none.
+func (s *sample) best(list string, rank func(*sampled) int) *sampled {
+	var best *sampled
+	least := 0
+	for _, key := range slices.Sorted(maps.Keys(s.paths)) {
+		p := s.paths[key]
+		if p.list != list {
+			continue
 		}
-		if n > most {
-			best, most = s.name, n
+		r := rank(p)
+		if r == no {
+			continue
+		}
+		if r = 10*r + min(len(p.names), 9); best == nil || r < least {
+			best, least = p, r
 		}
 	}
 	return best
