@@ -15,6 +15,7 @@ import (
 	"github.com/segmill/segmill/examples/shop"
 	"github.com/segmill/segmill/internal/app"
 	"github.com/segmill/segmill/internal/demo"
+	"github.com/segmill/segmill/internal/rulefiles"
 )
 
 func demoCommand() *cobra.Command {
@@ -51,11 +52,11 @@ the end.`,
 		},
 	}
 	f := c.Flags()
-	f.DurationVar(&opt.For, "for", 0, "end after this time (default: at Ctrl-C)")
+	lengthVar(f, &opt.For, "for", 0, "end after this time (default: at Ctrl-C)")
 	f.Uint64Var(&opt.Seed, "seed", 1, "seed of the shop")
 	f.IntVar(&opt.Customers, "customers", 1000, "customers of the shop")
-	f.DurationVar(&opt.Past, "past", 100*24*time.Hour, "how far back the shop starts")
-	f.DurationVar(&opt.CatchUp, "catch-up", 40*time.Second, "how long the catch-up to the present takes")
+	lengthVar(f, &opt.Past, "past", 100*24*time.Hour, "how far back the shop starts")
+	lengthVar(f, &opt.CatchUp, "catch-up", 40*time.Second, "how long the catch-up to the present takes")
 	f.StringArrayVar(&rules, "rules", nil, "rules to run instead of the example shop's (may be repeated)")
 	return c
 }
@@ -86,6 +87,9 @@ func demoRules(paths []string) (*app.Rules, error) {
 	}
 	var files []rule.File
 	for _, name := range names {
+		if rulefiles.IsTest(name) {
+			continue
+		}
 		b, err := shop.Rules.ReadFile(name)
 		if err != nil {
 			return nil, err

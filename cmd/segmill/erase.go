@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/segmill/segmill/internal/app"
+	"github.com/segmill/segmill/internal/erasure"
 )
 
 // eraseWait is how long receipts are waited for unless --wait says otherwise.
@@ -16,7 +17,7 @@ const eraseWait = 5 * time.Second
 func eraseCommand() *cobra.Command {
 	var config, file string
 	var dryRun bool
-	opt := app.EraseOptions{}
+	opt := erasure.Options{}
 	c := &cobra.Command{
 		Use:   "erase -c segmill.yaml CUSTOMER...",
 		Short: "Erase customers",
@@ -67,12 +68,12 @@ docs/state.md.`,
 	f.StringVar(&file, "file", "", "file of customer ids, one per line; - for standard input")
 	f.BoolVar(&dryRun, "dry-run", false, "only check the ids")
 	f.BoolVar(&opt.Literal, "literal", false, "take ids literally, including those that look like something else")
-	f.DurationVar(&opt.Wait, "wait", eraseWait, "how long to wait for the receipts, with exit code 1 if some are missing; 0s does not wait")
+	lengthVar(f, &opt.Wait, "wait", eraseWait, "how long to wait for the receipts, with exit code 1 if some are missing; 0s does not wait")
 	return c
 }
 
-func erase(cmd *cobra.Command, conf *app.Config, ids []string, opt app.EraseOptions) error {
-	done, err := app.Erase(cmd.Context(), conf, ids, opt, cmd.OutOrStdout())
+func erase(cmd *cobra.Command, conf *app.Config, ids []string, opt erasure.Options) error {
+	done, err := erasure.Erase(cmd.Context(), conf, ids, opt, cmd.OutOrStdout())
 	if err != nil {
 		return failed(err)
 	}

@@ -16,15 +16,18 @@ import (
 
 	"github.com/segmill/segmill/engine/rule"
 	"github.com/segmill/segmill/internal/app"
+	"github.com/segmill/segmill/internal/crash"
 	"github.com/segmill/segmill/state"
 )
 
 // Exit codes.
 const (
 	exitOK     = 0
-	exitFailed = 1 // bad input lines, a run that failed
-	exitUsage  = 2 // a wrong flag or argument
-	// app.ExitPanic (70) is a defect: it has panicked (EX_SOFTWARE).
+	exitFailed = 1  // bad input lines, a run that failed
+	exitUsage  = 2  // a wrong flag or argument
+	exitGuard  = 3  // a preview says what was said not to be
+	exitTemp   = 75 // something takes longer than was to be waited for (EX_TEMPFAIL)
+	// crash.Code (70) is a defect: it has panicked (EX_SOFTWARE).
 	exitBadConf = 78 // bad rules or configuration (EX_CONFIG)
 )
 
@@ -49,16 +52,16 @@ func (e *exitError) Unwrap() error { return e.err }
 func badConfig(err error) error { return &exitError{exitBadConf, err} }
 
 // failed is for what went wrong while it ran; a state directory that belongs to
-// somebody else is a configuration that is wrong, and so is a stream that no rule declares.
+// somebody else is a configuration that is wrong.
 func failed(err error) error {
-	if errors.Is(err, state.ErrForeign) || errors.Is(err, app.ErrStream) {
+	if errors.Is(err, state.ErrForeign) {
 		return badConfig(err)
 	}
 	return &exitError{exitFailed, err}
 }
 
 func main() {
-	defer app.ExitOnPanic()
+	defer crash.OnPanic()
 	os.Exit(run())
 }
 
@@ -113,6 +116,6 @@ Start with: segmill demo`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	c.AddCommand(runCommand(), demoCommand(), checkCommand(), replayCommand(), mapCommand(), stateCommand(), eraseCommand(), versionCommand())
+	c.AddCommand(initCommand(), runCommand(), demoCommand(), checkCommand(), testCommand(), fmtCommand(), schemaCommand(), replayCommand(), backtestCommand(), diffCommand(), mapCommand(), previewCommand(), applyCommand(), rulesCommand(), stateCommand(), eraseCommand(), versionCommand())
 	return c
 }

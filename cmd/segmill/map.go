@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/segmill/segmill/internal/app"
+	"github.com/segmill/segmill/internal/mapper"
 	"github.com/segmill/segmill/internal/suggest"
 )
 
@@ -27,7 +28,8 @@ func mapCommand() *cobra.Command {
 		Long: `map reads records (JSON values, such as one per line) from a file or from standard
 input, and prints the events that a mapping makes of them, one per line as replay
 reads them. On standard error it says which records were skipped, what was refused,
-and why.
+and why, and how many different events have the same event_id: of those of a customer,
+one counts. What is said of more than three records is summed up at the end.
 
   segmill map --preset shopify/orders@1 --customer-id msg.customer.id orders.jsonl
   segmill map -c segmill.yaml --topic shop.orders < orders.jsonl
@@ -37,7 +39,7 @@ With --suggest it looks at the records and prints a mapping to begin with: a gue
 to be read and corrected.
 
 The exit code is 1 if anything was refused.`,
-		Args: cobra.MaximumNArgs(1),
+		Args: arguments(cobra.MaximumNArgs(1), "segmill map -c segmill.yaml --topic shop.orders orders.jsonl"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := f.check(); err != nil {
 				return &exitError{exitUsage, err}
@@ -95,8 +97,13 @@ func (f *mapFlags) run(cmd *cobra.Command, in io.Reader) error {
 		return badConfig(err)
 	}
 	errs := cmd.ErrOrStderr()
-	n, err := m.Map(in, cmd.OutOrStdout(), func(record int, what string) { fmt.Fprintf(errs, "record %d: %s\n", record, what) })
+	said := repeated{w: errs, n: map[string]int{}}
+	n, err := m.Map(in, cmd.OutOrStdout(), said.say)
+	said.sum()
 	fmt.Fprintf(errs, "%s: %s, %d skipped, %d refused\n", app.Plural(n.Records, "record"), app.Plural(n.Events, "event"), n.Skipped, n.Refused)
+	if n.Shared > 0 && f.preset == "" { // presets know when a record is the same event again
+		fmt.Fprintf(errs, "%s share an event_id with others of another content: of those of a customer, one counts, and the others are duplicates; choose an event_id that differs, unless they are updates of one event\n", app.Plural(n.Shared, "event"))
+	}
 	if err != nil {
 		return failed(err)
 	}
@@ -106,9 +113,38 @@ func (f *mapFlags) run(cmd *cobra.Command, in io.Reader) error {
 	return nil
 }
 
+// repeated says what is said of many records for the first of them only.
+type repeated struct {
+	w     io.Writer
+	n     map[string]int
+	order []string // of what was said
+}
+
+// maxRepeated is of how many records the same is said.
+const maxRepeated = 3
+
+// say says something of a record.
+func (r *repeated) say(record int, what string) {
+	if r.n[what]++; r.n[what] == 1 {
+		r.order = append(r.order, what)
+	}
+	if r.n[what] <= maxRepeated {
+		fmt.Fprintf(r.w, "record %d: %s\n", record, what)
+	}
+}
+
+// sum says of how many records it was not said.
+func (r *repeated) sum() {
+	for _, what := range r.order {
+		if n := r.n[what] - maxRepeated; n > 0 {
+			fmt.Fprintf(r.w, "and %s: %s\n", app.Plural(n, "more record"), what)
+		}
+	}
+}
+
 // mapper returns what is to be tried.
-func (f *mapFlags) mapper(cmd *cobra.Command) (*app.Mapper, error) {
-	m := &app.Mapper{Topic: f.topic, Now: time.Now()}
+func (f *mapFlags) mapper(cmd *cobra.Command) (*mapper.Trial, error) {
+	m := &mapper.Trial{Topic: f.topic, Now: time.Now()}
 	if f.preset != "" {
 		beside := map[string]string{}
 		for key, value := range map[string]string{"customer_id": f.customer, "as": f.as, "zone": f.zone} {
@@ -117,7 +153,7 @@ func (f *mapFlags) mapper(cmd *cobra.Command) (*app.Mapper, error) {
 			}
 		}
 		var err error
-		if m.Rules, err = app.PresetRules(f.preset, beside); err != nil {
+		if m.Rules, err = mapper.PresetRules(f.preset, beside); err != nil {
 			return nil, err
 		}
 		for i := range m.Rules.Set.Spec.Mappings {

@@ -6,15 +6,15 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/expr"
 	"github.com/segmill/segmill/internal/app"
+	"github.com/segmill/segmill/internal/bounded"
 	"github.com/segmill/segmill/internal/notes"
 	"github.com/segmill/segmill/internal/replay"
 	"github.com/segmill/segmill/schemas"
@@ -43,14 +43,19 @@ A line is an event of one stream (web, email, purchase, profile, consent):
   {"stream":"purchase","event_id":"e1","customer_id":"c1",
    "occurred_at":"2026-01-01T00:00:00Z","revenue":"19.90"}
 
-The fields are those of the schemas; docs/formats.md describes them. A file cannot
-contain erasures (tombstones).
+The fields are those of the schemas; docs/formats.md describes them. A message as
+Segment's and RudderStack's libraries send it is such an event too, and a batch of
+messages is as many. A file cannot contain erasures (tombstones). It may also be a
+JSON array of events, and compressed with gzip or zstd.
+
+On standard error it says how many lines there were, how large each segment is at the
+end, how many customers entered and left it, and how often each trigger fired.
 
 Lines that are no events are reported on standard error with their number, and make
-the exit code 1. Behind the summary there, it says which fields could not be read and
-are absent, which words were unknown, and what was derived or left out; that changes
-no exit code.`,
-		Args: cobra.NoArgs,
+the exit code 1. Behind their number, it says which fields could not be read and
+are absent, which words were unknown, what was derived or left out, and which
+members have a name that is nearly that of a field; that changes no exit code.`,
+		Args: arguments(cobra.NoArgs, "segmill replay --rules rules --events events.jsonl"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := f.check(); err != nil {
 				return &exitError{exitUsage, err}
@@ -61,10 +66,10 @@ no exit code.`,
 	fl := c.Flags()
 	fl.StringArrayVar(&f.rules, "rules", nil, "rule file or directory (may be repeated)")
 	fl.StringVar(&f.events, "events", "", "file of events, - for standard input")
-	fl.StringVar(&f.until, "until", "", "skip later events, and set the clock to this instant at the end (RFC 3339)")
+	fl.StringVar(&f.until, "until", "", "skip later events, and set the clock to this instant at the end (RFC 3339, or a date: midnight in UTC)")
 	fl.StringVar(&f.now, "now", "", "use this instant as the present: events more than 5 minutes after it are bad (default: the wall clock)")
 	fl.StringVar(&f.app, "app", "replay", "application name, part of the ids of changes and triggers")
-	fl.StringVarP(&f.output, "output", "o", "jsonl", "jsonl or table")
+	fl.StringVarP(&f.output, "output", "o", "jsonl", "jsonl, json (one document with the summary) or table")
 	return c
 }
 
@@ -74,8 +79,8 @@ func (f *replayFlags) check() error {
 		return fmt.Errorf("no rules: use --rules PATH")
 	case f.events == "":
 		return fmt.Errorf("no events: use --events FILE.jsonl, or - for standard input")
-	case f.output != "jsonl" && f.output != "table":
-		return fmt.Errorf("-o %s: must be jsonl or table", f.output)
+	case !slices.Contains([]string{"jsonl", "json", "table"}, f.output):
+		return fmt.Errorf("-o %s: must be jsonl, json or table", f.output)
 	}
 	now := expr.MillisOf(time.Now())
 	f.untilAt = engine.Never // no event is later
@@ -97,45 +102,98 @@ func (f *replayFlags) run(cmd *cobra.Command) error {
 	for _, w := range rules.Warnings {
 		fmt.Fprintln(cmd.ErrOrStderr(), w)
 	}
-	in := cmd.InOrStdin()
+	in, size := cmd.InOrStdin(), int64(0)
 	if f.events != "-" {
 		// To open a pipe is to wait for somebody who writes to it.
-		file, err := app.Within(cmd.Context(), func() (*os.File, error) { return os.Open(f.events) })
+		file, err := bounded.Within(cmd.Context(), func() (*os.File, error) { return os.Open(f.events) })
 		if err != nil {
 			return interrupted(cmd, failed(fmt.Errorf("--events: %w", err)))
 		}
 		defer file.Close()
+		if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
+			size = info.Size()
+		}
 		in = file
 	}
+	return f.replay(cmd, rules, bounded.Interruptible(cmd.Context(), in), size)
+}
+
+// replay runs over what in holds, which has a size in bytes if that is known.
+func (f *replayFlags) replay(cmd *cobra.Command, rules *app.Rules, in io.Reader, size int64) error {
+	raw := &counted{Reader: in}
+	wrong := func(err error) error { return interrupted(cmd, fmt.Errorf("--events: %w", err)) }
+	events, err := replay.Decompressed(raw)
+	if err != nil {
+		return failed(wrong(err))
+	}
+	defer events.Close()
 	var noted notes.Tally
-	file, err := f.file(cmd, rules, &noted)
+	progress := newProgress(os.Stderr)
+	progress.size, progress.read = size, func() int64 { return raw.n }
+	file, err := f.file(cmd, rules, &noted, progress)
 	if err != nil {
 		return failed(err)
 	}
-	out := bufio.NewWriterSize(cmd.OutOrStdout(), 1<<16)
-	if file.Runner.Emit, err = f.printer(out); err != nil {
-		return failed(err)
-	}
-	counts, err := file.Run(app.Interruptible(cmd.Context(), in))
+	w := bufio.NewWriterSize(cmd.OutOrStdout(), 1<<16)
+	out, err := newOutput(f.output, f.app, w, widthOf(cmd.OutOrStdout()))
 	if err != nil {
-		err = interrupted(cmd, fmt.Errorf("--events: %w", err))
-	}
-	file.Progress(replay.Counts{}) // clears the line
-	if err := errors.Join(err, out.Flush()); err != nil {
 		return failed(err)
 	}
-	fmt.Fprintln(cmd.ErrOrStderr(), summary(counts, file.Runner.Customers()))
-	for _, l := range noted.Lines() {
-		fmt.Fprintln(cmd.ErrOrStderr(), noteLine(&l))
+	total := replay.NewSummary(rules.Engine)
+	file.Runner.Emit = func(effects []engine.Effect) {
+		out.effects(effects)
+		total.Take(effects)
 	}
+	counts, err := file.Run(events)
+	if err != nil {
+		err = wrong(err)
+	}
+	progress.clear()
+	out.end(replayed{counts, file.Runner.Customers(), total, f.endOf(file.Runner)})
+	if err := errors.Join(err, w.Flush()); err != nil {
+		return failed(err)
+	}
+	f.summarize(cmd.ErrOrStderr(), counts, file, total, &noted)
 	if counts.Bad > 0 {
 		return failed(nil)
 	}
 	return nil
 }
 
+// endOf is where the clock is at the end, Never if nothing moved it.
+func (f *replayFlags) endOf(r *replay.Runner) engine.Millis {
+	latest, ok := r.Latest()
+	if !ok {
+		return engine.Never
+	}
+	if f.untilAt != engine.Never {
+		return f.untilAt
+	}
+	return latest
+}
+
+// summarize says what became of the lines and of the rules, and what was noted of the
+// events.
+func (f *replayFlags) summarize(w io.Writer, counts replay.Counts, file *replay.File, total *replay.Summary, noted *notes.Tally) {
+	r := file.Runner
+	fmt.Fprintln(w, summary(counts, r.Customers()))
+	for _, l := range noted.Lines() {
+		fmt.Fprintln(w, noteLine(&l))
+	}
+	for _, l := range file.Members.Lines() {
+		fmt.Fprintln(w, "  "+l)
+	}
+	if f.endOf(r) == engine.Never {
+		return
+	}
+	fmt.Fprintf(w, "\nat %s\n", f.endOf(r))
+	for _, l := range summaryLines(total) {
+		fmt.Fprintln(w, l)
+	}
+}
+
 // file returns a replay that reports to the command's standard error.
-func (f *replayFlags) file(cmd *cobra.Command, rules *app.Rules, noted *notes.Tally) (*replay.File, error) {
+func (f *replayFlags) file(cmd *cobra.Command, rules *app.Rules, noted *notes.Tally, progress *progressLine) (*replay.File, error) {
 	zones := app.Zones()
 	reader, err := schemas.NewReader(schemas.Config{
 		Catalog: rules.Engine.Catalog(),
@@ -147,10 +205,9 @@ func (f *replayFlags) file(cmd *cobra.Command, rules *app.Rules, noted *notes.Ta
 	if err != nil {
 		return nil, err
 	}
-	progress := newProgress(os.Stderr)
 	return &replay.File{
 		Runner:   &replay.Runner{Engine: rules.Engine, Grace: app.DefaultGrace},
-		Reader:   reader,
+		Decoder:  replay.Decoder{Reader: reader, Members: replay.NewMembers(rules.Engine.Catalog())},
 		Until:    f.untilAt,
 		Latest:   f.latestAt,
 		Progress: progress.show,
@@ -162,7 +219,11 @@ func (f *replayFlags) file(cmd *cobra.Command, rules *app.Rules, noted *notes.Ta
 }
 
 func summary(c replay.Counts, customers int) string {
-	s := fmt.Sprintf("%s, %s", app.Plural(c.Lines, "line"), app.Plural(customers, "customer"))
+	what := "line"
+	if c.Array {
+		what = "element"
+	}
+	s := fmt.Sprintf("%s, %s", app.Plural(c.Lines, what), app.Plural(customers, "customer"))
 	for _, x := range []struct {
 		n    int
 		what string
@@ -184,80 +245,4 @@ func noteLine(l *notes.Line) string {
 		s += ", first: " + l.First
 	}
 	return s
-}
-
-const tableFormat = "%-24s  %-12s  %-8s  %-24s  %s"
-
-// printer returns what writes effects to w in the chosen format.
-func (f *replayFlags) printer(w io.Writer) (func([]engine.Effect), error) {
-	if f.output == "table" {
-		fmt.Fprintf(w, tableFormat+"\n", "AT", "CUSTOMER", "", "SEGMENT OR TRIGGER", "WHY")
-		return func(effects []engine.Effect) {
-			for i := range effects {
-				fmt.Fprintln(w, tableLine(&effects[i]))
-			}
-		}, nil
-	}
-	enc, err := schemas.NewEncoder(schemas.JSON, f.app, schemas.IDs{})
-	if err != nil {
-		return nil, err
-	}
-	var b []byte
-	var o schemas.Output
-	return func(effects []engine.Effect) {
-		now := expr.MillisOf(time.Now())
-		for i := range effects {
-			b = enc.Append(b[:0], &o, &effects[i], now)
-			_, _ = w.Write(o.Value) // a bufio.Writer keeps its first error for Flush
-			io.WriteString(w, "\n")
-		}
-	}, nil
-}
-
-func tableLine(e *engine.Effect) string {
-	why := app.Why(e)
-	if e.Action != engine.Fired {
-		why = e.Cause.String() + ": " + why
-	}
-	return strings.TrimRight(fmt.Sprintf(tableFormat, e.At, e.Customer, e.Action, e.Name, why), " ")
-}
-
-// progressLine shows on a terminal how far a replay is, about five times a
-// second; on anything else it shows nothing.
-type progressLine struct {
-	w     *os.File
-	start time.Time
-	last  time.Time
-	shown bool
-}
-
-func newProgress(w *os.File) *progressLine {
-	p := &progressLine{start: time.Now()}
-	if term.IsTerminal(int(w.Fd())) {
-		p.w = w
-	}
-	return p
-}
-
-// show is called after every line of the file, and with no lines at the end.
-func (p *progressLine) show(c replay.Counts) {
-	if c.Lines == 0 {
-		p.clear()
-	}
-	if p.w == nil || c.Lines%256 != 0 || c.Lines == 0 {
-		return
-	}
-	now := time.Now()
-	if now.Sub(p.last) < 200*time.Millisecond {
-		return
-	}
-	p.last, p.shown = now, true
-	fmt.Fprintf(p.w, "\r\x1b[K%d lines, %.0f a second", c.Lines, float64(c.Lines)/now.Sub(p.start).Seconds())
-}
-
-func (p *progressLine) clear() {
-	if p.shown {
-		fmt.Fprint(p.w, "\r\x1b[K")
-		p.shown = false
-	}
 }

@@ -14,15 +14,16 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/segmill/segmill/internal/app"
+	"github.com/segmill/segmill/internal/bounded"
+	"github.com/segmill/segmill/internal/crash"
 )
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"segmill": main,
-		"panics":  func() { defer app.ExitOnPanic(); panic("the sky is falling") },
+		"panics":  func() { defer crash.OnPanic(); panic("the sky is falling") },
 		"panics-within": func() {
-			_, _ = app.Within(context.Background(), func() (int, error) { panic("the sky is falling") })
+			_, _ = bounded.Within(context.Background(), func() (int, error) { panic("the sky is falling") })
 		},
 	})
 }

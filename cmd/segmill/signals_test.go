@@ -16,7 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/segmill/segmill/internal/app"
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/segmill/segmill/internal/crash"
 )
 
 // process is segmill as a process of its own.
@@ -164,6 +166,7 @@ func TestOddFiles(t *testing.T) {
 		{[]string{"check", "--online", "-c", at("zero/a.yaml")}, 78, "is a device, not a file"},
 		{[]string{"replay", "--rules", at("zero"), "--events", "/dev/null"}, 78, "is a device, not a file"},
 		{[]string{"replay", "--rules", at("locked"), "--events", dir}, 1, "is a directory"},
+		{[]string{"diff", at("locked"), at("zero"), "--events", "/dev/null"}, 78, "is a device, not a file"},
 		{[]string{"erase", "-c", good, "--file", at("pipe/a.yaml")}, 1, "is a pipe, not a file (standard input is --file -)"},
 		{[]string{"erase", "-c", good, "--file", large}, 1, "is more than"},
 	} {
@@ -180,12 +183,14 @@ func TestCommandsEndOnSIGTERM(t *testing.T) {
 	dir := t.TempDir()
 	rules := writeFile(t, filepath.Join(dir, "rules.yaml"), warned)
 	for _, events := range []string{pipe(t, filepath.Join(dir, "events")), "/dev/zero"} {
-		p := launch(t, "segmill", "replay", "--rules", rules, "--events", events)
-		p.says(t, "nosuch")
-		p.signal(t, syscall.SIGTERM)
-		p.ends(t, exitFailed)
-		if !strings.Contains(p.text(), "segmill: interrupted") {
-			t.Errorf("%s: %s", events, p.text())
+		for _, command := range [][]string{{"replay", "--rules", rules}, {"backtest", rules}, {"diff", rules, rules}} {
+			p := launch(t, "segmill", append(command, "--events", events)...)
+			p.says(t, "nosuch")
+			p.signal(t, syscall.SIGTERM)
+			p.ends(t, exitFailed)
+			if !strings.Contains(p.text(), "segmill: interrupted") {
+				t.Errorf("%v %s: %s", command, events, p.text())
+			}
 		}
 	}
 	// A pipe that is written to, and then waits.
@@ -218,22 +223,38 @@ func TestCommandsEndOnSIGTERM(t *testing.T) {
 	}
 }
 
-// SIGHUP is said and ignored.
+// SIGHUP has the rule files read again, and a run with an end ignores it. Neither dies of it.
 func TestHangUp(t *testing.T) {
 	dir := t.TempDir()
-	writeFile(t, filepath.Join(dir, "rules.yaml"), strings.Replace(warned, `web.name == "nosuch"`, "web", 1))
+	rules := strings.Replace(warned, `web.name == "nosuch"`, "web", 1)
+	writeFile(t, filepath.Join(dir, "rules.yaml"), rules)
+	broker, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer broker.Close()
+	text := "app: shop\nrules: [rules.yaml]\nstate: " + filepath.Join(dir, "state") + "\nhttp: \"\"\nkafka: {brokers: [\"" + broker.ListenAddrs()[0] + "\"]}\ntopics: {create: {partitions: 1}}\n"
+	conf := writeFile(t, filepath.Join(dir, "segmill.yaml"), text)
+	p := launch(t, "segmill", "run", "-c", conf)
+	p.says(t, `"msg":"rules in force","set":1`)
+	for range 2 {
+		p.signal(t, syscall.SIGHUP)
+		p.says(t, "SIGHUP: reading the rule files again")
+		p.says(t, "rule files read again")
+	}
+	p.signal(t, syscall.SIGTERM)
+	p.ends(t, exitOK)
+
 	l, err := net.Listen("tcp", "127.0.0.1:0") // a broker that says nothing
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	conf := writeFile(t, filepath.Join(dir, "segmill.yaml"), "app: shop\nrules: [rules.yaml]\nhttp: \"\"\nkafka: {brokers: [\""+l.Addr().String()+"\"]}\n")
-	p := launch(t, "segmill", "run", "-c", conf)
+	conf = writeFile(t, filepath.Join(dir, "until.yaml"), "app: shop\nclock: events\nrules: [rules.yaml]\nhttp: \"\"\nkafka: {brokers: [\""+l.Addr().String()+"\"]}\n")
+	p = launch(t, "segmill", "run", "-c", conf, "--until", "2026-01-01")
 	p.says(t, `"msg":"starting"`)
-	for range 2 {
-		p.signal(t, syscall.SIGHUP)
-		p.says(t, "SIGHUP is ignored")
-	}
+	p.signal(t, syscall.SIGHUP)
+	p.says(t, "SIGHUP is ignored")
 	p.signal(t, syscall.SIGTERM)
 	p.ends(t, exitOK)
 }
@@ -243,7 +264,7 @@ func TestHangUp(t *testing.T) {
 func TestPanicExitCode(t *testing.T) {
 	for _, name := range []string{"panics", "panics-within"} {
 		p := launch(t, name)
-		p.ends(t, app.ExitPanic)
+		p.ends(t, crash.Code)
 		if text := p.text(); !strings.Contains(text, "panic: the sky is falling") || !strings.Contains(text, "goroutine ") || !strings.Contains(text, "this is a bug") {
 			t.Errorf("%s: %s", name, text)
 		}

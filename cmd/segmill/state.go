@@ -9,6 +9,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/segmill/segmill/internal/app"
+	"github.com/segmill/segmill/internal/console"
 )
 
 func stateCommand() *cobra.Command {
@@ -34,8 +35,9 @@ func reshardCommand() *cobra.Command {
 number of partitions. Nothing is emitted and nothing is lost: the new application
 continues where the old one stopped.
 
-  1. Create the new input topics with the new number of partitions (or add
-     partitions to the old ones), and a configuration with another app for them.
+  1. Create the new input topics with the new number of partitions, and write a
+     configuration with another app for them. Or keep the old topics, and write the
+     number of tasks as topics.create.partitions.
   2. Stop the producers, wait until the lag is 0, stop all instances.
   3. Run segmill state reshard --from OLD.yaml -c NEW.yaml
   4. Point the producers at the new topics, and run NEW.yaml.
@@ -59,7 +61,7 @@ docs/state.md.`,
 			if err != nil {
 				return badConfig(err)
 			}
-			opt.Logger = app.NewLogger(os.Stderr, next.Log, term.IsTerminal(int(os.Stderr.Fd())))
+			opt.Logger = console.NewLogger(os.Stderr, next.Log, term.IsTerminal(int(os.Stderr.Fd())))
 			done, err := app.Reshard(cmd.Context(), old, next, opt)
 			if err != nil {
 				return failed(err)

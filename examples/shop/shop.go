@@ -3,7 +3,7 @@ package shop
 
 import "embed"
 
-// Rules are the rule files, under rules/.
+// Rules are the rule files, under rules/, with their tests, *_test.yaml.
 //
 //go:embed rules/*.yaml
 var Rules embed.FS
