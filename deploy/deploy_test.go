@@ -5,6 +5,7 @@ package deploy
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net"
 	"os"
@@ -22,6 +23,7 @@ import (
 	"github.com/segmill/segmill/consumer/metrics"
 	"github.com/segmill/segmill/consumer/task"
 	"github.com/segmill/segmill/internal/app"
+	"github.com/segmill/segmill/internal/notes"
 )
 
 // recorder is a registry that remembers its collectors. Vectors without children
@@ -52,6 +54,7 @@ func exposed(t *testing.T) map[string][]string {
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	metrics.New(r)
 	app.RegistryMetrics(r)
+	notes.New(r, slog.New(slog.DiscardHandler), time.Now)
 	known := map[string][]string{}
 	for _, c := range r.all {
 		ch := make(chan *prometheus.Desc)
@@ -170,7 +173,7 @@ func TestMetricsExist(t *testing.T) {
 
 // TestStates: the states by which alerts select partitions are those that exist.
 func TestStates(t *testing.T) {
-	states := []task.State{task.Acquiring, task.Rebuilding, task.Running, task.Waiting, task.Stopped}
+	states := []task.State{task.Acquiring, task.Rebuilding, task.Applying, task.Running, task.Waiting, task.Stopped}
 	form := regexp.MustCompile(`segmill_tasks\{[^}]*state(?:=|=~|!=)"([^"]*)"`)
 	for where, expr := range expressions(t) {
 		for _, m := range form.FindAllStringSubmatch(expr, -1) {

@@ -123,7 +123,7 @@ func TestKubernetesBroken(t *testing.T) {
 		{conf, "/var/lib/segmill/state", "/var/lib/segmill", "below the volume"},
 		{conf, "/var/lib/segmill/state", "/data/state", "below the volume"},
 		{set, "mountPath: /var/lib/segmill", "mountPath: /data", "the state is mounted on"},
-		{set, "config/segmill.yaml]", "segmill.yaml]", "args are"},
+		{set, "config/segmill.yaml,", "segmill.yaml,", "args are"},
 		{conf, "[../rules]", "[rules]", "rules are"},
 		{rules, "count(purchase", "count(sale", "rule files"},
 		{root, "rules/segments.yaml", "config/segmill.yaml", "rule files"},

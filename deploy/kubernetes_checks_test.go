@@ -240,7 +240,7 @@ func (p *problems) config(b *bundle) {
 	}
 	p.unless(mounted["state"] != "" && dockerfileHas("VOLUME "+mounted["state"]), "the state is mounted on %q", mounted["state"])
 	p.unless(strings.HasPrefix(path.Clean(conf.State), mounted["state"]+"/"), "state is %q: it must be below the volume, so that it can be renamed", conf.State)
-	p.unless(slices.Equal(c.Args, []string{"run", "-c", mounted["config"] + "/segmill.yaml"}), "args are %v", c.Args)
+	p.unless(slices.Equal(c.Args, []string{"run", "-c", mounted["config"] + "/segmill.yaml", "--apply"}), "args are %v", c.Args)
 	p.unless(len(conf.Rules) == 1 && path.Join(mounted["config"], conf.Rules[0]) == mounted["rules"], "rules are %v and not in %s", conf.Rules, mounted["rules"])
 
 	var files []rule.File

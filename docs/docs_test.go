@@ -11,6 +11,7 @@ import (
 
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/engine/rule"
+	"github.com/segmill/segmill/engine/rule/language"
 	"github.com/segmill/segmill/internal/app"
 	"github.com/segmill/segmill/schemas"
 	"github.com/segmill/segmill/triggers"
@@ -184,7 +185,12 @@ func TestLater(t *testing.T) {
 			t.Errorf("the reference does not say that %s is missing", name)
 		}
 	}
-	for _, kind := range []string{"behaviour_change", "lifecycle"} {
+	for _, name := range language.Later() {
+		if !strings.Contains(later, "`"+name) {
+			t.Errorf("the reference does not say that %s is missing", name)
+		}
+	}
+	for _, kind := range []string{"behaviour_change", "lifecycle", "browse_abandonment", "price_drop"} {
 		_, err := parse("r.yaml", "version: 1\ntriggers:\n  - {id: t, kind: "+kind+"}\n")
 		if err == nil || !strings.Contains(err.Error(), "does not have triggers of kind "+kind) || !strings.Contains(later, kind) {
 			t.Errorf("%s: %v", kind, err)

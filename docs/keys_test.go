@@ -20,6 +20,9 @@ func configKeys() []string {
 			return
 		}
 		for i := range t.NumField() {
+			if !t.Field(i).IsExported() {
+				continue
+			}
 			name := t.Field(i).Tag.Get("yaml")
 			if prefix != "" {
 				name = prefix + "." + name

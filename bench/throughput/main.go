@@ -37,7 +37,7 @@ type options struct {
 func main() {
 	var o options
 	var names string
-	var mixed, procs bool
+	var mixed, texts, procs bool
 	flag.IntVar(&o.workload.Events, "events", 1_000_000, "how many events")
 	flag.IntVar(&o.workload.Customers, "customers", 100_000, "how many customers")
 	flag.Float64Var(&o.workload.Zipf, "zipf", 0, "exponent of the law that customers follow, such as 1.05; 0 is uniform")
@@ -46,6 +46,7 @@ func main() {
 	flag.BoolVar(&o.matrix, "matrix", false, "uniform and Zipf 1.05, in order and 1 % late, one after the other")
 	flag.StringVar(&names, "sides", "engine,exact,buckets,floor", "what to run, in this order in each round")
 	flag.BoolVar(&mixed, "mixed", false, "also the engine over purchases, web and email events, a topic and a schema each, and four rules more")
+	flag.BoolVar(&texts, "texts", false, "also the engine over the same events in JSON, and as a shop's own records that a mapping reads")
 	flag.BoolVar(&procs, "procs", false, "also the engine with GOMAXPROCS 1 and 2")
 	flag.IntVar(&o.rules, "rules", len(job.Ten), "how many rules the engine has; with others than ten its changes are its own")
 	flag.IntVar(&o.rounds, "rounds", 3, "how often")
@@ -53,6 +54,9 @@ func main() {
 		o.sides = strings.Split(names, ",")
 		if mixed {
 			o.sides = append(o.sides, "mixed")
+		}
+		if texts {
+			o.sides = append(o.sides, "json", "shop")
 		}
 		if procs {
 			o.sides = append(o.sides, "procs1", "procs2")

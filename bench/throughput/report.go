@@ -72,7 +72,7 @@ func (r *report) print(w io.Writer) {
 			last.Changes, last.Hash)
 	}
 	t.Flush()
-	for _, p := range [][2]string{{"engine", "buckets"}, {"engine", "exact"}, {"exact", "buckets"}, {"buckets", "floor"}, {"mixed", "engine"}} {
+	for _, p := range [][2]string{{"engine", "buckets"}, {"engine", "exact"}, {"exact", "buckets"}, {"buckets", "floor"}, {"mixed", "engine"}, {"json", "engine"}, {"shop", "json"}} {
 		if q := r.ratios(p[0], p[1], cpu); len(q) > 0 {
 			name := p[0] + "/" + p[1]
 			if name == "engine/buckets" {
@@ -103,6 +103,15 @@ func (r *report) check() error {
 		if a, b := r.samples("engine")[0], r.samples("exact")[0]; a.Hash != b.Hash {
 			errs = append(errs, fmt.Errorf("%s: the engine's changes (%s, %.4f an event) are not those of exact (%s, %.4f)",
 				r.Workload.Name(), a.Hash, a.Changes, b.Hash, b.Changes))
+		}
+	}
+	for name := range formats {
+		if !r.has("engine", name) || r.Rules != len(job.Ten) {
+			continue
+		}
+		if a, b := r.samples("engine")[0], r.samples(name)[0]; a.Hash != b.Hash {
+			errs = append(errs, fmt.Errorf("%s: the engine's changes over %s (%s, %.4f an event) are not those over Avro (%s, %.4f)",
+				r.Workload.Name(), name, b.Hash, b.Changes, a.Hash, a.Changes))
 		}
 	}
 	if q := r.ratios("buckets", "floor", cpu); len(q) > 0 && q.Median() > maxOverFloor {

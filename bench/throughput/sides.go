@@ -35,10 +35,11 @@ type sample struct {
 type start func(ctx context.Context, l *lab.Lab, b *lab.Broker, r *report, label string) (lab.Usage, error)
 
 // sides are what can be run. mixed is the engine over three topics; procs1 and procs2
-// are the engine on one and on two threads.
+// are the engine on one and on two threads; json and shop are the engine over the same
+// events as texts.
 var sides = map[string]start{
 	"engine": engine(), "exact": limit("exact"), "buckets": limit("buckets"), "floor": floor,
-	"mixed": mixed, "procs1": engine("GOMAXPROCS=1"), "procs2": engine("GOMAXPROCS=2"),
+	"json": engine(), "shop": shop, "mixed": mixed, "procs1": engine("GOMAXPROCS=1"), "procs2": engine("GOMAXPROCS=2"),
 }
 
 func engine(env ...string) start {
@@ -57,6 +58,14 @@ func mixed(ctx context.Context, l *lab.Lab, b *lab.Broker, r *report, label stri
 	return l.RunHistory(ctx, label, nil, lab.EngineConfig{
 		Broker: b, Rules: slices.Concat(job.Ten, job.Mixed), Inputs: lab.Inputs(w),
 	}, nil)
+}
+
+// formats are those of sides that do not read Avro.
+var formats = map[string]job.Format{"json": job.JSON, "shop": job.Shop}
+
+// shop reads a shop's own records by a mapping.
+func shop(ctx context.Context, l *lab.Lab, b *lab.Broker, _ *report, label string) (lab.Usage, error) {
+	return l.RunHistory(ctx, label, nil, lab.EngineConfig{Broker: b, Rules: job.Ten, Mapping: job.Mapping}, nil)
 }
 
 func limit(mode string) start {
@@ -93,13 +102,13 @@ func (r *report) round(ctx context.Context, l *lab.Lab, n int) error {
 // one runs a side with a broker of its own.
 func (r *report) one(ctx context.Context, l *lab.Lab, name string, n int) (s sample, err error) {
 	w := r.Workload
-	w.Mixed = name == "mixed"
+	w.Mixed, w.Format = name == "mixed", formats[name]
 	b, bytes, err := l.Loaded(ctx, w)
 	if err != nil {
 		return s, err
 	}
 	defer func() { err = errors.Join(err, b.Stop()) }()
-	if !w.Mixed {
+	if !w.Mixed && w.Format == job.Avro {
 		r.EventBytes = bytes
 	}
 	load := lab.LoadAverage()

@@ -13,8 +13,16 @@ type Change struct {
 	Entered           bool
 	At                int64 // ms
 	Sequence          int64
-	Cause             []byte // the event, empty if it was none; no part of the hash
+	// No part of the hash: why, as the engine says it, and the event, empty if it was none.
+	Why   int64
+	Cause []byte
 }
+
+// Reasons of a change, of those in schemas/membership_change.avsc.
+const (
+	ByEvent = 1
+	ByTimer = 2
+)
 
 // ReadChange reads a framed MembershipChange of schemas/membership_change.avsc, up to
 // what is needed of it. Slices point into b.
@@ -29,7 +37,7 @@ func ReadChange(b []byte, c *Change) error {
 	c.At = w.long()
 	w.long() // emitted_at
 	c.Sequence = w.long()
-	w.long() // cause
+	c.Why = w.long()
 	c.Cause = w.optional()
 	if w.bad || action != 1 && action != 2 {
 		return fmt.Errorf("a change of %d bytes does not follow its schema", len(b))

@@ -15,6 +15,7 @@ type Workload struct {
 	Zipf      float64 // exponent of the law that customers follow; 0 is uniform
 	Late      float64 // share of events that come late, 0 to 1
 	Mixed     bool    // a third each of purchases, web and email events
+	Format    Format  // how events are written
 	EachOnce  bool    // event i is of customer i; it needs as many customers as events
 	Seed      uint64
 	// From is the time of the first event and Length how long they go on, in ms; both

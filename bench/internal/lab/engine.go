@@ -18,6 +18,8 @@ type EngineConfig struct {
 	Rules  []job.Rule
 	// Inputs are the topics by stream ("purchase", "web", …).
 	Inputs map[string]string
+	// Mapping is job.Mapping, by which purchases are read then, or empty.
+	Mapping string
 	// More are further lines, such as "commit_interval: 20ms".
 	More []string
 }
@@ -37,11 +39,18 @@ func (l *Lab) WriteEngine(c EngineConfig) (config string, err error) {
 	for _, s := range []string{"web", "email", "purchase", "profile", "consent"} {
 		fmt.Fprintf(&b, "  %s: %q\n", s, c.Inputs[s])
 	}
+	if c.Mapping != "" {
+		fmt.Fprintf(&b, "inputs:\n  - {topic: %s, map: %s}\n", side.Input, job.MappingName)
+	}
 	for _, line := range c.More {
 		b.WriteString(line + "\n")
 	}
 	config = filepath.Join(dir, "segmill.yaml")
 	err = errors.Join(os.WriteFile(config, []byte(b.String()), 0o600), os.Mkdir(filepath.Join(dir, "rules"), 0o700))
+	if c.Mapping != "" {
+		file := filepath.Join(dir, "rules", "mapping.yaml")
+		err = errors.Join(err, os.WriteFile(file, []byte("version: 1\n"+c.Mapping), 0o600))
+	}
 	n := 0
 	for part := range slices.Chunk(c.Rules, rulesInFile) {
 		n++

@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -16,6 +17,9 @@ import (
 func (b *Broker) Load(ctx context.Context, w job.Workload) (mean float64, err error) {
 	var ids [len(side.Inputs)]int
 	for i, topic := range side.Inputs {
+		if w.Format != job.Avro {
+			break
+		}
 		if ids[i], err = b.schema(ctx, topic, job.Schemas[i]); err != nil {
 			return 0, err
 		}
@@ -30,15 +34,22 @@ func (b *Broker) Load(ctx context.Context, w job.Workload) (mean float64, err er
 	var arena []byte
 	total := 0
 	for g := job.NewGenerator(w); g.Next(&e); {
-		if len(arena)+512 > cap(arena) {
+		if len(arena)+1024 > cap(arena) {
 			arena = make([]byte, 0, 1<<20)
 		}
 		from := len(arena)
 		arena = job.AppendCustomer(arena, e.Customer)
 		mid := len(arena)
-		arena = e.Append(arena, ids[e.Stream])
+		if w.Format == job.Avro {
+			arena = e.Append(arena, ids[e.Stream])
+		} else {
+			arena = e.AppendText(arena, w.Format)
+		}
 		total += len(arena) - mid
-		r := &kgo.Record{Topic: side.Inputs[e.Stream], Key: arena[from:mid:mid], Value: arena[mid:len(arena):len(arena)]}
+		r := &kgo.Record{
+			Topic: side.Inputs[e.Stream], Key: arena[from:mid:mid], Value: arena[mid:len(arena):len(arena)],
+			Timestamp: time.UnixMilli(e.At),
+		}
 		cl.Produce(ctx, r, func(_ *kgo.Record, err error) {
 			if err != nil {
 				failed.Store(&err)

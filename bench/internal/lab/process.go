@@ -5,8 +5,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
+	"time"
+
+	"github.com/segmill/segmill/bench/internal/job"
+	"github.com/segmill/segmill/bench/internal/side"
 )
 
 // Process is an engine that runs until it is stopped.
@@ -58,6 +67,42 @@ func (p *Process) Kill() error {
 	}
 	<-p.done
 	return nil
+}
+
+// RSS returns the peak of the resident memory in bytes, -1 where it can't be had.
+func (p *Process) RSS() (int64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if errors.Is(err, fs.ErrNotExist) {
+		return -1, p.Ended()
+	}
+	_, after, _ := strings.Cut(string(b), "VmHWM:")
+	line, _, _ := strings.Cut(after, "kB")
+	n, bad := strconv.ParseInt(strings.TrimSpace(line), 10, 64)
+	return n << 10, errors.Join(err, bad)
+}
+
+// Change adds rules to those of a running engine, and waits until it is under them.
+func (p *Process) Change(ctx context.Context, config string, rules ...job.Rule) error {
+	dir := filepath.Dir(config)
+	if err := os.WriteFile(filepath.Join(dir, "rules", "more.yaml"), []byte(job.RuleFile(rules)), 0o600); err != nil {
+		return err
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		return err
+	}
+	for {
+		_, err := os.Stat(filepath.Join(dir, side.Changed))
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		select {
+		case <-p.done:
+			return p.Ended()
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // Ended returns an error if the process has ended by itself.

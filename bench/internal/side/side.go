@@ -26,6 +26,10 @@ const (
 	Changelog = "bench.limit" // of limit and floor
 )
 
+// Changed is a file beside the configuration that is there when the engine is under the rules
+// that it has read again on SIGHUP.
+const Changed = "changed"
+
 // Inputs are the topics of a mixed workload, by job.Stream.
 var Inputs = [...]string{Input, "web", "email"}
 
@@ -110,6 +114,7 @@ func writeAllocs(file string) error {
 		return err
 	}
 	defer w.Close()
+	runtime.GC() // the profile is as of the last collection
 	return pprof.Lookup("allocs").WriteTo(w, 0)
 }
 
