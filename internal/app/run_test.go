@@ -88,7 +88,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 
 func client(t *testing.T, brokers []string, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
-	cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(brokers...))...)
+	cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(brokers...), kgo.DisableFetchSessions())...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func TestRun(t *testing.T) {
 	})
 	func() {
 		cl, err := kgo.NewClient(kgo.SeedBrokers(conf.Kafka.Brokers...), kgo.ConsumeTopics("segments.changes"),
-			kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+			kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.DisableFetchSessions())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -83,6 +83,7 @@ func (h *History) read(ctx context.Context, base []kgo.Opt, from map[string]map[
 		// of a transaction.
 		kgo.KeepControlRecords(),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.DisableFetchSessions(),
 		kgo.ConsumePartitions(from))...)
 	if err != nil {
 		return err

@@ -33,7 +33,7 @@ func testConfig(t *testing.T) (*app.Config, *kfake.Cluster) {
 
 func client(t *testing.T, brokers []string, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
-	cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(brokers...))...)
+	cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(brokers...), kgo.DisableFetchSessions())...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,6 +48,7 @@ func (e *Erased) begin(ctx context.Context, conf *app.Config, kafka []kgo.Opt) {
 		ends.Each(func(o kadm.ListedOffset) { from[o.Partition] = kgo.NewOffset().At(o.Offset) })
 		e.cl, err = kgo.NewClient(append(kafka[:len(kafka):len(kafka)],
 			kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+			kgo.DisableFetchSessions(), // see Cluster.ConsumerOptions
 			kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))...)
 		return err
 	}()

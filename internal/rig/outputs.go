@@ -60,7 +60,7 @@ func (g *Rig) Read(topic string) map[int32][]*kgo.Record {
 		return got
 	}
 	cl, err := kgo.NewClient(append(slices.Clone(g.Kafka), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.KeepControlRecords(), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))...)
+		kgo.KeepControlRecords(), kgo.DisableFetchSessions(), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))...)
 	if err != nil {
 		g.Fatal(err)
 	}
