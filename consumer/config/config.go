@@ -373,7 +373,7 @@ func (c *Config) Validate() error {
 	if c.Time.Until != 0 {
 		c.Standby = 0 // one instance has every partition
 	}
-	for _, own := range []string{c.Changelog(), c.Repartition(), c.DeadLetters(), c.RuleLog(), c.Changes, c.Triggers} {
+	for _, own := range []string{c.Changelog(), c.Repartition(), c.History(), c.DeadLetters(), c.RuleLog(), c.Changes, c.Triggers} {
 		if slices.Contains(c.Inputs, own) {
 			return fmt.Errorf("consumer: topic %s is written by the engine and can't be an input", own)
 		}
@@ -389,6 +389,9 @@ func (c *Config) Changelog() string { return c.App + ".changelog" }
 
 // Repartition returns the name of the topic that forwards records to their partition.
 func (c *Config) Repartition() string { return c.App + ".repartition" }
+
+// History returns the topic through which events that Kafka no longer has are imported.
+func (c *Config) History() string { return c.App + ".history" }
 
 // DeadLetters returns the name of the dead-letter topic.
 func (c *Config) DeadLetters() string { return c.App + ".dlq" }

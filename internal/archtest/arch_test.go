@@ -74,6 +74,7 @@ const arrows = `
 	engine, schemas, consumer/changelog, consumer/broker, consumer/config, consumer/cache < consumer/feed
 	consumer/broker, consumer/config, consumer/feed < consumer/deadletter
 	engine/plan, engine, consumer/changelog, consumer/fault, consumer/broker, consumer/ledger, consumer/replica, consumer/config < consumer/topics
+	consumer/broker, engine < consumer/imports
 	engine/plan, engine, consumer/changelog, consumer/broker, consumer/config < consumer/retained
 	engine, engine/ruleset, schemas, state, consumer/changelog, consumer/fault, consumer/broker, consumer/ledger, consumer/replica, consumer/metrics, consumer/config, consumer/cache, consumer/feed, consumer/deadletter, consumer/topics, consumer/retained < consumer/task
 	engine, state, consumer/changelog, consumer/fault, consumer/broker, consumer/replica, consumer/metrics, consumer/config, consumer/feed, consumer/topics, consumer/task < consumer/group

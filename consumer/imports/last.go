@@ -1,0 +1,60 @@
+package imports
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/segmill/segmill/consumer/broker"
+)
+
+// Last is what is complete in a partition of the topic, and what is not.
+type Last struct {
+	// Start is the offset of the earliest record.
+	Start int64
+	// End is the offset behind the last mark; Start if there is none.
+	End int64
+	// Mark is the last one, nil if there is none.
+	Mark *Mark
+	// Open is the last record behind it, of an import that is not complete; nil if there is
+	// none.
+	Open *kgo.Record
+}
+
+// LastOf reads the end of a partition. The topic must exist.
+func LastOf(ctx context.Context, c *broker.Cluster, topic string, partition int32) (*Last, error) {
+	start, err := c.ListOne(ctx, broker.Start, []string{topic}, partition)
+	if err != nil {
+		return nil, err
+	}
+	end, err := c.ListOne(ctx, broker.LastStable, []string{topic}, partition)
+	if err != nil {
+		return nil, err
+	}
+	for back := int64(1_000); ; back *= 10 {
+		l := &Last{Start: start[topic], End: start[topic]}
+		from := max(start[topic], end[topic]-back)
+		if _, err := c.ReadRange(ctx, topic, partition, from, end[topic], func(r *kgo.Record) error {
+			m, err := MarkOf(r)
+			if m != nil {
+				l.Mark, l.End, l.Open = m, r.Offset+1, nil
+			} else if err == nil {
+				l.Open = keep(r)
+			}
+			return err
+		}); err != nil {
+			return nil, err
+		}
+		if l.Mark != nil || from == start[topic] {
+			return l, nil
+		}
+	}
+}
+
+// keep copies what identifies a record: its bytes belong to a batch.
+func keep(r *kgo.Record) *kgo.Record {
+	k := *r
+	k.Value = nil
+	k.Headers = append([]kgo.RecordHeader(nil), r.Headers...)
+	return &k
+}
