@@ -43,8 +43,9 @@ type preparation struct {
 	// history is what folds it. It belongs to the goroutine of the preparation until done.
 	history *history
 
-	// token is in the scratch space as long as that is what was folded: a copy that turns out
-	// to be wrong is dropped with all that is beside it.
+	// token is put into the scratch space before anything else, so it is there as long as all
+	// of that is there which was folded: a copy that turns out to be wrong is dropped with all
+	// that is beside it.
 	token []byte
 
 	cancel context.CancelFunc
@@ -92,8 +93,8 @@ func (p *preparation) run(ctx context.Context, t *Task, at engine.Millis, lackin
 		return err
 	}
 	defer t.Instance.aside.leave()
-	cfg := p.to.config
-	if err := p.history.scratch.Drop(); err != nil {
+	cfg, scratch := p.to.config, p.history.scratch
+	if err := errors.Join(scratch.Drop(), scratch.Apply(nil, &state.Meta{Versions: p.token})); err != nil {
 		return err
 	}
 	past, err := t.historyOf(ctx, cfg, t.Status().Sources, at, cfg.LookBackOf(func(summary int) bool { return lacking[summary] }))
@@ -111,7 +112,10 @@ func (p *preparation) run(ctx context.Context, t *Task, at engine.Millis, lackin
 		}
 		p.past = past
 		if n <= little || n > before/2 { // or it would never be little: as many come as are folded
-			return errors.Join(p.history.scratch.Apply(nil, &state.Meta{Versions: p.token}), t.At("aside"))
+			if !p.whole(scratch) {
+				return errDropped
+			}
+			return t.At("aside")
 		}
 		before = n
 		if past, err = past.goOn(ctx, t, cfg, t.Status().Sources); err != nil {
@@ -119,6 +123,9 @@ func (p *preparation) run(ctx context.Context, t *Task, at engine.Millis, lackin
 		}
 	}
 }
+
+// errDropped ends a preparation that has lost some of what it had folded.
+var errDropped = errors.New("the scratch space was dropped meanwhile")
 
 // shortError says that inputs no longer have what rules look back to.
 type shortError struct{ shorts []string }
