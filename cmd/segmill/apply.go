@@ -52,10 +52,10 @@ knows because it needs history, nothing is written without --yes. With --yes not
 previewed. --history has the facts that nobody has kept so far folded from the events
 that Kafka still has, for the preview alone.
 
-If Kafka has deleted events that new or changed rules look back to, partitions stay under
-the rules that they have, and the instances say so in their logs and in /readyz.
---accept-loss lets them go over without those events; it can be given later, for the
-files that are in force.
+If Kafka has deleted events that new or changed rules look back to, nothing is written.
+--accept-loss lets the partitions go over without those events. If events are deleted
+before a partition has gone over, it stays under the rules that it has; instances say so
+in their logs and in /readyz, and --wait ends with exit code 1.
 
 --set writes the files of an earlier set again, as a new one. segmill rules log lists the
 sets. If others have changed the rules meanwhile, nothing is written.
@@ -142,6 +142,9 @@ func (f *applyFlags) run(cmd *cobra.Command, paths []string) error {
 	if err := f.show(cmd, conf, s, rules); err != nil {
 		return interrupted(cmd, err)
 	}
+	if err := f.checkHistory(cmd, s, rules); err != nil {
+		return interrupted(cmd, failed(err))
+	}
 	if f.dryRun {
 		fmt.Fprintln(out, "\nnothing was written (--dry-run)")
 		return nil
@@ -152,6 +155,20 @@ func (f *applyFlags) run(cmd *cobra.Command, paths []string) error {
 	}
 	fmt.Fprintf(out, "\n%s is in force\n", e)
 	return f.await(cmd, s, e)
+}
+
+// checkHistory returns an error if the partitions would refuse the rules, because events that
+// they look back to have been deleted.
+func (f *applyFlags) checkHistory(cmd *cobra.Command, s *apply.Session, rules *app.Rules) error {
+	if f.acceptLoss {
+		return nil
+	}
+	err := s.CheckHistory(cmd.Context(), rules)
+	var gone *apply.Gone
+	if errors.As(err, &gone) {
+		return fmt.Errorf("nothing was written: %w; --accept-loss applies the rules without those events", gone)
+	}
+	return err
 }
 
 // show says what differs and what that would do, and returns an error if --yes is needed.

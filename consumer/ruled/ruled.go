@@ -34,6 +34,8 @@ type Partition struct {
 	Now, Former map[string]string
 	// Clock is its task clock.
 	Clock engine.Millis
+	// Sources are how far it has read its inputs. They must not be changed.
+	Sources map[changelog.Input]changelog.Source
 }
 
 // Is reports whether all customers of the partition have been judged by rules of these
@@ -109,7 +111,7 @@ func (s *seen) as(n int32) Partition {
 	if s.last == nil {
 		return Partition{Number: n, Empty: true, Clock: changelog.Never}
 	}
-	p := Partition{Number: n, Versions: s.last.Rules, Changing: s.last.Rebuilding, Clock: s.last.Clock}
+	p := Partition{Number: n, Versions: s.last.Rules, Changing: s.last.Rebuilding, Clock: s.last.Clock, Sources: s.last.Sources}
 	if p.Changing && s.versions != nil && changelog.HashVersions(s.versions.Hashes) == p.Versions {
 		p.Now, p.Former = s.versions.Hashes, s.versions.Former
 	}

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/segmill/segmill/consumer/ruled"
 	"github.com/segmill/segmill/consumer/rulelog"
@@ -21,6 +22,10 @@ type Session struct {
 	View  *rulelog.View
 	log   *rulelog.Log
 	parts ruled.Reader
+	conf  *app.Config
+	opt   app.RunOptions
+
+	checkEvery time.Duration // see Wait
 }
 
 // Open reads the log of rules. An application that has none is an error with its remedy.
@@ -37,7 +42,7 @@ func Open(ctx context.Context, conf *app.Config, opt app.RunOptions) (*Session, 
 		l.Cluster.Close()
 		return nil, err
 	}
-	return &Session{App: conf.App, View: v, log: l, parts: ruled.Reader{Cluster: l.Cluster, Topic: conf.App + ".changelog"}}, nil
+	return &Session{App: conf.App, View: v, log: l, conf: conf, opt: opt, checkEvery: checkEvery, parts: ruled.Reader{Cluster: l.Cluster, Topic: conf.App + ".changelog"}}, nil
 }
 
 // Close closes the connections.

@@ -2,6 +2,7 @@ package apply
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -10,11 +11,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/rulelog"
+	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/rule"
 	"github.com/segmill/segmill/internal/app"
 )
@@ -155,6 +158,61 @@ func TestWait(t *testing.T) {
 	}
 	position(t, cl, 0, changelog.Position{Rules: fresh.Versions()}, nil)
 	if err = s.Wait(t.Context(), e, time.Minute, show); err != nil {
+		t.Error(err)
+	}
+}
+
+// Rules whose facts need events that have been deleted are refused before they are written;
+// rules whose facts were kept are not. Who waits for a set hears of a refusal, too.
+func TestCheckHistory(t *testing.T) {
+	conf, cl := open(t)
+	kept := map[string]string{"a": "count(purchase, days(30)) > 1"}
+	old := rulesOf(t, kept)
+	if _, err := session(t, conf).Write(t.Context(), old, Reason{Who: "anna"}); err != nil {
+		t.Fatal(err)
+	}
+	admin, now := kadm.NewClient(cl), time.Now()
+	if _, err := admin.CreateTopic(t.Context(), 1, 1, nil, "events.purchase"); err != nil {
+		t.Fatal(err)
+	}
+	for _, age := range []time.Duration{20, 10, 1} {
+		r := &kgo.Record{Topic: "events.purchase", Value: []byte("{}"), Timestamp: now.Add(-age * 24 * time.Hour)}
+		if err := cl.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at := engine.Millis(now.UnixMilli())
+	position(t, cl, 0, changelog.Position{
+		Rules: old.Versions(), Clock: at, Sources: map[changelog.Input]changelog.Source{{Topic: "events.purchase"}: {Next: 3, Seen: at}},
+	}, nil)
+	check := func(what, want string, conditions map[string]string) {
+		t.Helper()
+		err := session(t, conf).CheckHistory(t.Context(), rulesOf(t, conditions))
+		if got := fmt.Sprint(err); got != want && (want == "<nil>" || !strings.Contains(got, want)) {
+			t.Errorf("%s: %v, want %q", what, err, want)
+		}
+	}
+	sums := map[string]string{"a": kept["a"], "b": "sum(purchase.revenue, days(15)) > 1"}
+	check("all is there", "<nil>", sums)
+	var from kadm.Offsets
+	from.Add(kadm.Offset{Topic: "events.purchase", At: 2})
+	if deleted, err := admin.DeleteRecords(t.Context(), from); err != nil || deleted.Error() != nil {
+		t.Fatal(err, deleted.Error())
+	}
+	const gone = "new or changed rules look back to records that have been deleted: events.purchase/0 begins on "
+	check("a new fact", gone, sums)
+	check("a longer window", gone, map[string]string{"a": "count(purchase, days(40)) > 1"})
+	check("what was kept", "<nil>", map[string]string{"a": kept["a"], "b": "count(purchase, days(20)) > 2"})
+	check("what is left", "<nil>", map[string]string{"a": kept["a"], "b": "sum(purchase.revenue, hours(20)) > 1"})
+
+	s := session(t, conf)
+	s.checkEvery = time.Millisecond
+	e, err := s.Write(t.Context(), rulesOf(t, sums), Reason{Who: "anna"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.Wait(t.Context(), e, time.Minute, func(string) {})
+	if want := new(Gone); !errors.As(err, &want) || !strings.HasPrefix(err.Error(), "1 of 2 partitions are under set 2, and the others stay as they are: ") {
 		t.Error(err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/segmill/segmill/consumer/broker"
+	"github.com/segmill/segmill/consumer/ruled"
 	"github.com/segmill/segmill/consumer/rulelog"
 	"github.com/segmill/segmill/internal/app"
 )
@@ -17,15 +18,23 @@ var ErrTime = errors.New("not ready in time")
 // pollEvery is how often the partitions are looked at.
 const pollEvery = 500 * time.Millisecond
 
+// checkEvery is how often it is looked whether they still can go over to the set. A refusal is
+// believed when it is seen twice: a partition may have made its facts before the records were
+// deleted.
+const checkEvery = 10 * time.Second
+
 // Wait waits until all partitions are under a set with all their customers, and calls show
-// with how far they are. It is an ErrTime if that takes longer than d, and an error if other
-// rules replace the set meanwhile. Whatever it returns, the set stays in the log.
+// with how far they are. It is an ErrTime if that takes longer than d, a Gone if they refuse,
+// and another error if other rules replace the set meanwhile. Whatever it returns, the set
+// stays in the log.
 func (s *Session) Wait(ctx context.Context, e *rulelog.Entry, d time.Duration, show func(text string)) error {
 	rules, err := app.CompileSet(e)
 	if err != nil {
 		return err
 	}
 	deadline, is := time.After(d), judged(e, rules)
+	check, refused := time.NewTicker(s.checkEvery), false
+	defer check.Stop()
 	for {
 		parts, err := s.parts.Partitions(ctx)
 		if err == nil {
@@ -48,9 +57,23 @@ func (s *Session) Wait(ctx context.Context, e *rulelog.Entry, d time.Duration, s
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-check.C:
+			var gone *Gone
+			if errors.As(s.checkWaiting(ctx, rules, parts, is), &gone) && refused {
+				return fmt.Errorf("%s, and the others stay as they are: %w", text, gone)
+			}
+			refused = gone != nil
 		case <-deadline:
 			return fmt.Errorf("%w: after %v %s. It stays in force and goes on while instances run: segmill rules shows how far", ErrTime, d, text)
 		case <-time.After(pollEvery):
 		}
 	}
+}
+
+// checkWaiting returns a Gone if partitions that are under another set refuse to go over.
+func (s *Session) checkWaiting(ctx context.Context, rules *app.Rules, parts []ruled.Partition, is func(*ruled.Partition) bool) error {
+	if newest := s.View.Newest(); newest != nil && newest.AcceptLoss {
+		return nil
+	}
+	return s.checkHistory(ctx, rules, parts, func(p *ruled.Partition) bool { return !is(p) && !p.Changing })
 }
