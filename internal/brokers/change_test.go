@@ -3,7 +3,10 @@
 package brokers
 
 import (
+	"fmt"
 	"maps"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -164,9 +167,9 @@ func TestErase(t *testing.T) {
 
 // sameMembers compares the members that a job has told with those that a new one
 // tells which reads all acknowledged records.
-func sameMembers(t *testing.T, j *promise.Job) {
+func sameMembers(t *testing.T, j *promise.Job) (fresh *promise.Job) {
 	t.Helper()
-	fresh := j.Fresh()
+	fresh = j.Fresh()
 	in := fresh.Instance("fresh", "")
 	if err := in.Start().End(); err != nil {
 		t.Fatalf("run --until: %v", err)
@@ -184,5 +187,67 @@ func sameMembers(t *testing.T, j *promise.Job) {
 		if want[id] == nil && len(got[id]) > 0 {
 			t.Errorf("%s is in %v, and should be in nothing", id, got[id])
 		}
+	}
+	return fresh
+}
+
+// Rules change again and again while three instances take events, and one of them dies in
+// each change, now and then with its disk. Members are then those of a new app that had the
+// last rules all along, and of rules that never changed the same was emitted, to the instant.
+func TestRulesChangeLive(t *testing.T) {
+	parallel(t)
+	r := promise.SeedOf(t)
+	j := promise.New(t, kafka(three.get(t)), promise.Setup{})
+	var ins [3]*promise.Instance
+	var ps [3]*promise.Process
+	for i := range ins {
+		ins[i] = j.Instance(fmt.Sprint(i), "commit_interval: 5ms")
+		ps[i] = ins[i].Start()
+	}
+	stop := j.Load.Begin(r.Uint64(), 120)
+	j.AwaitCommit(ps[:]...)
+	const regular, spender = "count(purchase, days(7)) >= 2", "- id: spender\n"
+	for n, change := range [][]string{
+		{regular, "count(purchase, days(7)) >= 3"},                            // another threshold
+		{regular, "count(purchase, days(9)) >= 3"},                            // a longer window
+		{regular, "distinct(web.name, days(3)) >= 2 && count(purchase) >= 1"}, // other facts
+		{regular, "count(purchase, days(9)) >= 4", spender, "- id: big_spender\n    was: spender\n"},
+	} {
+		j.Rules = j.RuleFile(promise.Days, change...)
+		apply := func(args ...string) string {
+			out, err := j.Do(append([]string{"apply", j.Rules, "-c", ins[0].Config}, args...)...)
+			if err != nil {
+				t.Fatalf("apply: %v\n%s", err, out)
+			}
+			return out
+		}
+		apply("--yes")
+		one := r.IntN(len(ins))
+		time.Sleep(time.Duration(r.IntN(1500)) * time.Millisecond)
+		ps[one].Kill()
+		if n%2 == 1 {
+			ins[one].LoseDisk()
+		}
+		ps[one] = ins[one].Start()
+		if out := apply("--wait=2m"); !strings.Contains(out, "is ready") {
+			t.Errorf("apply --wait: %s", out)
+		}
+	}
+	stop()
+	j.Finish(0, ps[:]...)
+	fresh := sameMembers(t, j)
+	never := func(segment string) bool { return strings.HasPrefix(segment, "stage/") }
+	got, exact := j.ChangesOf(never), 0
+	for id, want := range fresh.ChangesOf(never) {
+		if !j.Load.Exact(id) {
+			continue
+		}
+		if exact++; !slices.Equal(got[id], want) {
+			t.Errorf("%s: %v, want %v", id, got[id], want)
+		}
+	}
+	t.Logf("%d records; compared the unchanged rules of %d customers", len(j.Load.Acked()), exact)
+	if exact < 10 {
+		t.Error("too few customers are compared")
 	}
 }

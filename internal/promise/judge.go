@@ -87,7 +87,7 @@ func (j *Job) judged() checker.Config {
 	if j.Clock == "events" {
 		cfg.Clock, cfg.Until = config.EventsClock, engine.Millis(j.Until.UnixMilli())
 	} else {
-		cfg.Exact = func(customer string) bool { return !j.Load.inexact[customer] }
+		cfg.Exact = j.Load.Exact
 	}
 	return cfg
 }

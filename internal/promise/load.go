@@ -98,6 +98,14 @@ func (l *Load) Acked() []*kgo.Record {
 	return slices.Clone(l.acked)
 }
 
+// Exact reports whether a run over history must emit the same about a customer as was emitted
+// live: each record was acknowledged soon, and before the next one of another topic.
+func (l *Load) Exact(customer string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.inexact[customer]
+}
+
 // Longest returns the longest time that an acknowledgement took.
 func (l *Load) Longest() time.Duration {
 	l.mu.Lock()

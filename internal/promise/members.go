@@ -3,6 +3,7 @@ package promise
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"time"
 
@@ -15,6 +16,9 @@ type change struct {
 	Segment  string `json:"segment"`
 	Action   string `json:"action"`
 	Sequence int    `json:"sequence"`
+	From     string `json:"from_segment"` // of a renamed segment, the id before
+	At       string `json:"effective_at"`
+	Cause    string `json:"cause"`
 }
 
 // changes returns what was emitted, by customer, in order; what Before emitted comes
@@ -36,7 +40,10 @@ func (j *Job) changes() map[string][]change {
 		if err := json.Unmarshal(r.Value, &c); err != nil {
 			j.Fatalf("%v: %s", err, r.Value)
 		}
-		if c.Segment != "" {
+		switch {
+		case c.Action == "renamed": // it goes on with the number of its entry
+			last[[2]string{c.Customer, c.Segment}] = c.Sequence
+		case c.Segment != "":
 			k := [2]string{c.Customer, c.Segment}
 			if last[k]++; c.Sequence != last[k] {
 				j.Errorf("sequence %d of %v, want %d", c.Sequence, k, last[k])
@@ -59,6 +66,23 @@ func (j *Job) Members() map[string]map[string]bool {
 				m[id][c.Segment] = true
 			case "exited":
 				delete(m[id], c.Segment)
+			case "renamed":
+				delete(m[id], c.From)
+				m[id][c.Segment] = true
+			}
+		}
+	}
+	return m
+}
+
+// ChangesOf returns what was emitted of some segments, in order, by customer.
+func (j *Job) ChangesOf(of func(segment string) bool) map[string][]string {
+	j.Helper()
+	m := map[string][]string{}
+	for id, l := range j.changes() {
+		for _, c := range l {
+			if of(c.Segment) {
+				m[id] = append(m[id], fmt.Sprintf("%s %s %d %s %s", c.Action, c.Segment, c.Sequence, c.At, c.Cause))
 			}
 		}
 	}
