@@ -17,6 +17,9 @@ type Decoder struct {
 	// Topic is the input whose records the lines are. Without one, each line is an event
 	// that names its stream.
 	Topic string
+	// File stands for the partition of a record in ids that are made of its place. Negative
+	// ones are those of no record of Kafka.
+	File int32
 
 	record schemas.Record
 	more   schemas.More
@@ -24,7 +27,10 @@ type Decoder struct {
 
 // Decoded is what a line is. Its memory is reused by the next one that is decoded into it.
 type Decoded struct {
-	Events   []engine.Event
+	Events []engine.Event
+	// Texts are the events as JSON with the names of our schemas, in the same order; nil if
+	// the line itself is the event.
+	Texts    []schemas.MappedText
 	Refused  []error // what is no event, and should be
 	NoEvents int     // messages of a type that is no event
 }
@@ -46,6 +52,7 @@ func (d *Decoder) Decode(line []byte, length, number int, into *Decoded) {
 		d.Members.take(events[0].Stream, line)
 	}
 	into.Events = append(events, d.more.Events...)
+	into.Texts = d.more.Texts
 	for _, e := range d.more.Refused {
 		into.Refused = append(into.Refused, e)
 	}
@@ -58,9 +65,9 @@ func (d *Decoder) read(line []byte, length, number int, ev *engine.Event) (schem
 	case length > maxLine+len("\r\n"):
 		return 0, fmt.Errorf("%d bytes long, more than %d", length, maxLine)
 	case string(line) == "null":
-		return 0, errors.New("a replay has no erasures: a tombstone needs a Kafka timestamp and key")
+		return 0, errors.New("a file has no erasures: a tombstone needs a Kafka timestamp and key")
 	case d.Topic != "":
-		d.record = schemas.Record{Topic: d.Topic, Value: line, Offset: int64(number - 1)}
+		d.record = schemas.Record{Topic: d.Topic, Value: line, Partition: d.File, Offset: int64(number - 1)}
 		what, err := d.Reader.Read(&d.record, ev)
 		d.more = d.record.More
 		return what, err

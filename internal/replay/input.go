@@ -73,6 +73,7 @@ func isArray(r *bufio.Reader) (bool, error) {
 // reader of events to say.
 type elements struct {
 	r    *bufio.Reader
+	room []byte // of the element
 	done bool
 }
 
@@ -85,6 +86,8 @@ func (e *elements) next() (element []byte, length int, err error) {
 	if e.done {
 		return nil, 0, io.EOF
 	}
+	element = e.room[:0]
+	defer func() { e.room = element }()
 	depth, quoted, escaped := 0, false, false
 	for {
 		b, err := e.r.ReadByte()

@@ -20,7 +20,11 @@ type Lines struct {
 func NewLines(in io.Reader) (*Lines, error) {
 	r := bufio.NewReaderSize(in, 1<<16)
 	array, err := isArray(r)
-	l := &Lines{Array: array, next: func() ([]byte, int, error) { return readLine(r) }}
+	var room []byte
+	l := &Lines{Array: array, next: func() (line []byte, length int, err error) {
+		room, length, err = readLine(r, room[:0])
+		return room, length, err
+	}}
 	if array {
 		l.next = (&elements{r: r}).next
 	}
@@ -29,7 +33,8 @@ func NewLines(in io.Reader) (*Lines, error) {
 
 // Next returns the next line without white space around it, and its length as it is in
 // the file. An empty line means nothing. Of a line longer than a reader takes it returns
-// the start only. It returns io.EOF behind the last one; other errors are those of reading.
+// the start only. The line is valid until the next call. It returns io.EOF behind the last
+// one; other errors are those of reading.
 func (l *Lines) Next() (line []byte, length int, err error) {
 	if l.ended {
 		return nil, 0, io.EOF
@@ -55,9 +60,9 @@ var byteOrderMark = []byte("\xef\xbb\xbf")
 // record.
 const maxLine = 1 << 20
 
-// readLine returns the next line with its length. Of a line longer than maxLine
-// it returns the start only, so that it takes no memory.
-func readLine(r *bufio.Reader) (line []byte, length int, err error) {
+// readLine appends the next line to one that is empty, and returns it with its length. Of a
+// line longer than maxLine it returns the start only, so that it takes no memory.
+func readLine(r *bufio.Reader, line []byte) (_ []byte, length int, err error) {
 	for {
 		part, err := r.ReadSlice('\n')
 		length += len(part)

@@ -153,7 +153,7 @@ func TestLines(t *testing.T) {
 		t.Errorf("counts %+v, want %+v", c, want)
 	}
 	for _, want := range []string{
-		"5: a replay has no erasures: ", "6: 1048606 bytes long, more than 1048576\n",
+		"5: a file has no erasures: ", "6: 1048606 bytes long, more than 1048576\n",
 		"8: occurred_at 2026-01-01T12:00:00.001Z is after 2026-01-01T12:00:00.000Z, the latest accepted: use --now",
 		" a entered", " b entered", " d entered",
 	} {
