@@ -11,6 +11,7 @@ package imports
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -38,6 +39,23 @@ type Mark struct {
 	Records int64         `json:"records"`
 	// Topics has the inputs of which there are records.
 	Topics map[string]Range `json:"topics"`
+	// Earlier are the IDs of the imports that were complete before, oldest first: to know
+	// whether something has been imported, nobody need read the partition.
+	Earlier []string `json:"earlier,omitempty"`
+}
+
+// Has reports whether an import is complete, by the last mark of a partition; nil if there is
+// none.
+func (m *Mark) Has(id string) bool {
+	return m != nil && (m.Import == id || slices.Contains(m.Earlier, id))
+}
+
+// Before returns what the mark that comes next has as Earlier.
+func (m *Mark) Before() []string {
+	if m == nil {
+		return nil
+	}
+	return append(slices.Clone(m.Earlier), m.Import)
 }
 
 // Record returns the record of a mark.

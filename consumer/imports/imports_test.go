@@ -17,6 +17,10 @@ func TestMark(t *testing.T) {
 	if id := IDOf(r); id != "0000000000000007" {
 		t.Errorf("the ID is %q", id)
 	}
+	next := &Mark{Import: ID(8), Earlier: m.Before()}
+	if !next.Has(ID(7)) || !next.Has(ID(8)) || next.Has(ID(9)) || (*Mark)(nil).Has(ID(7)) || (*Mark)(nil).Before() != nil {
+		t.Errorf("%+v", next)
+	}
 	r.Value = []byte("{}")
 	if _, err := MarkOf(r); err == nil {
 		t.Error("a mark of another import is read")
