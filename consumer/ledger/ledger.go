@@ -69,6 +69,10 @@ type Options struct {
 	Compressor kgo.Compressor
 	// BatchBytes returns how large a batch of a topic is at most.
 	BatchBytes func(topic string) int32
+	// Dated says that records have timestamps of their own, as the past has. The client counts
+	// the time that it has for a record from its timestamp, so only the context of a commit
+	// bounds that time then.
+	Dated bool
 	// Points are where tests let a commit die.
 	Points failpoint.Points
 }
@@ -83,6 +87,9 @@ type producer struct {
 }
 
 func newProducer(o Options, more ...kgo.Opt) (producer, error) {
+	if !o.Dated {
+		more = append(more, kgo.RecordDeliveryTimeout(Timeout))
+	}
 	cl, err := kgo.NewClient(append(append(o.Cluster.Options(),
 		kgo.WithCompressor(o.Compressor),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
@@ -91,7 +98,6 @@ func newProducer(o Options, more ...kgo.Opt) (producer, error) {
 		kgo.ProducerLinger(Timeout),
 		kgo.MaxBufferedRecords(1<<20),
 		kgo.ProducerBatchMaxBytesFn(o.BatchBytes),
-		kgo.RecordDeliveryTimeout(Timeout),
 		kgo.ProduceRequestTimeout(Timeout)), more...)...)
 	return producer{cl, o}, err
 }

@@ -164,6 +164,19 @@ func hasMember(line []byte, member string) (has bool) {
 	return has
 }
 
+// StreamOf returns the stream that a line says it is of, as lines of several streams do; "" if
+// it names none. line is JSON.
+func StreamOf(line []byte) string {
+	var of struct {
+		Stream any `json:"stream"`
+	}
+	if json.Unmarshal(line, &of) != nil {
+		return ""
+	}
+	name, _ := of.Stream.(string)
+	return name
+}
+
 // unescaped returns what is between the quotes of a JSON text.
 func unescaped(text []byte) []byte {
 	if bytes.IndexByte(text, '\\') < 0 {
