@@ -116,6 +116,6 @@ Start with: segmill demo`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	c.AddCommand(initCommand(), runCommand(), demoCommand(), checkCommand(), testCommand(), fmtCommand(), schemaCommand(), replayCommand(), backtestCommand(), diffCommand(), mapCommand(), previewCommand(), applyCommand(), rulesCommand(), stateCommand(), eraseCommand(), versionCommand())
+	c.AddCommand(initCommand(), runCommand(), demoCommand(), checkCommand(), testCommand(), fmtCommand(), schemaCommand(), replayCommand(), backtestCommand(), diffCommand(), mapCommand(), previewCommand(), importCommand(), applyCommand(), rulesCommand(), stateCommand(), eraseCommand(), versionCommand())
 	return c
 }

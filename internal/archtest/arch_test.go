@@ -95,7 +95,7 @@ const arrows = `
 	engine/expr, engine/plan, engine/rule, engine, schemas, internal/app < internal/mapper
 	engine/plan, engine/rule/file, engine, schemas, internal/wakes < internal/replay
 	engine, schemas, internal/replay < internal/history
-	engine/plan, engine, schemas, consumer/broker, consumer/feed, consumer/imports, consumer/ledger, consumer/topics, internal/failpoint, internal/replay < internal/importing
+	engine/plan, engine, schemas, consumer/broker, consumer/config, consumer/feed, consumer/imports, consumer/ledger, consumer/topics, internal/failpoint, internal/replay < internal/importing
 	engine/expr, engine/plan, engine/ruleset, engine, triggers, internal/replay, internal/history < internal/backtest
 	internal/backtest < internal/page
 	engine/expr, engine/plan, engine/ruleset, engine, state, consumer/replica, consumer/config, consumer/topics, consumer/task < internal/preview
@@ -107,7 +107,7 @@ const arrows = `
 	engine/rule, engine/rule/file < internal/rulefmt
 	engine/plan, engine/rule/file, schemas, triggers, internal/app, internal/ruletest < internal/editor
 	internal/editor < internal/starter
-	engine/expr, engine/rule, engine/rule/file, engine, schemas, state, consumer/rulelog, internal/app, internal/apply, internal/backtest, internal/bounded, internal/console, internal/crash, internal/demo, internal/editor, internal/erasure, internal/findings, internal/history, internal/mapper, internal/memlimit, internal/notes, internal/page, internal/preview, internal/replay, internal/rulefiles, internal/rulefmt, internal/ruletest, internal/starter, internal/suggest, examples/shop < cmd/segmill
+	engine/expr, engine/rule, engine/rule/file, engine, schemas, state, consumer/rulelog, internal/app, internal/apply, internal/backtest, internal/bounded, internal/console, internal/crash, internal/demo, internal/editor, internal/erasure, internal/findings, internal/history, internal/importing, internal/mapper, internal/memlimit, internal/notes, internal/page, internal/preview, internal/replay, internal/rulefiles, internal/rulefmt, internal/ruletest, internal/starter, internal/suggest, examples/shop < cmd/segmill
 	cmd/devkafka
 
 	# What only tests use.

@@ -63,8 +63,9 @@ type Options struct {
 // Progress is how far an import is.
 type Progress struct {
 	Lines, Refused int64
-	// Events are those that were read, and Written those that are in the topic.
-	Events, Written int64
+	// Events are those that were read, Written those of them that are in the topic, and
+	// Before those that an earlier run had written.
+	Events, Written, Before int64
 }
 
 // Refused is a line, or an event of one that has several, that can't be imported.

@@ -44,7 +44,9 @@ mappings:
 `
 
 // isInput knows the topics of the tests.
-func isInput(topic string) bool { return topic == "purchases" || topic == "visits" || topic == "orders" }
+func isInput(topic string) bool {
+	return topic == "purchases" || topic == "visits" || topic == "orders"
+}
 
 // options are those of an import in memory-sized steps that are small.
 func options(t testing.TB) Options {

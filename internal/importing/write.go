@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/broker"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/consumer/imports"
 	"github.com/segmill/segmill/consumer/ledger"
@@ -23,8 +24,9 @@ import (
 
 // Target is where an import is written.
 type Target struct {
-	Cluster *broker.Cluster
-	Topic   string // which exists
+	Cluster    *broker.Cluster
+	Topic      string // which exists
+	Partitions int32
 	// IsInput reports whether a topic is one of the application's inputs.
 	IsInput func(topic string) bool
 	Now     func() time.Time
@@ -36,6 +38,23 @@ type Target struct {
 
 	records int // in a transaction; 0: perTransaction
 }
+
+// Connect prepares the topic of an application, and returns it as a target. Close it.
+func Connect(ctx context.Context, c *config.Config) (*Target, error) {
+	cluster, err := c.Connect()
+	if err != nil {
+		return nil, fmt.Errorf("kafka: %w", err)
+	}
+	n, err := (&topics.Set{Config: c, Cluster: cluster}).PrepareHistory(ctx)
+	if err != nil {
+		cluster.Close()
+		return nil, err
+	}
+	return &Target{Cluster: cluster, Topic: c.History(), Partitions: n, IsInput: c.IsInput, Now: c.Now}, nil
+}
+
+// Close closes the connections.
+func (t *Target) Close() { t.Cluster.Close() }
 
 // Written is what became of an import.
 type Written struct {
@@ -209,7 +228,7 @@ func (w *writer) write(ctx context.Context, l *ledger.Transactions) error {
 
 func (w *writer) progress() {
 	if w.to.Progress != nil {
-		w.to.Progress(Progress{Lines: w.sorted.Counts.Lines, Refused: w.sorted.Counts.Bad(), Events: w.sorted.Counts.Events, Written: w.done})
+		w.to.Progress(Progress{Lines: w.sorted.Counts.Lines, Refused: w.sorted.Counts.Bad(), Events: w.sorted.Counts.Events, Written: w.done, Before: w.before})
 	}
 }
 
