@@ -33,7 +33,8 @@ import (
 
 // importFlags are those of an import.
 type importFlags struct {
-	config, topic, refused, tmp string
+	config, topic, refused, tmp, now string
+	nowAt                            engine.Millis // 0: the wall clock
 }
 
 func importCommand() *cobra.Command {
@@ -64,12 +65,18 @@ imported counts once all of it is there.
 
 The exit code is 0 if the import is complete, and 1 if it is not.`,
 		Args: arguments(cobra.MinimumNArgs(1), "segmill import -c segmill.yaml --topic events.purchase orders.jsonl.gz"),
-		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := instant("--now", f.now, &f.nowAt); err != nil {
+				return &exitError{exitUsage, err}
+			}
+			return f.run(cmd, args)
+		},
 	}
 	fl := c.Flags()
 	fl.StringVarP(&f.config, "config", "c", "segmill.yaml", "configuration file")
 	fl.StringVar(&f.topic, "topic", "", "input whose records the lines are, for files that are not given as TOPIC=FILE")
 	fl.StringVar(&f.refused, "refused", "", "write lines that can't be imported to this file, and import the rest")
+	fl.StringVar(&f.now, "now", "", "use this instant as the present: events dated after it, and max_future_skew, are refused (default: the wall clock)")
 	fl.StringVar(&f.tmp, "tmp", "", "directory for sorting: takes about as much as the files without compression (default: the system's)")
 	return c
 }
@@ -95,7 +102,7 @@ func (f *importFlags) run(cmd *cobra.Command, args []string) error {
 		return interrupted(cmd, failed(err))
 	}
 	defer to.Close()
-	i.latest = cfg.SkewNow() + engine.Millis(cfg.Time.MaxFutureSkew.Milliseconds())
+	i.latest = cmp.Or(f.nowAt, cfg.NowMillis()) + engine.Millis(cfg.Time.MaxFutureSkew.Milliseconds())
 	return interrupted(cmd, i.run(to, args))
 }
 
@@ -191,7 +198,7 @@ func (i *importer) run(to *importing.Target, args []string) error {
 	w, err := sorted.Write(i.cmd.Context(), *to)
 	i.line.clear()
 	if err != nil && w.Records > 0 {
-		err = fmt.Errorf("%w; %d of %d events are in %s, and the same command goes on behind them", err, w.Records, sorted.Counts.Events, to.Topic)
+		fmt.Fprintf(i.errs, "%d of %d events are in %s: the same command goes on behind them\n", w.Records, sorted.Counts.Events, to.Topic)
 	}
 	if err != nil {
 		return failed(err)

@@ -70,7 +70,13 @@ type entry struct {
 }
 
 func (a *entry) compare(b *entry) int {
-	return cmp.Or(cmp.Compare(a.partition, b.partition), cmp.Compare(a.at, b.at), cmp.Compare(a.seq, b.seq))
+	switch {
+	case a.partition != b.partition:
+		return cmp.Compare(a.partition, b.partition)
+	case a.at != b.at:
+		return cmp.Compare(a.at, b.at)
+	}
+	return cmp.Compare(a.seq, b.seq)
 }
 
 // add adds a record, and writes the run if it is full.

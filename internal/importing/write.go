@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/broker"
@@ -101,8 +103,11 @@ func (s *Sorted) Write(ctx context.Context, to Target) (Written, error) {
 		return Written{Already: done, Before: w.before, Records: w.before}, err
 	}
 	err = w.write(ctx, l)
-	if ledger.IsFenced(err) {
+	switch {
+	case ledger.IsFenced(err):
 		err = fmt.Errorf("%w: %w", ErrFenced, err)
+	case errors.Is(err, kerr.InvalidTimestamp):
+		err = fmt.Errorf("the brokers are configured to refuse records of that age: give %s message.timestamp.before.max.ms=%d (before Kafka 3.6: message.timestamp.difference.max.ms): %w", to.Topic, int64(math.MaxInt64), err)
 	}
 	return Written{Before: w.before, Records: w.done}, err
 }
@@ -120,7 +125,7 @@ type writer struct {
 
 // open keeps other imports of the application out.
 func (w *writer) open(ctx context.Context) (*ledger.Transactions, error) {
-	compressor, err := kgo.DefaultCompressor(kgo.ZstdCompression().WithLevel(1))
+	compressor, err := broker.NewCompressor(kgo.NoCompression(), broker.NoOutputs)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +180,7 @@ func (w *writer) there(partition int32, open *kgo.Record) (int64, error) {
 	}
 	if id := imports.IDOf(open); id != w.sorted.ID {
 		return 0, fmt.Errorf("%s has an import, %s, that was interrupted, and this is another one, %s: finish that one first, with the same files in the same order, "+
-			"the same --topic and the same mappings; or, if nothing in %s is needed, delete the topic", w.to.Topic, id, w.sorted.ID, w.to.Topic)
+			"the same --topic and the same mappings, and with the --now of then if events dated in the future were refused; or, if nothing in %s is needed, delete the topic", w.to.Topic, id, w.sorted.ID, w.to.Topic)
 	}
 	origin, bad := feed.OriginOf(open, w.to.IsInput)
 	if bad != nil {
