@@ -12,6 +12,7 @@ package importing
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"hash"
 	"io"
 
@@ -121,9 +122,9 @@ func merged[K comparable](m, more map[K]imports.Range) {
 // identity makes the ID of an import, of the hashes of what was made of its chunks, in order.
 type identity struct{ hash.Hash }
 
-func newIdentity(app string, partitions int32) identity {
+func newIdentity(app string, partitions int32, topics []string) identity {
 	i := identity{sha256.New()}
-	i.Write(binary.BigEndian.AppendUint32(append([]byte(app), 0), uint32(partitions)))
+	fmt.Fprintf(i, "%q %d %q", app, partitions, topics)
 	return i
 }
 

@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
+	"hash"
 
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/imports"
@@ -41,7 +41,7 @@ type worker struct {
 	route  broker.Router
 	counts map[Kind]imports.Range
 	read   replay.Decoded
-	hashed []byte // of the chunk
+	sum    hash.Hash // of the chunk's events
 }
 
 // work takes chunks until there are no more, and writes the last run.
@@ -65,7 +65,7 @@ func (w *worker) work(ctx context.Context, c *cutter, out chan<- outcome) error 
 func (w *worker) chunk(ch *chunk) (outcome, error) {
 	o := outcome{chunk: ch.number, lines: int64(len(ch.lines))}
 	d := replay.Decoder{Reader: w.opt.Reader, Topic: ch.file.Topic, File: ch.place}
-	w.hashed = w.hashed[:0]
+	w.sum.Reset()
 	from := 0
 	for _, l := range ch.lines {
 		line := ch.text[from:l.end]
@@ -103,7 +103,7 @@ func (w *worker) chunk(ch *chunk) (outcome, error) {
 			o.refused[i].Imported = good
 		}
 	}
-	o.sum = sha256.Sum256(w.hashed)
+	w.sum.Sum(o.sum[:0])
 	return o, nil
 }
 
@@ -143,23 +143,12 @@ func (w *worker) take(ch *chunk, ev *engine.Event, line []byte, text *schemas.Ma
 		r.form, r.number, r.value = w.forms.of(text), uint32(text.Number), text.JSON
 	}
 	add(w.counts, Kind{ch.file.Topic, w.opt.Streams.Name(ev.Stream)}, ev.At)
-	w.hash(&r, ch.file.Topic, text)
-	return w.run.add(&r)
-}
-
-// hash adds what is written of an event to what is hashed of the chunk.
-func (w *worker) hash(r *record, topic string, text *schemas.MappedText) {
-	b := binary.BigEndian.AppendUint64(w.hashed, uint64(r.at))
-	field := func(s string) {
-		b = append(binary.AppendUvarint(b, uint64(len(s))), s...)
-	}
-	field(topic)
-	field(r.customer)
+	b := w.run.add(&r)
+	// A form has another number in each run of the program.
+	w.sum.Write(b[:formAt])
 	if text != nil {
-		field(text.Mapping)
-		field(text.Stream)
-		b = binary.AppendUvarint(b, uint64(text.Number))
+		fmt.Fprintf(w.sum, "%q %q ", text.Mapping, text.Stream)
 	}
-	b = binary.AppendUvarint(b, uint64(len(r.value)))
-	w.hashed = append(b, r.value...)
+	w.sum.Write(b[formAt+2:])
+	return w.run.writeFull()
 }

@@ -36,7 +36,10 @@ const seqBits = 32
 //	0 length of what follows (4) | 4 partition (4) | 8 time (8) | 16 seq (8) |
 //	24 source (2) | 26 form (2) | 28 number (4) | 32 length of the customer (2) |
 //	34 customer, value
-const recordHead = 34
+const (
+	formAt     = 26
+	recordHead = 34
+)
 
 func (r *record) append(b []byte) []byte {
 	b = binary.LittleEndian.AppendUint32(b, uint32(recordHead-4+len(r.customer)+len(r.value)))
@@ -79,11 +82,22 @@ func (a *entry) compare(b *entry) int {
 	return cmp.Compare(a.seq, b.seq)
 }
 
-// add adds a record, and writes the run if it is full.
-func (r *run) add(rec *record) error {
+// add adds a record, and returns its bytes.
+func (r *run) add(rec *record) []byte {
 	from := len(r.bytes)
+	if from > smallRun && cap(r.bytes) < int(r.limit) { // it will not be a small one
+		r.bytes = slices.Grow(r.bytes, int(r.limit))
+	}
 	r.bytes = rec.append(r.bytes)
 	r.entries = append(r.entries, entry{rec.at, rec.seq, rec.partition, uint32(from), uint32(len(r.bytes) - from)})
+	return r.bytes[from:]
+}
+
+// smallRun is up to how many bytes the memory of a run grows step by step.
+const smallRun = 4 << 20
+
+// writeFull writes the run if it is full.
+func (r *run) writeFull() error {
 	if int64(len(r.bytes)) < r.limit {
 		return nil
 	}

@@ -3,6 +3,7 @@ package importing
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"runtime"
 	"slices"
@@ -81,7 +82,7 @@ func (s *Sorted) read(ctx context.Context, files []File, opt *Options) error {
 	for i := range workers {
 		w := &workers[i]
 		*w = worker{
-			opt: opt, topics: s.topics, forms: s.forms, route: broker.NewRouter(opt.Partitions), counts: map[Kind]imports.Range{},
+			opt: opt, topics: s.topics, forms: s.forms, route: broker.NewRouter(opt.Partitions), counts: map[Kind]imports.Range{}, sum: sha256.New(),
 			run: run{spill: s.spill, limit: cmp.Or(opt.memory, runBytes)},
 		}
 		start(&working, func() error { return w.work(ctx, c, out) })
@@ -90,7 +91,7 @@ func (s *Sorted) read(ctx context.Context, files []File, opt *Options) error {
 		working.Wait()
 		close(out)
 	}()
-	in := inOrder{sorted: s, opt: opt, id: newIdentity(opt.App, opt.Partitions), waiting: map[uint64]outcome{}}
+	in := inOrder{sorted: s, opt: opt, id: newIdentity(opt.App, opt.Partitions, s.topics), waiting: map[uint64]outcome{}}
 	for o := range out {
 		if err := in.take(o); err != nil {
 			stop(err)
