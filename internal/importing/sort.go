@@ -98,7 +98,7 @@ func (s *Sorted) read(ctx context.Context, files []File, opt *Options) error {
 			break
 		}
 	}
-	for range out { //nolint:revive // workers end once nobody holds them up
+	for range out { // workers end once nobody holds them up
 	}
 	cutting.Wait()
 	if err := context.Cause(ctx); err != nil {
