@@ -9,12 +9,12 @@ import (
 	"github.com/segmill/segmill/engine/aggregate"
 )
 
-// The customer format, version 3. Integers are varints (signed ones zigzag)
-// unless a width is given; keys are 32-bit little-endian hashes; "ago" is the
+// The customer format, version 5. Integers are varints (signed ones zigzag)
+// unless a width is given; keys (plan.Key) are 8 bytes little-endian; "ago" is the
 // distance of an instant to the customer's, so that recent ones are short.
 //
 //	+---------+------------------+-------------------------------------------+
-//	| 3 or 4  | wake: 8 bytes BE | [brought, in version 4] | instant         |
+//	| 5 or 6  | wake: 8 bytes BE | [brought, in version 6] | instant         |
 //	+---------+------------------+-------------------------------------------+
 //	| n | n x ( key, seq, [since, if seq is odd] )                memberships |
 //	| n | n x ( key, seq, flags, [mark ago], [n, n x (value, years)] )        |
@@ -37,17 +37,25 @@ import (
 // number of its times, 0 for no entry. entries is the number of entries of all
 // lists.
 //
-// Version 4 is written of a customer that a change of rules has brought over, while that is
+// Version 6 is written of a customer that a change of rules has brought over, while that is
 // in progress: see Customer.Brought.
 //
-// Versions 1 and 2 are read, not written. Both have event ids without their stream,
+// A short key (plan.Key.Short) is one that was read in an earlier version, of a segment or
+// trigger that no rule had then. It waits for rules that know the whole of it; see keys.go.
+//
+// Versions 1 to 4 are read, not written. Their keys are halves, of 4 bytes. But for that,
+// versions 3 and 4 are as 5 and 6. Versions 1 and 2 have event ids without their stream,
 // as a time and a 64-bit hash each: version 2 as distances, the newest first, version 1
 // the oldest first. Version 1 also has instants as they are and the times of a list
 // among its own bytes.
 const (
-	formatPlain   = 3
-	formatBrought = 4
+	formatPlain   = 5
+	formatBrought = 6
 	headSize      = 9
+	keySize       = 8
+
+	firstWhole = 5 // the first version with whole keys
+	oldBrought = 4 // was formatBrought until then
 )
 
 // MaxCustomerBytes is the size above which a customer's lists are coarsened.
@@ -101,12 +109,12 @@ func (e *Engine) append(b []byte, c *Customer) []byte {
 func appendMembers(b []byte, all []membership, last Millis) []byte {
 	b = binary.AppendUvarint(b, uint64(len(all)))
 	from := len(b)
-	b = slices.Grow(b, len(all)*(4+2*aggregate.MaxVarint))
+	b = slices.Grow(b, len(all)*(keySize+2*aggregate.MaxVarint))
 	p, k := b[from:cap(b)], 0
 	for i := range all {
 		m := &all[i]
-		binary.LittleEndian.PutUint32(p[k:], m.key)
-		k += 4
+		binary.LittleEndian.PutUint64(p[k:], uint64(m.key))
+		k += keySize
 		k += aggregate.Put(p[k:], uint64(m.seq))
 		if m.in() {
 			k += aggregate.PutSigned(p[k:], int64(last-m.since))
@@ -130,7 +138,7 @@ func appendMemory(b []byte, all []Memory, at Millis) []byte {
 		if f == 0 && m.Seq == 0 {
 			continue
 		}
-		b = binary.LittleEndian.AppendUint32(b, m.Key)
+		b = binary.LittleEndian.AppendUint64(b, uint64(m.Key))
 		b = append(binary.AppendUvarint(b, m.Seq), f)
 		if f&flagMark != 0 {
 			b = binary.AppendVarint(b, int64(at-m.Mark))
@@ -168,7 +176,7 @@ func (e *Engine) AppendFacts(b []byte, c *Customer, at Millis) []byte {
 	b = binary.AppendUvarint(b, uint64(len(c.cells)))
 	for i := range c.cells {
 		cl := &c.cells[i]
-		b = binary.LittleEndian.AppendUint32(b, e.p.Summaries[cl.summary].Key)
+		b = binary.LittleEndian.AppendUint64(b, uint64(e.p.Summaries[cl.summary].Key))
 		start := len(b)
 		b = append(b, 0) // the length, most often one byte
 		if cl.other == nil {

@@ -105,35 +105,52 @@ func TestCustomerGolden(t *testing.T) {
 	t.Run("coarse", func(t *testing.T) { golden(t, "coarse", coarseRules, coarseHistory) })
 }
 
+// goldenChange is the change that has brought customers over in versions 4 and 6.
+const goldenChange = 7
+
 func golden(t *testing.T, name, rules string, make func(testing.TB, *engine.Engine, *engine.Customer)) {
+	const versions = 6
 	e := testEngine(t, rules)
 	c := e.NewCustomer("c")
 	make(t, e, c)
 	got := e.Append(nil, c)
+	c.SetBrought(goldenChange)
+	brought := e.Append(nil, c)
+	c.SetBrought(0)
 	c.ForgetIDs()
 	bare := e.Append(nil, c)
-	newest := filepath.Join("testdata", name+"-v3.bin")
-	if *update {
-		if err := os.WriteFile(newest, got, 0o644); err != nil {
+	newest := map[string][]byte{}
+	for _, b := range [][]byte{got, brought} {
+		newest[filepath.Join("testdata", fmt.Sprintf("%s-v%d.bin", name, b[0]))] = b
+	}
+	for file, b := range newest {
+		if !*update {
+			break
+		}
+		if err := os.WriteFile(file, b, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	files, err := filepath.Glob("testdata/" + name + "-v*.bin")
-	if err != nil || len(files) != int(got[0]) {
-		t.Fatalf("%d files for version %d (%v)", len(files), got[0], err)
+	if err != nil || len(files) != versions {
+		t.Fatalf("%d files of %d versions (%v)", len(files), versions, err)
 	}
 	for _, file := range files {
 		old, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if file == newest && !bytes.Equal(got, old) {
-			t.Errorf("the bytes of a customer changed: a new format needs a new version and its own golden file\n got %x\nwant %x", got, old)
+		if b, ok := newest[file]; ok && !bytes.Equal(b, old) {
+			t.Errorf("the bytes of a customer changed: a new format needs a new version and its own golden file\n got %x\nwant %x", b, old)
 		}
 		d, err := e.Decode("c", old)
 		if err != nil {
 			t.Fatalf("%s: %v", file, err)
 		}
+		if isBrought := old[0] == 4 || old[0] == 6; isBrought != (d.Brought() == goldenChange) {
+			t.Errorf("%s: brought over by change %d", file, d.Brought())
+		}
+		d.SetBrought(0)
 		want := got
 		if old[0] < 3 { // their event ids have no stream
 			d.ForgetIDs()
@@ -243,11 +260,17 @@ func FuzzDecode(f *testing.F) {
 	f.Add(e.Append(nil, c))
 	history(f, e, c)
 	f.Add(e.Append(nil, c))
-	old, err := os.ReadFile("testdata/customer-v1.bin")
-	if err != nil {
-		f.Fatal(err)
+	files, err := filepath.Glob("testdata/customer-v*.bin")
+	if err != nil || len(files) == 0 {
+		f.Fatal(files, err)
 	}
-	f.Add(old)
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d, err := e.Decode("c", b)
 		if err != nil {

@@ -76,7 +76,7 @@ func (c *cell) sum() aggregate.Cell {
 
 // membership is what was emitted about a customer and one segment.
 type membership struct {
-	key   uint32
+	key   plan.Key
 	seq   uint32 // odd: a member
 	since Millis // of the last entry
 }
@@ -85,7 +85,7 @@ func (m *membership) in() bool { return m.seq&1 == 1 }
 
 // Memory is what one trigger remembers of one customer.
 type Memory struct {
-	Key uint32
+	Key plan.Key
 	Seq uint64 // how often it fired
 	// Mark is the anchor (last change of the cart, last activity) that it fired
 	// for or passed over, None if none.
@@ -156,13 +156,19 @@ func (e *Engine) Memberships(c *Customer) []string {
 	return ids
 }
 
+// Key is what a customer keeps of a segment, a trigger or a summary; see [plan.Key].
+type Key = plan.Key
+
 // SegmentKey returns the key of a segment or stage, as Customer.Segments has it.
-func SegmentKey(id string) uint32 { return plan.Key32("segment " + id) }
+func SegmentKey(id string) Key { return plan.KeyOf("segment " + id) }
+
+// triggerKey returns the key of a trigger.
+func triggerKey(id string) plan.Key { return plan.KeyOf("trigger " + id) }
 
 // Segments returns the keys of the segments and stages that c is in, also of those that the
 // rules do not have.
-func (c *Customer) Segments() iter.Seq[uint32] {
-	return func(yield func(uint32) bool) {
+func (c *Customer) Segments() iter.Seq[Key] {
+	return func(yield func(Key) bool) {
 		for i := range c.members {
 			if c.members[i].in() && !yield(c.members[i].key) {
 				return
@@ -171,7 +177,7 @@ func (c *Customer) Segments() iter.Seq[uint32] {
 	}
 }
 
-func (c *Customer) member(key uint32) *membership {
+func (c *Customer) member(key plan.Key) *membership {
 	if i := c.placeOf(key); i < len(c.members) && c.members[i].key == key {
 		return &c.members[i]
 	}
@@ -179,7 +185,7 @@ func (c *Customer) member(key uint32) *membership {
 }
 
 // memberOrNew returns the membership under key, adding it.
-func (c *Customer) memberOrNew(key uint32) *membership {
+func (c *Customer) memberOrNew(key plan.Key) *membership {
 	i := c.placeOf(key)
 	if i == len(c.members) || c.members[i].key != key {
 		if c.members == nil {
@@ -194,12 +200,12 @@ func (c *Customer) memberOrNew(key uint32) *membership {
 const firstMembers = 4
 
 // placeOf returns where the membership under key is or would be.
-func (c *Customer) placeOf(key uint32) int {
+func (c *Customer) placeOf(key plan.Key) int {
 	return sort.Search(len(c.members), func(i int) bool { return c.members[i].key >= key })
 }
 
 // memoryOf returns what the trigger under key remembers, to be changed.
-func (c *Customer) memoryOf(key uint32) *Memory {
+func (c *Customer) memoryOf(key plan.Key) *Memory {
 	if c.timed == nil {
 		c.timed = &timed{}
 	}
@@ -212,7 +218,7 @@ func (c *Customer) memoryOf(key uint32) *Memory {
 }
 
 // remembered returns what a trigger remembers, nil if nothing.
-func (c *Customer) remembered(key uint32) *Memory {
+func (c *Customer) remembered(key plan.Key) *Memory {
 	l := c.memory()
 	for i := range l {
 		if l[i].Key == key {

@@ -6,42 +6,105 @@ import (
 	"slices"
 
 	"github.com/segmill/segmill/engine/aggregate"
+	"github.com/segmill/segmill/engine/plan"
 )
 
 // Decode reads a customer from its bytes. Summaries, memberships and memories
 // that no rule of this engine knows are kept if they are emitted state, dropped if they
-// are facts.
-func (e *Engine) Decode(id string, b []byte) (*Customer, error) {
+// are facts. The error wraps ErrFormat or aggregate.ErrFormat.
+//
+// While a change of rules is in progress, customers are read with [RuleChange.Decode].
+func (e *Engine) Decode(id string, b []byte) (*Customer, error) { return e.decode(id, b, nil) }
+
+// Decode is [Engine.Decode] of a customer whom the change may have yet to come by: one that a
+// version wrote whose keys have 32 bits can have been under the rules before the change.
+func (r *RuleChange) Decode(id string, b []byte) (*Customer, error) { return r.e.decode(id, b, r) }
+
+func (e *Engine) decode(id string, b []byte, change *RuleChange) (*Customer, error) {
 	wake, err := WakeOf(b)
 	if err != nil {
 		return nil, err
 	}
 	c := e.customer(id)
 	c.wake, c.stale = wake, true
-	r := aggregate.NewReader(b[headSize:], b[0])
-	v1 := b[0] == 1
-	if b[0] == formatBrought {
+	d := decoder{Reader: aggregate.NewReader(b[headSize:], b[0]), e: e, change: change, v1: b[0] == 1, halves: b[0] < firstWhole}
+	r := &d.Reader
+	if b[0] == formatBrought || b[0] == oldBrought {
 		c.brought = uint32(r.UvarintTo(math.MaxUint32))
 		r.Check(c.brought > 0)
+		if change != nil && c.brought == change.number {
+			d.change = nil // it has come by
+		}
 	}
 	c.instant = r.Millis()
 	r.Base(c.instant)
-	decodeMembers(&r, c, v1)
-	decodeMemory(&r, c)
+	d.members(c)
+	d.memory(c)
 	c.events = r.Uvarint()
 	if b[0] < 3 {
-		c.seen.ReadOld(&r, c.instant, v1)
+		c.seen.ReadOld(r, c.instant, d.v1)
 	} else {
-		c.seen.Read(&r, c.instant, e.ownKeys)
+		c.seen.Read(r, c.instant, e.ownKeys)
 	}
-	if err := e.decodeCells(&r, c, v1); err != nil {
+	if err := d.cells(c); err != nil {
 		return nil, fmt.Errorf("customer: %w", err)
+	}
+	if d.doubt != nil {
+		return nil, e.explain(d.doubt, change)
 	}
 	if !r.Done() {
 		return nil, ErrFormat
 	}
 	return c, nil
 }
+
+// decoder reads a customer.
+type decoder struct {
+	aggregate.Reader
+	e      *Engine
+	change *RuleChange // that has yet to come by, nil if there is none
+	v1     bool
+	halves bool  // keys have 32 bits
+	doubt  error // the first half that cannot be told
+}
+
+// key reads a key.
+func (d *decoder) key() plan.Key {
+	if d.halves {
+		return plan.ShortKey(d.Uint32())
+	}
+	return plan.Key(d.Uint64())
+}
+
+// keySize returns how many bytes a key has.
+func (d *decoder) keySize() int {
+	if d.halves {
+		return keySize / 2
+	}
+	return keySize
+}
+
+// whole returns a short key of a segment or trigger whole, if it is known.
+func (d *decoder) whole(key plan.Key, of func(*keys) plan.Keys) plan.Key {
+	found, err := key, error(nil)
+	if d.change != nil {
+		if found, err = whole(key, of(&d.change.former)); err != nil {
+			if was, other := whole(key, of(&d.change.unchanged)); other == nil && !was.Short() {
+				return was
+			}
+		}
+	}
+	if found.Short() && err == nil {
+		found, err = whole(key, of(&d.e.keys))
+	}
+	if err != nil && d.doubt == nil {
+		d.doubt = err
+	}
+	return found
+}
+
+func segmentKeys(k *keys) plan.Keys { return k.segments }
+func triggerKeys(k *keys) plan.Keys { return k.triggers }
 
 // sized returns room, which is empty, with n elements, or n elements elsewhere.
 func sized[T any](room []T, n int) []T {
@@ -51,8 +114,9 @@ func sized[T any](room []T, n int) []T {
 	return room[:n]
 }
 
-func decodeMembers(r *aggregate.Reader, c *Customer, v1 bool) {
-	n := r.Count(5)
+func (d *decoder) members(c *Customer) {
+	r := &d.Reader
+	n := r.Count(d.keySize() + 1)
 	if n == 0 {
 		return
 	}
@@ -60,15 +124,17 @@ func decodeMembers(r *aggregate.Reader, c *Customer, v1 bool) {
 	last := c.instant
 	for i := range c.members {
 		m := &c.members[i]
-		m.key = r.Uint32()
+		if m.key = d.key(); m.key.Short() {
+			m.key = d.whole(m.key, segmentKeys)
+		}
 		seq := r.Uvarint()
 		m.seq = uint32(seq)
 		if m.in() {
-			if v1 {
+			if d.v1 {
 				last = 0
 			}
 			m.since = last - r.Millis()
-			if v1 {
+			if d.v1 {
 				m.since = -m.since
 			}
 			last = m.since
@@ -77,15 +143,19 @@ func decodeMembers(r *aggregate.Reader, c *Customer, v1 bool) {
 	}
 }
 
-func decodeMemory(r *aggregate.Reader, c *Customer) {
-	n := r.Count(6)
+func (d *decoder) memory(c *Customer) {
+	r := &d.Reader
+	n := r.Count(d.keySize() + 2)
 	if n == 0 {
 		return
 	}
 	c.timed = &timed{memory: make([]Memory, n)}
 	for i := range c.timed.memory {
 		m := &c.timed.memory[i]
-		m.Key, m.Seq, m.Mark = r.Uint32(), r.Uvarint(), aggregate.None
+		if m.Key = d.key(); m.Key.Short() {
+			m.Key = d.whole(m.Key, triggerKeys)
+		}
+		m.Seq, m.Mark = r.Uvarint(), aggregate.None
 		f := r.Byte()
 		m.Was = f&flagWas != 0
 		if f&flagMark != 0 {
@@ -101,40 +171,43 @@ func decodeMemory(r *aggregate.Reader, c *Customer) {
 	}
 }
 
-func (e *Engine) decodeCells(r *aggregate.Reader, c *Customer, v1 bool) error {
+func (d *decoder) cells(c *Customer) error {
+	e, r := d.e, &d.Reader
 	var buf [64]aggregate.Entry
 	var ebuf [8]int
 	times, ends, total := buf[:0], ebuf[:0], uint64(0)
-	if !v1 {
+	if !d.v1 {
 		total = r.Uvarint()
 		times, ends = readTimes(r, times, ends)
 	}
-	cells := r.Count(5)
+	cells := r.Count(d.keySize() + 1)
 	if cells == 0 {
 		return nil
 	}
-	n := min(cells, len(e.keys))
+	n := min(cells, len(e.keys.summaries))
 	c.cells = sized(c.cells, n)[:0]
 	lists := entries{left: int(min(total, uint64(n*len(times))))}
 	if lists.left > 0 {
 		lists.slab = make([]aggregate.Entry, lists.left+spare*n)
 	}
 	for range cells {
-		key := r.Uint32()
+		key := d.key()
 		sub := r.Sub()
-		i, ok := slices.BinarySearch(e.keys, key)
+		i, ok, err := e.summary(key, d.change)
+		if err != nil {
+			return e.explain(err, d.change)
+		}
 		if !ok {
 			continue // of a rule that is gone: dropped when it is written again
 		}
 		cl := cell{summary: int32(i), next: Never}
-		var err error
 		switch f := e.p.Summaries[i].Family; {
 		case f.IsRegister():
 			reg := c.register(f)
 			cl.other, err = reg, reg.Read(&sub)
 		case f != aggregate.FamList:
 			cl.other, err = f.Read(&sub)
-		case v1:
+		case d.v1:
 			err = cl.list.ReadV1(&sub)
 		default:
 			t, ok := timesOf(times, ends, sub.Uvarint())

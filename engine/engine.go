@@ -26,7 +26,7 @@ type Engine struct {
 	opt      Options
 	zone     *time.Location
 	triggers []Trigger
-	keys     []uint32 // of the plan's summaries, sorted
+	keys     keys
 	// initial are the units that are true of a customer with nothing but one event
 	// without consequence.
 	initial []int
@@ -62,9 +62,7 @@ func New(p *plan.Plan, triggers []Trigger, opt Options) (*Engine, error) {
 		}
 		e.keepers = append(e.keepers, keepersOf(p, s))
 	}
-	for i := range p.Summaries {
-		e.keys = append(e.keys, p.Summaries[i].Key)
-	}
+	e.keys = keysOf(p)
 	e.initial = e.trueOfNothing()
 	return e, nil
 }

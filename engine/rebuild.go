@@ -2,27 +2,34 @@ package engine
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/segmill/segmill/engine/aggregate"
+	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/engine/ruleset"
 )
 
 // RuleChange is the change from other rules to those of an engine, at an instant.
 type RuleChange struct {
+	e       *Engine
 	at      Millis
+	number  uint32
 	differs *ruleset.Change
 	// stages are what is left for customers who have had none of the renamings, the first one,
 	// and so on; marks, which all but the first have, say who is where. See rename.go.
 	stages   []stage
 	marks    []uint32
 	doubtful doubtful
+	// former are the keys of all rules before, unchanged of those that are there still.
+	former, unchanged keys
+	formerIDs         map[string]bool
 }
 
 type removed struct {
 	id, version string
-	key         uint32
+	key         plan.Key
 }
 
 // RuleChange returns the change from the rules that customers were judged under. kept is
@@ -30,7 +37,8 @@ type removed struct {
 // rules that customers may have been judged under. The differences are effective at an instant,
 // or at the customer's own if that is later.
 func (e *Engine) RuleChange(kept ruleset.Set, former Former, at Millis) *RuleChange {
-	c := &RuleChange{at: at, differs: kept.To(e.p)}
+	c := &RuleChange{e: e, at: at, number: former.Number, differs: kept.To(e.p), formerIDs: former.ids()}
+	c.former, c.unchanged = keysOfIDs(maps.Keys(c.formerIDs)), keysOfIDs(maps.Keys(kept.Rules))
 	for done := range len(former.Renamed) + 1 {
 		c.stages = append(c.stages, e.stageAfter(done, former.Renamed, former.Versions))
 	}
@@ -47,6 +55,9 @@ type Former struct {
 	Versions map[string]string
 	// Renamed are the changes since in which rules were renamed, the latest last.
 	Renamed []ruleset.Renaming
+	// Number is that of the change, 0 if it does not count. A customer who has it, see
+	// [Customer.Brought], is under the rules of the engine.
+	Number uint32
 }
 
 // NeedsHistory reports whether the change has facts that are to be made of past events.

@@ -13,10 +13,10 @@ import (
 // stage is how far a customer has come with the renamings of a change, and what is left for
 // it: all that follow, in one.
 type stage struct {
-	removed  []removed           // segments and stages that the rules do not have, sorted by id
-	segments map[uint32]*renamed // by their keys before
-	taken    map[uint32]bool     // the keys under which those go on
-	triggers map[uint32]uint32   // the keys before, with those under which they go on
+	removed  []removed             // segments and stages that the rules do not have, sorted by id
+	segments map[plan.Key]*renamed // by their keys before
+	taken    map[plan.Key]bool     // the keys under which those go on
+	triggers map[plan.Key]plan.Key // the keys before, with those under which they go on
 	// The ids under which what is renamed was emitted so far, by those of today.
 	formerSegments, formerTriggers map[string]string
 }
@@ -24,12 +24,15 @@ type stage struct {
 // renamed is a segment or stage under another id.
 type renamed struct {
 	was  string
-	from uint32 // the key before
+	from plan.Key // the key before
 	to   *plan.SegmentPlan
 }
 
 // number is the one of the last change under an id that another rule had.
-type number struct{ key, seq uint32 }
+type number struct {
+	key plan.Key
+	seq uint32
+}
 
 // markKey is the key of the membership that says which renamings a customer has had. There is
 // no such segment; its sequence is the mark.
@@ -41,7 +44,7 @@ func triggerID(id string) (string, bool) { return strings.CutPrefix(id, "trigger
 // stageAfter returns what is left for customers who have had some of the renamings.
 func (e *Engine) stageAfter(done int, l []ruleset.Renaming, former map[string]string) stage {
 	s := stage{
-		segments: map[uint32]*renamed{}, taken: map[uint32]bool{}, triggers: map[uint32]uint32{},
+		segments: map[plan.Key]*renamed{}, taken: map[plan.Key]bool{}, triggers: map[plan.Key]plan.Key{},
 		formerSegments: map[string]string{}, formerTriggers: map[string]string{},
 	}
 	l = l[done:]
@@ -63,7 +66,7 @@ func (e *Engine) stageAfter(done int, l []ruleset.Renaming, former map[string]st
 		switch name, isTrigger := triggerID(id); {
 		case isTrigger && isThere && id != was:
 			old, _ := triggerID(was)
-			s.triggers[plan.Key32("trigger "+old)] = plan.Key32("trigger " + name)
+			s.triggers[triggerKey(old)] = triggerKey(name)
 			if !later[was] {
 				s.formerTriggers[name] = old
 			}
@@ -149,7 +152,7 @@ func (x *Evaluator) rename(c *Customer, s *stage) {
 
 // moveMemory gives what triggers remember the keys of today, and reports whether there was
 // anything.
-func moveMemory(t *timed, to map[uint32]uint32) bool {
+func moveMemory(t *timed, to map[plan.Key]plan.Key) bool {
 	var l []Memory
 	t.memory = slices.DeleteFunc(t.memory, func(m Memory) bool {
 		key, ok := to[m.Key]
@@ -238,11 +241,11 @@ func (x *Evaluator) goOn(n number) {
 
 // doubtful are the keys that a customer can have both before a change and after it, with other
 // meanings.
-type doubtful struct{ segments, triggers map[uint32]bool }
+type doubtful struct{ segments, triggers map[plan.Key]bool }
 
 func (e *Engine) doubtful(first *stage) doubtful {
-	d := doubtful{segments: map[uint32]bool{}, triggers: map[uint32]bool{}}
-	gone := map[uint32]bool{}
+	d := doubtful{segments: map[plan.Key]bool{}, triggers: map[plan.Key]bool{}}
+	gone := map[plan.Key]bool{}
 	for i := range first.removed {
 		gone[first.removed[i].key] = true
 	}

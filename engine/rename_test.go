@@ -16,6 +16,8 @@ type renaming struct {
 	e *engine.Engine
 	c *engine.Customer
 	n byte // of changes
+
+	old bool // an earlier version has written the customer before each change
 }
 
 // named returns an engine of segments, each written "id need" or "id was need": members have so
@@ -66,8 +68,11 @@ func (r *renaming) become(at engine.Millis, segments ...string) string {
 	change := next.RuleChange(ruleset.Of(r.e.Plan()).Common(next.Plan(), renames), former, at)
 	var text []string
 	b := r.e.Append(nil, r.c)
+	if r.old {
+		b = r.e.AppendOld(nil, r.c)
+	}
 	for range 2 {
-		c, err := next.Decode("c", b)
+		c, err := change.Decode("c", b)
 		if err != nil {
 			r.Fatal(err)
 		}
@@ -85,9 +90,14 @@ func (r *renaming) become(at engine.Millis, segments ...string) string {
 
 // docs/semantics.md, 7.15 and 7.16: what is emitted of renames, with which numbers.
 func TestRename(t *testing.T) {
+	t.Run("as it is", func(t *testing.T) { testRename(t, false) })
+	t.Run("from an earlier version", func(t *testing.T) { testRename(t, true) })
+}
+
+func testRename(t *testing.T, old bool) {
 	const hour = engine.Millis(3_600_000)
 	at := 1000 * 24 * hour
-	r := &renaming{T: t, e: named(t, "a 1", "b 2", "far 9")}
+	r := &renaming{T: t, e: named(t, "a 1", "b 2", "far 9"), old: old}
 	r.c = r.e.NewCustomer("c")
 	expect := func(what, got, want string) {
 		t.Helper()

@@ -13,7 +13,7 @@ import (
 type small struct {
 	Customer
 	last    [2]aggregate.Register
-	seen    [4]dedup.ID // no dearer than two: the allocator rounds the piece up
+	seen    [8]dedup.ID // no dearer than five: the allocator rounds the piece up
 	cells   [smallCells]cell
 	members [10]membership
 }

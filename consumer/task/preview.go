@@ -175,20 +175,21 @@ func (p *Preview) Fold(ctx context.Context) error {
 // what the change would emit, both good until visit returns. Unless Fold was called, rules
 // that need history (see [ruleset.Change.NeedHistory]) are judged without it, and what is
 // said of them is void.
-func (p *Preview) Each(ctx context.Context, wanted func(id string) bool, visit func(before []uint32, effects []engine.Effect) error) error {
+func (p *Preview) Each(ctx context.Context, wanted func(id string) bool, visit func(before []engine.Key, effects []engine.Effect) error) error {
 	e := p.s.cfg.Engine
 	kept := p.Kept
 	if p.scratch == nil {
 		kept.Facts = p.s.own().Facts // those that are lacking begin empty, and the others go on
 	}
-	change := e.RuleChange(kept, p.s.former(p.rules), p.At)
+	former := p.s.former(p.rules)
+	change, reads := e.RuleChange(kept, former, p.At), e.RuleChange(p.Kept, former, p.At)
 	x, out := e.Evaluator(), engine.Output{}
-	var before []uint32
+	var before []engine.Key
 	return p.s.t.Store.Scan("", func(id string, stored []byte) error {
 		if err := ctx.Err(); err != nil || !wanted(id) {
 			return err
 		}
-		c, err := e.Decode(id, stored)
+		c, err := reads.Decode(id, stored)
 		if err != nil {
 			return err
 		}

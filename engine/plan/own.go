@@ -2,6 +2,7 @@ package plan
 
 import (
 	"cmp"
+	"fmt"
 	"regexp"
 	"slices"
 
@@ -78,7 +79,7 @@ func (c *Catalog) With(streams []OwnStream, fields []OwnField) *Catalog {
 	out := &Catalog{Streams: &Streams{}, Fields: slices.Clone(c.Fields)}
 	for _, s := range streams {
 		out.Streams.own = append(out.Streams.own, StreamInfo{
-			Name: s.Name, Schema: builtin[Web].Schema, Own: true, Key: Key32("stream " + s.Name), Dedup: day, Frequent: true, Idle: !s.Activity,
+			Name: s.Name, Schema: builtin[Web].Schema, Own: true, Key: streamKey(s.Name), Dedup: day, Frequent: true, Idle: !s.Activity,
 		})
 		out.Fields = append(out.Fields, c.common())
 	}
@@ -104,6 +105,22 @@ func (c *Catalog) common() (l []expr.Field) {
 
 // CommonFields are the names of the fields that every stream of events has.
 var CommonFields = []string{"event_id", "customer_id", "anonymous_id", "occurred_at", "received_at", "source", "attributes"}
+
+// distinct returns an error if the ids of events of two streams would be kept under one hash.
+func (t *Streams) distinct() error {
+	if t == nil {
+		return nil
+	}
+	seen := map[uint32]string{}
+	for i := range t.own {
+		s := &t.own[i]
+		if other, ok := seen[s.Key]; ok {
+			return fmt.Errorf("the streams %q and %q have the same 32-bit hash: rename one of them", other, s.Name)
+		}
+		seen[s.Key] = s.Name
+	}
+	return nil
+}
 
 // TypeOf returns the type of a field of a stream, nil if it has none of that name.
 func (c *Catalog) TypeOf(s Stream, field string) *expr.Type {

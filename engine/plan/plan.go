@@ -9,8 +9,6 @@ import (
 	"sort"
 	"strings"
 
-	"github.com/zeebo/xxh3"
-
 	"github.com/segmill/segmill/engine/aggregate"
 	"github.com/segmill/segmill/engine/expr"
 )
@@ -33,9 +31,7 @@ type Plan struct {
 // Summary is something stored per customer, shared by every input that can be
 // computed from it.
 type Summary struct {
-	// Key is a 32-bit hash of Text; summaries are stored under it, so that rules
-	// can be reordered and renamed freely.
-	Key    uint32
+	Key    Key // of Text
 	Text   string
 	Family *aggregate.Family
 	Reach  expr.Millis // the longest window over it, of a list or recent set
@@ -113,7 +109,7 @@ type Fold struct {
 // SegmentPlan is one segment or stage.
 type SegmentPlan struct {
 	ID      string
-	Key     uint32 // 32-bit hash of ID
+	Key     Key // of ID
 	Version string
 	Group   string // the lifecycle, or ""
 	Unit    int
@@ -124,7 +120,7 @@ type SegmentPlan struct {
 // TriggerPlan is one trigger.
 type TriggerPlan struct {
 	*Trigger
-	Key     uint32
+	Key     Key // of ID
 	Version string
 	// Summary is its kind's fact, or what its input is computed from; -1 if it
 	// reads a condition alone.
@@ -163,16 +159,6 @@ type Cond struct {
 	node     *expr.Node
 }
 
-// Key32 is the stable 32-bit hash under which summaries, segments and triggers
-// are stored.
-func Key32(text string) uint32 { return uint32(xxh3.HashString(text)) }
-
-// RenamedKey is the key under which customers keep how far they have been renamed. Nothing
-// else has it.
-func RenamedKey() uint32 { return Key32(renamed) }
-
-const renamed = "renamed"
-
 // ZonePath is the profile attribute that holds the customer's time zone.
 const ZonePath = "time_zone"
 
@@ -190,7 +176,7 @@ func Compile(spec *Spec, zones expr.Zones) (*Plan, error) {
 		paths: make([]map[string]bool, n),
 		carts: make([]bool, n),
 		zones: zones,
-		byKey: map[uint32]string{},
+		byKey: map[Key]string{},
 		sums:  map[string]int{},
 		conds: map[string]int{},
 	}
@@ -198,10 +184,8 @@ func Compile(spec *Spec, zones expr.Zones) (*Plan, error) {
 		return nil, err
 	}
 	sort.Slice(s.Triggers, func(i, j int) bool { return s.Triggers[i].ID < s.Triggers[j].ID })
-	for _, info := range s.Streams().All() {
-		if _, err := c.key("stream " + info.Name); err != nil {
-			return nil, err
-		}
+	if err := s.Streams().distinct(); err != nil {
+		return nil, err
 	}
 	for _, step := range []func() error{c.inputs, c.triggerFacts, c.sortSummaries, c.layouts, c.folds, c.units} {
 		if err := step(); err != nil {
@@ -215,17 +199,17 @@ func Compile(spec *Spec, zones expr.Zones) (*Plan, error) {
 type compiler struct {
 	*Plan
 	zones expr.Zones
-	byKey map[uint32]string
+	byKey map[Key]string
 	sums  map[string]int    // by text
 	conds map[string]int    // by stream and text
 	paths []map[string]bool // by stream
 	carts []bool            // those that a cart reads
 }
 
-func (c *compiler) key(text string) (uint32, error) {
-	k := Key32(text)
+func (c *compiler) key(text string) (Key, error) {
+	k := KeyOf(text)
 	if old, ok := c.byKey[k]; ok && old != text {
-		return 0, fmt.Errorf("%q and %q have the same 32-bit hash: rename one of them, or write its condition in another way", old, text)
+		return 0, fmt.Errorf("%q and %q have the same 64-bit hash: rename one of them, or write its condition in another way", old, text)
 	}
 	c.byKey[k] = text
 	return k, nil

@@ -96,7 +96,7 @@ func TestOwnIdentity(t *testing.T) {
 		}
 		return p
 	}
-	keys := func(p *plan.Plan) (l []uint32) {
+	keys := func(p *plan.Plan) (l []plan.Key) {
 		for i := range p.Summaries {
 			l = append(l, p.Summaries[i].Key)
 		}

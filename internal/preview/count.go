@@ -37,7 +37,7 @@ type counting struct {
 	was         map[string]string // the same, by the ids to be
 	unmet       []string          // rules that were not what they say, in some partition
 	rules       map[string]*counts
-	byKey       map[uint32]*counts
+	byKey       map[engine.Key]*counts
 }
 
 // counts are those of one segment or stage, in the sample.
@@ -50,7 +50,7 @@ type counts struct {
 func newCounting(cfg *config.Config, o *Options) *counting {
 	c := &counting{
 		cfg: cfg, o: o, own: ruleset.Of(cfg.Engine.Plan()), now: cfg.Engine.Versions(), at: newClocks(), since: map[string]engine.Millis{},
-		before: map[string]string{}, changed: map[string]bool{}, unknown: map[string]bool{}, renamed: ruleset.Renames{}, was: map[string]string{}, rules: map[string]*counts{}, byKey: map[uint32]*counts{},
+		before: map[string]string{}, changed: map[string]bool{}, unknown: map[string]bool{}, renamed: ruleset.Renames{}, was: map[string]string{}, rules: map[string]*counts{}, byKey: map[engine.Key]*counts{},
 	}
 	c.add(c.now)
 	return c
@@ -107,7 +107,7 @@ func (c *counting) wanted(id string) bool {
 }
 
 // customer counts what becomes of one.
-func (c *counting) customer(before []uint32, effects []engine.Effect) {
+func (c *counting) customer(before []engine.Key, effects []engine.Effect) {
 	c.judged++
 	for _, key := range before {
 		if r := c.byKey[key]; r != nil {

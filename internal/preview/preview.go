@@ -100,7 +100,7 @@ func (c *counting) partition(ctx context.Context, in *task.Instance, n int32) (e
 		return err
 	}
 	c.begin(p)
-	return p.Each(ctx, c.wanted, func(before []uint32, effects []engine.Effect) error {
+	return p.Each(ctx, c.wanted, func(before []engine.Key, effects []engine.Effect) error {
 		if c.customer(before, effects); c.judged%1024 == 0 {
 			c.o.Progress(fmt.Sprintf("%sjudged %d customers", where, c.judged))
 		}
