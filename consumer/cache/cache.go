@@ -69,6 +69,8 @@ type Customers struct {
 	// Pass is the number of the change of rules that is in progress (engine.Customer.Brought),
 	// 0 if there is none.
 	Pass uint32
+	// Change is the change of rules, or the rebuild, that is in progress, nil if there is none.
+	Change *engine.RuleChange
 
 	eng   *engine.Engine
 	store *state.Task
@@ -168,7 +170,7 @@ func (cs *Customers) Get(id string) (*Customer, error) {
 	if !ok {
 		e.C = cs.eng.NewCustomer(id)
 	} else {
-		if e.C, err = cs.eng.Decode(id, b); err != nil {
+		if e.C, err = cs.decode(id, b); err != nil {
 			return nil, fmt.Errorf("%w: a customer's bytes: %w", fault.ErrLocal, err)
 		}
 		e.Known, e.Former = true, cs.Pass != 0 && e.C.Brought() != cs.Pass
@@ -183,6 +185,13 @@ func (cs *Customers) Get(id string) (*Customer, error) {
 	cs.ring = append(cs.ring, e)
 	cs.Measure(e, len(b))
 	return e, nil
+}
+
+func (cs *Customers) decode(id string, b []byte) (*engine.Customer, error) {
+	if cs.Change != nil {
+		return cs.Change.Decode(id, b)
+	}
+	return cs.eng.Decode(id, b)
 }
 
 // Measure notes how many bytes a customer is encoded, and what it takes as it is.

@@ -14,6 +14,7 @@ import (
 type losses struct {
 	s       *session
 	scratch *state.Task
+	change  *engine.RuleChange
 	at      engine.Millis // as of when facts count
 	buf     []byte
 	found   bool // whether buf is what the inputs say of the customer
@@ -22,8 +23,8 @@ type losses struct {
 	customers, all, some int
 }
 
-func (s *session) losses(scratch *state.Task, at engine.Millis) *losses {
-	return &losses{s: s, scratch: scratch, at: at}
+func (s *session) losses(scratch *state.Task, change *engine.RuleChange, at engine.Millis) *losses {
+	return &losses{s: s, scratch: scratch, change: change, at: at}
 }
 
 // fresh returns what the inputs say of a customer, until the next call, and false if they
@@ -38,7 +39,7 @@ func (l *losses) fresh(id string) ([]byte, bool, error) {
 func (l *losses) look(id string, stored []byte) error {
 	e := l.s.cfg.Engine
 	l.customers++
-	old, err := e.Decode(id, stored)
+	old, err := l.change.Decode(id, stored)
 	if err != nil {
 		return err
 	}
@@ -87,8 +88,7 @@ func (s *session) sayShort(p *past, forget bool) {
 }
 
 // refuse counts who would lose facts, and returns the error that says so.
-func (s *session) refuse(p *past, scratch *state.Task, at engine.Millis) error {
-	l := s.losses(scratch, at)
+func (s *session) refuse(p *past, l *losses) error {
 	if err := s.t.Store.Scan("", func(id string, stored []byte) error {
 		if _, _, err := l.fresh(id); err != nil {
 			return err
@@ -97,7 +97,7 @@ func (s *session) refuse(p *past, scratch *state.Task, at engine.Millis) error {
 	}); err != nil {
 		return err
 	}
-	if err := scratch.Drop(); err != nil {
+	if err := l.scratch.Drop(); err != nil {
 		return err
 	}
 	return fault.Fatal("--rebuild is refused, because records that rules look back to have been deleted: %s. "+

@@ -138,6 +138,6 @@ func (s *session) completeChange(ctx context.Context) error {
 	}
 	scratch := s.pass.scratch
 	s.t.log.Info("the rules are in force", "rules", s.cfg.Name, "customers", s.pass.done)
-	s.pass, s.customers.Pass = nil, 0
+	s.pass, s.customers.Pass, s.customers.Change = nil, 0, nil
 	return scratch.Drop()
 }

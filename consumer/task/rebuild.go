@@ -182,7 +182,8 @@ func (s *session) changeRules(ctx context.Context, c *ruleChange) error {
 	if err := s.beginChange(ctx, c, scratch); err != nil {
 		return err
 	}
-	change := s.cfg.Engine.RuleChange(*c.Kept, engine.Former{Versions: c.Former, Renamed: c.Renamed}, c.At)
+	change := s.changeTo(c)
+	s.customers.Change = change
 	s.pass = &pass{
 		change: change, scratch: scratch,
 		final: &changelog.Versions{Hashes: c.Hashes, Kept: s.own(), Past: c.Past, Number: c.Number},
@@ -200,6 +201,11 @@ func (s *session) changeRules(ctx context.Context, c *ruleChange) error {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 	return nil
+}
+
+// changeTo returns what a change does to customers.
+func (s *session) changeTo(c *ruleChange) *engine.RuleChange {
+	return s.cfg.Engine.RuleChange(*c.Kept, engine.Former{Versions: c.Former, Renamed: c.Renamed, Number: c.Number}, c.At)
 }
 
 // beginChange commits that a change is in progress, and notes that the scratch space has what
@@ -294,7 +300,7 @@ func (s *session) foldLacking(ctx context.Context, c *ruleChange, lacking []bool
 		return short, err
 	}
 	if short && !s.cfg.AcceptLoss {
-		return short, s.refuse(past, scratch, at)
+		return short, s.refuse(past, s.losses(scratch, s.changeTo(c), at))
 	}
 	return short, nil
 }
@@ -393,7 +399,7 @@ func (s *session) markOf(ctx context.Context, in *feed.Input, asked engine.Milli
 // those that only the scratch space knows. Losses are counted of all who are stored if the
 // inputs are short, and otherwise of those that they do not mention.
 func (s *session) reemit(ctx context.Context, scratch *state.Task, short bool, change *engine.RuleChange) error {
-	lost := s.losses(scratch, s.pos.Clock)
+	lost := s.losses(scratch, change, s.pos.Clock)
 	if err := s.t.Store.Scan("", func(id string, stored []byte) error {
 		b, ok, err := lost.fresh(id)
 		if err != nil {
