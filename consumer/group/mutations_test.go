@@ -497,6 +497,16 @@ var mutations = []struct {
 		[]find{{"consumer/group", "ChangeLive"}},
 	},
 	{
+		"a new rule has what was kept of a former one, of which it has half the key",
+		`whole(key, of(&d.change.former))`, `whole(key, of(&d.e.keys))`,
+		[]find{{"engine", "^TestHalfOfARemovedRule$"}},
+	},
+	{
+		"customers of earlier formats are read by the new rules before a change has come by",
+		`if cs.Change != nil {`, `if false {`,
+		[]find{{"consumer/cache", "^TestKeysOfTheRulesBefore$"}},
+	},
+	{
 		"a customer takes a step before being brought over",
 		`	if e.Former {
 		if err := s.bringFirst(e); err != nil {`, `	if false {
