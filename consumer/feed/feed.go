@@ -13,6 +13,7 @@ import (
 	"github.com/segmill/segmill/consumer/cache"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/imports"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/schemas"
 )
@@ -85,6 +86,7 @@ func Past(o Options, first, next map[broker.Partition]int64) *Feed {
 	}
 	for _, of := range slices.SortedFunc(maps.Keys(next), broker.Partition.Compare) {
 		in := NewInput(of, min(first[of], next[of]), of.Topic == o.Config.Repartition())
+		in.Imported = of.Topic == o.Config.History()
 		in.limit, in.end, in.stable = next[of], next[of], next[of]
 		f.inputs = append(f.inputs, in)
 	}
@@ -106,6 +108,13 @@ func (f *Feed) Add(in *Input) {
 	f.inputs = slices.Insert(f.inputs, i, in)
 	f.merge.inputs = f.inputs
 	f.fetch.add(in)
+}
+
+// Drop ends the reading of an input, between two batches.
+func (f *Feed) Drop(in *Input) {
+	f.inputs = slices.DeleteFunc(f.inputs, func(other *Input) bool { return other == in })
+	f.merge.inputs = f.inputs
+	f.fetch.drop(in)
 }
 
 // Turn returns the state of the order between two records.
@@ -166,7 +175,7 @@ func (f *Feed) loadOne(in *Input) error {
 			in.skip(in.limit) // nothing is left below it
 			return nil
 		}
-		if r.Attrs.IsControl() {
+		if r.Attrs.IsControl() || in.Imported && isMark(r) {
 			in.skip(r.Offset + 1)
 			in.shift()
 			continue
@@ -199,6 +208,13 @@ func (f *Feed) loadOne(in *Input) error {
 		f.Clock.look(in)
 	}
 	return nil
+}
+
+// isMark reports whether a record says that an import is complete. One that can't be read
+// is refused like any record.
+func isMark(r *kgo.Record) bool {
+	m, err := imports.MarkOf(r)
+	return m != nil && err == nil
 }
 
 // beyond reports whether a record is an event later than the end of the run.
@@ -362,9 +378,11 @@ func (f *Feed) Spoken() (engine.Millis, bool) {
 	}
 	least, present := engine.Never, engine.Never
 	for _, in := range f.inputs {
-		if in.Forwarded {
+		switch {
+		case in.Imported: // nothing of it is forwarded
+		case in.Forwarded:
 			present = in.asOf
-		} else {
+		default:
 			least = min(least, max(in.mark, in.asOf))
 		}
 	}

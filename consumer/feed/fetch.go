@@ -85,6 +85,17 @@ func (f *fetcher) add(in *Input) {
 	}
 }
 
+// drop fetches an input no longer.
+func (f *fetcher) drop(in *Input) {
+	in.endLarge()
+	delete(f.inputs, in.Place())
+	delete(f.paused, in.Place())
+	f.share()
+	if f.cl != nil {
+		f.cl.RemoveConsumePartitions(map[string][]int32{in.Topic: {in.Partition}})
+	}
+}
+
 // poll waits up to wait for records and puts them in the queues. Of 0 it does not
 // wait. While there is enough in hand nothing is taken from the client, which then
 // stops fetching by itself: a topic need not be paused for that, and is not, since

@@ -24,7 +24,10 @@ type Input struct {
 	ID        changelog.TopicID
 	First     int64 // where reading began, 0 if at the beginning
 	Forwarded bool  // the repartition topic: records carry the coordinates of another one
-	queue     []*kgo.Record
+	// Imported: the topic of history, whose records stand for those of an input. It is read to
+	// an end that is known, and nothing is to be heard of it.
+	Imported bool
+	queue    []*kgo.Record
 	// near are the customers of the first records of the queue, as far as looked
 	// ahead, in nearby; nil where not cached.
 	near    []*cache.Customer
@@ -200,11 +203,24 @@ func (in *Input) Pop() {
 	in.Head.Rec, in.loaded = nil, false
 }
 
+// NewImported returns a partition of the topic of history, which is read from one offset up
+// to another.
+func NewImported(of broker.Partition, next, end int64) *Input {
+	in := NewInput(of, next, false)
+	in.Imported = true
+	in.EndAt(end)
+	return in
+}
+
+// Over reports whether an imported input has been read to its end, so that nothing is to come
+// of it.
+func (in *Input) Over() bool { return in.Imported && !in.loaded && !in.closed && in.Next >= in.limit }
+
 // EndAt ends the reading at an offset, or at once if it has been read to there.
 func (in *Input) EndAt(offset int64) {
 	in.limit = max(in.Next, offset)
 	in.end = in.limit
-	if in.Forwarded {
+	if in.Forwarded || in.Imported {
 		in.stable = in.limit
 	}
 }

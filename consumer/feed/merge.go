@@ -99,7 +99,7 @@ func (m *merge) missing() *Input {
 		return nil
 	}
 	for _, in := range m.inputs {
-		if !in.loaded && !in.closed && in.asOf < oldest {
+		if !in.loaded && !in.closed && !in.Over() && in.asOf < oldest {
 			return in
 		}
 	}

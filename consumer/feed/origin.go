@@ -65,6 +65,24 @@ func OriginOf(r *kgo.Record, isInput func(topic string) bool) (Origin, *schemas.
 	}
 }
 
+// importedOf reads what a record of the topic of history stands for. Its value is JSON,
+// whatever that input has, and it erases nobody.
+func importedOf(r *kgo.Record, isInput func(topic string) bool) (Origin, *schemas.BadInput) {
+	o, bad := OriginOf(r, isInput)
+	detail := ""
+	switch {
+	case bad != nil:
+		detail = "the record does not say which of the inputs it stands for; only segmill import may write to this topic"
+	case len(r.Value) == 0:
+		detail = "the value is empty: an import erases nobody"
+	case r.Value[0] == 0x00 || r.Value[0] == 0xC3:
+		detail = "the value is not JSON: an import has nothing else"
+	default:
+		return o, nil
+	}
+	return o, &schemas.BadInput{Cause: schemas.CauseFormat, Detail: detail}
+}
+
 // mappedAs reads what the headers before those of the origin say of a mapped event, nil if
 // the record is as it came.
 func mappedAs(l []kgo.RecordHeader) *schemas.MappedAs {

@@ -24,7 +24,7 @@ type Reader struct {
 // One reads a record of an input by itself. An error means that it could not be read
 // now; what is wrong with it is in the head.
 func (r *Reader) One(rec *kgo.Record) (*Head, error) {
-	in := &Input{Topic: rec.Topic, Partition: rec.Partition}
+	in := &Input{Topic: rec.Topic, Partition: rec.Partition, Imported: rec.Topic == r.Config.History()}
 	err := r.read(in, rec, changelog.Never)
 	return &in.Head, err
 }
@@ -46,7 +46,18 @@ func (r *Reader) read(in *Input, rec *kgo.Record, came engine.Millis) error {
 		h.From.Offset, h.Err = h.batch.first, h.batch.bad(rec.Offset)
 		return nil
 	}
-	if in.Forwarded {
+	switch {
+	case in.Imported:
+		of, bad := importedOf(rec, r.Config.IsInput)
+		if bad != nil {
+			h.Err = bad
+			return nil
+		}
+		// Only its own place names the record: that of the origin is no offset of an input.
+		h.From.At = of.At
+		b.Topic, b.Time, b.Mapped = of.Topic, of.At, of.Mapped
+		b.Partition, b.Offset = of.Partition, of.Offset
+	case in.Forwarded:
 		if h.From, h.Err = OriginOf(rec, r.Config.IsInput); h.Err != nil {
 			return nil
 		}

@@ -91,6 +91,9 @@ func (p *progress) commit(ctx context.Context, tasks []task.Status, marks bool) 
 		}
 		said[t.Partition] = mark
 		for in, at := range t.Sources {
+			if in.Topic == p.o.Config.History() {
+				continue // it leaves the position when it has been read, and would count as lag then
+			}
 			n := in.Partition(t.Partition)
 			if slices.Contains(p.o.Config.Inputs, in.Topic) && n >= p.o.Parts(in.Topic) {
 				continue // a partition that is not there yet

@@ -51,6 +51,19 @@ func LastOf(ctx context.Context, c *broker.Cluster, topic string, partition int3
 	}
 }
 
+// MarksOf returns the marks of a partition up to the last one, in order. It reads everything
+// that is there.
+func MarksOf(ctx context.Context, c *broker.Cluster, topic string, partition int32, last *Last) (marks []*Mark, err error) {
+	_, err = c.ReadRange(ctx, topic, partition, last.Start, last.End, func(r *kgo.Record) error {
+		m, err := MarkOf(r)
+		if m != nil {
+			marks = append(marks, m)
+		}
+		return err
+	})
+	return marks, err
+}
+
 // keep copies what identifies a record: its bytes belong to a batch.
 func keep(r *kgo.Record) *kgo.Record {
 	k := *r

@@ -68,6 +68,10 @@ func (r *resharding) checkOld(ctx context.Context) error {
 		case s.pos.Rebuilding || ran != nil && s.pos.Rules != ran.pos.Rules:
 			return fmt.Errorf("partition %d: a change of the rules of %s was not completed: complete it first with segmill run", s.Partition, r.From.App)
 		}
+		history := s.Instance.Config.History()
+		if _, reads := s.pos.Sources[changelog.InputOf(history, s.Partition, s.Partition)]; reads {
+			return fmt.Errorf("partition %d: %s has not been read to its end: let segmill run read it first", s.Partition, history)
+		}
 		if _, err := replica.Verify(ctx, s.Instance.Config.Store, s.Partition); err != nil {
 			return fmt.Errorf("partition %d: %w: delete the state directory of the old configuration and run this again", s.Partition, err)
 		}

@@ -1,11 +1,12 @@
 // Package retained says which inputs no longer reach as far back as rules look. The one
 // rule it keeps: of a partition from which nothing was read, or from which nothing was
-// deleted since, nothing is missed.
+// deleted since, nothing is missed; nor is what imports have.
 package retained
 
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/imports"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 )
@@ -49,9 +51,13 @@ type Past struct {
 	At       engine.Millis            // from when they do
 	Read     map[broker.Partition]changelog.Source
 	Left     map[broker.Partition]int64 // the offset of the earliest record that a partition still has
+	// Imported returns what imports have of each input. It is asked if an input is short.
+	Imported func(context.Context) (map[string][]imports.Range, error)
+	Log      *slog.Logger // hears of what imports stand for
 }
 
-// Short returns the partitions that are short, sorted. Where reading began behind records
+// Short returns the partitions that are short, sorted, but for those whose gap imports fill.
+// Where reading began behind records
 // that had been deleted before, nobody knows that any more: such a partition counts as
 // one that has lost them.
 func (p *Past) Short(ctx context.Context, c *broker.Cluster) ([]Short, error) {
@@ -79,7 +85,47 @@ func (p *Past) Short(ctx context.Context, c *broker.Cluster) ([]Short, error) {
 			l = append(l, s)
 		}
 	}
-	return l, nil
+	return p.without(ctx, l)
+}
+
+// without leaves out what imports fill.
+func (p *Past) without(ctx context.Context, l []Short) ([]Short, error) {
+	if len(l) == 0 || p.Imported == nil {
+		return l, nil
+	}
+	ranges, err := p.Imported(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(l, func(s Short) bool {
+		to := s.From
+		if to == engine.Never {
+			to = p.Read[s.Partition].Seen
+		}
+		from, ok := fills(ranges[s.Topic], to, s.Since)
+		if ok {
+			p.Log.Info("an import stands for records that have been deleted", "topic", s.Topic, "of_partition", s.Number, "from", from, "to", to)
+		}
+		return ok
+	}), nil
+}
+
+// fills reports whether imports have what was before an instant, and from when on: from one to
+// the next without a gap, and back to since. For rules that look back for ever they have what
+// there was: nobody knows of anything earlier.
+func fills(ranges []imports.Range, to, since engine.Millis) (from engine.Millis, ok bool) {
+	for from = to; ; {
+		earlier := from
+		for _, r := range ranges {
+			if r.Records > 0 && r.Last >= from {
+				earlier = min(earlier, r.First)
+			}
+		}
+		if earlier == from {
+			return from, from < to && (since == changelog.Never || from <= since)
+		}
+		from = earlier
+	}
 }
 
 // lookBack returns how far back rules look in a topic. What was forwarded is of any input.

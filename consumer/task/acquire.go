@@ -63,6 +63,9 @@ func (t *Task) acquire(ctx context.Context) (*session, error) {
 	if err != nil {
 		return s, err
 	}
+	if inputs, err = s.withHistory(ctx, inputs); err != nil {
+		return s, err
+	}
 	if u := t.Instance.Until; u != nil {
 		s.until = &untilTask{Until: u}
 	}

@@ -95,7 +95,12 @@ func (s *session) nextPosition() *changelog.Position {
 	pos.Folded += s.batch.folded
 	pos.DeadLetters += s.letters.Refused()
 	pos.Forwarded += s.batch.forwarded
+	_, history := s.t.historyPlace()
+	delete(pos.Sources, history)
 	for _, in := range s.feed.Inputs() {
+		if in.Over() {
+			continue // it is never read again as an input
+		}
 		pos.Sources[changelog.InputOf(in.Topic, in.Partition, s.t.Partition)] = changelog.Source{First: in.First, Next: in.Next, Seen: in.Seen, ID: in.ID}
 	}
 	for topic := range s.met {

@@ -26,6 +26,7 @@ type Instance struct {
 	// messageBytes is max.message.bytes of topics whose settings may be read.
 	messageBytes map[string]int
 	inputs       *inputs
+	imported     *imported
 	newest       *newest
 	aside        aside
 	Ends         *feed.Ends
@@ -42,7 +43,7 @@ type Instance struct {
 // NewInstance returns an Instance that no task uses yet.
 func NewInstance(cfg config.Config) Instance {
 	return Instance{
-		Config: cfg, inputs: &inputs{}, newest: &newest{}, aside: make(aside, max(1, runtime.GOMAXPROCS(0)/2)), Guard: Guard{limit: cfg.Time.MaxClockJump},
+		Config: cfg, inputs: &inputs{}, imported: &imported{}, newest: &newest{}, aside: make(aside, max(1, runtime.GOMAXPROCS(0)/2)), Guard: Guard{limit: cfg.Time.MaxClockJump},
 		Verify: func(*Task) {}, Running: func() int { return 0 },
 	}
 }

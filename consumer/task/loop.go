@@ -96,6 +96,9 @@ func (s *session) run(live, hard context.Context) error {
 // between does what is done between two batches, and begins the next. It ends the session,
 // with errNewRules, if the task goes over to other rules.
 func (s *session) between(live, hard context.Context) (bool, error) {
+	if err := s.leaveHistory(hard); err != nil {
+		return true, err
+	}
 	if err := s.takeUp(live); err != nil {
 		return true, err
 	}
@@ -218,8 +221,11 @@ func (s *session) dispatch(in *feed.Input, h *feed.Head, at place) (what string,
 		return s.deadLetter(h, "future", "the event is dated "+h.Ev.At.String()+
 			", more than "+s.cfg.Time.MaxFutureSkew.String()+" ahead of the clock"), nil
 	case s.route.Partition(h.Ev.Customer) != s.t.Partition:
-		if in.Forwarded {
+		switch {
+		case in.Forwarded:
 			return s.deadLetter(h, "misrouted", "the record was forwarded to a partition that is not its customer's"), nil
+		case in.Imported:
+			return s.deadLetter(h, "misrouted", "the record was imported to a partition that is not its customer's"), nil
 		}
 		return s.forward(h), nil
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/feed"
+	"github.com/segmill/segmill/consumer/imports"
 	"github.com/segmill/segmill/consumer/replica"
 	"github.com/segmill/segmill/consumer/retained"
 	"github.com/segmill/segmill/engine"
@@ -20,7 +21,7 @@ import (
 // of mapped inputs also the partitions that other tasks read, as far as they have. What is
 // forwarded is as a mapping made it at the time. A rebuild therefore reads the records
 // themselves, by today's mapping, and takes forwarded ones only where the input no longer
-// has them.
+// has them. What was imported is read with them, up to the last mark.
 type past struct {
 	mapped []string
 	// first is where each begins, and next the end of what was read.
@@ -30,11 +31,13 @@ type past struct {
 	// unread are records of mapped inputs that other tasks have forwarded to this one, which
 	// has yet to read them there.
 	unread map[place]bool
+	// readsHistory: the task reads what was imported as an input.
+	readsHistory bool
 	// short are the inputs that no longer reach as far back as rules look.
 	short []retained.Short
 }
 
-// takes reports whether an event is to be folded. A forwarded record is not if it is read
+// takes reports whether an event is to be folded. One that was imported is. A forwarded record is not if it is read
 // where it came in, and one that came in elsewhere is not if it is yet to be read where it was
 // forwarded to: it would count once more then.
 func (p *past) takes(h *feed.Head) bool {
@@ -66,8 +69,14 @@ func (t *Task) historyOf(ctx context.Context, cfg *config.Config, sources map[ch
 	for place, source := range read {
 		p.first[place], p.next[place] = max(left[place], source.First), source.Next
 	}
+	if err := p.addHistory(ctx, t, sources); err != nil {
+		return nil, err
+	}
 	p.from = p.first
-	p.short, err = (&retained.Past{Config: cfg, LookBack: lookBack, At: at, Read: read, Left: left}).Short(ctx, t.Instance.Cluster)
+	p.short, err = (&retained.Past{
+		Config: cfg, LookBack: lookBack, At: at, Read: read, Left: left, Log: t.log,
+		Imported: func(ctx context.Context) (map[string][]imports.Range, error) { return t.importedRanges(ctx, p) },
+	}).Short(ctx, t.Instance.Cluster)
 	return p, err
 }
 
@@ -104,6 +113,9 @@ func (p *past) goOn(ctx context.Context, t *Task, cfg *config.Config, sources ma
 	}
 	on := &past{mapped: p.mapped, first: maps.Clone(p.first), next: map[broker.Partition]int64{}, from: map[broker.Partition]int64{}, unread: p.unread}
 	if err := on.findUnread(ctx, t, cfg, sources); err != nil {
+		return nil, err
+	}
+	if err := on.goOnHistory(ctx, t, p, sources); err != nil {
 		return nil, err
 	}
 	for place, source := range read {

@@ -123,6 +123,9 @@ func (p *Preview) place(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if inputs, err = s.withHistory(ctx, inputs); err != nil {
+		return err
+	}
 	s.feed = feed.Live(t.FeedOptions(&t.Instance.Config), nil, inputs, s.pos)
 	if !p.Same {
 		p.At = s.heard(ctx)
@@ -134,7 +137,8 @@ func (p *Preview) place(ctx context.Context) error {
 func (p *Preview) NeedsHistory() bool { return slices.Contains(p.Differs.Facts, true) }
 
 // Oldest returns the time of the earliest record of each input that the facts that are
-// lacking are made of: what the partition reads of it. An input without records is left out.
+// lacking are made of: what the partition reads of it, and what was imported last. An input
+// without records is left out.
 func (p *Preview) Oldest(ctx context.Context) (map[string]engine.Millis, error) {
 	back := p.s.cfg.LookBackOf(func(summary int) bool { return p.Differs.Facts[summary] })
 	var places []broker.Partition
@@ -148,12 +152,15 @@ func (p *Preview) Oldest(ctx context.Context) (map[string]engine.Millis, error) 
 		return oldest, nil
 	}
 	dated, err := p.s.t.Instance.Cluster.ListAll(ctx, broker.Dated, places)
+	if err != nil {
+		return nil, err
+	}
 	for place, d := range dated {
 		if at, ok := oldest[place.Topic]; d.Offset >= 0 && (!ok || engine.Millis(d.Time) < at) {
 			oldest[place.Topic] = engine.Millis(d.Time)
 		}
 	}
-	return oldest, err
+	return oldest, p.earliest(ctx, back, oldest)
 }
 
 // Fold makes the facts that are lacking of what the inputs still have.

@@ -74,7 +74,7 @@ func (t *Task) Run(live, hard context.Context) error {
 	defer t.Instance.Ends.Unwatch(t.Partition)
 	defer t.drop()
 	backoff := replica.MinBackoff
-	reason := "assigned"
+	reason, said := "assigned", ""
 	for {
 		t.Instance.Config.Metrics.Acquisitions.WithLabelValues(reason).Inc()
 		err := t.session(live, hard)
@@ -105,15 +105,25 @@ func (t *Task) Run(live, hard context.Context) error {
 			backoff = replica.MinBackoff
 		}
 		wait := backoff
-		if reason = "error"; ledger.IsFenced(err) {
+		unfinished := new(unfinishedError)
+		switch reason = "error"; {
+		case errors.As(err, &unfinished):
+			reason, wait = "import", unfinishedEach
+		case ledger.IsFenced(err):
 			// The new owner has fenced us. If the group still says that we own the
 			// partition after a session timeout, it is for us to fence; sooner, and
 			// two owners would fence each other for ever.
 			reason, wait = "fenced", t.Instance.Config.Group.SessionTimeout
 		}
-		backoff = min(2*backoff, replica.MaxBackoff)
 		t.report(Waiting, err)
-		t.log.Warn("batch dropped; the partition will be acquired again", "error", err, "wait", wait)
+		switch {
+		case reason != "import":
+			backoff = min(2*backoff, replica.MaxBackoff)
+			t.log.Warn("batch dropped; the partition will be acquired again", "error", err, "wait", wait)
+		case said != err.Error():
+			said = err.Error()
+			t.log.Warn("the partition waits for the end of an import", "error", err)
+		}
 		select {
 		case <-live.Done():
 		case <-time.After(wait):

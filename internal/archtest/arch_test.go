@@ -65,18 +65,18 @@ const arrows = `
 	state < consumer/fault
 	consumer/changelog, consumer/fault < consumer/broker
 	consumer/changelog, consumer/broker, internal/failpoint < consumer/ledger
+	consumer/broker, engine < consumer/imports
 	engine, internal/wire, consumer/fault, consumer/broker < consumer/rulelog
 	engine, state, consumer/changelog, consumer/fault, consumer/broker < consumer/replica
 	engine, consumer/changelog, consumer/broker, consumer/replica < consumer/ruled
 	engine, state, consumer/changelog, consumer/fault, internal/wakes < consumer/cache
 	consumer/metrics
 	engine, schemas, state, consumer/broker, consumer/ledger, consumer/metrics, internal/failpoint < consumer/config
-	engine, schemas, consumer/changelog, consumer/broker, consumer/config, consumer/cache < consumer/feed
+	engine, schemas, consumer/changelog, consumer/broker, consumer/imports, consumer/config, consumer/cache < consumer/feed
 	consumer/broker, consumer/config, consumer/feed < consumer/deadletter
 	engine/plan, engine, consumer/changelog, consumer/fault, consumer/broker, consumer/ledger, consumer/replica, consumer/config < consumer/topics
-	consumer/broker, engine < consumer/imports
-	engine/plan, engine, consumer/changelog, consumer/broker, consumer/config < consumer/retained
-	engine, engine/ruleset, schemas, state, consumer/changelog, consumer/fault, consumer/broker, consumer/ledger, consumer/replica, consumer/metrics, consumer/config, consumer/cache, consumer/feed, consumer/deadletter, consumer/topics, consumer/retained < consumer/task
+	engine/plan, engine, consumer/changelog, consumer/broker, consumer/imports, consumer/config < consumer/retained
+	engine, engine/ruleset, schemas, state, consumer/changelog, consumer/fault, consumer/broker, consumer/imports, consumer/ledger, consumer/replica, consumer/metrics, consumer/config, consumer/cache, consumer/feed, consumer/deadletter, consumer/topics, consumer/retained < consumer/task
 	engine, state, consumer/changelog, consumer/fault, consumer/broker, consumer/replica, consumer/metrics, consumer/config, consumer/feed, consumer/topics, consumer/task < consumer/group
 	engine, state, consumer/changelog, consumer/broker, consumer/ledger, consumer/replica, consumer/config, consumer/feed, consumer/topics, consumer/task, schemas < consumer/reshard
 	engine, schemas, consumer/broker, consumer/config, consumer/fault, consumer/feed, consumer/topics, consumer/task < consumer/inspect
