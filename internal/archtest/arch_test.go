@@ -117,7 +117,7 @@ const arrows = `
 	internal/leash
 	engine, engine/plan, schemas, state, consumer/config, internal/app, internal/checker, internal/leash < internal/promise
 	engine/plan, engine/rule, engine, triggers, schemas < internal/fixture
-	engine/expr, engine/plan, engine, schemas, state, consumer/changelog, consumer/broker, consumer/config, consumer/feed, consumer/task, internal/failpoint, internal/fixture < internal/rig
+	engine/expr, engine/plan, engine, schemas, state, consumer/changelog, consumer/broker, consumer/imports, consumer/config, consumer/feed, consumer/task, internal/failpoint, internal/fixture < internal/rig
 	internal/recorded
 	internal/leash < internal/brokers
 	internal/brokers/tools
