@@ -171,8 +171,9 @@ func (x *chaos) judge(settled engine.Millis) {
 		Horizon: engine.Millis(x.now().Add(12 * time.Hour).UnixMilli()), Compacted: x.compacted, AtLeastOnce: x.atLeastOnce,
 		Skew: engine.Millis(chaosSkew.Milliseconds()),
 		// What an input gets on a partition before anybody sees it is late.
-		Exact:  func(customer string) bool { return !x.uneven && !x.load.tainted[customer] },
-		Stores: stores,
+		Imported: x.imported,
+		Exact:    func(customer string) bool { return !x.uneven && !x.load.tainted[customer] },
+		Stores:   stores,
 	}
 	if x.events {
 		cfg.Clock = config.EventsClock
@@ -255,7 +256,7 @@ func (x *chaos) String() string {
 	for _, b := range []struct {
 		is   bool
 		name string
-	}{{x.static, " static"}, {x.compacted, " compacted"}, {x.forwards, " misplaced"}, {x.atLeastOnce, " at least once"}, {x.uneven, " uneven"}, {x.standby > 0, " standby"}, {x.rules, " rules"}} {
+	}{{x.static, " static"}, {x.compacted, " compacted"}, {x.forwards, " misplaced"}, {x.atLeastOnce, " at least once"}, {x.uneven, " uneven"}, {x.standby > 0, " standby"}, {x.rules, " rules"}, {x.imported, " imported"}} {
 		if b.is {
 			more += b.name
 		}

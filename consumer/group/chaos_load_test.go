@@ -18,6 +18,7 @@ import (
 
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
+	"github.com/segmill/segmill/internal/rig"
 	"github.com/segmill/segmill/schemas"
 )
 
@@ -57,6 +58,7 @@ type load struct {
 	known   map[string]bool          // something came since the last erasure
 	tainted map[string]bool
 	memory  []*kgo.Record // to be sent again
+	file    []*kgo.Record // to be imported; nil unless there is history to be made
 	failed  error
 }
 
@@ -269,7 +271,7 @@ func (l *load) preload(n int) {
 	for range n {
 		at += engine.Millis(l.rng.IntN(30))
 		r, _ := l.one(at)
-		if r != nil {
+		if r != nil && !l.toFile(r) {
 			l.cl.Produce(context.Background(), r, l.free)
 		}
 		for _, again := range l.memory {
@@ -282,6 +284,28 @@ func (l *load) preload(n int) {
 		l.mu.Unlock()
 	}
 	l.finish()
+}
+
+// history makes n records as preload does, and imports them: with a value, to the partitions
+// of the tasks that their keys have. Every third one is on its input as well, and those of
+// which none is imported are there alone.
+func (l *load) history(n int) {
+	l.file = []*kgo.Record{}
+	l.preload(n)
+	rig.NewImport([]kgo.Opt{kgo.SeedBrokers(l.x.broker.ListenAddrs()...)}, chaosPartitions, 1, func(err error) { l.noted(nil, err) }).Write(l.file...).Finish()
+	l.file = nil
+}
+
+// toFile takes a record that is to be imported, and reports whether it is not to be on its
+// input.
+func (l *load) toFile(r *kgo.Record) bool {
+	if l.file == nil || len(r.Value) == 0 {
+		return false
+	}
+	copied := *r
+	copied.Partition = int32(kgo.StickyKeyPartitioner(nil).ForTopic("").Partition(r, chaosPartitions))
+	l.file = append(l.file, &copied)
+	return len(l.file)%3 > 0
 }
 
 func (l *load) finish() {

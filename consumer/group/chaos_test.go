@@ -70,6 +70,7 @@ type chaos struct {
 	atLeastOnce bool
 	standby     int  // copies of each partition
 	rules       bool // rules change
+	imported    bool // a part of the history comes from the topic of history
 
 	broker  *kfake.Cluster
 	admin   *kgo.Client
@@ -173,6 +174,7 @@ func runChaos(t *testing.T, seed int64) *chaos {
 		atLeastOnce: seed%3 == 1, // not compacted: the broker would not wait min.compaction.lag.ms
 		uneven:      seed%5 >= 3,
 		rules:       seed%3 != 1, // without transactions, a reader can have seen what was emitted under rules that were given up
+		imported:    seed%2 == 1 && seed/8%2 == 1,
 
 		faults: map[string]int{}, dead: map[string]time.Time{},
 	}
@@ -280,6 +282,9 @@ func (x *chaos) run() {
 	todo := x.plan()
 	over := time.Duration(len(todo)) * faultGap
 	if x.events {
+		if x.imported {
+			x.load.history(chaosEvents / 3)
+		}
 		x.load.preload(chaosEvents)
 		x.slow.Store(int64(over) * chaosPartitions / chaosEvents)
 	}

@@ -84,7 +84,14 @@ func (j *judgement) judgePosition(where string, before, pos *changelog.Position)
 	if pos.Clock < before.Clock {
 		j.violate("I4", "%s: the clock goes back from %v to %v", where, before.Clock, pos.Clock)
 	}
+	_, readsHistory := pos.Sources[changelog.Input{Topic: j.cfg.history()}]
+	if _, did := before.Sources[changelog.Input{Topic: j.cfg.history()}]; readsHistory && !did {
+		j.violate("I4", "%s: history is read again, or was not read at once", where)
+	}
 	for in, s := range before.Sources {
+		if in.Topic == j.cfg.history() && !readsHistory {
+			continue // it has been read to its end
+		}
 		if pos.Sources[in].Next < s.Next {
 			j.violate("I4", "%s: the offset of %v goes back from %d to %d", where, in, s.Next, pos.Sources[in].Next)
 		}

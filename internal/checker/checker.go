@@ -82,6 +82,9 @@ type Config struct {
 	// Horizon is the greatest event time that was believed; later ones are dead
 	// letters. 0 means that none was too late.
 	Horizon engine.Millis
+	// Imported: what the topic of history has was complete before the engine began, so that it
+	// is one more input, whose marks are no records.
+	Imported bool
 	// Settled is an instant by which everything that was due has certainly been
 	// emitted. The last position's clock is one; give a later one if you waited for it.
 	Settled engine.Millis

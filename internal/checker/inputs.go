@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,6 +32,7 @@ func (c coordinates) String() string { return fmt.Sprintf("%s/%d@%d", c.topic, c
 type input struct {
 	from      coordinates // of a forwarded record: where it came in
 	forwarded bool
+	imported  bool // it is from the topic of history, where it is named by its own place
 	offset    int64
 	ev        engine.Event
 	result    schemas.Result
@@ -149,7 +151,8 @@ func (s source) compare(o source) int {
 func (s source) String() string { return fmt.Sprintf("%s/%d", s.topic, s.number) }
 
 // inputsOf returns what a task has to read: of every input each partition whose number is
-// the task's modulo the number of tasks, and its own partition of the repartition topic.
+// the task's modulo the number of tasks, its own partition of the topic of history, and last
+// that of the repartition topic.
 func (j *judgement) inputsOf(task int32) (l []source) {
 	for _, topic := range slices.Sorted(slices.Values(j.cfg.Inputs)) {
 		for p := range int32(len(j.h.Ends[topic])) {
@@ -157,6 +160,10 @@ func (j *judgement) inputsOf(task int32) (l []source) {
 				l = append(l, source{topic: topic, number: p})
 			}
 		}
+	}
+	if j.cfg.Imported {
+		l = append(l, source{topic: j.cfg.history(), number: task})
+		slices.SortFunc(l, source.compare)
 	}
 	return append(l, source{topic: j.cfg.repartition(), number: task})
 }
@@ -175,7 +182,14 @@ func (j *judgement) judgeInputs(context.Context) error {
 		for _, of := range j.inputsOf(p) {
 			at := part.last.Sources[changelog.InputOf(of.topic, of.number, p)]
 			next, unread := at.Next, 0
-			for _, r := range j.h.Topics[of.topic][of.number] {
+			records := j.h.Topics[of.topic][of.number]
+			if of.topic == j.cfg.history() {
+				records = slices.DeleteFunc(slices.Clone(records), isMark)
+				if _, reads := part.last.Sources[changelog.Input{Topic: of.topic}]; !reads {
+					next = math.MaxInt64 // a position that does not name it says that it was read
+				}
+			}
+			for _, r := range records {
 				if r.Offset < at.First {
 					continue // the input is read from there on
 				}
@@ -251,11 +265,18 @@ func (j *judgement) read(r *kgo.Record, p int32) (*input, error) {
 	for _, h := range r.Headers {
 		rec.Headers = append(rec.Headers, schemas.Header(h))
 	}
-	if r.Topic == j.cfg.repartition() {
+	switch r.Topic {
+	case j.cfg.repartition():
 		if !in.cameFrom(r, &rec) {
 			return in, nil
 		}
 		in.forwarded = true
+	case j.cfg.history():
+		if !in.cameFrom(r, &rec) || !slices.Contains(j.cfg.Inputs, rec.Topic) || len(r.Value) == 0 {
+			in.from = coordinates{r.Topic, r.Partition, r.Offset}
+			return in, nil
+		}
+		in.from, in.imported = coordinates{r.Topic, r.Partition, r.Offset}, true
 	}
 	var err error
 	in.result, err = j.cfg.Read(&rec, &in.ev)
@@ -277,6 +298,12 @@ func (j *judgement) read(r *kgo.Record, p int32) (*input, error) {
 	j.decide(in, &rec, p)
 	j.divide(in, &rec, p)
 	return in, nil
+}
+
+// isMark reports whether a record of the topic of history says that an import is complete: it
+// has the header of the import, and none of an origin.
+func isMark(r *kgo.Record) bool {
+	return len(r.Headers) == 1 && r.Headers[0].Key == "segmill.import" && string(r.Key) == "import"
 }
 
 // cameFrom reads the headers of a forwarded record. It returns false if there are

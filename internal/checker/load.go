@@ -23,6 +23,7 @@ type History struct {
 func (c *Config) changelog() string   { return c.App + ".changelog" }
 func (c *Config) repartition() string { return c.App + ".repartition" }
 func (c *Config) deadLetters() string { return c.App + ".dlq" }
+func (c *Config) history() string     { return c.App + ".history" }
 
 // loadTimeout is how long topics may give nothing before reading fails.
 const loadTimeout = 30 * time.Second
@@ -36,6 +37,9 @@ func Load(ctx context.Context, cfg Config) (*History, error) {
 	}
 	defer cl.Close()
 	admin := kadm.NewClient(cl)
+	if cfg.Imported {
+		topics = append(topics, cfg.history())
+	}
 	starts, err := admin.ListStartOffsets(ctx, topics...)
 	if err != nil {
 		return nil, fmt.Errorf("checker: %w", err)

@@ -35,7 +35,7 @@ func (in *input) parts() []*input { return append([]*input{in}, in.rest...) }
 func (j *judgement) divide(in *input, rec *schemas.Record, p int32) {
 	more := &rec.More
 	for i := range more.Events {
-		part := &input{from: in.from, offset: in.offset, ev: more.Events[i], result: schemas.IsEvent, at: in.at}
+		part := &input{from: in.from, imported: in.imported, offset: in.offset, ev: more.Events[i], result: schemas.IsEvent, at: in.at}
 		j.decide(part, rec, p)
 		in.rest = append(in.rest, part)
 	}
@@ -57,7 +57,7 @@ func (j *judgement) decide(in *input, rec *schemas.Record, p int32) {
 		in.fate = refused
 	case j.route(in.ev.Customer) == p:
 		in.fate = folded
-	case in.forwarded:
+	case in.forwarded, in.imported:
 		in.fate = refused
 	default:
 		in.fate = forwarded

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -19,9 +20,9 @@ const HistoryTopic = App + ".history"
 
 // Import is an import of history, written as segmill import does.
 type Import struct {
-	g     *Rig
 	id    string
 	cl    *kgo.Client
+	fail  func(error)
 	marks []imports.Mark // by partition
 }
 
@@ -29,19 +30,29 @@ type Import struct {
 // numbers.
 func (g *Rig) Import(number uint64) *Import {
 	g.Helper()
-	got, err := kadm.NewClient(g.Client).CreateTopic(context.Background(), g.Partitions, 1, nil, HistoryTopic)
+	return NewImport(g.Kafka, g.Partitions, number, func(err error) {
+		g.Helper()
+		g.Fatal(err)
+	})
+}
+
+// NewImport is Rig.Import of brokers without a rig. fail is called with what goes wrong.
+func NewImport(kafka []kgo.Opt, partitions int32, number uint64, fail func(error)) *Import {
+	i := &Import{id: imports.ID(number), fail: fail, marks: make([]imports.Mark, partitions)}
+	for p := range i.marks {
+		i.marks[p] = imports.Mark{Import: i.id, At: engine.Millis(time.Now().UnixMilli()), Topics: map[string]imports.Range{}}
+	}
+	var err error
+	if i.cl, err = kgo.NewClient(append(slices.Clone(kafka), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.TransactionalID(App+".import"))...); err != nil {
+		fail(err)
+		return i
+	}
+	got, err := kadm.NewClient(i.cl).CreateTopic(context.Background(), partitions, 1, nil, HistoryTopic)
 	if err == nil {
 		err = got.Err
 	}
 	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
-		g.Fatal(err)
-	}
-	i := &Import{
-		g: g, id: imports.ID(number), marks: make([]imports.Mark, g.Partitions),
-		cl: g.NewClient(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.TransactionalID(App+".import")),
-	}
-	for p := range i.marks {
-		i.marks[p] = imports.Mark{Import: i.id, At: engine.Millis(g.Now().UnixMilli()), Topics: map[string]imports.Range{}}
+		fail(err)
 	}
 	return i
 }
@@ -49,7 +60,6 @@ func (g *Rig) Import(number uint64) *Import {
 // Write imports records as they would be on their inputs, with the event's time as Kafka's,
 // in one transaction.
 func (i *Import) Write(records ...*kgo.Record) *Import {
-	i.g.Helper()
 	records = slices.Clone(records)
 	slices.SortStableFunc(records, func(a, b *kgo.Record) int { return a.Timestamp.Compare(b.Timestamp) })
 	var out []*kgo.Record
@@ -73,9 +83,8 @@ func (i *Import) Write(records ...*kgo.Record) *Import {
 	return i
 }
 
-// Finish writes the marks.
+// Finish writes the marks, and ends the import.
 func (i *Import) Finish() {
-	i.g.Helper()
 	var out []*kgo.Record
 	for p := range i.marks {
 		out = append(out, i.marks[p].Record(HistoryTopic, int32(p)))
@@ -85,9 +94,8 @@ func (i *Import) Finish() {
 }
 
 func (i *Import) write(records []*kgo.Record) {
-	i.g.Helper()
 	ctx := context.Background()
 	if err := errors.Join(i.cl.BeginTransaction(), i.cl.ProduceSync(ctx, records...).FirstErr(), i.cl.EndTransaction(ctx, kgo.TryCommit)); err != nil {
-		i.g.Fatal(err)
+		i.fail(err)
 	}
 }
