@@ -88,7 +88,7 @@ func (g *fleet) namesHistory() bool {
 	return false
 }
 
-// docs/semantics.md, 7.20. A new application whose history was imported, with copies of events in the file and on the
+// docs/semantics.md, 4.28. A new application whose history was imported, with copies of events in the file and on the
 // inputs, is as one that had everything on the inputs, down to the bytes of its customers.
 func TestImportIntoNew(t *testing.T) {
 	seed := rand.Uint64()
@@ -159,7 +159,7 @@ func TestImportIntoNewUnderFaults(t *testing.T) {
 	}
 }
 
-// docs/semantics.md, 7.20: a new application waits for an import that has begun, says so, and goes on by itself. What is
+// docs/semantics.md, 4.28: a new application waits for an import that has begun, says so, and goes on by itself. What is
 // imported later is not read as an input.
 func TestImportUnfinished(t *testing.T) {
 	g := newFleet(t, 2)
@@ -256,7 +256,7 @@ func TestImportOfBadRecords(t *testing.T) {
 	}
 }
 
-// docs/semantics.md, 7.21. An import into a running application changes nothing by itself. A rule that comes then has its
+// docs/semantics.md, 7.19. An import into a running application changes nothing by itself. A rule that comes then has its
 // history of those who are known; nobody becomes known, and other rules emit nothing.
 func TestImportIntoRunning(t *testing.T) {
 	g := newFleet(t, 2)
@@ -318,7 +318,7 @@ func TestImportAndRebuild(t *testing.T) {
 	}
 }
 
-// docs/semantics.md, 7.21: an import fills the gap of an input whose old records have been deleted if it reaches from
+// docs/semantics.md, 7.20: an import fills the gap of an input whose old records have been deleted if it reaches from
 // what is left back to where rules look; otherwise the change is refused.
 func TestImportFillsGap(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -403,7 +403,8 @@ func TestImportWhileRulesChange(t *testing.T) {
 	}
 }
 
-// A topic of history that does not fit the tasks stops a new partition, with a remedy.
+// A topic of history that does not fit the tasks stops a new partition, and a change of rules
+// that needs the past is refused, both with a remedy.
 func TestImportForOtherTasks(t *testing.T) {
 	g := newFleet(t, 2)
 	g.Import(1).Finish()
@@ -416,4 +417,49 @@ func TestImportForOtherTasks(t *testing.T) {
 		})
 	})
 	in.stop()
+
+	g = newFleet(t, 2)
+	in = g.start(rulesOf("buyer: count(purchase) >= 1"), vfs.NewMem(), nil)
+	in.ready()
+	for p := range g.Partitions {
+		g.Produce(g.Event(plan.Web, g.CustomersOf(p, 1)[0], g.Now(), nil))
+	}
+	in.caughtUp()
+	g.Import(1).Finish()
+	g.AddPartitions(rig.HistoryTopic, 3)
+	rules := g.Rules(rulesOf("buyer: count(purchase) >= 1", "visitor: did(web)"))
+	in.o.Change(&rules)
+	g.Eventually("both refuse the change", func() bool {
+		tasks := in.o.Status().Tasks
+		return len(tasks) == 2 && !slices.ContainsFunc(tasks, func(s task.Status) bool { return !strings.Contains(s.Refused, "import the files again") })
+	})
+	in.stop()
+}
+
+// A change of rules while the history is still being read is not refused for what that has:
+// the rest of it comes under the new rules.
+func TestImportFillsGapWhileItIsRead(t *testing.T) {
+	rig.NeedPoints(t)
+	g := rig.New(t, 1)
+	day := func(n int) time.Time { return g.Now().AddDate(0, 0, -n) }
+	g.Produce(g.Event(plan.Purchase, "anna", day(80), nil), g.Event(plan.Purchase, "anna", day(1), nil))
+	if err := g.Broker.DeleteRecords("purchase", 0, 1); err != nil {
+		t.Fatal(err)
+	}
+	var file []*kgo.Record
+	for i := range 40 {
+		file = append(file, g.Event(plan.Purchase, "anna", day(120-3*i), nil))
+	}
+	g.Import(1).Write(append(file, g.Event(plan.Purchase, "berta", day(0), nil))...).Finish()
+	texts := []string{rulesOf("buyer: count(purchase) >= 1"), rulesOf("buyer: count(purchase) >= 1", "all: sum(purchase.revenue) == 410", "more: sum(purchase.revenue) > 410")}
+	log := logOf(g, texts...)
+	d := g.Drive(texts[0], vfs.NewMem(), 0, log.known)
+	for g.Positions()[0] == nil || g.Positions()[0].Seq < 3 {
+		d.Until("applied")
+	}
+	d.Change(log.rules(texts[1]))
+	log.complete(d, texts[1], 42)
+	if diff := gocmp.Diff([]string{"anna all", "anna buyer", "berta buyer"}, g.Members()); diff != "" {
+		t.Error(diff)
+	}
 }

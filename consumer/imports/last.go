@@ -51,13 +51,19 @@ func LastOf(ctx context.Context, c *broker.Cluster, topic string, partition int3
 	}
 }
 
+// Marked is a mark with its offset.
+type Marked struct {
+	*Mark
+	Offset int64
+}
+
 // MarksOf returns the marks of a partition up to the last one, in order. It reads everything
 // that is there.
-func MarksOf(ctx context.Context, c *broker.Cluster, topic string, partition int32, last *Last) (marks []*Mark, err error) {
+func MarksOf(ctx context.Context, c *broker.Cluster, topic string, partition int32, last *Last) (marks []Marked, err error) {
 	_, err = c.ReadRange(ctx, topic, partition, last.Start, last.End, func(r *kgo.Record) error {
 		m, err := MarkOf(r)
 		if m != nil {
-			marks = append(marks, m)
+			marks = append(marks, Marked{m, r.Offset})
 		}
 		return err
 	})

@@ -51,7 +51,18 @@ type imported struct {
 type importedPart struct {
 	end   int64 // of what was committed when last was asked for
 	last  *imports.Last
-	marks []*imports.Mark // all of them; nil if they were not asked for
+	marks []imports.Marked // as far as they were asked for
+}
+
+// misfitError says that the topic of history has not as many partitions as there are tasks.
+type misfitError struct {
+	topic              string
+	partitions, wanted int32
+}
+
+func (e *misfitError) Error() string {
+	return fmt.Sprintf("%s has %d partitions and there are %d tasks, each of which reads the partition of its own number: delete the topic, and import the files again",
+		e.topic, e.partitions, e.wanted)
 }
 
 // historyTopic returns what the topic of history is like, false if there is none.
@@ -67,8 +78,7 @@ func (t *Task) historyTopic(ctx context.Context) (broker.Topic, bool, error) {
 	case topic.Err != nil:
 		return topic, false, fmt.Errorf("topic %s: %w", name, topic.Err)
 	case topic.Partitions != t.Instance.Partitions:
-		return topic, false, fault.Stopped(t.Partition, "%s has %d partitions and there are %d tasks, each of which reads the partition of its own number: delete the topic, and import the files again",
-			name, topic.Partitions, t.Instance.Partitions)
+		return topic, false, &misfitError{name, topic.Partitions, t.Instance.Partitions}
 	default:
 		return topic, true, nil
 	}
@@ -126,12 +136,14 @@ func (t *Task) checkComplete(ctx context.Context) error {
 func (in *Instance) lastOf(ctx context.Context, of broker.Partition, end int64) (*imports.Last, error) {
 	in.imported.mu.Lock()
 	defer in.imported.mu.Unlock()
-	if known, ok := in.imported.known[of.Number]; ok && known.end == end {
+	if known := in.imported.known[of.Number]; known.last != nil && known.end == end {
 		return known.last, nil
 	}
 	last, err := imports.LastOf(ctx, in.Cluster, of.Topic, of.Number)
 	if err == nil {
-		in.imported.learn(of.Number, importedPart{end: end, last: last})
+		known := in.imported.known[of.Number]
+		known.end, known.last = end, last
+		in.imported.learn(of.Number, known)
 	}
 	return last, err
 }
@@ -143,41 +155,61 @@ func (i *imported) learn(p int32, part importedPart) {
 	i.known[p] = part
 }
 
-// ranges returns what the complete imports have of each input, in all partitions together:
-// that the customers of one have none of an input's records does not say that a file had none.
-// Marks are looked for in everything that was imported, once in the life of an instance.
-func (in *Instance) ranges(ctx context.Context) (map[string][]imports.Range, error) {
+// ranges returns what imports have of each input that are complete in the partition of a task
+// below an offset. It is that of all partitions together: that the customers of one have none
+// of an input's records does not say that a file had none. Marks are looked for in everything
+// that was imported, once in the life of an instance.
+func (in *Instance) ranges(ctx context.Context, task int32, below int64) (map[string][]imports.Range, error) {
 	in.imported.mu.Lock()
 	defer in.imported.mu.Unlock()
-	type part struct{ id, topic string }
-	all := map[part]imports.Range{}
 	for p := range in.Partitions {
-		last, err := imports.LastOf(ctx, in.Cluster, in.Config.History(), p)
-		if err != nil {
+		if err := in.learnMarks(ctx, p); err != nil {
 			return nil, err
-		}
-		known := in.imported.known[p]
-		if known.marks == nil || known.last.End != last.End {
-			known.last = last
-			if known.marks, err = imports.MarksOf(ctx, in.Cluster, in.Config.History(), p, last); err != nil {
-				return nil, err
-			}
-			in.imported.learn(p, known)
-		}
-		for _, m := range known.marks {
-			for topic, r := range m.Topics {
-				if before, ok := all[part{m.Import, topic}]; ok {
-					r = imports.Range{Records: r.Records + before.Records, First: min(r.First, before.First), Last: max(r.Last, before.Last)}
-				}
-				all[part{m.Import, topic}] = r
-			}
 		}
 	}
 	ranges := map[string][]imports.Range{}
-	for of, r := range all {
-		ranges[of.topic] = append(ranges[of.topic], r)
+	for _, own := range in.imported.known[task].marks {
+		if own.Offset >= below {
+			continue
+		}
+		all := map[string]imports.Range{} // of this import
+		for _, part := range in.imported.known {
+			for _, m := range part.marks {
+				if m.Import == own.Import {
+					join(all, m.Topics)
+				}
+			}
+		}
+		for topic, r := range all {
+			ranges[topic] = append(ranges[topic], r)
+		}
 	}
 	return ranges, nil
+}
+
+// learnMarks finds the marks of a partition, if there are others than those that are known.
+func (in *Instance) learnMarks(ctx context.Context, p int32) error {
+	topic, known := in.Config.History(), in.imported.known[p]
+	last, err := imports.LastOf(ctx, in.Cluster, topic, p)
+	if err != nil {
+		return err
+	}
+	if n := len(known.marks); n > 0 && known.marks[n-1].Offset == last.End-1 {
+		return nil
+	}
+	known.marks, err = imports.MarksOf(ctx, in.Cluster, topic, p, last)
+	in.imported.learn(p, known)
+	return err
+}
+
+// join adds what an import has in one partition to what it has in others.
+func join(all, part map[string]imports.Range) {
+	for topic, r := range part {
+		if before, ok := all[topic]; ok {
+			r = imports.Range{Records: r.Records + before.Records, First: min(r.First, before.First), Last: max(r.Last, before.Last)}
+		}
+		all[topic] = r
+	}
 }
 
 // historyPlace returns the task's partition of the topic of history, and what it is called in
@@ -199,7 +231,10 @@ func (s *session) placeHistory(ctx context.Context) (*feed.Input, error) {
 	ctx, cancel := context.WithTimeout(ctx, broker.RequestTimeout)
 	defer cancel()
 	topic, ok, err := t.historyTopic(ctx)
+	misfit := new(misfitError)
 	switch {
+	case errors.As(err, &misfit):
+		return nil, fault.Stopped(t.Partition, "%w", err)
 	case err != nil:
 		return nil, err
 	case begun && (!ok || at.ID != topic.ID):
@@ -230,6 +265,7 @@ func (s *session) placeHistory(ctx context.Context) (*feed.Input, error) {
 	}
 	in := feed.NewImported(place, at.Next, last.End)
 	in.Seen, in.ID = at.Seen, topic.ID
+	t.historyEnd.Store(last.End)
 	return in, nil
 }
 
@@ -266,14 +302,18 @@ func (s *session) leaveHistory(ctx context.Context) error {
 	return nil
 }
 
-// importedRanges returns what the history of a past has of each input: nothing if the task has
-// yet to read it.
+// importedRanges returns what the history of a past has of each input: what is read again, and
+// what the task has yet to read of it as an input.
 func (t *Task) importedRanges(ctx context.Context, p *past) (map[string][]imports.Range, error) {
 	place, _ := t.historyPlace()
-	if _, ok := p.next[place]; !ok || p.readsHistory {
+	below, ok := p.next[place]
+	if !ok {
 		return nil, nil
 	}
-	return t.Instance.ranges(ctx)
+	if p.readsHistory {
+		below = t.historyEnd.Load()
+	}
+	return t.Instance.ranges(ctx, t.Partition, below)
 }
 
 // addHistory adds to what there is to read again what was imported: all of it, or, while the
@@ -281,7 +321,11 @@ func (t *Task) importedRanges(ctx context.Context, p *past) (map[string][]import
 func (p *past) addHistory(ctx context.Context, t *Task, sources map[changelog.Input]changelog.Source) error {
 	place, own := t.historyPlace()
 	last, err := t.lastImport(ctx)
-	if err != nil || last == nil {
+	misfit := new(misfitError)
+	switch {
+	case errors.As(err, &misfit) || errors.Is(err, kerr.TopicAuthorizationFailed):
+		return fault.Fatal("%w", err) // it does not go away by itself
+	case err != nil || last == nil:
 		return err
 	}
 	p.first[place], p.next[place] = last.Start, last.End

@@ -43,6 +43,8 @@ type Task struct {
 	// preparing is a change to other rules, which a session begins and the next one completes.
 	preparing *preparation
 	refused   *ruled // rules that the task can't go over to
+	// historyEnd is up to where what was imported is read as an input.
+	historyEnd atomic.Int64
 	// wrong is set if the task must acquire again: by the verifier, if the local
 	// copy is not what it should be, and if a topic was recreated.
 	wrong atomic.Pointer[error]
