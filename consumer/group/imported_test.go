@@ -433,6 +433,9 @@ func TestImportForOtherTasks(t *testing.T) {
 		tasks := in.o.Status().Tasks
 		return len(tasks) == 2 && !slices.ContainsFunc(tasks, func(s task.Status) bool { return !strings.Contains(s.Refused, "import the files again") })
 	})
+	rules.AcceptLoss, rules.Name = true, "accepted"
+	in.o.Change(&rules)
+	in.under("accepted")
 	in.stop()
 }
 

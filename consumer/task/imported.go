@@ -12,6 +12,7 @@ import (
 
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/config"
 	"github.com/segmill/segmill/consumer/fault"
 	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/consumer/imports"
@@ -75,6 +76,8 @@ func (t *Task) historyTopic(ctx context.Context) (broker.Topic, bool, error) {
 	switch topic := infos[name]; {
 	case errors.Is(topic.Err, kerr.UnknownTopicOrPartition):
 		return topic, false, nil
+	case errors.Is(topic.Err, kerr.TopicAuthorizationFailed):
+		return topic, false, fmt.Errorf("topic %s: %w: grant the right to read it, whether or not there is one", name, topic.Err)
 	case topic.Err != nil:
 		return topic, false, fmt.Errorf("topic %s: %w", name, topic.Err)
 	case topic.Partitions != t.Instance.Partitions:
@@ -317,13 +320,17 @@ func (t *Task) importedRanges(ctx context.Context, p *past) (map[string][]import
 }
 
 // addHistory adds to what there is to read again what was imported: all of it, or, while the
-// task reads it as an input, what it has read of it.
-func (p *past) addHistory(ctx context.Context, t *Task, sources map[changelog.Input]changelog.Source) error {
+// task reads it as an input, what it has read of it. A topic that does not fit, or may not be
+// read, is an error, unless losses are accepted.
+func (p *past) addHistory(ctx context.Context, t *Task, cfg *config.Config, sources map[changelog.Input]changelog.Source) error {
 	place, own := t.historyPlace()
 	last, err := t.lastImport(ctx)
 	misfit := new(misfitError)
-	switch {
-	case errors.As(err, &misfit) || errors.Is(err, kerr.TopicAuthorizationFailed):
+	switch useless := errors.As(err, &misfit) || errors.Is(err, kerr.TopicAuthorizationFailed); {
+	case useless && cfg.AcceptLoss:
+		t.log.Warn("facts are made without what was imported", "error", err)
+		return nil
+	case useless:
 		return fault.Fatal("%w", err) // it does not go away by itself
 	case err != nil || last == nil:
 		return err
@@ -338,11 +345,11 @@ func (p *past) addHistory(ctx context.Context, t *Task, sources map[changelog.In
 
 // goOnHistory adds what the task has read since of the history that it was reading before.
 // What is imported meanwhile is left for the next change.
-func (p *past) goOnHistory(ctx context.Context, t *Task, before *past, sources map[changelog.Input]changelog.Source) error {
+func (p *past) goOnHistory(ctx context.Context, t *Task, cfg *config.Config, before *past, sources map[changelog.Input]changelog.Source) error {
 	if !before.readsHistory {
 		return nil
 	}
-	if err := p.addHistory(ctx, t, sources); err != nil {
+	if err := p.addHistory(ctx, t, cfg, sources); err != nil {
 		return err
 	}
 	place, _ := t.historyPlace()

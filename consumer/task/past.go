@@ -69,7 +69,7 @@ func (t *Task) historyOf(ctx context.Context, cfg *config.Config, sources map[ch
 	for place, source := range read {
 		p.first[place], p.next[place] = max(left[place], source.First), source.Next
 	}
-	if err := p.addHistory(ctx, t, sources); err != nil {
+	if err := p.addHistory(ctx, t, cfg, sources); err != nil {
 		return nil, err
 	}
 	p.from = p.first
@@ -115,7 +115,7 @@ func (p *past) goOn(ctx context.Context, t *Task, cfg *config.Config, sources ma
 	if err := on.findUnread(ctx, t, cfg, sources); err != nil {
 		return nil, err
 	}
-	if err := on.goOnHistory(ctx, t, p, sources); err != nil {
+	if err := on.goOnHistory(ctx, t, cfg, p, sources); err != nil {
 		return nil, err
 	}
 	for place, source := range read {
