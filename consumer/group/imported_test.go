@@ -15,10 +15,12 @@ import (
 
 	"github.com/segmill/segmill/consumer/changelog"
 	"github.com/segmill/segmill/consumer/config"
+	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/consumer/task"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/plan"
 	"github.com/segmill/segmill/internal/rig"
+	"github.com/segmill/segmill/schemas"
 )
 
 // importedRules have facts of all kinds of reach, and timers.
@@ -164,9 +166,9 @@ func TestImportIntoNewUnderFaults(t *testing.T) {
 func TestImportUnfinished(t *testing.T) {
 	g := newFleet(t, 2)
 	day := func(n int) time.Time { return g.Now().AddDate(0, 0, -n) }
-	of := g.CustomersOf(0, 1)[0] // so that the other partition has nothing yet
-	i := g.Import(1).Write(g.Event(plan.Purchase, of, day(30), nil))
-	g.Produce(g.Event(plan.Purchase, "anna", day(0), nil))
+	of := g.CustomersOf(0, 3) // the other partition has nothing but a mark
+	i := g.Import(1).Write(g.Event(plan.Purchase, of[0], day(30), nil))
+	g.Produce(g.Event(plan.Purchase, of[1], day(0), nil))
 	in := g.start(rulesOf("buyer: count(purchase) >= 1"), vfs.NewMem(), nil)
 	g.Eventually("both tasks wait", func() bool {
 		n := 0
@@ -180,13 +182,17 @@ func TestImportUnfinished(t *testing.T) {
 	if folded, _, _ := g.Totals(); folded != 0 {
 		t.Errorf("%d records are folded before the history is there", folded)
 	}
-	i.Write(g.Event(plan.Purchase, "berta", day(20), nil)).Finish()
+	i.Write(g.Event(plan.Purchase, of[2], day(20), nil)).Finish()
 	in.caughtUp()
-	members := []string{"anna buyer", "berta buyer", of + " buyer"}
+	g.Eventually("it says of both that history has been read", func() bool { return len(g.Positions()) == 2 && !g.namesHistory() })
+	members := []string{of[0] + " buyer", of[1] + " buyer", of[2] + " buyer"}
+	slices.Sort(members)
 	if diff := gocmp.Diff(members, g.Members()); diff != "" {
 		t.Error(diff)
 	}
-	g.Import(2).Write(g.Event(plan.Purchase, "carla", day(10), nil)).Finish()
+	for p := range g.Partitions {
+		g.Import(2 + uint64(p)).Write(g.Event(plan.Purchase, g.CustomersOf(p, 4)[3], day(10), nil)).Finish()
+	}
 	in.stop()
 	in = g.start(rulesOf("buyer: count(purchase) >= 1"), vfs.NewMem(), nil)
 	in.caughtUp()
@@ -221,10 +227,10 @@ func TestImportByTheWallClock(t *testing.T) {
 
 // What is wrong with an imported record is said of its own place, and stops nothing.
 func TestImportOfBadRecords(t *testing.T) {
-	g := newFleet(t, 1)
-	at := g.Now().AddDate(0, 0, -3)
+	g := newFleet(t, 2)
+	at, anna := g.Now().AddDate(0, 0, -3), g.CustomersOf(0, 1)[0]
 	bad := func(change func(*kgo.Record)) *kgo.Record {
-		r := g.Event(plan.Purchase, "anna", at, nil)
+		r := g.Event(plan.Purchase, anna, at, nil)
 		change(r)
 		return r
 	}
@@ -233,25 +239,48 @@ func TestImportOfBadRecords(t *testing.T) {
 		bad(func(r *kgo.Record) { r.Value = nil }),
 		bad(func(r *kgo.Record) { r.Value = []byte("{") }),
 		bad(func(r *kgo.Record) { r.Value = []byte{0, 0, 0, 0, 1, 2} }),
+		bad(func(r *kgo.Record) { r.Partition = 1 }),
 		bad(func(*kgo.Record) {}),
 	).Finish()
 	in := g.start(rulesOf("buyer: count(purchase) >= 1"), vfs.NewMem(), nil)
 	in.caughtUp()
-	g.Eventually("all are taken", func() bool { folded, dead, _ := g.Totals(); return folded == 1 && dead == 4 })
+	g.Eventually("all are taken", func() bool { folded, dead, _ := g.Totals(); return folded == 1 && dead == 5 })
 	in.stop()
 	var got []string
-	for _, r := range g.Read(rig.App + ".dlq")[0] {
+	letters := g.Read(rig.App + ".dlq")
+	for _, r := range slices.Concat(letters[0], letters[1]) {
 		h := map[string]string{}
 		for _, of := range r.Headers {
 			h[of.Key] = string(of.Value)
 		}
 		got = append(got, fmt.Sprintf("%s/%s@%s %s", h["dlq.topic"], h["dlq.partition"], h["dlq.offset"], h["dlq.cause"]))
 	}
-	want := []string{"shop.history/0@0 format", "shop.history/0@1 format", "shop.history/0@2 format", "shop.history/0@3 format"}
+	want := []string{"shop.history/0@0 format", "shop.history/0@1 format", "shop.history/0@2 format", "shop.history/0@3 format", "shop.history/1@0 misrouted"}
 	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if diff := gocmp.Diff([]string{"anna buyer"}, g.Members()); diff != "" {
+	if diff := gocmp.Diff([]string{anna + " buyer"}, g.Members()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// An event that a mapping has made stands in the history as it would be forwarded, and its
+// copy on the input is a duplicate.
+func TestImportOfMappedEvents(t *testing.T) {
+	g := mappedFleet(t, 1)
+	at := g.Now().AddDate(0, 0, -3)
+	of := func(id string) *kgo.Record {
+		r := g.Event(plan.Purchase, "anna", at, map[string]any{"event_id": id})
+		r.Topic, r.Headers = "log", feed.MappedHeaders(&schemas.MappedText{Mapping: "sales", Stream: "purchase"})
+		return r
+	}
+	g.Import(1).Write(of("one"), of("two")).Finish()
+	g.Produce(g.logOf(rand.New(rand.NewPCG(1, 1)), []act{{N: "two", Who: "anna", At: at, Cents: 1000}, {N: "three", Who: "anna", At: at, Cents: 1000}}))
+	in := g.startMapped(rulesOf("thrice: count(purchase) == 3")+actMappings, vfs.NewMem(), nil)
+	in.caughtUp()
+	g.Eventually("all are folded", func() bool { return g.folded() == 4 })
+	in.stop()
+	if diff := gocmp.Diff([]string{"anna thrice"}, g.Members()); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -159,7 +159,7 @@ func TestWhileItRuns(t *testing.T) {
 }
 
 // What needs history is named and left out, and everything else is previewed; a preview with
-// history says which inputs are short.
+// history says which inputs are short, unless what was imported fills the gap.
 func TestNeedsHistory(t *testing.T) {
 	g := &shop{rig.New(t, 1)}
 	files := vfs.NewMem()
@@ -208,6 +208,13 @@ func TestNeedsHistory(t *testing.T) {
 	}
 	if text := strings.Join(report.Lines(), "\n"); len(report.Incomplete) != 1 || !strings.Contains(text, "purchase/0 begins on ") {
 		t.Errorf("%q in\n%s", report.Incomplete, text)
+	}
+	g.Import(1).Write(g.Event(plan.Purchase, "c0", g.Now().AddDate(0, 0, -60), nil), g.Event(plan.Purchase, "c1", g.Now(), nil)).Finish()
+	if report, err = g.preview(after, all, nil); err != nil {
+		t.Fatal(err)
+	}
+	if since := report.HistorySince["purchase"]; len(report.Incomplete) > 0 || !strings.HasPrefix(since, g.Now().AddDate(0, 0, -60).UTC().Format(time.DateOnly)) {
+		t.Errorf("%q, since %s", report.Incomplete, since)
 	}
 }
 
