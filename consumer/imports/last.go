@@ -2,7 +2,10 @@ package imports
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/broker"
@@ -68,6 +71,57 @@ func MarksOf(ctx context.Context, c *broker.Cluster, topic string, partition int
 		return err
 	})
 	return marks, err
+}
+
+// RangesOf returns what complete imports have of each input, of all partitions together: that
+// the customers of one have none of an input's records does not say that a file had none. It
+// reads everything that is there. There is nothing if there is no such topic.
+func RangesOf(ctx context.Context, c *broker.Cluster, topic string) (map[string][]Range, error) {
+	infos, err := c.Describe(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	info := infos[topic]
+	if errors.Is(info.Err, kerr.UnknownTopicOrPartition) {
+		return nil, nil
+	}
+	if info.Err != nil {
+		return nil, fmt.Errorf("topic %s: %w", topic, info.Err)
+	}
+	all := map[string]map[string]Range{} // by import
+	for p := range info.Partitions {
+		last, err := LastOf(ctx, c, topic, p)
+		if err != nil {
+			return nil, err
+		}
+		marks, err := MarksOf(ctx, c, topic, p, last)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range marks {
+			if all[m.Import] == nil {
+				all[m.Import] = map[string]Range{}
+			}
+			Join(all[m.Import], m.Topics)
+		}
+	}
+	ranges := map[string][]Range{}
+	for _, of := range all {
+		for input, r := range of {
+			ranges[input] = append(ranges[input], r)
+		}
+	}
+	return ranges, nil
+}
+
+// Join adds what an import has in one partition to what it has in others.
+func Join(all, part map[string]Range) {
+	for input, r := range part {
+		if before, ok := all[input]; ok {
+			r = Range{Records: r.Records + before.Records, First: min(r.First, before.First), Last: max(r.Last, before.Last)}
+		}
+		all[input] = r
+	}
 }
 
 // keep copies what identifies a record: its bytes belong to a batch.

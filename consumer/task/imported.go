@@ -179,7 +179,7 @@ func (in *Instance) ranges(ctx context.Context, task int32, below int64) (map[st
 		for _, part := range in.imported.known {
 			for _, m := range part.marks {
 				if m.Import == own.Import {
-					join(all, m.Topics)
+					imports.Join(all, m.Topics)
 				}
 			}
 		}
@@ -203,16 +203,6 @@ func (in *Instance) learnMarks(ctx context.Context, p int32) error {
 	known.marks, err = imports.MarksOf(ctx, in.Cluster, topic, p, last)
 	in.imported.learn(p, known)
 	return err
-}
-
-// join adds what an import has in one partition to what it has in others.
-func join(all, part map[string]imports.Range) {
-	for topic, r := range part {
-		if before, ok := all[topic]; ok {
-			r = imports.Range{Records: r.Records + before.Records, First: min(r.First, before.First), Last: max(r.Last, before.Last)}
-		}
-		all[topic] = r
-	}
 }
 
 // historyPlace returns the task's partition of the topic of history, and what it is called in

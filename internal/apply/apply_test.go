@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/imports"
 	"github.com/segmill/segmill/consumer/rulelog"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/engine/rule"
@@ -202,6 +203,20 @@ func TestCheckHistory(t *testing.T) {
 	const gone = "new or changed rules look back to records that have been deleted: events.purchase/0 begins on "
 	check("a new fact", gone, sums)
 	check("a longer window", gone, map[string]string{"a": "count(purchase, days(40)) > 1"})
+	// An import has what was deleted.
+	if _, err := admin.CreateTopic(t.Context(), 1, 1, nil, "shop.history"); err != nil {
+		t.Fatal(err)
+	}
+	day := engine.Millis(24 * 3_600_000)
+	mark := imports.Mark{Import: imports.ID(1), At: at, Topics: map[string]imports.Range{"events.purchase": {Records: 9, First: at - 30*day, Last: at}}}
+	if err := cl.ProduceSync(t.Context(), mark.Record("shop.history", 0)).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	check("what was imported", "<nil>", sums)
+	check("more than was imported", gone, map[string]string{"a": "count(purchase, days(40)) > 1"})
+	if _, err := admin.DeleteTopic(t.Context(), "shop.history"); err != nil {
+		t.Fatal(err)
+	}
 	check("what was kept", "<nil>", map[string]string{"a": kept["a"], "b": "count(purchase, days(20)) > 2"})
 	check("what is left", "<nil>", map[string]string{"a": kept["a"], "b": "sum(purchase.revenue, hours(20)) > 1"})
 

@@ -3,12 +3,14 @@ package apply
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
 
 	"github.com/segmill/segmill/consumer/broker"
 	"github.com/segmill/segmill/consumer/changelog"
+	"github.com/segmill/segmill/consumer/imports"
 	"github.com/segmill/segmill/consumer/retained"
 	"github.com/segmill/segmill/consumer/ruled"
 	"github.com/segmill/segmill/engine/ruleset"
@@ -45,7 +47,12 @@ func (s *Session) checkHistory(ctx context.Context, rules *app.Rules, parts []ru
 	if err != nil {
 		return err
 	}
-	p := &retained.Past{Config: &cfg, At: changelog.Never, Read: map[broker.Partition]changelog.Source{}}
+	p := &retained.Past{
+		Config: &cfg, At: changelog.Never, Read: map[broker.Partition]changelog.Source{}, Log: slog.New(slog.DiscardHandler),
+		Imported: func(ctx context.Context) (map[string][]imports.Range, error) {
+			return imports.RangesOf(ctx, s.log.Cluster, cfg.History())
+		},
+	}
 	lacking := make([]bool, len(rules.Engine.Plan().Summaries))
 	known := map[[16]byte]bool{}
 	for i := range parts {

@@ -90,7 +90,7 @@ const arrows = `
 	engine/rule, internal/bounded < internal/rulefiles
 	schemas < internal/notes
 	engine/expr, engine/plan, engine/rule, engine/rule/coarse, engine/rule/file, engine, triggers, schemas, state, consumer/changelog, consumer/broker, consumer/fault, consumer/rulelog, consumer/ruled, consumer/metrics, consumer/config, consumer/topics, consumer/group, consumer/task, consumer/reshard, consumer/inspect, internal/bounded, internal/crash, internal/memlimit, internal/notes, internal/rulefiles < internal/app
-	engine/ruleset, consumer/changelog, consumer/broker, consumer/retained, consumer/ruled, consumer/rulelog, internal/app < internal/apply
+	engine/ruleset, consumer/changelog, consumer/broker, consumer/imports, consumer/retained, consumer/ruled, consumer/rulelog, internal/app < internal/apply
 	schemas, internal/app, internal/bounded < internal/erasure
 	engine/expr, engine/plan, engine/rule, engine, schemas, internal/app < internal/mapper
 	engine/plan, engine/rule/file, engine, schemas, internal/wakes < internal/replay
