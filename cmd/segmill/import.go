@@ -87,7 +87,7 @@ func (f *importFlags) run(cmd *cobra.Command, args []string) error {
 		return badConfig(err)
 	}
 	memlimit.Set()
-	rules, known, err := rulesInForce(cmd, conf)
+	rules, err := rulesInForce(cmd, conf)
 	if err != nil {
 		return interrupted(cmd, err)
 	}
@@ -95,38 +95,41 @@ func (f *importFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return interrupted(cmd, failed(err))
 	}
-	i := &importer{importFlags: f, cmd: cmd, errs: cmd.ErrOrStderr(), conf: conf, rules: rules, known: known, line: newProgress(os.Stderr)}
+	i := &importer{importFlags: f, cmd: cmd, errs: cmd.ErrOrStderr(), conf: conf, rules: rules, line: newProgress(os.Stderr)}
 	defer i.close()
 	to, err := importing.Connect(cmd.Context(), &cfg)
 	if err != nil {
 		return interrupted(cmd, failed(err))
 	}
 	defer to.Close()
+	if i.old, err = to.Begun(cmd.Context()); err != nil {
+		return interrupted(cmd, failed(err))
+	}
 	i.latest = cmp.Or(f.nowAt, cfg.NowMillis()) + engine.Millis(cfg.Time.MaxFutureSkew.Milliseconds())
 	return interrupted(cmd, i.run(to, args))
 }
 
 // rulesInForce returns the rules in force of an application, or those of its configuration if
 // it has none because it has never run.
-func rulesInForce(cmd *cobra.Command, conf *app.Config) (rules *app.Rules, known bool, err error) {
+func rulesInForce(cmd *cobra.Command, conf *app.Config) (rules *app.Rules, err error) {
 	s, err := apply.Open(cmd.Context(), conf, app.RunOptions{Logger: slog.New(slog.DiscardHandler)})
 	switch {
 	case errors.Is(err, rulelog.ErrAbsent):
 	case err != nil:
-		return nil, false, failed(err)
+		return nil, failed(err)
 	default:
 		defer s.Close()
 		if e := s.View.Newest(); e != nil {
 			if rules, err = app.CompileSet(e); err != nil {
-				return nil, true, failed(fmt.Errorf("this version can't read the rules in force: use the version that applied them, or a later one: %w", err))
+				return nil, failed(fmt.Errorf("this version can't read the rules in force: use the version that applied them, or a later one: %w", err))
 			}
-			return rules, true, nil
+			return rules, nil
 		}
 	}
 	if rules, err = app.LoadRulesWithin(cmd.Context(), conf.Rules); err != nil {
-		return nil, false, badConfig(err)
+		return nil, badConfig(err)
 	}
-	return rules, false, nil
+	return rules, nil
 }
 
 // importer is one call of the command.
@@ -136,7 +139,7 @@ type importer struct {
 	errs   io.Writer
 	conf   *app.Config
 	rules  *app.Rules
-	known  bool // the application has run before
+	old    bool // the application has begun before
 	latest engine.Millis
 	topics []string
 
@@ -204,7 +207,7 @@ func (i *importer) run(to *importing.Target, args []string) error {
 		return failed(err)
 	}
 	i.report(to, sorted, w)
-	return nil
+	return i.next(to)
 }
 
 // reader returns what makes events of lines under the rules.
@@ -424,9 +427,24 @@ func (i *importer) report(to *importing.Target, s *importing.Sorted, w importing
 	if i.bad > 0 {
 		fmt.Fprintf(out, "%d refused: see %s\n", i.bad, i.refused)
 	}
-	if i.known {
-		fmt.Fprintln(out, "next: segmill apply, with rules that look back to these events; rules that are in force keep the facts that they have")
-	} else {
-		fmt.Fprintln(out, "next: segmill run, which reads these events before those of its inputs")
+}
+
+// next says what is to be done with what was imported.
+func (i *importer) next(to *importing.Target) error {
+	begun, err := to.Begun(i.cmd.Context())
+	if err != nil {
+		return failed(err)
 	}
+	out := i.cmd.OutOrStdout()
+	switch {
+	case begun && !i.old:
+		// It looks for imports once, when it begins.
+		fmt.Fprintf(i.errs, "%s has begun while this was imported, and may not have waited for it: see in its log whether it says \"history is read with the inputs\"\n", i.conf.App)
+		fallthrough
+	case begun:
+		fmt.Fprintln(out, "next: segmill apply, with rules that look back to these events; rules that are in force keep the facts that they have")
+	default:
+		fmt.Fprintln(out, "next: segmill run, which reads these events with those of its inputs, in the order of time")
+	}
+	return nil
 }

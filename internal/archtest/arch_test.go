@@ -95,7 +95,7 @@ const arrows = `
 	engine/expr, engine/plan, engine/rule, engine, schemas, internal/app < internal/mapper
 	engine/plan, engine/rule/file, engine, schemas, internal/wakes < internal/replay
 	engine, schemas, internal/replay < internal/history
-	engine/plan, engine, schemas, consumer/broker, consumer/config, consumer/feed, consumer/imports, consumer/ledger, consumer/topics, internal/failpoint, internal/replay < internal/importing
+	engine/plan, engine, schemas, consumer/broker, consumer/config, consumer/feed, consumer/imports, consumer/ledger, consumer/ruled, consumer/topics, internal/failpoint, internal/replay < internal/importing
 	engine/expr, engine/plan, engine/ruleset, engine, triggers, internal/replay, internal/history < internal/backtest
 	internal/backtest < internal/page
 	engine/expr, engine/plan, engine/ruleset, engine, state, consumer/replica, consumer/config, consumer/topics, consumer/task < internal/preview

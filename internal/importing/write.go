@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/segmill/segmill/consumer/feed"
 	"github.com/segmill/segmill/consumer/imports"
 	"github.com/segmill/segmill/consumer/ledger"
+	"github.com/segmill/segmill/consumer/ruled"
 	"github.com/segmill/segmill/consumer/topics"
 	"github.com/segmill/segmill/engine"
 	"github.com/segmill/segmill/internal/failpoint"
@@ -30,8 +32,9 @@ type Target struct {
 	Topic      string // which exists
 	Partitions int32
 	// IsInput reports whether a topic is one of the application's inputs.
-	IsInput func(topic string) bool
-	Now     func() time.Time
+	IsInput   func(topic string) bool
+	changelog string
+	Now       func() time.Time
 	// Progress is called after each transaction, by one goroutine; nil: nobody looks.
 	Progress func(Progress)
 	OnPanic  func() // see Options
@@ -52,11 +55,18 @@ func Connect(ctx context.Context, c *config.Config) (*Target, error) {
 		cluster.Close()
 		return nil, err
 	}
-	return &Target{Cluster: cluster, Topic: c.History(), Partitions: n, IsInput: c.IsInput, Now: c.Now}, nil
+	return &Target{Cluster: cluster, Topic: c.History(), Partitions: n, IsInput: c.IsInput, Now: c.Now, changelog: c.Changelog()}, nil
 }
 
 // Close closes the connections.
 func (t *Target) Close() { t.Cluster.Close() }
+
+// Begun reports whether the application has read anything yet: then it does not read imports
+// as it does its inputs.
+func (t *Target) Begun(ctx context.Context) (bool, error) {
+	parts, err := (&ruled.Reader{Cluster: t.Cluster, Topic: t.changelog}).Partitions(ctx)
+	return slices.ContainsFunc(parts, func(p ruled.Partition) bool { return !p.Empty }), err
+}
 
 // Written is what became of an import.
 type Written struct {
