@@ -58,6 +58,8 @@ type Job struct {
 	Until time.Time
 	// Compacted says that the changelog was compacted.
 	Compacted bool
+	// Was are the former ids of segments that were renamed, by their ids now.
+	Was map[string]string
 	// Before is the job whose state this one took over, if any.
 	Before *Job
 

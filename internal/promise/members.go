@@ -45,6 +45,9 @@ func (j *Job) changes() map[string][]change {
 			last[[2]string{c.Customer, c.Segment}] = c.Sequence
 		case c.Segment != "":
 			k := [2]string{c.Customer, c.Segment}
+			if _, ok := last[k]; !ok && j.Was[c.Segment] != "" { // who had left under the former id goes on counting
+				last[k] = last[[2]string{c.Customer, j.Was[c.Segment]}]
+			}
 			if last[k]++; c.Sequence != last[k] {
 				j.Errorf("sequence %d of %v, want %d", c.Sequence, k, last[k])
 			}
