@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"slices"
 	"sort"
 
@@ -72,9 +73,12 @@ const (
 )
 
 // WakeOf reads the wake-up instant from the head of a customer's bytes without
-// decoding the rest.
+// decoding the rest. Its error wraps ErrFormat, and says so if a later version wrote them.
 func WakeOf(b []byte) (Millis, error) {
-	if len(b) < headSize || b[0] == 0 || b[0] > formatBrought {
+	switch {
+	case len(b) > 0 && b[0] > formatBrought:
+		return 0, fmt.Errorf("%w: its format is %d, and this version reads 1 to %d: use the version that wrote it, or a later one", ErrFormat, b[0], formatBrought)
+	case len(b) < headSize || b[0] == 0:
 		return 0, ErrFormat
 	}
 	return Millis(binary.BigEndian.Uint64(b[1:])), nil

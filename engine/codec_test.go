@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -282,4 +283,18 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("what was read cannot be read again: %v", err)
 		}
 	})
+}
+
+// Bytes that a later version has written are said to be that, with what to do about it.
+func TestLaterFormat(t *testing.T) {
+	e := testEngine(t, "version: 1")
+	b := e.Append(nil, e.NewCustomer("c"))
+	b[0] = 7
+	const want = "its format is 7, and this version reads 1 to 6: use the version that wrote it, or a later one"
+	if _, err := e.Decode("c", b); !errors.Is(err, engine.ErrFormat) || !strings.Contains(err.Error(), want) {
+		t.Error(err)
+	}
+	if _, err := engine.WakeOf(b[:1]); !errors.Is(err, engine.ErrFormat) || !strings.Contains(err.Error(), want) {
+		t.Error(err)
+	}
 }

@@ -176,3 +176,11 @@ func FuzzVersions(f *testing.F) {
 		}
 	})
 }
+
+// Versions that a later version of the program has written are said to be that.
+func TestLaterVersions(t *testing.T) {
+	_, err := DecodeVersions([]byte{9, 0, 0})
+	if err == nil || !strings.HasSuffix(err.Error(), "its format is 9, and this version reads 1 to 3: use the version that wrote it, or a later one") {
+		t.Error(err)
+	}
+}

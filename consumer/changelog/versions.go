@@ -3,6 +3,7 @@ package changelog
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -131,8 +132,11 @@ func appendTexts(b []byte, m map[string]string) []byte {
 
 // DecodeVersions reads the stored form.
 func DecodeVersions(b []byte) (*Versions, error) {
-	if len(b) == 0 || b[0] < formatHashes || b[0] > formatRenamed {
+	switch {
+	case len(b) == 0 || b[0] < formatHashes:
 		return nil, errVersions
+	case b[0] > formatRenamed:
+		return nil, fmt.Errorf("%w: its format is %d, and this version reads 1 to %d: use the version that wrote it, or a later one", errVersions, b[0], formatRenamed)
 	}
 	r := wire.NewReader(b[1:])
 	v := &Versions{Hashes: readTexts(&r), Former: readTexts(&r)}
