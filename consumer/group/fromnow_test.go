@@ -121,7 +121,7 @@ func TestReshardUneven(t *testing.T) {
 			files := vfs.NewMem()
 			in := g.start(fixture.Rules, files, g.settings)
 			in.ready()
-			g.buyers("old", 20)
+			g.areMembers(g.buyers("old", 20)) // also whose records are forwarded
 			g.taken(in)
 			in.stop()
 			m := &moved{&fleet{g.Beside(to)}, true}
