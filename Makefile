@@ -38,8 +38,8 @@ SEEDS ?= 30
 chaos: ## SEEDS random seeds of load and faults, judged by internal/checker; SEED=n repeats one, RACE=1 adds the race detector
 	CHAOS_SEEDS=$(SEEDS) CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(CHECKED) $(if $(RACE),-race) -count=1 -timeout 60m -parallel 2 -v -run '^TestChaos$$' ./consumer/group
 
-mutations: ## break the rules of the protocol and of time one by one; the tests must find every one (13 minutes)
-	$(GO) test -count=1 -tags mutations -parallel 2 -timeout 40m -v -run MutationsAreFound ./consumer/group
+mutations: ## break the rules of the protocol and of time one by one; the tests must find every one (20 minutes; SHARE=n tries every nth, SEED=n the same again)
+	MUTATIONS_SHARE=$(SHARE) $(GO) test -count=1 -tags mutations -parallel 2 -timeout 40m -v -run MutationsAreFound ./consumer/group
 
 e2e: build ## processes over loopback: kills, freezes, full disks, an independent client (needs kcat; KILLS=n; 8 minutes)
 	$(GO) test -count=1 -timeout 25m -tags e2e -v ./internal/e2e

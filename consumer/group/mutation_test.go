@@ -5,9 +5,11 @@ package group
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -25,7 +27,11 @@ func TestMutationsAreFound(t *testing.T) {
 		}
 	})
 	all := sourcesOf(t, root(t), false)
-	for _, m := range mutations {
+	share, first := shareOf(t)
+	for i, m := range mutations {
+		if i%share != first {
+			continue
+		}
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			overlay := mutate(t, all, m.from, m.to)
@@ -39,6 +45,29 @@ func TestMutationsAreFound(t *testing.T) {
 			t.Error("not found")
 		})
 	}
+}
+
+// shareOf returns which mutations are tried: of MUTATIONS_SHARE=n every nth, from a random one
+// on, or the one of SEED; without it all.
+func shareOf(t *testing.T) (share, first int) {
+	t.Helper()
+	number := func(name string, otherwise int) int {
+		s := os.Getenv(name)
+		if s == "" {
+			return otherwise
+		}
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 0 {
+			t.Fatalf("%s=%s: not a number", name, s)
+		}
+		return n
+	}
+	share = max(1, number("MUTATIONS_SHARE", 1))
+	seed := number("SEED", rand.IntN(share))
+	if share > 1 {
+		t.Logf("SEED=%d: every mutation whose number leaves %d when divided by %d", seed, seed%share, share)
+	}
+	return share, seed % share
 }
 
 // mutate returns an overlay for go test in which a piece of the source, which must be
