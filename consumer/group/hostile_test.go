@@ -263,7 +263,7 @@ func FuzzOrigin(f *testing.F) {
 		r := &kgo.Record{Topic: "shop.repartition", Partition: 3, Offset: 9, Headers: []kgo.RecordHeader{
 			{Key: k0, Value: []byte(v0)}, {Key: k1, Value: []byte(v1)}, {Key: k2, Value: []byte(v2)}, {Key: k3, Value: []byte(v3)},
 		}}
-		from, err := feed.OriginOf(r, isAny)
+		from, err := feed.OriginOf(r, func(topic string) bool { return slices.Contains(inputs, topic) })
 		if err != nil && (from != feed.Origin{Topic: r.Topic, Partition: 3, Offset: 9} || schemas.CauseOf(err) == "") {
 			t.Errorf("%+v: %v", from, err)
 		}
