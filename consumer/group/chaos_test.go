@@ -34,7 +34,7 @@ const (
 	chaosSkew       = 200 * time.Millisecond // clocks of instances differ by less
 	chaosSession    = 1500 * time.Millisecond
 	// chaosBound is how long catching up may take when nothing goes wrong any more.
-	chaosBound = time.Minute
+	chaosBound = 2 * time.Minute
 	chaosSlow  = 5 * time.Second // worth a look
 )
 
